@@ -1,0 +1,34 @@
+"""The four names of one production database (DESIGN 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LEDGER = "cutoverd"  # the daemon's own database, and the schema in it and in new
+LONGEST_PRODUCTION_NAME = 54  # bytes: PostgreSQL cuts names at 63 without a word, and `_previous` takes nine
+
+
+@dataclass(frozen=True)
+class Names:
+    """Production's name and the three that are made from it."""
+
+    production: str
+
+    @property
+    def next(self) -> str:
+        return f"{self.production}_next"
+
+    @property
+    def previous(self) -> str:
+        return f"{self.production}_previous"
+
+    @property
+    def closed(self) -> str:
+        return f"{self.production}_closed"
+
+    def build(self, epoch: int) -> str:
+        return f"{self.production}_b{epoch}"
+
+    @property
+    def scratch(self) -> str:
+        return f"{self.production}_try"

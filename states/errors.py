@@ -1,0 +1,41 @@
+"""What can go wrong in a step, in words for the person who reads them at three in the morning.
+
+Each class's docstring is its message when none is given. `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class StepError(Exception):
+    """the step failed"""
+
+    hint = ""
+
+    def __init__(self, message: str = "", *, hint: str = "", evidence: dict[str, Any] | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.hint = hint or type(self).hint
+        self.evidence = evidence or {}
+
+
+class Unfit(StepError):
+    """the server, the role or a database is not as it has to be; nothing was touched"""
+
+
+class CheckFailed(StepError):
+    """a check, a validation or a comparison found something wrong"""
+
+
+class TimedOut(StepError):
+    """the step did not end within its time-out"""
+
+    hint = "look at what it waits for, then `retry`, or raise its time-out in the plan"
+
+
+class NotLeader(StepError):
+    """another daemon has taken this run; this one must stop"""
+
+
+class OutcomeUnknown(StepError):
+    """whether the effect happened cannot be known yet: never a failure, never a success; probe it again"""

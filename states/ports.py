@@ -1,0 +1,219 @@
+"""What the states need of the world. Adapters in daemon/ implement these, and fakes pass the same contract tests.
+
+Every method that changes the world takes a `Mark`, the identity of the attempt; adapters write it into the ledger in the
+same transaction as the effect, or put it on the session that does the work, so that a later daemon can find both.
+
+Cancelling the task that awaits a method is how a step is interrupted: the adapter ends what it began on the server and on
+this machine (child processes, backends), proves it gone, and lets `CancelledError` through.
+
+Errors: `StepError` and its subclasses (states/errors.py). A lost connection whose effect cannot be known is `OutcomeUnknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+Evidence = Mapping[str, Any]  # JSON: what was observed, in the words of the events; never a secret
+
+
+class Direction(StrEnum):
+    """Which way a step is taken."""
+
+    FORWARD = "forward"
+    BACK = "back"
+
+
+class Found(StrEnum):
+    """A probe's answer to: is the effect of the forward step there, now?"""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+class Version(StrEnum):
+    """Which commands of a service are meant."""
+
+    OLD = "old"
+    NEW = "new"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The identity of one attempt at one step."""
+
+    run: str
+    epoch: int  # of the daemon that acts; a higher one fences it
+    step: str  # "data.run_script:001_flights.sql"
+    direction: Direction
+    event_id: str  # of the StepStarted that announced it
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A probe's answer and what it saw."""
+
+    found: Found
+    evidence: Evidence
+
+
+class Databases(Protocol):
+    """The four names (DESIGN 3): production, next, previous, closed. All effects are recorded in the ledger."""
+
+    async def check_fit(self, mark: Mark) -> Evidence:
+        """The server and our role can do it, and no name is left over; raises `Unfit` with every reason found."""
+
+    async def make_placeholder(self, mark: Mark) -> Evidence: ...
+
+    async def drop_placeholder(self, mark: Mark) -> Evidence:
+        """For `abort` only; a placeholder that is not there is fine."""
+
+    async def fence(self, mark: Mark) -> Evidence:
+        """Nobody is in old and nobody can get in: production → previous, closed → production. Then CHECKPOINT."""
+
+    async def lift_fence(self, mark: Mark) -> Evidence:
+        """Old has the production name again, with its row, settings and ACL as they were. Fine from any half-way point."""
+
+    async def record_position(self, mark: Mark) -> Evidence:
+        """{"lsn", "counters": {...}, "stats_reset"} of fenced old, from the ledger database."""
+
+    async def build_new(self, mark: Mark) -> Evidence:
+        """new = a file copy of old with all that a copy loses, owner-only, carrying fence and step_log."""
+
+    async def keep_new(self, mark: Mark) -> Evidence:
+        """The way back of `build_new`: new, if it is there, stays as `next`, closed; {"left_over": [...]}."""
+
+    async def open_old(self, mark: Mark) -> Evidence:
+        """Old accepts connections of the daemon alone, read-only."""
+
+    async def close_old(self, mark: Mark) -> Evidence: ...
+
+    async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
+        """Nothing was written to old since `position`; raises `CheckFailed`, or `OutcomeUnknown` if counters were reset."""
+
+    async def exchange(self, mark: Mark) -> Evidence:
+        """new takes the production name and accepts connections: one transaction."""
+
+    async def exchange_back(self, mark: Mark) -> Evidence:
+        """The fence on new, then the names the other way round; new is kept as `next`, closed. Fine if nothing was exchanged."""
+
+    async def written(self, mark: Mark) -> Evidence:
+        """{"tables": {"schema.table": {"inserted", "updated", "deleted"}}} of new since it was opened to clients."""
+
+    async def leftovers(self) -> Evidence:
+        """{"databases": [names of this run that are not production]}."""
+
+
+class Scripts(Protocol):
+    """SQL files through psql, each call one transaction with its ledger row."""
+
+    async def check_files(self) -> Evidence:
+        """The schema and data files can be run in a transaction of ours; raises `CheckFailed` naming file and line."""
+
+    async def apply_schema(self, mark: Mark) -> Evidence:
+        """All schema files, in order, on new; {"files": n, "already_done": bool}."""
+
+    async def run_script(self, mark: Mark, name: str) -> Evidence:
+        """One data script on new."""
+
+    async def probe_script(self, mark: Mark, name: str) -> Probed:
+        """Whether a data script has done its work: from the ledger, or by the plan's probe if it cannot be in a transaction."""
+
+
+class Validation(Protocol):
+    """What proves that new holds what old held."""
+
+    async def check_script(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def compare(self, mark: Mark, name: str) -> Evidence:
+        """{"rows_old", "rows_new", "differing": 0}.
+
+        Raises `CheckFailed` with evidence {"missing", "extra", "changed": counts, "keys": the first, "file", "sha256"}.
+        """
+
+    async def check_coverage(self, mark: Mark) -> Evidence:
+        """Every table of old is read by a comparison or waived by name (asked of the server by EXPLAIN)."""
+
+    async def check_invariants(self, mark: Mark) -> Evidence: ...
+
+    async def set_sequences(self, mark: Mark) -> Evidence: ...
+
+    async def analyze(self, mark: Mark) -> Evidence: ...
+
+
+class Backups(Protocol):
+    """Dumps that count only once they were restored."""
+
+    async def prove(self, mark: Mark) -> Evidence:
+        """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
+        files there, drop the scratch database; {"file", "bytes", "tables", "rows"}."""
+
+    async def start(self, mark: Mark) -> Evidence:
+        """Begin the final dump of fenced old beside the run; `finish` awaits it."""
+
+    async def finish(self, mark: Mark) -> Evidence:
+        """Await the final dump; take it now if the daemon that began it is gone."""
+
+    async def end(self, mark: Mark) -> Evidence:
+        """End a dump that is under way and remove its unfinished file."""
+
+
+class Services(Protocol):
+    """The applications; by commands, systemd and others."""
+
+    async def is_running(self, name: str, version: Version) -> bool:
+        """Raises `OutcomeUnknown` when its status cannot be told."""
+
+    async def start(self, mark: Mark, name: str, version: Version) -> Evidence:
+        """Returns once its status says running; raises `CheckFailed` or `TimedOut`."""
+
+    async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
+        """Returns once its status says stopped."""
+
+
+class Traffic(Protocol):
+    """Doors between clients and services, by name."""
+
+    async def is_open(self, name: str) -> bool: ...
+
+    async def open(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def close(self, mark: Mark, name: str) -> Evidence: ...
+
+
+class Checks(Protocol):
+    """Proofs from outside: HTTP and commands, by their name in the plan."""
+
+    async def prove_health(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def smoke(self, mark: Mark, name: str) -> Evidence: ...
+
+
+class Clock(Protocol):
+    """Time as the steps may see it."""
+
+    def now(self) -> datetime: ...
+
+    async def sleep_until(self, moment: datetime) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All of the world that a step may touch."""
+
+    databases: Databases
+    scripts: Scripts
+    validation: Validation
+    backups: Backups
+    services: Services
+    traffic: Traffic
+    checks: Checks
+    clock: Clock
+
+
+Items = Mapping[str, Sequence[str]]  # kind of item -> names, in the plan's order
