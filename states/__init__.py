@@ -1,0 +1,101 @@
+"""The table: every state, what leads where, and who says so. Read it at three in the morning.
+
+PreCheck ─▶ Downtime ─▶ Schema ─▶ Data ─▶ Validate ─▶ Smoke ─▶ Cutover ─▶ Monitor ─▶ Completed
+    └▶ Aborted   └──────────┴────────┴────────┴──────────┴────────┴──────────┘
+                                                  ▼
+                                              Rollback ─▶ RolledBack      (fails ─▶ Stuck ─ `retry` ─▶ Rollback)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from transitions import Machine
+
+from cutoverd.states.cutover import Cutover
+from cutoverd.states.data import Data
+from cutoverd.states.downtime import Downtime
+from cutoverd.states.monitor import Monitor
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rollback import Rollback
+from cutoverd.states.schema import Schema
+from cutoverd.states.smoke import Smoke
+from cutoverd.states.step import State
+from cutoverd.states.validate import Validate
+
+WAY: tuple[type[State], ...] = (PreCheck, Downtime, Schema, Data, Validate, Smoke, Cutover, Monitor)  # the way there
+_WORKING: tuple[type[State], ...] = (*WAY, Rollback)
+STATES: dict[str, type[State]] = {state.name: state for state in _WORKING}
+
+STUCK = "stuck"  # the way back failed; a person is needed
+COMPLETED, ROLLED_BACK, ABORTED = "completed", "rolledback", "aborted"
+ENDS = (COMPLETED, ROLLED_BACK, ABORTED)
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    source: str
+    trigger: str
+    target: str
+    when: str
+
+
+TABLE: tuple[Row, ...] = (
+    # the way there
+    Row("precheck", "proceed", "downtime", "all checks passed, the gate too, the cheap checks once more"),
+    Row("downtime", "proceed", "schema", "nobody can write to old"),
+    Row("schema", "proceed", "data", "the schema files are applied"),
+    Row("data", "proceed", "validate", "the rows are moved"),
+    Row("validate", "proceed", "smoke", "old and new hold the same"),
+    Row("smoke", "proceed", "cutover", "the new version works"),
+    Row("cutover", "proceed", "monitor", "clients are in"),
+    Row("monitor", "proceed", COMPLETED, "the time to watch is over"),
+    # nothing was touched
+    Row("precheck", "abort", ABORTED, "`abort`"),
+    # by itself, as long as traffic was not opened
+    Row("downtime", "fail", "rollback", "a step failed, or `fail`"),
+    Row("schema", "fail", "rollback", "a step failed, or `fail`"),
+    Row("data", "fail", "rollback", "a step failed, or `fail`"),
+    Row("validate", "fail", "rollback", "a step failed, or `fail`"),
+    Row("smoke", "fail", "rollback", "a step failed, or `fail`"),
+    Row("cutover", "fail", "rollback", "a step failed, or `fail`, and traffic was not opened"),
+    # by a person; once traffic may be open only with `accept_loss`
+    Row("downtime", "rollback", "rollback", "`rollback`"),
+    Row("schema", "rollback", "rollback", "`rollback`"),
+    Row("data", "rollback", "rollback", "`rollback`"),
+    Row("validate", "rollback", "rollback", "`rollback`"),
+    Row("smoke", "rollback", "rollback", "`rollback`"),
+    Row("cutover", "rollback", "rollback", "`rollback`"),
+    Row("monitor", "rollback", "rollback", "`rollback`"),
+    # the end of the way back
+    Row("rollback", "proceed", ROLLED_BACK, "production is as it was"),
+    Row("rollback", "fail", STUCK, "a step of the way back failed"),
+    Row(STUCK, "retry", "rollback", "`retry`"),
+)
+
+# a checked table, never the engine: its asynchronous and automatic sides lose and invent transitions
+MACHINE = Machine(
+    model=None,
+    states=[*STATES, STUCK, *ENDS],
+    transitions=[[row.trigger, row.source, row.target] for row in TABLE],
+    initial=PreCheck.name,
+    auto_transitions=False,
+)
+
+
+class NotInTable(ValueError):
+    """the table has no such transition"""
+
+
+def target(source: str, trigger: str) -> str:
+    """Where `trigger` leads from `source`; raises `NotInTable`, naming what may be done there instead."""
+    found = MACHINE.get_transitions(trigger, source)
+    if not found:
+        raise NotInTable(f"{trigger!r} leads nowhere from {source!r}; from there: {', '.join(triggers(source)) or 'nothing'}")
+    return str(found[0].dest)
+
+
+def triggers(source: str) -> list[str]:
+    """What the table allows from `source`."""
+    return [row.trigger for row in TABLE if row.source == source]

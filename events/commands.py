@@ -1,0 +1,82 @@
+"""What operators say, on `cutover.cmd` or `cutover.cmd.<operator>`: a bare word, or JSON with the fields of `Command`."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from enum import StrEnum
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cutoverd.events.subjects import operator_of
+
+
+class Verb(StrEnum):
+    """The imperative, and what it does."""
+
+    ADVANCE = "advance"  # pass the gate that was reached
+    HOLD = "hold"  # start no further step
+    RESUME = "resume"  # end the hold
+    RETRY = "retry"  # try again what failed in PreCheck, or the way back when Stuck
+    ABORT = "abort"  # end the run in PreCheck
+    ROLLBACK = "rollback"  # take the way back
+    FAIL = "fail"  # report a failure seen outside
+    NOTE = "note"  # write a line into the timeline
+
+
+class NotUnderstood(ValueError):
+    """the message is not a command"""
+
+
+class Command(BaseModel):
+    """One command as it lies in the stream. `seq`, `sent_at` and `by` come from the bus, never from the payload."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    verb: Verb
+    id: str = Field(default_factory=lambda: uuid4().hex, max_length=128)
+    run: str | None = None  # counts only for this run
+    expect_state: str | None = None  # counts only in this state
+    reason: str = Field(default="", max_length=4096)
+    ttl: float | None = Field(default=None, gt=0)  # seconds after which it does not count
+    now: bool = False  # hold: cancel the running step
+    accept_loss: bool = False  # rollback: give up what was written since traffic was opened
+    by: str | None = None
+    seq: int = 0
+    sent_at: datetime | None = None
+
+
+_FROM_THE_BUS = {"by", "seq", "sent_at"}
+VERBS = ", ".join(Verb)
+
+
+def parse(subject: str, data: bytes, seq: int, sent_at: datetime) -> Command:
+    """The command in a message; raises `NotUnderstood` with what was seen and what would be right."""
+    fields = _fields(data)
+    if forged := _FROM_THE_BUS & fields.keys():
+        raise NotUnderstood(f"a command cannot carry {', '.join(sorted(forged))}: who sent it, and when, is read from the bus")
+    try:
+        return Command.model_validate({**fields, "by": operator_of(subject), "seq": seq, "sent_at": sent_at})
+    except ValidationError as error:
+        raise NotUnderstood(_in_words(error)) from error
+
+
+def _fields(data: bytes) -> dict[str, object]:
+    try:
+        text = data.decode().strip()
+        fields = json.loads(text) if text.startswith("{") else {"verb": text.lower()}
+    except ValueError as error:
+        raise NotUnderstood(f"saw {data[:80]!r}: neither one word ({VERBS}) nor a JSON document") from error
+    return dict(fields)
+
+
+def _in_words(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: saw {str(first['input'])[:80]!r}; {first['msg'].lower()}"
+
+
+def encode(command: Command) -> bytes:
+    """The JSON payload of a command, without what the bus says of it."""
+    return command.model_dump_json(exclude=_FROM_THE_BUS, exclude_defaults=True).encode()

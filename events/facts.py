@@ -1,0 +1,174 @@
+"""What happened: every event of a run, in the past tense. The class is `StepFailed`, its type on the wire `step_failed`.
+
+Names and fields are never changed once released: an old journal must replay. Evidence is JSON and holds no secret and no
+content of rows but keys.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Event(BaseModel):
+    """The base of all events; `TYPES` maps the type on the wire to the class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def wire_type(cls) -> str:
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+class RunStarted(Event):
+    """The plan is frozen: what it is made of, and what the run will go through."""
+
+    plan_sha256: str
+    files: dict[str, str]  # path as the plan names it -> sha256
+    items: dict[str, list[str]]  # kind ("services") -> names, in the plan's order
+    gates: list[str]  # states that are entered only after `advance`
+    opens: datetime | None = None  # `advance` before it is refused
+    budget_seconds: float | None = None  # of the window
+    watch_seconds: float = 0  # how long Monitor lasts
+    production: str = ""
+    version: str = ""  # of cutoverd
+
+
+class LeaderAcquired(Event):
+    """A daemon took the run; all with a lower epoch are fenced."""
+
+    epoch: int
+    host: str
+    pid: int
+    version: str = ""
+    orphans: list[str] = Field(default_factory=list)  # what an earlier daemon had left running, ended before this
+
+
+class Transitioned(Event):
+    """The run is in another state."""
+
+    source: str
+    target: str
+    trigger: str
+    reason: str = ""
+    by: str | None = None
+    accept_loss: bool = False
+
+
+class GateReached(Event):
+    """All before the gate is done; the run waits for `advance`."""
+
+    gate: str
+
+
+class GatePassed(Event):
+    """Somebody, or `auto`, let the run through."""
+
+    gate: str
+    by: str | None
+
+
+class StepStarted(Event):
+    """An attempt is announced, before anything is touched."""
+
+    step: str
+    direction: str
+    attempt: int
+
+
+class StepSucceeded(Event):
+    """The step's effect was observed; `found`: by a probe or the ledger, after an attempt whose outcome nobody saw."""
+
+    step: str
+    direction: str
+    seconds: float
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    found: bool = False
+
+
+class StepFailed(Event):
+    """The step did not do what it should; what it began is undone by the way back."""
+
+    step: str
+    direction: str
+    seconds: float
+    error: str
+    reason: str
+    hint: str = ""
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
+class StepInterrupted(Event):
+    """The attempt was ended before its outcome was known: by `hold --now`, the way back, or a lost connection."""
+
+    step: str
+    direction: str
+    seconds: float
+    reason: str
+
+
+class StepProbed(Event):
+    """What is true now of a step whose outcome nobody saw: is its effect present, absent, or unknown?"""
+
+    step: str
+    direction: str
+    found: str
+    evidence: dict[str, Any] = Field(default_factory=dict)
+
+
+class RunHeld(Event):
+    """No further step is started; `now`: the running one was cancelled."""
+
+    reason: str
+    by: str | None
+    now: bool = False
+
+
+class RunResumed(Event):
+    """The hold is over."""
+
+    by: str | None
+    reason: str = ""
+
+
+class RetryRequested(Event):
+    """What failed in PreCheck is tried again."""
+
+    by: str | None
+    reason: str = ""
+
+
+class AbortRequested(Event):
+    """PreCheck ends the run; nothing of production was touched."""
+
+    by: str | None
+    reason: str = ""
+
+
+class FailureReported(Event):
+    """Somebody outside says that something is wrong."""
+
+    by: str | None
+    reason: str
+
+
+class NoteTaken(Event):
+    """A line for the timeline."""
+
+    by: str | None
+    text: str
+
+
+class CommandRejected(Event):
+    """A command was refused: what was seen, what would be right, what may be done next."""
+
+    verb: str
+    by: str | None
+    reason: str
+    next: list[str] = Field(default_factory=list)
+
+
+TYPES: dict[str, type[Event]] = {event.wire_type(): event for event in Event.__subclasses__()}

@@ -1,0 +1,28 @@
+"""Data: the data scripts move the rows, then sequences and statistics follow."""
+
+from cutoverd.states.ports import Evidence, Probed
+from cutoverd.states.schema import WITH_NEW
+from cutoverd.states.step import Context, Effect, State, step
+
+
+async def probe_script(at: Context) -> Probed:
+    return await at.ports.scripts.probe_script(at.mark, at.item)
+
+
+class Data(State):
+    """Move the rows."""
+
+    @step(Effect.PROBED, each="data_scripts", probe=probe_script, no_way_back=WITH_NEW)
+    async def run_script(at: Context) -> Evidence:
+        """a data script has done its work, once"""
+        return await at.ports.scripts.run_script(at.mark, at.item)
+
+    @step(Effect.NONE, no_way_back=WITH_NEW)
+    async def set_sequences(at: Context) -> Evidence:
+        """every sequence is beyond the data, so that no id is given out twice"""
+        return await at.ports.validation.set_sequences(at.mark)
+
+    @step(Effect.NONE, no_way_back=WITH_NEW)
+    async def analyze(at: Context) -> Evidence:
+        """the planner knows the new tables"""
+        return await at.ports.validation.analyze(at.mark)

@@ -1,0 +1,158 @@
+"""`decide(run, command, now) → events`: what a command means to a run. Pure; every refusal is an event too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from cutoverd.events import facts
+from cutoverd.events.commands import Command, Verb
+from cutoverd.states import target, triggers
+from cutoverd.states.plan import Await, plan
+from cutoverd.states.run import Run
+
+
+class Refused(Exception):
+    """the command does not count: the message says what was seen and what would be right"""
+
+
+def decide(run: Run, command: Command, now: datetime) -> list[facts.Event]:
+    """The events a command leads to: what it does, or one `CommandRejected`."""
+    try:
+        _addressed(run, command, now)
+        return [_ANSWERS[command.verb](run, command, now)]
+    except Refused as refused:
+        return [rejected(run, command.verb, command.by, str(refused))]
+
+
+def rejected(run: Run, verb: str, by: str | None, reason: str) -> facts.CommandRejected:
+    """The refusal of a command, with what may be done next."""
+    return facts.CommandRejected(verb=verb, by=by, reason=reason, next=list(allowed(run)))
+
+
+def allowed(run: Run) -> tuple[str, ...]:
+    """The verbs that may be said now."""
+    if run.is_over:
+        return ()
+    upcoming = plan(run)
+    if isinstance(upcoming, Await):
+        return upcoming.verbs
+    back = "abort" if run.state == "precheck" else "rollback"
+    return ("hold", back, "fail", "note") if back in triggers(run.state) else ("hold", "note")
+
+
+def _addressed(run: Run, command: Command, now: datetime) -> None:
+    """The command means this run, in this state, and is not too old; raises `Refused`."""
+    if run.is_over:
+        raise Refused(f"run {run.name} has ended: {run.state}")
+    if command.run not in (None, run.name):
+        raise Refused(f"it is for run {command.run!r}; this is {run.name!r}")
+    if command.expect_state not in (None, run.state):
+        raise Refused(f"it expects state {command.expect_state!r}; the run is in {run.state!r}")
+    if command.ttl and command.sent_at and now > command.sent_at + timedelta(seconds=command.ttl):
+        raise Refused(f"it was to count for {command.ttl:g} s, and was sent at {command.sent_at.isoformat(timespec='seconds')}")
+
+
+def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:
+    """What answers a question counts only if it was sent after the question was asked; raises `Refused`."""
+    if command.seq <= max(asked_seq, run.entered_seq):
+        raise Refused(f"it was sent before {asked}: look at the run, then say it again")
+
+
+def _advance(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.gate is None:
+        raise Refused(f"no gate is waiting in {run.state}")
+    _not_stale(run, command, run.gate.seq, f"the gate before {run.gate.name} was reached")
+    if run.held:
+        raise Refused(f"the run is held ({run.held.reason}): `resume` first")
+    if run.frozen.opens and now < run.frozen.opens:
+        raise Refused(f"the window opens at {run.frozen.opens.isoformat()}; now it is {now.isoformat(timespec='seconds')}")
+    return facts.GatePassed(gate=run.gate.name, by=command.by or "anonymous")
+
+
+def _hold(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.held and (run.held.now or not command.now):
+        raise Refused(f"the run is already held: {run.held.reason}")
+    return facts.RunHeld(reason=command.reason or "hold", by=command.by, now=command.now)
+
+
+def _resume(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.held is None:
+        raise Refused("the run is not held")
+    _not_stale(run, command, run.held.seq, "the run was held")
+    return facts.RunResumed(by=command.by, reason=command.reason)
+
+
+def _retry(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.held:
+        raise Refused(f"the run is held ({run.held.reason}): `resume` tries again what failed")
+    if run.is_stuck:
+        _not_stale(run, command, run.entered_seq, "the way back failed")
+        return _transitioned(run, command, "retry")
+    if run.failure is None or run.state != "precheck":
+        raise Refused(f"nothing in {run.state} waits to be tried again")
+    _not_stale(run, command, run.failure.seq, "the failure")
+    return facts.RetryRequested(by=command.by, reason=command.reason)
+
+
+def _abort(run: Run, command: Command, now: datetime) -> facts.Event:
+    if "abort" not in triggers(run.state):
+        raise Refused(f"only PreCheck can be aborted; the run is in {run.state}: `rollback` takes it back")
+    if run.aborting:
+        raise Refused("the run is being aborted")
+    _not_stale(run, command, run.started_seq, "the run started")
+    return facts.AbortRequested(by=command.by, reason=command.reason)
+
+
+def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
+    if "rollback" not in triggers(run.state):
+        raise Refused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
+    if run.opened and not (command.accept_loss and command.reason):
+        raise Refused(
+            "traffic may have been open: going back gives up what clients wrote since. Say it with accept_loss and a reason"
+        )
+    return _transitioned(run, command, "rollback")
+
+
+_NO_WAY_BACK = {
+    "precheck": "nothing of production was touched: `abort` ends the run",
+    "rollback": "the run is on its way back",
+    "stuck": "the way back failed: `retry` takes it again",
+}
+
+
+def _fail(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.state in ("rollback", "stuck"):
+        raise Refused("the run is on its way back: there is nothing left to fail")
+    if run.aborting:
+        raise Refused("the run is being aborted")
+    return facts.FailureReported(by=command.by, reason=command.reason or "no reason given")
+
+
+def _note(run: Run, command: Command, now: datetime) -> facts.Event:
+    if not command.reason:
+        raise Refused('a note has a text: {"verb": "note", "reason": "…"}')
+    return facts.NoteTaken(by=command.by, text=command.reason)
+
+
+def _transitioned(run: Run, command: Command, trigger: str) -> facts.Transitioned:
+    return facts.Transitioned(
+        source=run.state,
+        target=target(run.state, trigger),
+        trigger=trigger,
+        reason=command.reason,
+        by=command.by or "anonymous",
+        accept_loss=command.accept_loss,
+    )
+
+
+_ANSWERS: dict[Verb, Callable[[Run, Command, datetime], facts.Event]] = {
+    Verb.ADVANCE: _advance,
+    Verb.HOLD: _hold,
+    Verb.RESUME: _resume,
+    Verb.RETRY: _retry,
+    Verb.ABORT: _abort,
+    Verb.ROLLBACK: _rollback,
+    Verb.FAIL: _fail,
+    Verb.NOTE: _note,
+}

@@ -1,0 +1,62 @@
+"""Downtime: the old database can no longer be written, and that is proven."""
+
+from cutoverd.states.ports import Evidence, Found, Probed, Version
+from cutoverd.states.step import Context, Effect, State, step
+
+
+async def is_traffic_closed(at: Context) -> Probed:
+    is_open = await at.ports.traffic.is_open(at.item)
+    return Probed(Found.ABSENT if is_open else Found.PRESENT, {"open": is_open})
+
+
+async def reopen_traffic(at: Context) -> Evidence:
+    return await at.ports.traffic.open(at.mark, at.item)
+
+
+async def is_old_stopped(at: Context) -> Probed:
+    running = await at.ports.services.is_running(at.item, Version.OLD)
+    return Probed(Found.ABSENT if running else Found.PRESENT, {"running": running})
+
+
+def ran_before(at: Context) -> bool:
+    """Whether the service ran before the window: a service that did not is not started by the way back."""
+    return bool(at.evidence[f"downtime.record_service:{at.item}"]["running"])
+
+
+async def restart_old(at: Context) -> Evidence:
+    if not ran_before(at):
+        return {"left": "stopped, as it was found"}
+    return await at.ports.services.start(at.mark, at.item, Version.OLD)
+
+
+async def lift_fence(at: Context) -> Evidence:
+    return await at.ports.databases.lift_fence(at.mark)
+
+
+class Downtime(State):
+    """Stop writes to the old database and prove that none is in flight."""
+
+    @step(Effect.NONE, each="services")
+    async def record_service(at: Context) -> Evidence:
+        """the state each service was found in is on record"""
+        return {"running": await at.ports.services.is_running(at.item, Version.OLD)}
+
+    @step(Effect.PROBED, each="traffic", undo=reopen_traffic, probe=is_traffic_closed)
+    async def close_traffic(at: Context) -> Evidence:
+        """clients are kept out"""
+        return await at.ports.traffic.close(at.mark, at.item)
+
+    @step(Effect.PROBED, each="services", undo=restart_old, probe=is_old_stopped)
+    async def stop_service(at: Context) -> Evidence:
+        """the old version of a service is stopped"""
+        return await at.ports.services.stop(at.mark, at.item, Version.OLD)
+
+    @step(Effect.LEDGER, undo=lift_fence)
+    async def fence_old(at: Context) -> Evidence:
+        """nobody is in the old database and nobody can get in"""
+        return await at.ports.databases.fence(at.mark)
+
+    @step(Effect.NONE)
+    async def record_position(at: Context) -> Evidence:
+        """the last position and the counters of the old database are on record"""
+        return await at.ports.databases.record_position(at.mark)

@@ -1,0 +1,162 @@
+"""`evolve(run, recorded) → run`: what an event means. Pure; replaying the journal through it gives the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states import STUCK, target
+from cutoverd.states.ports import Direction, Found
+from cutoverd.states.run import Attempts, Failure, Frozen, Gate, Held, Key, Run, Status
+
+
+def evolve(run: Run, recorded: Recorded) -> Run:
+    """The run after one more event; raises `NotInTable` for a transition the table does not have."""
+    envelope = recorded.envelope
+    evolved = _MEANING[type(recorded.event)](run, recorded.event, recorded)
+    return replace(
+        evolved,
+        last_seq=recorded.seq,
+        command_position=max(run.command_position, envelope.command_position),
+    )
+
+
+def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
+    plan = Frozen(
+        items=event.items,
+        gates=tuple(event.gates),
+        opens=event.opens,
+        watch_seconds=event.watch_seconds,
+        budget_seconds=event.budget_seconds,
+        plan_sha256=event.plan_sha256,
+        files=event.files,
+        production=event.production,
+    )
+    started = at.seq  # a command counts only if it lies after this
+    return replace(
+        run, plan=plan, started_seq=started, entered_seq=started, entered_at=at.envelope.time, command_position=started
+    )
+
+
+def _leader_acquired(run: Run, event: facts.LeaderAcquired, at: Recorded) -> Run:
+    return replace(run, epoch=event.epoch)
+
+
+def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
+    if target(run.state, event.trigger) != event.target or run.state != event.source:
+        raise ValueError(f"event says {event.source} ─{event.trigger}▶ {event.target}, the run is in {run.state}")
+    entered = replace(
+        run,
+        state=event.target,
+        entered_seq=at.seq,
+        entered_at=at.envelope.time,
+        gate=None,
+        held=None,
+        accept_loss=run.accept_loss or event.accept_loss,
+    )
+    return entered if event.target == STUCK else _answered(entered)
+
+
+def _gate_reached(run: Run, event: facts.GateReached, at: Recorded) -> Run:
+    return replace(run, gate=Gate(event.gate, at.seq))
+
+
+def _gate_passed(run: Run, event: facts.GatePassed, at: Recorded) -> Run:
+    return _with_cheap_checks_open(replace(run, gate=None, passed=run.passed | {event.gate}))
+
+
+def _with_cheap_checks_open(run: Run) -> Run:
+    again = {(str(key), Direction.FORWARD): Attempts() for key in run.keys(run.state) if key.definition.again}
+    return replace(run, attempts=MappingProxyType({**run.attempts, **again}))
+
+
+def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
+    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="")
+
+
+def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
+    return _attempted(run, event, status=Status.DONE, evidence=event.evidence, seconds=event.seconds)
+
+
+def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
+    failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, seconds=event.seconds)
+    failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
+    return replace(failed, failure=failure, passed=_gates_that_stay_passed(run))
+
+
+def _gates_that_stay_passed(run: Run) -> frozenset[str]:
+    """A check that fails after the gate closes it again: who let the run through did not know."""
+    return frozenset() if run.state == "precheck" else run.passed
+
+
+def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> Run:
+    return _attempted(run, event, status=Status.BEGUN, reason=event.reason, seconds=event.seconds)
+
+
+def _step_probed(run: Run, event: facts.StepProbed, at: Recorded) -> Run:
+    return _attempted(run, event, found=Found(event.found))
+
+
+def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
+    return replace(run, held=Held(event.reason, event.by, event.now, at.seq))
+
+
+def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
+    return _answered(replace(run, held=None))
+
+
+def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
+    return _answered(run)
+
+
+def _answered(run: Run) -> Run:
+    """A person has seen the failure: it is looked at afresh, unknown outcomes too."""
+    attempts = {key: _fresh(tried) for key, tried in run.attempts.items()}
+    return replace(run, failure=None, attempts=MappingProxyType(attempts))
+
+
+def _fresh(tried: Attempts) -> Attempts:
+    return replace(tried, found=None) if tried.found is Found.UNKNOWN else tried
+
+
+def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run:
+    return replace(run, aborting=True, gate=None, held=None, failure=None)
+
+
+def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> Run:
+    return replace(run, failure=Failure("", Direction.FORWARD, event.reason, at.seq), gate=None)
+
+
+def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
+    return run
+
+
+def _attempted(run: Run, event: Any, **changes: Any) -> Run:
+    where = (str(Key.of(event.step)), Direction(event.direction))
+    tried = replace(run.attempts.get(where, Attempts()), **changes)
+    return replace(run, attempts=MappingProxyType({**run.attempts, where: tried}))
+
+
+_MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
+    facts.RunStarted: _run_started,
+    facts.LeaderAcquired: _leader_acquired,
+    facts.Transitioned: _transitioned,
+    facts.GateReached: _gate_reached,
+    facts.GatePassed: _gate_passed,
+    facts.StepStarted: _step_started,
+    facts.StepSucceeded: _step_succeeded,
+    facts.StepFailed: _step_failed,
+    facts.StepInterrupted: _step_interrupted,
+    facts.StepProbed: _step_probed,
+    facts.RunHeld: _run_held,
+    facts.RunResumed: _run_resumed,
+    facts.RetryRequested: _retry_requested,
+    facts.AbortRequested: _abort_requested,
+    facts.FailureReported: _failure_reported,
+    facts.NoteTaken: _nothing,
+    facts.CommandRejected: _nothing,
+}

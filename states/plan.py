@@ -1,0 +1,160 @@
+"""`plan(run) → next`: what is to be done now. Pure: asked after every event, it has no memory but the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cutoverd.events import facts
+from cutoverd.states import STUCK, target
+from cutoverd.states.ports import Direction, Found
+from cutoverd.states.run import Key, Run, Status
+from cutoverd.states.step import Effect
+
+FORWARD, BACK = Direction.FORWARD, Direction.BACK
+
+
+@dataclass(frozen=True)
+class Record:
+    """Append this event: nothing has to be done in the world for it."""
+
+    event: facts.Event
+
+
+@dataclass(frozen=True)
+class Take:
+    """Attempt a step: StepStarted, then act, then its outcome."""
+
+    key: Key
+    direction: Direction
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """Probe a step whose outcome nobody saw, and record the answer."""
+
+    key: Key
+    direction: Direction
+
+
+@dataclass(frozen=True)
+class Await:
+    """Nothing may be done until a person says one of `verbs`."""
+
+    verbs: tuple[str, ...]
+    reason: str
+    gate: str = ""
+
+
+@dataclass(frozen=True)
+class Over:
+    """The run has ended."""
+
+
+Next = Record | Take | Look | Await | Over
+
+
+def plan(run: Run) -> Next:
+    """The next thing to do for a run of which no step is being taken at the moment."""
+    if run.is_over:
+        return Over()
+    if run.is_stuck:
+        return Await(("retry", "note"), f"the way back failed: {_why(run)}")
+    if run.held:
+        return Await(("resume", "rollback", "note"), f"held: {run.held.reason}")
+    if run.aborting:
+        return _aborting(run)
+    if run.failure:
+        return _failed(run)
+    return _going_back(run) if run.state == "rollback" else _going_on(run)
+
+
+def _going_on(run: Run) -> Next:
+    return _first_open(run, run.keys(run.state)) or _leave(run)
+
+
+def _first_open(run: Run, keys: Iterable[Key]) -> Next | None:
+    for key in keys:
+        if not run.is_done(key):
+            return _attempt(run, key, FORWARD)
+    return None
+
+
+def _leave(run: Run) -> Next:
+    gate = target(run.state, "proceed")
+    if gate not in run.frozen.gates or gate in run.passed:
+        return _transition(run, "proceed", "")
+    if run.gate is None:
+        return Record(facts.GateReached(gate=gate))
+    return Await(_verbs_at_a_gate(run), f"the gate before {gate} waits for `advance`", gate=gate)
+
+
+def _verbs_at_a_gate(run: Run) -> tuple[str, ...]:
+    return ("advance", "hold", "abort" if run.state == "precheck" else "rollback", "note")
+
+
+def _attempt(run: Run, key: Key, direction: Direction) -> Next:
+    """A first attempt, or another one: that of a probed step only once the probe said that it is needed."""
+    tried, wanted = run.of(key, direction), Found.PRESENT if direction is FORWARD else Found.ABSENT
+    if tried.count and key.definition.effect is Effect.PROBED:
+        if tried.found is None:
+            return Look(key, direction)
+        if tried.found is Found.UNKNOWN:
+            return _unknown(run, key, direction)
+        if tried.found is wanted:
+            return Record(facts.StepSucceeded(step=str(key), direction=direction, seconds=0.0, found=True))
+    return Take(key, direction, tried.count + 1)
+
+
+def _unknown(run: Run, key: Key, direction: Direction) -> Next:
+    reason = f"whether {key} took effect cannot be known: look at it, then `resume` probes again"
+    return _transition(run, "fail", reason) if direction is BACK else Record(facts.RunHeld(reason=reason, by=None))
+
+
+def _failed(run: Run) -> Next:
+    """Where a failure leads: PreCheck stays, the way back gets stuck, the way there turns unless traffic may be open."""
+    if run.state == "precheck":
+        return Await(("retry", "abort", "note"), f"PreCheck failed: {_why(run)}")
+    if run.state != "rollback" and (probe := _was_it_opened(run)):
+        return probe
+    return _transition(run, "fail", _why(run))
+
+
+def _was_it_opened(run: Run) -> Next | None:
+    """Once the step that opens traffic has begun a failure holds, unless its probe proves that traffic never opened."""
+    unproven = [key for key in run.opened if run.of(key, FORWARD).status is not Status.DONE]
+    if run.opened and run.opened == unproven and run.of(unproven[0], FORWARD).found is None:
+        return Look(unproven[0], FORWARD)
+    if run.opened:
+        return Record(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
+    return None
+
+
+def _going_back(run: Run) -> Next:
+    begun = [key for key in reversed(run.begun()) if key.state != "precheck"]
+    return _undo(run, begun) or _first_open(run, run.keys("rollback")) or _transition(run, "proceed", "")
+
+
+def _undo(run: Run, keys: Iterable[Key]) -> Next | None:
+    for key in keys:
+        if key.definition.undo and not run.is_done(key, BACK):
+            return _attempt(run, key, BACK)
+    return None
+
+
+def _aborting(run: Run) -> Next:
+    if run.failure:
+        return Await(("retry", "note"), f"aborting failed: {_why(run)}")
+    return _undo(run, reversed(run.begun())) or _transition(run, "abort", "")
+
+
+def _transition(run: Run, trigger: str, reason: str) -> Record:
+    there = target(run.state, trigger)
+    return Record(facts.Transitioned(source=run.state, target=there, trigger=trigger, reason=reason))
+
+
+def _why(run: Run) -> str:
+    if run.failure is None:
+        return f"an outcome is unknown in {run.state}" if run.state != STUCK else "an outcome of the way back is unknown"
+    return f"{run.failure.step}: {run.failure.reason}" if run.failure.step else f"reported: {run.failure.reason}"

@@ -1,0 +1,39 @@
+"""PreCheck: everything is looked at and nothing of production is touched. It fails in place: `retry` or `abort`."""
+
+from cutoverd.states.ports import Evidence
+from cutoverd.states.step import Context, Effect, State, step
+
+SCRATCH = "its scratch database is dropped before it ends"
+
+
+async def drop_placeholder(at: Context) -> Evidence:
+    return await at.ports.databases.drop_placeholder(at.mark)
+
+
+class PreCheck(State):
+    """Prove that the night can begin."""
+
+    @step(Effect.NONE)
+    async def check_files(at: Context) -> Evidence:
+        """every SQL file can be run in a transaction of ours"""
+        return await at.ports.scripts.check_files()
+
+    @step(Effect.NONE, again=True)
+    async def check_server(at: Context) -> Evidence:
+        """the server, the role and the names are fit for it"""
+        return await at.ports.databases.check_fit(at.mark)
+
+    @step(Effect.NONE, each="health", again=True)
+    async def prove_health(at: Context) -> Evidence:
+        """what runs today is healthy"""
+        return await at.ports.checks.prove_health(at.mark, at.item)
+
+    @step(Effect.NONE, no_way_back=SCRATCH)
+    async def prove_backup(at: Context) -> Evidence:
+        """a backup was taken, restored, counted, and the schema builds on it"""
+        return await at.ports.backups.prove(at.mark)
+
+    @step(Effect.LEDGER, undo=drop_placeholder)
+    async def make_placeholder(at: Context) -> Evidence:
+        """an empty database that refuses connections waits to take production's name"""
+        return await at.ports.databases.make_placeholder(at.mark)

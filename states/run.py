@@ -1,0 +1,161 @@
+"""A run as its events tell it: a value, never changed, only evolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from cutoverd.states import ENDS, STATES, STUCK, WAY
+from cutoverd.states.ports import Direction, Evidence, Found
+from cutoverd.states.step import Step
+
+
+@dataclass(frozen=True)
+class Key:
+    """One step of one state, for one item: `downtime.stop_service:worker`."""
+
+    state: str
+    step: str
+    item: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state}.{self.step}" + (f":{self.item}" if self.item else "")
+
+    @classmethod
+    def of(cls, text: str) -> Key:
+        name, _, item = text.partition(":")
+        state, _, step = name.partition(".")
+        return cls(state, step, item)
+
+    @property
+    def definition(self) -> Step:
+        return next(step for step in STATES[self.state].steps if step.name == self.step)
+
+
+class Status(StrEnum):
+    """How far a step is, one way."""
+
+    UNTOUCHED = "untouched"
+    BEGUN = "begun"  # no outcome yet, or none that anybody saw
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What is known of a step in one direction."""
+
+    status: Status = Status.UNTOUCHED
+    count: int = 0
+    found: Found | None = None  # the last probe's answer, none since the last attempt
+    evidence: Evidence = field(default_factory=dict)
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A gate that was reached and not yet passed."""
+
+    name: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class Held:
+    """No step is started until `resume`."""
+
+    reason: str
+    by: str | None
+    now: bool
+    seq: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What went wrong and is not yet answered."""
+
+    step: str  # "" when somebody outside reported it
+    direction: Direction
+    reason: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What RunStarted froze of the plan."""
+
+    items: Mapping[str, list[str]] = field(default_factory=dict)
+    gates: tuple[str, ...] = ()
+    opens: datetime | None = None
+    watch_seconds: float = 0.0
+    budget_seconds: float | None = None
+    plan_sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    production: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a plan."""
+
+    name: str
+    state: str = WAY[0].name
+    plan: Frozen | None = None  # None: not started
+    epoch: int = 0
+    started_seq: int = 0
+    last_seq: int = 0
+    command_position: int = 0
+    entered_seq: int = 0
+    entered_at: datetime = datetime.min
+    gate: Gate | None = None
+    passed: frozenset[str] = frozenset()
+    held: Held | None = None
+    failure: Failure | None = None
+    aborting: bool = False
+    accept_loss: bool = False
+    attempts: Mapping[tuple[str, Direction], Attempts] = MappingProxyType({})  # by str(Key), in the order of their beginning
+
+    @property
+    def frozen(self) -> Frozen:
+        if self.plan is None:
+            raise ValueError(f"run {self.name} has not started")
+        return self.plan
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ENDS
+
+    @property
+    def is_stuck(self) -> bool:
+        return self.state == STUCK
+
+    def of(self, key: Key, direction: Direction) -> Attempts:
+        return self.attempts.get((str(key), direction), Attempts())
+
+    def is_done(self, key: Key, direction: Direction = Direction.FORWARD) -> bool:
+        return self.of(key, direction).status is Status.DONE
+
+    def begun(self, direction: Direction = Direction.FORWARD) -> list[Key]:
+        """The steps that were begun, oldest first."""
+        return [Key.of(key) for (key, way), tried in self.attempts.items() if way is direction and tried.count]
+
+    def evidence(self) -> dict[str, Evidence]:
+        return {key: tried.evidence for (key, way), tried in self.attempts.items() if way is Direction.FORWARD and tried.evidence}
+
+    @property
+    def opened(self) -> list[Key]:
+        """The steps that may have let clients in: begun, and no probe has proved that they did not."""
+        begun = [key for key in self.begun() if key.definition.opens_traffic]
+        return [key for key in begun if self.of(key, Direction.FORWARD).found is not Found.ABSENT]
+
+    def keys(self, state: str) -> Iterator[Key]:
+        """The steps of a state in order, one per item."""
+        for step in STATES[state].steps:
+            items: Any = self.frozen.items.get(step.each, ()) if step.each else ("",)
+            for item in reversed(items) if step.newest_first else items:
+                yield Key(state, step.name, item)

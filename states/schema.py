@@ -1,0 +1,42 @@
+"""Schema: a new database is cloned from the fenced old one, and the schema files are applied to it."""
+
+from cutoverd.states.ports import Evidence
+from cutoverd.states.step import Context, Effect, State, step
+
+WITH_NEW = "it goes with the new database, which the way back keeps closed"
+
+
+async def keep_new(at: Context) -> Evidence:
+    return await at.ports.databases.keep_new(at.mark)
+
+
+async def close_old(at: Context) -> Evidence:
+    return await at.ports.databases.close_old(at.mark)
+
+
+async def end_backup(at: Context) -> Evidence:
+    return await at.ports.backups.end(at.mark)
+
+
+class Schema(State):
+    """Make the new database out of the old one."""
+
+    @step(Effect.LEDGER, undo=keep_new)
+    async def build_new(at: Context) -> Evidence:
+        """the new database is a copy of the old one, with all that a copy loses set again"""
+        return await at.ports.databases.build_new(at.mark)
+
+    @step(Effect.LEDGER, undo=close_old)
+    async def open_old(at: Context) -> Evidence:
+        """the old database can be read by the daemon alone"""
+        return await at.ports.databases.open_old(at.mark)
+
+    @step(Effect.NONE, undo=end_backup)
+    async def start_backup(at: Context) -> Evidence:
+        """the final backup of the old database is being taken"""
+        return await at.ports.backups.start(at.mark)
+
+    @step(Effect.LEDGER, no_way_back=WITH_NEW)
+    async def apply_schema(at: Context) -> Evidence:
+        """the schema files are applied, all or none"""
+        return await at.ports.scripts.apply_schema(at.mark)

@@ -1,0 +1,75 @@
+"""Smoke: the names change hands, and the new version is tried before any client sees it."""
+
+from dataclasses import replace
+
+from cutoverd.states.errors import OutcomeUnknown
+from cutoverd.states.ports import Evidence, Found, Probed, Version
+from cutoverd.states.step import Context, Effect, State, step
+
+
+async def exchange_back(at: Context) -> Evidence:
+    written = await at.ports.databases.written(at.mark)
+    return {**await at.ports.databases.exchange_back(at.mark), "written": written.get("tables", {})}
+
+
+async def is_test_running(at: Context) -> Probed:
+    running = await at.ports.services.is_running(at.item, Version.TEST)
+    return Probed(Found.PRESENT if running else Found.ABSENT, {"running": running})
+
+
+async def is_test_stopped(at: Context) -> Probed:
+    running = await at.ports.services.is_running(at.item, Version.TEST)
+    return Probed(Found.ABSENT if running else Found.PRESENT, {"running": running})
+
+
+async def end_test(at: Context) -> Evidence:
+    return await at.ports.services.stop(at.mark, at.item, Version.TEST)
+
+
+async def compare_again(at: Context) -> Evidence:
+    """A crash of the server resets its counters: then only the content can say that old is unchanged."""
+    databases, attempt = at.ports.databases, f"{at.mark.step}.{at.mark.event_id}"
+    await databases.open_old(replace(at.mark, step=f"{attempt}.open"))
+    compared = [key.partition(":")[2] for key in at.evidence if key.startswith("validate.compare:")]
+    for name in compared:
+        await at.ports.validation.compare(at.mark, name)
+    await databases.close_old(replace(at.mark, step=f"{attempt}.close"))
+    return {"counters": "reset by the server", "compared_again": compared}
+
+
+class Smoke(State):
+    """Try the new version on the new database, out of reach of clients."""
+
+    @step(Effect.NONE)
+    async def check_old_unchanged(at: Context) -> Evidence:
+        """nothing was written to the old database since the fence"""
+        position = at.evidence["downtime.record_position"]
+        try:
+            return await at.ports.databases.check_unchanged(at.mark, position)
+        except OutcomeUnknown:
+            return await compare_again(at)
+
+    @step(Effect.LEDGER, undo=exchange_back)
+    async def exchange_names(at: Context) -> Evidence:
+        """the new database has production's name"""
+        return await at.ports.databases.exchange(at.mark)
+
+    @step(Effect.PROBED, each="tested_services", newest_first=True, undo=end_test, probe=is_test_running)
+    async def start_test(at: Context) -> Evidence:
+        """a service runs in test mode"""
+        return await at.ports.services.start(at.mark, at.item, Version.TEST)
+
+    @step(Effect.NONE, each="smoke")
+    async def smoke_test(at: Context) -> Evidence:
+        """the new version does what it should"""
+        return await at.ports.checks.smoke(at.mark, at.item)
+
+    @step(Effect.PROBED, each="tested_services", probe=is_test_stopped, no_way_back="a service in test mode stays stopped")
+    async def stop_test(at: Context) -> Evidence:
+        """the test mode is over"""
+        return await at.ports.services.stop(at.mark, at.item, Version.TEST)
+
+    @step(Effect.NONE)
+    async def record_written(at: Context) -> Evidence:
+        """the tables written during the smoke tests are on record"""
+        return await at.ports.databases.written(at.mark)

@@ -1,0 +1,74 @@
+"""What a step and a state are. A step is one action; the attempt at it is announced, made, and its outcome recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from cutoverd.states.ports import Evidence, Mark, Ports, Probed
+
+
+class Effect(StrEnum):
+    """What makes a step safe to take again when nobody saw the outcome of an attempt."""
+
+    NONE = "none"  # it changes nothing that lasts: taken again
+    LEDGER = "ledger"  # its record commits with its effect, or it asks the catalog itself: taken again, finds "already done"
+    PROBED = "probed"  # it acts outside any transaction: taken again only after its probe said that the effect is absent
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a step may know."""
+
+    ports: Ports
+    mark: Mark
+    item: str  # "" for a step that is not made once per item
+    entered_at: datetime  # of the state
+    watch_seconds: float
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)  # of the steps that succeeded, by key
+
+
+Act = Callable[[Context], Awaitable[Evidence]]
+Probe = Callable[[Context], Awaitable[Probed]]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One action of a state: `run`, its opposite `undo`, and `probe`, what is true now?"""
+
+    run: Act
+    effect: Effect
+    undo: Act | None = None
+    probe: Probe | None = None
+    each: str = ""  # made once per item of this kind ("services")
+    newest_first: bool = False  # items in reverse order
+    again: bool = False  # a cheap check: made once more right after the gate
+    opens_traffic: bool = False  # from its beginning on, going back may cost writes
+    no_way_back: str = ""  # why it needs no undo
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def says(self) -> str:
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+
+def step(effect: Effect, **options: Any) -> Callable[[Act], Step]:
+    """Make an async function of a Context a step; options are the fields of `Step`."""
+    return lambda run: Step(run, effect, **options)
+
+
+class State:
+    """One stop of the run: its steps in order."""
+
+    name: ClassVar[str]
+    steps: ClassVar[tuple[Step, ...]]
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__name__.lower()
+        cls.steps = tuple(value for value in vars(cls).values() if isinstance(value, Step))

@@ -1,0 +1,39 @@
+"""Validate: the new database holds what the old one held. A failure here takes the way back without asking anybody."""
+
+from cutoverd.states.ports import Evidence
+from cutoverd.states.schema import WITH_NEW
+from cutoverd.states.step import Context, Effect, State, step
+
+
+class Validate(State):
+    """Prove that no row was lost or changed."""
+
+    @step(Effect.NONE, each="validation_scripts")
+    async def check_script(at: Context) -> Evidence:
+        """every check of a validation script is true"""
+        return await at.ports.validation.check_script(at.mark, at.item)
+
+    @step(Effect.NONE)
+    async def check_coverage(at: Context) -> Evidence:
+        """every old table is compared, or waived by name"""
+        return await at.ports.validation.check_coverage(at.mark)
+
+    @step(Effect.NONE, each="comparisons")
+    async def compare(at: Context) -> Evidence:
+        """old and new hold the same content, row by row"""
+        return await at.ports.validation.compare(at.mark, at.item)
+
+    @step(Effect.NONE)
+    async def check_invariants(at: Context) -> Evidence:
+        """foreign keys hold, indexes are valid, sequences are ahead"""
+        return await at.ports.validation.check_invariants(at.mark)
+
+    @step(Effect.NONE, no_way_back="a finished backup is kept")
+    async def finish_backup(at: Context) -> Evidence:
+        """the final backup is complete"""
+        return await at.ports.backups.finish(at.mark)
+
+    @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}")
+    async def close_old(at: Context) -> Evidence:
+        """the old database refuses all connections again"""
+        return await at.ports.databases.close_old(at.mark)
