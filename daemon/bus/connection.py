@@ -1,0 +1,140 @@
+"""A connection that notices a dead server in 3 s, comes back by itself and says why it could not."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import nats.aio.client
+import nats.errors
+import structlog
+from nats.js import JetStreamContext
+
+from cutoverd.daemon.bus.errors import Unreachable
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+REQUEST_SECONDS = 2.0
+# What nats-py raises when the server is away, slow or unsure. A publish that ended so may still be stored later.
+DOUBT = (nats.errors.Error, TimeoutError, OSError)
+
+
+@dataclass
+class Client:
+    """A NATS connection, its JetStream context, and what the server complained about."""
+
+    nc: nats.aio.client.Client
+    js: JetStreamContext
+    complaints: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))  # (monotonic seconds, text)
+
+    def forbidden(self, subject: str, since: float = 0.0) -> str:
+        """The last permission violation that names `subject` (or starts with it, if it ends with a dot) since then.
+
+        `since` is of the monotonic clock. To the caller a violation looks like a time-out: the server tells the
+        connection, not the request.
+        """
+        quoted = f'"{subject}' if subject.endswith(".") else f'"{subject}"'
+        texts = (text for at, text in reversed(self.complaints) if at >= since)
+        return next((text for text in texts if quoted.lower() in text.lower()), "")
+
+    def explain(self, error: BaseException, since: float) -> str:
+        """The error in words, with what the server said about the API subjects it may come from."""
+        said = self.forbidden("$JS.API.", since)
+        return f"{str(error) or repr(error)}{f' ({said})' if said else ''}"
+
+    async def close(self) -> None:
+        """Close within 2 s, even if the server does not read any more."""
+        transport = self.nc._transport
+        with suppress(*DOUBT):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self.nc.close()
+                return
+        if transport is not None:
+            transport._io_writer.transport.abort()  # type: ignore[attr-defined]
+
+
+async def connect(
+    servers: str | Sequence[str],
+    *,
+    user: str | None = None,
+    password: str | None = None,
+    token: str | None = None,
+    credentials_file: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    inbox_prefix: str = "_INBOX",
+    name: str = "cutoverd",
+    timeout_seconds: float = CONNECT_SECONDS,
+) -> Client:
+    """Connect to one server of a cluster, or to the only one; raises `Unreachable` with the last error seen."""
+    urls = [servers] if isinstance(servers, str) else list(servers)
+    nc = nats.aio.client.Client()
+    client = Client(nc, nc.jetstream(timeout=REQUEST_SECONDS))
+
+    async def error(reason: Exception) -> None:
+        client.complaints.append((time.monotonic(), str(reason)))
+        log.warning("nats_error", error=str(reason) or repr(reason))
+
+    async def disconnected() -> None:
+        log.warning("nats_disconnected")
+
+    async def reconnected() -> None:
+        log.info("nats_reconnected", server=nc.connected_url.netloc.rpartition("@")[2] if nc.connected_url else "")
+
+    async def closed() -> None:
+        log.info("nats_closed")
+
+    async def discovered() -> None:
+        log.info("nats_discovered_server")
+
+    async def leaving() -> None:
+        log.warning("nats_server_shuts_down")
+
+    connecting = nc.connect(
+        urls,
+        name=name,
+        user=user,
+        password=password,
+        token=token,
+        user_credentials=credentials_file,
+        tls=tls,
+        inbox_prefix=inbox_prefix,
+        connect_timeout=2,
+        pending_size=0,  # a publish while disconnected is an error now, not a message later
+        ping_interval=1,
+        max_outstanding_pings=2,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # nats-py sleeps it: a fraction is fine
+        error_cb=error,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        closed_cb=closed,
+        discovered_server_cb=discovered,
+        lame_duck_mode_cb=leaving,
+    )
+    try:
+        await asyncio.wait_for(connecting, timeout_seconds)
+    except DOUBT as reason:
+        await client.close()
+        raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:
+    seen = client.complaints[-1][1] if client.complaints else str(reason) or "no answer"
+    return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {seen}"
+
+
+def _bare(url: str) -> str:
+    """The address without its password."""
+    return urlsplit(url if "://" in url else f"nats://{url}").netloc.rpartition("@")[2]

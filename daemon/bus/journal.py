@@ -1,0 +1,170 @@
+"""An append that survives kills, pauses, changes of leader and rival writers, and knows whether its message is in the log.
+
+The expected sequence decides; the id tells whose message it was. On any doubt the end of the subject is read from the
+leader and the ids are compared. A message that a timed-out publish left under way may land later: then it is ours, or
+the expected sequence has already let somebody else in and the server refuses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import nats.errors
+from nats.js import errors as js_errors
+
+from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
+from cutoverd.daemon.bus.errors import Conflict, LogRegressed, Refused, Unavailable
+from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, Message
+from cutoverd.daemon.bus.patience import BUDGET_SECONDS, Patience, Shrinkage
+from cutoverd.daemon.bus.reading import read
+from cutoverd.events.subjects import STREAM
+
+NO_MESSAGE = 10037
+# too large for the stream, wrong stream, stream full, no room on the server, account limits
+LASTING = {10054, 10060, 10077, 10047, 10002, 10023, 10028}
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last message of a subject; sequence 0 if there is none."""
+
+    seq: int = 0
+    id: str = ""
+
+
+class Journal:
+    """All messages of one subject, appended one after the other."""
+
+    def __init__(self, client: Client, subject: str, *, budget_seconds: float = BUDGET_SECONDS) -> None:
+        self._client = client
+        self._subject = subject
+        self._budget_seconds = budget_seconds
+        self._tail = Tail()  # as far as this writer has seen
+
+    async def append(self, id: str, body: bytes) -> int:
+        """Store `body` right after the last message seen by this writer; its stream sequence.
+
+        Raises `Conflict` if somebody else's message lies at the end (ours may lie before it: replay tells),
+        `LogRegressed` if the end that was acknowledged is gone, `Refused` if the server will never take it, and
+        `Unavailable` after 30 s: it may be stored or not, or be stored later.
+        """
+        patience = Patience(f"append to {self._subject}", self._budget_seconds)
+        shrinkage = Shrinkage()
+        while True:
+            answer = await self._publish(id, body, patience)
+            seq = answer if isinstance(answer, int) else await self._find(id, patience, shrinkage)
+            if seq is not None:
+                self._tail = Tail(seq, id)
+                return seq
+            if isinstance(answer, Refused):
+                raise answer
+            await patience.pause()
+
+    async def replay(self) -> AsyncGenerator[Message, None]:
+        """All messages up to the end as the leader has it now, oldest first. Raises `Unavailable`, `LogRegressed`."""
+        end = await self._end()
+        self._tail = Tail()
+        if not end.seq:
+            return
+        async with aclosing(read(self._client, [self._subject], 1)) as messages:
+            while self._tail.seq < end.seq:
+                message = await self._next(messages)
+                self._tail = Tail(message.seq, message.id)
+                yield message
+
+    async def follow(self, start: int) -> AsyncGenerator[Message, None]:
+        """Messages from stream sequence `start` on, for ever; for those who watch, not for the writer."""
+        async with aclosing(read(self._client, [self._subject], start)) as messages:
+            async for message in messages:
+                yield message
+
+    async def _publish(self, id: str, body: bytes, patience: Patience) -> int | Refused | None:
+        """The sequence if the server says so, a refusal that will last, None in doubt."""
+        headers = {
+            "Nats-Msg-Id": id,
+            "Nats-Expected-Stream": STREAM,
+            "Nats-Expected-Last-Subject-Sequence": str(self._tail.seq),
+        }
+        try:
+            # nats-py bounds the wait for the answer, not the sending
+            async with asyncio.timeout(2 * REQUEST_SECONDS):
+                ack = await self._client.js.publish(self._subject, body, timeout=REQUEST_SECONDS, headers=headers)
+        except DOUBT as error:
+            patience.seen = self._client.explain(error, patience.started)
+            return self._refusal(error, len(body), patience.started)
+        if ack.duplicate:  # the id was stored before: here, or elsewhere in the stream
+            patience.seen = f"id {id} is in the stream already, at {ack.seq}"
+            return None
+        return ack.seq
+
+    def _refusal(self, error: BaseException, size_bytes: int, since: float) -> Refused | None:
+        forbidden = self._client.forbidden(self._subject, since)
+        if forbidden:
+            return Refused(f"{self._subject}: {forbidden}", hint="give the daemon's NATS user this right (deploy/)")
+        if self._client.nc.is_closed:
+            return Refused(f"{self._subject}: the connection to NATS was closed for good", hint="start the daemon again")
+        too_large = isinstance(error, nats.errors.MaxPayloadError)
+        if too_large or (isinstance(error, js_errors.APIError) and error.err_code in LASTING):
+            return Refused(
+                f"{self._subject}: a message of {size_bytes} bytes was refused: {error}",
+                hint=f"a message may have {LARGEST_MESSAGE_BYTES} bytes, and the stream must have room (max_bytes)",
+            )
+        return None
+
+    async def _find(self, id: str, patience: Patience, shrinkage: Shrinkage) -> int | None:
+        """Where our message lies, if it is the last one; None if it is not there (yet) or nobody answers."""
+        try:
+            tail = await self._leader_tail()
+        except DOUBT as error:
+            patience.seen = self._client.explain(error, patience.started)
+            return None
+        if tail.seq > self._tail.seq:
+            if tail.id == id:
+                return tail.seq
+            raise Conflict(
+                f"{self._subject} ends at sequence {tail.seq} (id {tail.id or 'none'}), expected {self._tail.seq}: "
+                "another daemon has appended, or a message of ours landed late"
+            )
+        self._check_kept(tail, shrinkage)
+        return None
+
+    async def _end(self) -> Tail:
+        patience, shrinkage = Patience(f"end of {self._subject}", self._budget_seconds), Shrinkage()
+        while True:
+            try:
+                tail = await self._leader_tail()
+                self._check_kept(tail, shrinkage)
+                if tail.seq >= self._tail.seq:
+                    return tail
+            except DOUBT as error:
+                patience.seen = self._client.explain(error, patience.started)
+            await patience.pause()
+
+    def _check_kept(self, tail: Tail, shrinkage: Shrinkage) -> None:
+        shrinkage.check(self._subject, tail.seq, self._tail.seq)
+        if tail.seq == self._tail.seq and tail.id != self._tail.id:
+            raise LogRegressed(
+                f"{self._subject} holds id {tail.id} at sequence {tail.seq}, where {self._tail.id} was acknowledged"
+            )
+
+    async def _leader_tail(self) -> Tail:
+        try:
+            async with asyncio.timeout(2 * REQUEST_SECONDS):
+                last = await self._client.js.get_last_msg(STREAM, self._subject)
+        except js_errors.NotFoundError as error:
+            if error.err_code != NO_MESSAGE:  # the stream itself is missing
+                raise
+            return Tail()
+        return Tail(last.seq or 0, (last.headers or {}).get("Nats-Msg-Id", ""))
+
+    async def _next(self, messages: AsyncIterator[Message]) -> Message:
+        try:
+            async with asyncio.timeout(self._budget_seconds):
+                return await anext(messages)
+        except TimeoutError:
+            raise Unavailable(
+                f"replay of {self._subject}: no message after sequence {self._tail.seq} within {self._budget_seconds:g} s"
+            ) from None

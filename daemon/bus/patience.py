@@ -1,0 +1,46 @@
+"""How long to try again, and how long a log may look shorter than it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from cutoverd.daemon.bus.errors import LogRegressed, Unavailable
+
+BUDGET_SECONDS = 30.0  # a cluster that lost its leader answered 503 for up to 7.6 s
+REGRESSED_SECONDS = 3.0  # a new leader may lag for a moment; what is still missing then is lost
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
+
+
+class Patience:
+    """A budget of seconds, spent in growing pauses."""
+
+    def __init__(self, what: str, budget_seconds: float = BUDGET_SECONDS) -> None:
+        self.started = time.monotonic()
+        self.seen = "no answer"  # the last reason to try again
+        self._what = what
+        self._budget_seconds = budget_seconds
+        self._pause_seconds = FIRST_PAUSE_SECONDS
+
+    async def pause(self) -> None:
+        """Wait before the next try; raises `Unavailable` once the budget is spent."""
+        if time.monotonic() - self.started > self._budget_seconds:
+            raise Unavailable(f"{self._what}: not settled within {self._budget_seconds:g} s, last seen: {self.seen}")
+        await asyncio.sleep(self._pause_seconds)
+        self._pause_seconds = min(self._pause_seconds * 1.6, LONGEST_PAUSE_SECONDS)
+
+
+class Shrinkage:
+    """Tells a log that lags for a moment from one that has lost its end."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def check(self, what: str, seen_seq: int, known_seq: int) -> None:
+        """Raises `LogRegressed` if the log has ended before `known_seq` for more than 3 s."""
+        if seen_seq >= known_seq:
+            self._since = None
+            return
+        self._since = self._since or time.monotonic()
+        if time.monotonic() - self._since > REGRESSED_SECONDS:
+            raise LogRegressed(f"{what} ends at sequence {seen_seq}, but {known_seq} was acknowledged")

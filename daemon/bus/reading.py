@@ -1,0 +1,131 @@
+"""Messages in stream order, each once, across restarts of the server.
+
+One short-lived push consumer at a time. The server numbers what it delivers, 1, 2, 3, …, and tells the last number in each
+heartbeat; at the first jump or silence the consumer is given up and the next one starts right after the last message that
+was handed on. nats-py's own ordered consumer starts again at the beginning of the stream if it had seen nothing yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from datetime import UTC
+from uuid import uuid4
+
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import api
+
+from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
+from cutoverd.daemon.bus.errors import Refused
+from cutoverd.daemon.bus.message import Message
+from cutoverd.daemon.bus.patience import Shrinkage
+from cutoverd.events.subjects import STREAM
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+SILENCE_SECONDS = 2.5
+PAUSE_SECONDS = 0.25
+CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
+
+
+async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
+    """Messages of `subjects` from stream sequence `start` on, for ever; close it with `aclosing`.
+
+    Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
+    """
+    shrinkage = Shrinkage()
+    while True:
+        began = time.monotonic()
+        try:
+            await _check_length(client, start, shrinkage)
+            async with aclosing(_deliver(client, subjects, start)) as messages:
+                async for message in messages:
+                    start = message.seq + 1
+                    yield message
+        except DOUBT as error:
+            log.warning("reading_again", subjects=list(subjects), start=start, error=client.explain(error, began))
+        _check_allowed(client, subjects, began)
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _check_allowed(client: Client, subjects: Sequence[str], since: float) -> None:
+    forbidden = client.forbidden("$JS.API.", since)
+    if forbidden:
+        raise Refused(f"cannot read {', '.join(subjects)}: {forbidden}", hint="give this NATS user the right (deploy/)")
+    if client.nc.is_closed:
+        raise Refused("the connection to NATS was closed for good", hint="start the daemon again")
+
+
+async def _check_length(client: Client, start: int, shrinkage: Shrinkage) -> None:
+    async with asyncio.timeout(2 * REQUEST_SECONDS):
+        info = await client.js.stream_info(STREAM)
+    shrinkage.check(f"stream {STREAM}", info.state.last_seq, start - 1)
+
+
+async def _deliver(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
+    """What one consumer delivers, up to the first gap; raises `DOUBT` at silence."""
+    inbox = client.nc.new_inbox()
+    subscription = await client.nc.subscribe(inbox)
+    try:
+        await _consume(client, subjects, start, inbox)
+        delivered = 0
+        while True:
+            msg = await subscription.next_msg(timeout=SILENCE_SECONDS)
+            if msg.headers and "Status" in msg.headers:
+                if not await _go_on(client, msg, delivered):
+                    return
+                continue
+            delivered += 1
+            if msg.metadata.sequence.consumer != delivered:
+                return
+            yield message_of(msg)
+    finally:
+        await _unsubscribe(subscription)
+
+
+async def _consume(client: Client, subjects: Sequence[str], start: int, inbox: str) -> None:
+    config = api.ConsumerConfig(
+        name=uuid4().hex,  # a name, so that CONSUMER.CREATE.<stream>.> is all the right we need
+        filter_subjects=list(subjects),
+        deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=max(start, 1),
+        deliver_subject=inbox,
+        ack_policy=api.AckPolicy.NONE,
+        max_deliver=1,
+        idle_heartbeat=HEARTBEAT_SECONDS,
+        flow_control=True,
+        inactive_threshold=5.0,  # the server removes it soon after we left
+        num_replicas=1,
+        mem_storage=True,
+    )
+    async with asyncio.timeout(2 * REQUEST_SECONDS):
+        await client.js.add_consumer(STREAM, config)
+
+
+async def _go_on(client: Client, msg: Msg, delivered: int) -> bool:
+    """Answer flow control; False if the consumer is gone or has sent more than we got."""
+    headers = msg.headers or {}
+    if headers["Status"] != CONTROL:
+        return False
+    answer = msg.reply or headers.get(STALLED)
+    if answer:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            await client.nc.publish(answer)
+    return int(headers.get(LAST, delivered)) == delivered
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    with suppress(*DOUBT):
+        async with asyncio.timeout(REQUEST_SECONDS):
+            await subscription.unsubscribe()
+
+
+def message_of(msg: Msg) -> Message:
+    """A delivered message."""
+    at = msg.metadata.timestamp.astimezone(UTC)
+    return Message(msg.metadata.sequence.stream, msg.data, at, msg.subject, (msg.headers or {}).get("Nats-Msg-Id", ""))

@@ -1,0 +1,178 @@
+"""The one stream: made with exactly these settings, and proven to have them.
+
+What the API does not tell: whether the server calls fsync before it acknowledges (`jetstream.sync_interval: always`). Only
+its monitoring port does (`/jsz`), and it is often closed: `sync_always` answers None then, and the operator must know.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import nats.errors
+from nats.js import errors as js_errors
+
+from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
+from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
+from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
+from cutoverd.daemon.bus.patience import Patience
+from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
+
+OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters
+STREAM_BYTES = 1 << 30
+DUPLICATE_SECONDS = 24 * 3600
+ROOM_SHARE = 0.1
+NO_STREAM, NAME_IN_USE = 10059, 10058
+# what a server may tell about itself, or set without any effect on what is kept
+IGNORED = {"metadata", "description", "placement"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """How full the stream is."""
+
+    used_bytes: int
+    limit_bytes: int
+
+    @property
+    def left_share(self) -> float:
+        return 1 - self.used_bytes / self.limit_bytes
+
+
+def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
+    """The stream's configuration as the API writes it; a setting that is not named here must be off."""
+    return {
+        "name": STREAM,
+        "subjects": STREAM_SUBJECTS,
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": -1,
+        "max_bytes": stream_bytes,
+        "max_msg_size": LARGEST_MESSAGE_BYTES,
+        "max_consumers": -1,
+        "discard": "new",
+        "duplicate_window": DUPLICATE_SECONDS * 1_000_000_000,
+        "compression": "none",
+        "deny_delete": True,
+        "deny_purge": True,
+        "allow_direct": False,  # a follower might answer with what was
+    }
+
+
+async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> None:
+    """Make the stream if it is missing, and prove its settings.
+
+    Raises `Unsuitable` naming each setting, what it is and what it has to be; `Refused` if it is missing and we may not
+    make it; `Unavailable` after 30 s.
+    """
+    check_version(client)
+    expected = settings(replicas, stream_bytes)
+    patience = Patience(f"stream {STREAM}")
+    while True:
+        try:
+            config = (await _info(client) or await _create(client, expected))["config"]
+            return check_settings(config, expected)
+        except nats.errors.NoRespondersError:
+            patience.seen = "JetStream is off, or has no leader"
+        except DOUBT as error:
+            patience.seen = client.explain(error, patience.started)
+            _check_allowed(client, patience.started)
+        await patience.pause()
+
+
+def _check_allowed(client: Client, since: float) -> None:
+    forbidden = client.forbidden("$JS.API.", since)
+    if forbidden:
+        raise Refused(
+            f"stream {STREAM} cannot be read or made: {forbidden}",
+            hint="have an administrator make it with these settings (deploy/), or give this NATS user the right",
+        )
+
+
+def check_version(client: Client) -> None:
+    """The server we are connected to is new enough; of the others of a cluster nothing is known."""
+    seen = client.nc.connected_server_version
+    if (seen.major, seen.minor) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise Unsuitable(f"nats-server is {seen.major}.{seen.minor}.{seen.patch}, expected {oldest} or newer", hint="upgrade it")
+
+
+def check_settings(seen: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Compare every field; one that we do not know must be empty or off."""
+    names = (seen.keys() | expected.keys()) - IGNORED
+    wrong = [
+        f"{name} is {json.dumps(seen.get(name))}, expected {json.dumps(expected.get(name, 'unset'))}"
+        for name in sorted(names)
+        if not _same(seen.get(name), expected.get(name))
+    ]
+    if wrong:
+        raise Unsuitable(
+            f"stream {STREAM}: {'; '.join(wrong)}",
+            hint="set it with `nats stream edit`, or give this run a NATS account of its own",
+        )
+
+
+def _same(seen: Any, expected: Any) -> bool:
+    if isinstance(seen, list) and isinstance(expected, list):
+        return sorted(seen) == sorted(expected)
+    return bool(seen == expected or (not seen and not expected))
+
+
+async def check_room(client: Client, share: float = ROOM_SHARE) -> Room:
+    """The stream has at least `share` of its bytes left; raises `NoRoom`."""
+    info = await _info(client)
+    if info is None:
+        raise Unsuitable(f"there is no stream {STREAM}")
+    room = Room(info["state"]["bytes"], info["config"]["max_bytes"])
+    if room.left_share < share:
+        raise NoRoom(
+            f"stream {STREAM} holds {room.used_bytes} of {room.limit_bytes} bytes: "
+            f"{room.left_share:.1%} left, expected {share:.0%}"
+        )
+    return room
+
+
+async def sync_always(monitoring_url: str | None) -> bool | None:
+    """Whether the server behind this monitoring port writes through before it acknowledges; None if it cannot be known."""
+    if not monitoring_url:
+        return None
+    try:
+        async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
+            answer = (await http.get(f"{monitoring_url.rstrip('/')}/jsz")).raise_for_status().json()
+        return bool(answer["config"].get("sync_always", False))
+    except (httpx.HTTPError, ValueError, KeyError, AttributeError):
+        return None
+
+
+async def _info(client: Client) -> dict[str, Any] | None:
+    """As the server writes it: nats-py would drop the fields that it does not know."""
+    answer = await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {})
+    return None if answer.get("error", {}).get("err_code") == NO_STREAM else _checked(answer)
+
+
+async def _create(client: Client, config: dict[str, Any]) -> dict[str, Any]:
+    answer = await _ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
+    if answer.get("error", {}).get("err_code") != NAME_IN_USE:  # in use: somebody was faster
+        _checked(answer)
+    return _checked(await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
+
+
+def _checked(answer: dict[str, Any]) -> dict[str, Any]:
+    error = answer.get("error")
+    if error is None:
+        return answer
+    if error.get("code") == 503:
+        raise js_errors.ServiceUnavailableError(**error)
+    raise Unsuitable(f"stream {STREAM} cannot be had: {error.get('description')} (error {error.get('err_code')})")
+
+
+async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+    async with asyncio.timeout(2 * REQUEST_SECONDS):
+        msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
+    return dict(json.loads(msg.data))
