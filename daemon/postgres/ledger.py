@@ -1,0 +1,199 @@
+"""The ledger: who may act (the fence row), what was done (step_log), and which database is which (database_oids).
+
+A transactional step is one transaction: lock `fence` for our epoch, insert into `step_log`, do the work, mark it finished.
+A stale daemon is refused, and a redo finds "already done".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.types.json import Jsonb
+
+from cutoverd.daemon.postgres.names import LEDGER
+from cutoverd.daemon.postgres.orphans import end_backends
+from cutoverd.daemon.postgres.reach import Connection, told
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import NotLeader, OutcomeUnknown
+from cutoverd.states.ports import Direction, Evidence, Mark
+
+MAINTENANCE = "postgres"  # where CREATE DATABASE is given from while there is no ledger
+STEP_TABLES = Path(__file__).with_name("ledger.sql")  # in the ledger and in new
+NAME_TABLES = Path(__file__).with_name("names.sql")  # in the ledger alone
+TAKE_SECONDS = 60.0
+LOCK_SECONDS = 1.0
+
+
+@dataclass
+class Entry:
+    """A step's row while its transaction is open; `evidence` is written with it."""
+
+    already_done: bool
+    evidence: Evidence = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step's row as it was committed."""
+
+    epoch: int
+    event_id: str
+    at: datetime
+    finished: bool
+    evidence: Evidence
+
+
+async def prepare(server: Server) -> None:
+    """Make the ledger database and its tables where they are missing; two daemons may do it at once."""
+    await _create_database(server)
+    async with session(server) as conn, conn.transaction():
+        await conn.execute("SELECT pg_advisory_xact_lock(hashtext('cutoverd.prepare'))")
+        await conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(LEDGER)))
+        for file in (STEP_TABLES, NAME_TABLES):
+            await conn.execute(file.read_bytes())
+
+
+async def _create_database(server: Server) -> None:
+    async with session(server, MAINTENANCE) as conn:
+        found = await (await conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (LEDGER,))).fetchone()
+        if found:
+            return
+        try:
+            await conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(LEDGER)))
+        except (errors.DuplicateDatabase, errors.UniqueViolation):
+            return
+
+
+async def take_fence(server: Server) -> None:
+    """Make our epoch the only one that may act, here and in new; sessions of older epochs are ended first.
+
+    Raises `NotLeader` if a higher epoch has it, `OutcomeUnknown` if an older one holds on to it for 60 s.
+    """
+    await _raise_epoch(server, LEDGER)
+    if new := await _new(server):
+        await _raise_epoch(server, new)
+    await end_backends(server, older_than_epoch=server.epoch)
+
+
+RAISE = """
+INSERT INTO cutoverd.fence AS held (run, epoch) VALUES (%(run)s, %(epoch)s)
+ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch < excluded.epoch
+"""
+
+
+async def _raise_epoch(server: Server, database: str) -> None:
+    deadline = time.monotonic() + TAKE_SECONDS
+    async with session(server, database) as conn:
+        await conn.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        while True:
+            # an older session holds the row FOR SHARE for as long as its step runs
+            await end_backends(server, older_than_epoch=server.epoch)
+            try:
+                await conn.execute(RAISE, {"run": server.run, "epoch": server.epoch})
+                break
+            except errors.LockNotAvailable as error:
+                if time.monotonic() > deadline:
+                    raise OutcomeUnknown(f"the fence row of run {server.run} stays locked for {TAKE_SECONDS:.0f} s") from error
+        await _lock(conn, server.run, server.epoch)
+
+
+NEW = """
+SELECT d.datname FROM cutoverd.database_oids o JOIN pg_database d ON d.oid = o.oid
+WHERE o.run = %s AND o.role = 'new' AND d.datname = %s AND d.datallowconn
+"""
+
+
+async def _new(server: Server) -> str | None:
+    """New, while scripts may run in it."""
+    async with session(server) as conn:
+        row = await (await conn.execute(NEW, (server.run, server.names.next))).fetchone()
+    return row[0] if row else None
+
+
+LOCK = "SELECT epoch FROM cutoverd.fence WHERE run = %s FOR SHARE"
+
+
+async def _lock(conn: Connection, run: str, epoch: int) -> None:
+    row = await (await conn.execute(LOCK, (run,))).fetchone()
+    if row is None or row[0] != epoch:
+        raise NotLeader(
+            f"epoch {epoch} of run {run} may not act: the ledger's fence has {'no row' if row is None else f'epoch {row[0]}'}",
+            hint="another daemon has this run; this one stops",
+        )
+
+
+@asynccontextmanager
+async def step(conn: Connection, mark: Mark) -> AsyncIterator[Entry]:
+    """One transaction that is the step's effect and its record; rolled back on any error.
+
+    Raises `NotLeader` for a stale epoch, `OutcomeUnknown` if the connection is lost.
+    """
+    try:
+        async with conn.transaction():
+            await conn.execute("SET LOCAL synchronous_commit = on")
+            await _lock(conn, mark.run, mark.epoch)
+            entry = await _enter(conn, mark)
+            yield entry
+            if not entry.already_done:
+                await conn.execute(FINISH, {**_key(mark), "evidence": Jsonb(dict(entry.evidence))})
+    except psycopg.OperationalError as error:
+        if conn.closed:
+            raise told(conn, error) from error
+        raise
+
+
+ENTER = """
+INSERT INTO cutoverd.step_log AS done (run, step, direction, epoch, event_id)
+VALUES (%(run)s, %(step)s, %(direction)s, %(epoch)s, %(event_id)s)
+ON CONFLICT (run, step, direction) DO UPDATE
+SET epoch = excluded.epoch, event_id = excluded.event_id, at = clock_timestamp()
+WHERE NOT done.finished
+RETURNING 1
+"""
+EVIDENCE = "SELECT evidence FROM cutoverd.step_log WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s"
+FINISH = """
+UPDATE cutoverd.step_log SET finished = true, evidence = %(evidence)s
+WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
+"""
+
+
+async def _enter(conn: Connection, mark: Mark) -> Entry:
+    mine = {**_key(mark), "epoch": mark.epoch, "event_id": mark.event_id}
+    if await (await conn.execute(ENTER, mine)).fetchone():
+        return Entry(already_done=False)
+    row = await (await conn.execute(EVIDENCE, _key(mark))).fetchone()
+    return Entry(already_done=True, evidence=(row[0] if row else None) or {})
+
+
+def _key(mark: Mark) -> dict[str, Any]:
+    return {"run": mark.run, "step": mark.step, "direction": mark.direction.value}
+
+
+@asynccontextmanager
+async def held(server: Server, mark: Mark, database: str = LEDGER) -> AsyncIterator[None]:
+    """Hold the fence row in a second session while work runs that can be in no transaction; raises `NotLeader`."""
+    async with session(server, database) as conn, conn.transaction(force_rollback=True):
+        await _lock(conn, mark.run, mark.epoch)
+        yield
+
+
+READ = """
+SELECT epoch, event_id, at, finished, evidence FROM cutoverd.step_log
+WHERE run = %s AND step = %s AND direction = %s
+"""
+
+
+async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER) -> Row | None:
+    """A step's row, read on a fresh connection; None if there is none."""
+    async with session(server, database) as conn:
+        row = await (await conn.execute(READ, (server.run, step, direction.value))).fetchone()
+    return Row(row[0], row[1], row[2], row[3], row[4] or {}) if row else None

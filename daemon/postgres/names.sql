@@ -1,0 +1,29 @@
+-- a table of its own: to write it must not wait for a running step
+CREATE TABLE IF NOT EXISTS cutoverd.anchor (
+    run text PRIMARY KEY,
+    seq bigint NOT NULL,
+    hash text NOT NULL
+);
+
+CREATE TABLE IF NOT EXISTS cutoverd.database_oids (
+    run text NOT NULL,
+    role text NOT NULL CHECK (role IN ('old', 'new', 'placeholder')),
+    oid oid NOT NULL,
+    row jsonb NOT NULL,
+    PRIMARY KEY (run, role)
+);
+
+-- CREATE DATABASE is in no transaction: its name is announced here first, so that a later daemon knows it as ours
+CREATE TABLE IF NOT EXISTS cutoverd.announced (
+    run text NOT NULL,
+    name text NOT NULL,
+    epoch bigint NOT NULL,
+    PRIMARY KEY (run, name)
+);
+
+CREATE TABLE IF NOT EXISTS cutoverd.counters (
+    run text NOT NULL,
+    moment text NOT NULL CHECK (moment IN ('opened', 'closed', 'exchanged')),
+    seen jsonb NOT NULL,
+    PRIMARY KEY (run, moment)
+);

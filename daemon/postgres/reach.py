@@ -1,0 +1,52 @@
+"""Reaching a server that may be coming up, and telling a failure from an outcome nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import psycopg
+
+from cutoverd.daemon.postgres.names import LEDGER
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import OutcomeUnknown, StepError
+
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+REACH_SECONDS = 30.0  # a server that crashed recovers meanwhile; the way back must not fail because of it
+PAUSE_SECONDS = 0.2
+
+
+async def reach(
+    server: Server,
+    database: str = LEDGER,
+    *,
+    settings: Mapping[str, str] | None = None,
+    reach_seconds: float = REACH_SECONDS,
+) -> Connection:
+    """A session in autocommit; raises `OutcomeUnknown` if the server was not reached in `reach_seconds`."""
+    deadline = time.monotonic() + reach_seconds
+    while True:
+        try:
+            return await server.connect(database, settings=settings)
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown(
+                    f"database {database} was not reached for {reach_seconds:.0f} s: {said(error)}",
+                    hint="look whether the server runs and lets our role in",
+                ) from error
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def told(conn: Connection, error: psycopg.Error) -> StepError:
+    """A lost connection leaves the outcome unknown; any other error is a failure."""
+    if conn.closed:
+        return OutcomeUnknown(f"the connection was lost: {said(error)}", hint="the next attempt finds out what became of it")
+    return StepError(f"PostgreSQL says: {said(error)} (SQLSTATE {error.sqlstate})")
+
+
+def said(error: psycopg.Error) -> str:
+    """The one line of an error that a person wants to read."""
+    return error.diag.message_primary or (str(error).strip().splitlines() or [type(error).__name__])[0]
