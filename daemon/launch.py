@@ -1,0 +1,73 @@
+"""Run as a script by children.py: record this process, then become the command.
+
+Imports nothing but the standard library, and little of it: it starts before every command. The record comes before the
+two questions, so whoever fences this epoch or finds our parent dead either sees the record or we see them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+FENCE = "epoch"  # file beside the records: no child of a lower epoch may begin
+TOKEN = "CUTOVERD_CHILD"  # noqa: S105 - in the environment of every descendant, to know them by
+REFUSED = 125
+NOT_FOUND = 127
+
+
+def birth(pid: int) -> str | None:
+    """What tells this process from every other that had or will have its pid; None once it has ended."""
+    return _birth_in_proc(pid) if os.path.exists("/proc/self/stat") else birth_by_ps(pid)
+
+
+def _birth_in_proc(pid: int) -> str | None:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
+            return None if fields[0] in "ZX" else f"{boot.read().strip()} {fields[19]}"
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def birth_by_ps(pid: int) -> str | None:
+    """Where there is no /proc: to the second, which pids do not wrap around in."""
+    seen = subprocess.run(
+        ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=10, check=False
+    )
+    state, _, started = seen.stdout.strip().partition(" ")
+    return None if not started or state[0] in "ZX" else started.strip()
+
+
+def main(arguments: list[str]) -> int:
+    folder, parent, epoch, record, *argv = arguments
+    path = f"{folder}/{os.getpid()}.json"
+    with open(f"{path}.part", "w", encoding="utf-8", opener=_private) as file:
+        json.dump({**json.loads(record), "pid": os.getpid(), "birth": birth(os.getpid()), "epoch": int(epoch)}, file)
+    os.replace(f"{path}.part", path)
+    if os.getppid() != int(parent) or int(epoch) < fence(folder):
+        os.unlink(path)
+        return REFUSED
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606
+    except OSError as error:
+        print(f"cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
+        return NOT_FOUND
+
+
+def fence(folder: str) -> int:
+    try:
+        with open(f"{folder}/{FENCE}", encoding="ascii") as file:
+            return int(file.read())
+    except FileNotFoundError:
+        return 0
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

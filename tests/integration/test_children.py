@@ -1,0 +1,177 @@
+"""Child processes: their ends, their outputs, and that nothing of them stays behind."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cutoverd.daemon import children, launch
+from cutoverd.states.errors import NotLeader, StepError, TimedOut
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+async def run(argv, folder, **changes):
+    given = {"folder": folder, "epoch": 1, "step": "data.load", "timeout_seconds": 20, **changes}
+    return await children.run(argv, **given)
+
+
+async def appears(path: Path) -> str:
+    deadline = time.monotonic() + 10
+    while not (text := written(path)):
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        await asyncio.sleep(0.02)
+    return text
+
+
+def written(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+async def is_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 5
+    while launch.birth(pid):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "children").iterdir())
+
+
+async def test_a_command_ends_with_its_code_and_both_outputs(tmp_path):
+    code = "import sys; print('said'); print('warned', file=sys.stderr); sys.exit(3)"
+    assert await run(python(code), tmp_path) == children.Completed(3, "said\n", "warned\n")
+    assert left(tmp_path) == []
+
+
+async def test_the_record_names_process_step_and_epoch_while_it_runs(tmp_path):
+    task = asyncio.create_task(
+        run(python(f"open('{tmp_path}/up', 'w').write('1'); import time; time.sleep(60)"), tmp_path, epoch=7)
+    )
+    await appears(tmp_path / "up")
+    child = children._read(next((tmp_path / "children").glob("*.json")))
+    assert (child.epoch, child.step, child.birth) == (7, "data.load", launch.birth(child.pid))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert launch.birth(child.pid) is None
+    assert left(tmp_path) == []
+
+
+async def test_a_command_that_does_not_exist_ends_with_127_and_says_so(tmp_path):
+    ended = await run(["./no-such-importer", "start"], tmp_path, cwd=tmp_path)
+    assert (ended.returncode, ended.stderr_tail) == (127, "cannot run ./no-such-importer: No such file or directory\n")
+
+
+async def test_a_folder_that_does_not_exist_is_a_step_error(tmp_path):
+    with pytest.raises(StepError, match=r"cannot start ls in .*nowhere"):
+        await run(["ls"], tmp_path, cwd=tmp_path / "nowhere")
+    assert left(tmp_path) == []
+
+
+async def test_a_timed_out_command_that_ignores_signals_is_killed(tmp_path):
+    code = "import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; print('deaf', flush=True); time.sleep(60)"
+    with pytest.raises(TimedOut) as raised:
+        await run(python(code), tmp_path, timeout_seconds=0.5)
+    assert raised.value.evidence["stdout"] == "deaf\n"
+    assert left(tmp_path) == []
+
+
+async def test_an_interrupt_comes_first(tmp_path):
+    code = f"""
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: (open('{tmp_path}/interrupted', 'w').write('1'), sys.exit(0)))
+time.sleep(60)"""
+    with pytest.raises(TimedOut):
+        await run(python(code), tmp_path, timeout_seconds=0.5)
+    assert (tmp_path / "interrupted").exists()
+
+
+@pytest.mark.parametrize("group", [True, False])
+async def test_a_flood_of_output_is_bounded_and_its_end_is_kept(tmp_path, group):
+    code = "import sys; block = 'x' * 999 + '\\n'\nfor _ in range(60_000): sys.stdout.write(block)\nprint('the end')"
+    ended = await run(python(code), tmp_path, group=group, output_bytes_max=1000)
+    assert len(ended.stdout_tail) == 1000
+    assert ended.stdout_tail.endswith("x\nthe end\n")
+    assert left(tmp_path) == []
+
+
+async def test_what_a_group_leaves_behind_ends_with_it(tmp_path):
+    nested = f"import os, time; open('{tmp_path}/pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {nested!r}], start_new_session=True)"
+    await run(python(code + "; import time; time.sleep(0.5)"), tmp_path)
+    assert await is_gone(int(await appears(tmp_path / "pid")))
+
+
+async def test_an_application_started_without_a_group_lives_on_and_may_write(tmp_path):
+    nested = f"""
+import os, time
+while not os.path.exists('{tmp_path}/ended'): time.sleep(0.02)
+print('still writing', flush=True)
+open('{tmp_path}/wrote', 'w').write(str(os.getpid()))
+time.sleep(60)"""
+    code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {nested!r}]).pid)"
+    ended = await run(python(code), tmp_path, group=False)
+    application = int(ended.stdout_tail)
+    try:
+        assert await children.end_orphans(tmp_path) == []
+        (tmp_path / "ended").touch()
+        assert await appears(tmp_path / "wrote") == str(application)
+        assert "still writing" in next((tmp_path / "children").glob("*.stdout")).read_text()
+    finally:
+        os.kill(application, signal.SIGKILL)
+
+
+async def test_a_cancel_while_the_child_starts_leaves_nothing(tmp_path):
+    for moment in (0, 0.001, 0.005, 0.01, 0.02, 0.04):
+        task = asyncio.create_task(run(python("import time; time.sleep(60)"), tmp_path))
+        await asyncio.sleep(moment)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert left(tmp_path) == [], moment
+
+
+async def test_a_second_cancel_does_not_leave_the_child_alone(tmp_path):
+    code = f"import signal, time; signal.signal(2, signal.SIG_IGN); open('{tmp_path}/up', 'w').write('1'); time.sleep(60)"
+    task = asyncio.create_task(run(python(code), tmp_path))
+    await appears(tmp_path / "up")
+    child = children._read(next((tmp_path / "children").glob("*.json")))
+    task.cancel()
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert launch.birth(child.pid) is None
+
+
+async def test_no_child_of_an_older_epoch_begins_once_its_orphans_were_ended(tmp_path):
+    await children.end_orphans(tmp_path, older_than_epoch=2)
+    with pytest.raises(NotLeader, match="epoch 1 may start no"):
+        await run(python(f"open('{tmp_path}/ran', 'w')"), tmp_path, epoch=1)
+    assert not (tmp_path / "ran").exists()
+    assert (await run(python("pass"), tmp_path, epoch=2)).returncode == 0
+
+
+async def test_a_command_dies_of_a_broken_pipe_as_it_would_anywhere(tmp_path):
+    ended = await run(python("import signal; print(signal.getsignal(signal.SIGPIPE) is signal.SIG_IGN)"), tmp_path)
+    plain = await run(["sh", "-c", "yes | head -1; echo done"], tmp_path)
+    assert plain.stdout_tail == "y\ndone\n"
+    assert plain.stderr_tail == ""
+    assert ended.returncode == 0
+
+
+def test_where_there_is_no_proc_ps_tells_births_apart():
+    seen = launch.birth_by_ps(os.getpid())
+    assert seen
+    assert seen == launch.birth_by_ps(os.getpid())
+    assert launch.birth_by_ps(2**22 + 1) is None
