@@ -25,7 +25,7 @@ async def close_traffic(at: Context) -> Evidence:
 class Cutover(State):
     """Hand production to the new version."""
 
-    @step(Effect.PROBED, each="services", newest_first=True, undo=stop_new, probe=is_new_running)
+    @step(Effect.PROBED, each="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
     async def start_service(at: Context) -> Evidence:
         """the new version of a service runs"""
         return await at.ports.services.start(at.mark, at.item, Version.NEW)

@@ -84,8 +84,16 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
 
 def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
     failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, seconds=event.seconds)
+    if _is_overtaken(run, event):
+        return failed
     failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
     return replace(failed, failure=failure, passed=_gates_that_stay_passed(run))
+
+
+def _is_overtaken(run: Run, event: facts.StepFailed) -> bool:
+    """The run had turned back before the step failed: the way back undoes it, there is nothing to answer."""
+    turned = run.aborting or Key.of(event.step).state != run.state
+    return event.direction == Direction.FORWARD and turned
 
 
 def _gates_that_stay_passed(run: Run) -> frozenset[str]:
@@ -106,7 +114,8 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
-    return _answered(replace(run, held=None))
+    """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
+    return replace(_answered(run), held=None, failure=None if run.opened else run.failure)
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:

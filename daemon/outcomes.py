@@ -1,0 +1,71 @@
+"""How an attempt at a step ends: the event that tells what was observed, and nothing that was not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import psycopg
+import structlog
+
+from cutoverd.events import facts
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import Evidence
+from cutoverd.states.run import Key
+
+log = structlog.get_logger(__name__)
+
+LARGEST_EVIDENCE_BYTES = 40 * 1024  # a message has 64 KiB
+LONGEST_TEXT = 4096
+MOST_ATTEMPTS = 6  # at a step whose outcome stays unknown, until it counts as failed
+
+
+def succeeded(key: Key, direction: str, seconds: float, evidence: Evidence) -> facts.StepSucceeded:
+    return facts.StepSucceeded(step=str(key), direction=direction, seconds=round(seconds, 3), evidence=bounded(evidence))
+
+
+def interrupted(key: Key, direction: str, seconds: float, reason: str) -> facts.StepInterrupted:
+    return facts.StepInterrupted(step=str(key), direction=direction, seconds=round(seconds, 3), reason=reason[:LONGEST_TEXT])
+
+
+def ended_by(
+    error: Exception, key: Key, direction: str, seconds: float, attempt: int
+) -> facts.StepFailed | facts.StepInterrupted:
+    """The event for an error: a failure, or an outcome that nobody saw. Raises `NotLeader` on: this daemon must stop."""
+    if isinstance(error, NotLeader):
+        raise error
+    if _is_unseen(error) and attempt % MOST_ATTEMPTS:
+        return interrupted(key, direction, seconds, _words(error))
+    if isinstance(error, TimeoutError):
+        error = TimedOut(f"not done after {seconds:.0f} s", hint=TimedOut.hint)
+    if not isinstance(error, StepError):
+        log.error("step_failed_unexpectedly", step=str(key), exc_info=error)
+    return facts.StepFailed(
+        step=str(key),
+        direction=direction,
+        seconds=round(seconds, 3),
+        error=type(error).__name__,
+        reason=_words(error)[:LONGEST_TEXT],
+        hint=getattr(error, "hint", "")[:LONGEST_TEXT],
+        evidence=bounded(getattr(error, "evidence", {})),
+    )
+
+
+def _is_unseen(error: Exception) -> bool:
+    """A lost connection says nothing of what happened at its other end."""
+    return isinstance(error, (OutcomeUnknown, psycopg.OperationalError))
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def bounded(evidence: Evidence) -> dict[str, Any]:
+    """Evidence that fits a message; what is too long is cut, and says so."""
+    given: dict[str, Any] = json.loads(json.dumps(dict(evidence), default=str))
+    if len(json.dumps(given)) <= LARGEST_EVIDENCE_BYTES:
+        return given
+    sizes = {name: len(json.dumps(value)) for name, value in given.items()}
+    too_large = {name for name, size in sizes.items() if size > LARGEST_EVIDENCE_BYTES // max(len(sizes), 1)}
+    kept = {name: value for name, value in given.items() if name not in too_large}
+    return {**kept, "left_out": {name: f"{sizes[name]} bytes" for name in sorted(too_large)}}

@@ -1,0 +1,78 @@
+"""The run and its journal as one: what is appended is chained, anchored, and evolves the run; what is replayed is proven."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+
+from cutoverd.daemon.bus.anchor import Anchor, check
+from cutoverd.daemon.bus.errors import Unavailable
+from cutoverd.daemon.bus.message import Log
+from cutoverd.events.codec import Chain, Envelope, Recorded, encode
+from cutoverd.events.facts import Event
+from cutoverd.states.evolve import evolve
+from cutoverd.states.run import Run
+
+log = structlog.get_logger(__name__)
+
+Observer = Callable[[Run, Recorded], None]  # the run after the event; must not fail, must not wait
+
+
+class RunLog:
+    """One run: its journal replayed, and the only place where its events are appended."""
+
+    def __init__(self, run: str, journal: Log, anchors: Sequence[Anchor] = (), observers: Sequence[Observer] = ()) -> None:
+        self.run = Run(run)
+        self.epoch = 0
+        self._journal = journal
+        self._anchors = anchors
+        self._observers = observers
+        self._chain = Chain()
+
+    async def replay(self) -> None:
+        """Read the journal to its end and prove it; raises `Corrupt`, and `LogRegressed` if it ends before an anchor."""
+        hashes: dict[int, str] = {}
+        async for message in self._journal.replay():
+            recorded = self._chain.checked(message.data, message.seq)
+            self._take_in(recorded, message.data)
+            hashes[message.seq] = self._chain.head
+        for anchor in self._anchors:
+            check(await anchor.load(), hashes)
+
+    async def append(self, event: Event, command_position: int = 0) -> str:
+        """Persist an event and evolve the run by it; its id. Raises `Conflict` if another daemon leads, `Refused`.
+
+        While the bus is away nothing else is done: the same message is offered until it is taken.
+        """
+        envelope = Envelope(
+            id=uuid4().hex,
+            run=self.run.name,
+            time=datetime.now(UTC),
+            n=self._chain.n + 1,
+            prev=self._chain.head,
+            epoch=self.epoch,
+            command_position=max(command_position, self.run.command_position),
+            event=event,
+        )
+        body = encode(envelope)
+        seq = await self._stored(envelope.id, body)
+        self._take_in(Recorded(seq, envelope), body)
+        await asyncio.gather(*(anchor.save(seq, self._chain.head) for anchor in self._anchors))
+        return envelope.id
+
+    async def _stored(self, id: str, body: bytes) -> int:
+        while True:
+            try:
+                return await self._journal.append(id, body)
+            except Unavailable as error:
+                log.error("journal_away", reason=str(error), doing="nothing else until it answers")
+
+    def _take_in(self, recorded: Recorded, body: bytes) -> None:
+        self.run = evolve(self.run, recorded)
+        self._chain = self._chain.extended(body, recorded.seq)
+        for observer in self._observers:
+            observer(self.run, recorded)

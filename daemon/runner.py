@@ -1,0 +1,194 @@
+"""One loop drives a run: plan → StepStarted → act → its outcome → evolve. Commands are taken in at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import structlog
+
+from cutoverd.daemon.outcomes import bounded, ended_by, interrupted, succeeded
+from cutoverd.daemon.runlog import RunLog
+from cutoverd.events import facts
+from cutoverd.events.commands import Command
+from cutoverd.states.decide import decide, rejected
+from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
+from cutoverd.states.ports import Direction, Found, Mark, Ports, Probed
+from cutoverd.states.run import Key, Run
+from cutoverd.states.step import Context
+
+log = structlog.get_logger(__name__)
+
+PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
+SLOWEST_RETRY_SECONDS = 10.0
+
+
+class Stopped(Enum):
+    """Why the loop ended."""
+
+    OVER = "over"
+    NEEDS_A_PERSON = "needs a person"  # only with `auto`
+
+
+class NotACommand:
+    """A message on a command subject that could not be understood."""
+
+    def __init__(self, seq: int, by: str | None, reason: str) -> None:
+        self.seq, self.by, self.reason = seq, by, reason
+
+
+Said = Command | NotACommand
+
+
+class Runner:
+    """Drives one run to its end, or to where a person is needed."""
+
+    def __init__(self, runlog: RunLog, ports: Ports, said: asyncio.Queue[Said], *, step_seconds: float, auto: bool) -> None:
+        self._log = runlog
+        self._ports = ports
+        self._said = said
+        self._step_seconds = step_seconds
+        self._auto = auto
+
+    @property
+    def run(self) -> Run:
+        return self._log.run
+
+    async def drive(self) -> Stopped:
+        """Until the run is over; with `auto` also until it waits for a person. Raises `NotLeader`, `Conflict`."""
+        while True:
+            upcoming = plan(self.run)
+            match upcoming:
+                case Over():
+                    return Stopped.OVER
+                case Record(event):
+                    await self._log.append(event)
+                case Take(key, direction, attempt):
+                    # announced before anything is done, by the loop itself: only it appends
+                    event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
+                    await self._listening(key, direction, self._act(upcoming, event_id))
+                case Look(key, direction):
+                    await self._listening(key, direction, self._look(key, direction))
+                case Await():
+                    if await self._wait(upcoming):
+                        return Stopped.NEEDS_A_PERSON
+
+    async def _wait(self, waiting: Await) -> bool:
+        """Take in one command; without an operator pass a gate, and say True where only a person can go on."""
+        if not self._auto:
+            await self._hear(await self._said.get())
+            return False
+        said = await self._said_within(self._patience(waiting))
+        if said:
+            await self._hear(said)
+        elif waiting.gate:
+            await self._log.append(facts.GatePassed(gate=waiting.gate, by="auto"))
+        return not said and not waiting.gate
+
+    async def _said_within(self, seconds: float) -> Said | None:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._said.get()
+        except TimeoutError:
+            return None
+
+    def _patience(self, waiting: Await) -> float:
+        opens = self.run.frozen.opens
+        until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
+        return max(until_opens, 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
+
+    async def _hear(self, said: Said) -> None:
+        if said.seq <= self.run.command_position:
+            return
+        for event in self._answer(said):
+            await self._log.append(event, command_position=said.seq)
+
+    def _answer(self, said: Said) -> list[facts.Event]:
+        if isinstance(said, NotACommand):
+            return [rejected(self.run, "?", said.by, said.reason)]
+        return decide(self.run, said, datetime.now(UTC))
+
+    async def _listening(self, key: Key, direction: Direction, act: Coroutine[Any, Any, facts.Event]) -> None:
+        """Act, and meanwhile take in commands; one that turns the run ends the act."""
+        acting = asyncio.create_task(act)
+        began = time.monotonic()
+        try:
+            await self._hear_until(acting)
+        finally:
+            if not acting.done():
+                acting.cancel()
+            await asyncio.wait([acting])
+        if acting.cancelled():
+            reason = self._why_ended()
+            await self._log.append(interrupted(key, direction, time.monotonic() - began, reason))
+        else:
+            await self._log.append(acting.result())
+
+    async def _hear_until(self, acting: asyncio.Task[facts.Event]) -> None:
+        """Until the act is done or a command has turned the run."""
+        while not acting.done():
+            hearing = asyncio.create_task(self._said.get())
+            await asyncio.wait({acting, hearing}, return_when=asyncio.FIRST_COMPLETED)
+            if not hearing.done():
+                hearing.cancel()
+                return
+            before = self.run
+            await self._hear(hearing.result())
+            if _turned(before, self.run):
+                return
+
+    def _why_ended(self) -> str:
+        if self.run.held:
+            return f"held now: {self.run.held.reason}"
+        return f"the run turned: {self.run.state}" if self.run.failure is None else self.run.failure.reason
+
+    async def _act(self, take: Take, event_id: str) -> facts.Event:
+        began = time.monotonic()
+        act = take.key.definition.run if take.direction is Direction.FORWARD else take.key.definition.undo
+        assert act is not None, f"{take.key} has no way back"  # noqa: S101  # plan() asks only for those that have one
+        try:
+            await self._breathe(take.attempt)
+            async with asyncio.timeout(self._longest(take.key)):
+                evidence = await act(self._context(take.key, take.direction, event_id))
+            return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
+        except Exception as error:
+            return ended_by(error, take.key, take.direction, time.monotonic() - began, take.attempt)
+
+    async def _breathe(self, attempt: int) -> None:
+        """Before an attempt is made again: a server that fell needs a moment."""
+        if attempt > 1:
+            await asyncio.sleep(min(2.0 ** (attempt - 2), SLOWEST_RETRY_SECONDS))
+
+    def _longest(self, key: Key) -> float | None:
+        return None if key.state == "monitor" else self._step_seconds
+
+    async def _look(self, key: Key, direction: Direction) -> facts.Event:
+        probe = key.definition.probe
+        assert probe is not None, f"{key} has no probe"  # noqa: S101  # the table's proof demands one of such a step
+        try:
+            async with asyncio.timeout(self._step_seconds):
+                probed = await probe(self._context(key, direction, ""))
+        except Exception as error:  # a probe that fails has seen nothing
+            probed = Probed(Found.UNKNOWN, {"error": f"{type(error).__name__}: {error}"[:1000]})
+        return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
+
+    def _context(self, key: Key, direction: Direction, event_id: str) -> Context:
+        run = self.run
+        return Context(
+            ports=self._ports,
+            mark=Mark(run.name, self._log.epoch, str(key), direction, event_id),
+            item=key.item,
+            entered_at=run.entered_at,
+            watch_seconds=run.frozen.watch_seconds,
+            evidence=run.evidence(),
+        )
+
+
+def _turned(before: Run, after: Run) -> bool:
+    """Whether what happened since ends the running step: the way back, an abort, a failure, `hold --now`."""
+    held_now = after.held is not None and after.held.now and before.held != after.held
+    return held_now or (before.state, before.aborting, before.failure) != (after.state, after.aborting, after.failure)
