@@ -1,0 +1,24 @@
+"""The proofs from outside, by their names in the plan (`Checks` of states/ports.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cutoverd.daemon.systems.kinds import Check
+from cutoverd.daemon.systems.named import named
+from cutoverd.states.ports import Evidence, Mark
+
+
+@dataclass(frozen=True)
+class ChecksByKind:
+    """Health of what runs, and smoke tests of what will; each by whatever kind it is."""
+
+    health: Mapping[str, Check]
+    smoke_tests: Mapping[str, Check]
+
+    async def prove_health(self, mark: Mark, name: str) -> Evidence:
+        return await named(self.health, name, "health check").prove(mark)
+
+    async def smoke(self, mark: Mark, name: str) -> Evidence:
+        return await named(self.smoke_tests, name, "smoke test").prove(mark)

@@ -1,0 +1,149 @@
+"""Services, doors and checks by commands: lists of arguments, run in the plan's folder, never by a shell."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon import children
+from cutoverd.daemon.systems import apart
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
+from cutoverd.states.ports import Evidence, Mark
+
+OUTPUT_BYTES_MAX = 2048  # of each output, its end
+STATUS_YES, STATUS_NO = 0, 3  # as LSB has it for `status`; 1 is what a script that crashes says, too
+_APART = [sys.executable, "-I", "-S", apart.__file__]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where commands run, and for whom."""
+
+    run: str
+    epoch: int
+    folder: Path  # of this run, in state_dir: each child is recorded there
+    directory: Path  # of the plan: "./importer" is found there
+
+    async def call(self, command: Sequence[str], step: str, seconds: float, *, group: bool) -> dict[str, Any]:
+        """{"exit", "output" if it said anything}; raises `TimedOut`. With `group` all that it began ends with it."""
+        ended = await children.run(
+            command,
+            folder=self.folder,
+            epoch=self.epoch,
+            step=step,
+            cwd=self.directory,
+            env={**os.environ, "CUTOVERD_RUN": self.run},
+            timeout_seconds=seconds,
+            output_bytes_max=OUTPUT_BYTES_MAX,
+            group=group,
+        )
+        said = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
+        return {"exit": ended.returncode, **({"output": said} if said else {})}
+
+
+@dataclass(frozen=True)
+class Commands:
+    """A service: `status` exits 0 while it runs and 3 while it does not; `start` and `stop` return, they do not serve."""
+
+    start_command: Sequence[str]
+    stop_command: Sequence[str]
+    status_command: Sequence[str]
+    site: Site
+
+    async def status(self, seconds: float) -> bool:
+        return await _status(self.site, self.status_command, seconds, "it runs", "it is stopped")
+
+    async def start(self, mark: Mark, seconds: float) -> Evidence:
+        return await _ask(self.site, self.start_command, mark, seconds)
+
+    async def stop(self, mark: Mark, seconds: float) -> Evidence:
+        return await _ask(self.site, self.stop_command, mark, seconds)
+
+
+@dataclass(frozen=True)
+class DoorCommands:
+    """A door: `status` exits 0 while it is open and 3 while it is closed."""
+
+    open_command: Sequence[str]
+    close_command: Sequence[str]
+    status_command: Sequence[str]
+    site: Site
+
+    async def status(self, seconds: float) -> bool:
+        return await _status(self.site, self.status_command, seconds, "it is open", "it is closed")
+
+    async def open(self, mark: Mark, seconds: float) -> Evidence:
+        return await _ask(self.site, self.open_command, mark, seconds)
+
+    async def close(self, mark: Mark, seconds: float) -> Evidence:
+        return await _ask(self.site, self.close_command, mark, seconds)
+
+
+@dataclass(frozen=True)
+class CommandCheck:
+    """A check: exit 0 passes. Whatever it began ends with it, and it may kill its parent without reaching the daemon."""
+
+    command: Sequence[str]
+    site: Site
+    within_seconds: float = 600
+
+    async def prove(self, mark: Mark) -> Evidence:
+        """{"command", "exit", "seconds"}; raises `CheckFailed` with {"output": the end of what it said}, or `TimedOut`."""
+        began = time.monotonic()
+        evidence: dict[str, Any] = {"command": list(self.command)}
+        try:
+            ended = await self.site.call([*_APART, *self.command], mark.step, self.within_seconds, group=True)
+        except TimedOut as late:
+            raise TimedOut(
+                f"{shown(self.command)} did not end within {self.within_seconds:g} s, and was ended with all that it began",
+                hint="run it by hand and see what it waits for; if it only needs longer, raise its `within_seconds` in the plan",
+                evidence={**evidence, **late.evidence},
+            ) from late
+        evidence |= {"exit": ended["exit"], "seconds": round(time.monotonic() - began, 3)}
+        if ended["exit"] != 0:
+            raise CheckFailed(
+                f"{shown(self.command)} exited {ended['exit']}, expected 0{said(ended)}",
+                hint=f"run it by hand in {self.site.directory} and see why",
+                evidence={**ended, **evidence},
+            )
+        return evidence
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command as errors show it; not to be pasted into a shell."""
+    return f"[{', '.join(command)}]"
+
+
+def said(ended: Evidence) -> str:
+    """What a command said last, for the end of a message."""
+    return f"; it said: {ended['output']}" if ended.get("output") else ", and it said nothing"
+
+
+async def _status(site: Site, command: Sequence[str], seconds: float, yes: str, no: str) -> bool:
+    hint = f"let {shown(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out; then `retry`"
+    try:
+        ended = await site.call(command, "status", seconds, group=True)
+    except TimedOut as late:
+        evidence = {"command": list(command), **late.evidence}
+        raise OutcomeUnknown(f"{shown(command)} gave no answer within {seconds:g} s", hint=hint, evidence=evidence) from late
+    if ended["exit"] in (STATUS_YES, STATUS_NO):
+        return bool(ended["exit"] == STATUS_YES)
+    raise OutcomeUnknown(
+        f"{shown(command)} exited {ended['exit']}, expected {STATUS_YES} ({yes}) or {STATUS_NO} ({no}){said(ended)}",
+        hint=hint,
+        evidence={"command": list(command), **ended},
+    )
+
+
+async def _ask(site: Site, command: Sequence[str], mark: Mark, seconds: float) -> Evidence:
+    """What it leaves behind stays: an application, a maintenance page."""
+    try:
+        ended = await site.call(command, mark.step, seconds, group=False)
+    except TimedOut as late:
+        return {"command": list(command), "exit": None, **late.evidence}
+    return {"command": list(command), **ended} if ended["exit"] else {"command": list(command), "exit": 0}

@@ -1,0 +1,142 @@
+"""A change counts once it was seen: ask for it, then look until it is there or the time is up.
+
+A change that was asked for but never seen (time-out, killed daemon) may still come: a service that drains says "running"
+and dies a minute later. So what was begun is noted in the run's folder before it is asked for, and the note goes once it
+was seen. While the note is there, neither "already so" nor "never happened" is believed at first sight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cutoverd.daemon.systems.begun import Begun
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import Evidence, Mark
+
+LOOK_SECONDS = 0.1  # between two looks at first; they grow apart
+LOOK_SECONDS_MAX = 1.0
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long things may take, in seconds."""
+
+    change_seconds: float = 60  # from asking for a change to seeing it
+    status_seconds: float = 10  # one look
+    settle_seconds: float = 2  # how long a change that was refused, or begun by somebody else, may still come
+
+
+DEFAULT_TIMEOUTS = Timeouts()
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a switch is spoken of: its two states, and what is asked of it to get there."""
+
+    on: str
+    off: str
+    turn_on: str
+    turn_off: str
+
+    def state(self, on: bool) -> str:
+        return self.on if on else self.off
+
+    def verb(self, on: bool) -> str:
+        return self.turn_on if on else self.turn_off
+
+
+SERVICE = Words("running", "stopped", "start", "stop")
+DOOR = Words("open", "closed", "open", "close")
+
+
+@dataclass(frozen=True)
+class Switch:
+    """One service or door, and how it is seen and changed."""
+
+    what: str  # "service api (old)"
+    words: Words
+    status: Callable[[float], Awaitable[bool]]
+    turn: Mapping[bool, Callable[[Mark, float], Awaitable[Evidence]]]
+    timeouts: Timeouts
+    begun: Begun
+
+    async def is_on(self) -> bool:
+        """What is seen, once a change that was begun has had its time to come; raises `OutcomeUnknown`."""
+        try:
+            seen = await self.status(self.timeouts.status_seconds)
+        except OutcomeUnknown as unknown:
+            raise self._unknown(unknown) from unknown
+        if self.begun.read() in (None, self.words.verb(seen)):
+            return seen
+        flipped = bool(await self._looks_until(not seen, self.timeouts.settle_seconds))
+        return seen != flipped
+
+    async def change(self, mark: Mark, wanted: bool) -> Evidence:
+        """{"found", "command", "exit", "seconds", "looks"}; {"found": "already …"} if nothing had to be asked."""
+        found = await self.is_on()
+        # With the opposite begun and never seen, "already so" may be about to end: ask all the same.
+        if found is wanted and self.begun.read() in (None, self.words.verb(wanted)):
+            self.begun.clear()
+            return {"found": f"already {self.words.state(wanted)}"}
+        return {"found": self.words.state(found), **await self._ask(mark, wanted)}
+
+    async def change_or_take_back(self, mark: Mark, wanted: bool) -> Evidence:
+        """As `change`; cancelled after it asked, it asks for the opposite, sees to that, and lets `CancelledError` through."""
+        try:
+            return await self.change(mark, wanted)
+        except asyncio.CancelledError:
+            if self.begun.read() == self.words.verb(wanted):
+                with contextlib.suppress(StepError):  # the note stays, and whoever comes next does not trust what he sees
+                    await self._ask(mark, not wanted)
+            raise
+
+    async def _ask(self, mark: Mark, wanted: bool) -> dict[str, Any]:
+        self.begun.write(self.words.verb(wanted))
+        began = time.monotonic()
+        asked = dict(await self.turn[wanted](mark, self.timeouts.change_seconds))
+        left = self.timeouts.change_seconds - (time.monotonic() - began)
+        looks = await self._looks_until(wanted, left if asked.get("exit") == 0 else self.timeouts.settle_seconds)
+        asked["seconds"] = round(time.monotonic() - began, 3)
+        if not looks:
+            raise self._not_seen(wanted, asked)
+        self.begun.clear()
+        return {**asked, "looks": looks}
+
+    async def _looks_until(self, wanted: bool, seconds: float) -> int:
+        """How many looks it took, at least one; 0: it did not come. Raises `OutcomeUnknown` if the last look saw nothing."""
+        end, pause, looks = time.monotonic() + seconds, LOOK_SECONDS, 0
+        while True:
+            unknown = None
+            looks += 1
+            try:
+                if await self.status(self.timeouts.status_seconds) is wanted:
+                    return looks
+            except OutcomeUnknown as error:
+                unknown = error
+            if time.monotonic() + pause > end:
+                break
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, LOOK_SECONDS_MAX)
+        if unknown:
+            raise self._unknown(unknown) from unknown
+        return 0
+
+    def _unknown(self, seen: OutcomeUnknown) -> OutcomeUnknown:
+        hint = seen.hint or f"see why {self.what} does not say whether it is {self.words.on}, then `retry`"
+        return OutcomeUnknown(f"{self.what}: {seen}", hint=hint, evidence=seen.evidence)
+
+    def _not_seen(self, wanted: bool, asked: dict[str, Any]) -> StepError:
+        verb, state, exit_code = self.words.verb(wanted), self.words.state(not wanted), asked.get("exit")
+        ended = "did not end in time" if exit_code is None else f"exited {exit_code}"
+        output = f"; it said: {asked['output']}" if asked.get("output") else ""
+        return (CheckFailed if exit_code else TimedOut)(
+            f"{self.what}: {verb} {ended}, status still says {state} after {asked['seconds']:.1f} s,"
+            f" expected {self.words.state(wanted)}{output}",
+            hint=f"run {asked.get('command', verb)} by hand and see why; if it only needs longer, raise its time-out in the plan",
+            evidence={**asked, "status": state},
+        )

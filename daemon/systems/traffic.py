@@ -1,0 +1,45 @@
+"""The doors between clients and services (`Traffic` of states/ports.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutoverd.daemon.systems.begun import Begun
+from cutoverd.daemon.systems.kinds import DoorKind
+from cutoverd.daemon.systems.named import named
+from cutoverd.daemon.systems.proven import DEFAULT_TIMEOUTS, DOOR, Switch, Timeouts
+from cutoverd.states.ports import Evidence, Mark
+
+
+@dataclass(frozen=True)
+class TrafficByKind:
+    """Opens and closes by whatever kind each door is.
+
+    A cancelled `open` is not closed again: clients may have written through it, and a closed door would deny that.
+    """
+
+    doors: Mapping[str, DoorKind]
+    folder: Path  # of this run, in state_dir
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+
+    async def is_open(self, name: str) -> bool:
+        return await self._switch(name).is_on()
+
+    async def open(self, mark: Mark, name: str) -> Evidence:
+        return await self._switch(name).change(mark, True)
+
+    async def close(self, mark: Mark, name: str) -> Evidence:
+        return await self._switch(name).change(mark, False)
+
+    def _switch(self, name: str) -> Switch:
+        door = named(self.doors, name, "door")
+        return Switch(
+            what=f"door {name}",
+            words=DOOR,
+            status=door.status,
+            turn={True: door.open, False: door.close},
+            timeouts=self.timeouts,
+            begun=Begun.of(self.folder, "door", name),
+        )

@@ -1,0 +1,140 @@
+"""The contract of `Traffic`, on the one in memory and on real commands."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cutoverd.daemon.embedded.memory_systems import MemoryTraffic
+from cutoverd.daemon.systems.commands import DoorCommands, Site
+from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.traffic import TrafficByKind
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import Direction, Mark, Traffic
+
+MARK = Mark("r1", 1, "cutover.open_traffic:lb", Direction.FORWARD, "e1")
+DOORS = ("lb", "admin")
+
+
+class InMemory:
+    def __init__(self, folder: Path) -> None:
+        self._memory = MemoryTraffic(DOORS, opened=["lb"])
+        self.traffic: Traffic = self._memory
+
+    def asked(self) -> list[str]:
+        return [" ".join(asked) for asked in self._memory.asked]
+
+    def break_it(self, fault: str, verb: str, name: str) -> None:
+        getattr(self._memory.faults, fault).add((verb, name))
+
+    def hide_status(self, name: str) -> None:
+        self._memory.faults.unknown.add(name)
+
+
+class ByCommands:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        site = Site(run="r1", epoch=1, folder=folder / "state", directory=folder)
+        kinds = {name: self._kind(site, name) for name in DOORS}
+        self._by_kind = TrafficByKind(kinds, site.folder, Timeouts(status_seconds=5, settle_seconds=0.1))
+        self.traffic: Traffic = self._by_kind
+        (folder / "lb.on").touch()
+
+    def _kind(self, site: Site, name: str) -> DoorCommands:
+        program = [sys.executable, "-I", "-S", str(Path(__file__).parent / "switch.py"), str(self._folder), name]
+        return DoorCommands([*program, "open"], [*program, "close"], [*program, "status"], site)
+
+    def asked(self) -> list[str]:
+        asked = self._folder / "asked"
+        return asked.read_text().splitlines() if asked.exists() else []
+
+    def break_it(self, fault: str, verb: str, name: str) -> None:
+        (self._folder / f"{name}.{verb}.{fault}").touch()
+        if fault == "ignored":  # what never comes need not be waited for long
+            self.traffic = replace(self._by_kind, timeouts=replace(self._by_kind.timeouts, change_seconds=0.3))
+
+    def hide_status(self, name: str) -> None:
+        (self._folder / f"{name}.unknown").touch()
+
+
+Rig = InMemory | ByCommands
+
+
+@pytest.fixture(params=[InMemory, ByCommands])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    return request.param(tmp_path)
+
+
+async def test_a_closed_door_is_seen_closed_and_opened_it_is_open(rig: Rig) -> None:
+    assert await rig.traffic.is_open("lb")
+    assert not await rig.traffic.is_open("admin")
+    evidence = await rig.traffic.close(MARK, "lb")
+    assert (evidence["found"], evidence["exit"]) == ("open", 0)
+    assert not await rig.traffic.is_open("lb")
+    evidence = await rig.traffic.open(MARK, "lb")
+    assert (evidence["found"], evidence["exit"]) == ("closed", 0)
+    assert await rig.traffic.is_open("lb")
+    assert rig.asked() == ["close lb", "open lb"]
+
+
+async def test_a_door_that_is_already_so_is_asked_nothing(rig: Rig) -> None:
+    assert await rig.traffic.open(MARK, "lb") == {"found": "already open"}
+    assert await rig.traffic.close(MARK, "admin") == {"found": "already closed"}
+    assert rig.asked() == []
+
+
+async def test_a_door_that_is_not_in_the_plan_is_refused_with_those_that_are(rig: Rig) -> None:
+    with pytest.raises(StepError, match="no door named bl, expected one of: lb, admin"):
+        await rig.traffic.is_open("bl")
+
+
+@pytest.mark.parametrize(("verb", "name", "still"), [("close", "lb", "open"), ("open", "admin", "closed")])
+async def test_a_refused_change_fails_with_its_exit_code_and_what_is_still_so(rig: Rig, verb: str, name: str, still: str) -> None:
+    rig.break_it("refused", verb, name)
+    with pytest.raises(CheckFailed, match=f"{name}.*{verb} exited 1, status still says {still}") as failed:
+        await getattr(rig.traffic, verb)(MARK, name)
+    assert failed.value.evidence["exit"] == 1
+    assert failed.value.hint
+
+
+@pytest.mark.parametrize(("verb", "name", "still"), [("close", "lb", "open"), ("open", "admin", "closed")])
+async def test_a_change_that_lies_about_its_success_is_not_believed(rig: Rig, verb: str, name: str, still: str) -> None:
+    rig.break_it("ignored", verb, name)
+    with pytest.raises(TimedOut, match=f"{name}.*{verb} exited 0, status still says {still}"):
+        await getattr(rig.traffic, verb)(MARK, name)
+
+
+async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig: Rig) -> None:
+    rig.hide_status("lb")
+    with pytest.raises(OutcomeUnknown, match=r"lb.*exited 4"):
+        await rig.traffic.is_open("lb")
+    with pytest.raises(OutcomeUnknown, match="lb"):
+        await rig.traffic.close(MARK, "lb")
+    assert rig.asked() == []
+
+
+async def test_an_open_that_timed_out_may_still_come_so_close_is_asked_though_it_looks_closed(rig: Rig) -> None:
+    rig.break_it("ignored", "open", "admin")
+    with pytest.raises(TimedOut):
+        await rig.traffic.open(MARK, "admin")
+    await rig.traffic.close(MARK, "admin")
+    assert rig.asked() == ["open admin", "close admin"]
+    assert await rig.traffic.close(MARK, "admin") == {"found": "already closed"}
+
+
+async def test_a_cancelled_open_is_not_closed_again_because_clients_may_have_written(rig: Rig) -> None:
+    rig.break_it("hanging", "open", "admin")
+    opening = asyncio.create_task(rig.traffic.open(MARK, "admin"))
+    end = time.monotonic() + 10
+    while rig.asked() != ["open admin"]:
+        assert time.monotonic() < end, f"asked {rig.asked()}"
+        await asyncio.sleep(0.02)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert rig.asked() == ["open admin"]
