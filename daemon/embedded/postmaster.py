@@ -1,0 +1,112 @@
+"""The processes of one PostgreSQL cluster: begun, awaited, stopped and, if need be, killed to the last one."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cutoverd.daemon.embedded import shared_memory
+from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, tail
+from cutoverd.daemon.embedded.initdb import server_environment
+from cutoverd.daemon.embedded.processes import POLL_SECONDS, Process, kill_all, wait_gone
+from cutoverd.daemon.embedded.secret_files import open_private
+from cutoverd.daemon.embedded.unprivileged import leash
+
+KILL_SECONDS = 10
+# SIGINT ends the sessions and writes a checkpoint; SIGQUIT is as a crash, but pid file and shared memory are removed.
+STOP = ((signal.SIGINT, 20), (signal.SIGQUIT, 10))
+# Lines of postmaster.pid, counted from nought.
+PID, SHARED_MEMORY, STATUS = 0, 6, 7
+
+
+@dataclass
+class Postmaster:
+    """The server of the cluster in `data`, by whomever it was started."""
+
+    data: Path
+    log: Path
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def find(self) -> Process | None:
+        """The main process, if it is there."""
+        with contextlib.suppress(ValueError, IndexError):
+            process = Process.find(int(self._pid_file()[PID]))
+            return process if process in self._processes() else None
+        return None
+
+    def start(self, command: Sequence[str], timeout_seconds: float) -> None:
+        """Run the server and wait until it accepts sessions; raises `DidNotStart` with the tail of its log."""
+        with open_private(self.log) as log:
+            begun = log.tell()
+            self._child = subprocess.Popen(
+                [*command[:-1], *_leash(), command[-1], "-D", str(self.data)],
+                cwd=self.data.parent,
+                env=server_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in a terminal is for us: we stop the server when its users are done
+            )
+        try:
+            self._await_ready(self._child, begun, timeout_seconds)
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self) -> None:
+        """In order, or by force if that takes too long; fine if it does not run. Raises `DidNotStop`."""
+        for number, seconds in STOP:
+            if running := self.find():
+                running.send(number)
+                wait_gone([running], seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL all of the cluster's processes at once; raises `DidNotStop` if one stays."""
+        if running := self.find():
+            running.send(signal.SIGSTOP)  # it must not fork while its children are being counted
+        if left := kill_all(self._processes(), KILL_SECONDS):
+            raise DidNotStop(f"processes {[p.pid for p in left]} of the PostgreSQL in {self.data} are still there after SIGKILL")
+        if self._child:
+            self._child.wait(KILL_SECONDS)
+            self._child = None
+
+    def release_shared_memory(self) -> None:
+        """What a kill leaves and the next start would take over; for a cluster that is not started again."""
+        with contextlib.suppress(ValueError, IndexError):
+            key, identifier = self._pid_file()[SHARED_MEMORY].split()
+            shared_memory.release(int(key), int(identifier))
+
+    def _await_ready(self, child: subprocess.Popen[bytes], log_start: int, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while not self._is_ready(child.pid):
+            if child.poll() is not None:
+                raise DidNotStart(f"PostgreSQL ended at once (exit {child.returncode}); {tail(self.log, log_start)}")
+            if time.monotonic() > deadline:
+                raise DidNotStart(f"PostgreSQL was not ready after {timeout_seconds} s; {tail(self.log, log_start)}")
+            time.sleep(POLL_SECONDS)
+
+    def _is_ready(self, pid: int) -> bool:
+        lines = self._pid_file()
+        return len(lines) > STATUS and lines[PID] == str(pid) and lines[STATUS].strip() == "ready"
+
+    def _pid_file(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return []
+
+    def _processes(self) -> list[Process]:
+        """Known by their working directory: the children of a dead postmaster have lost their parent, but not that."""
+        return [process for process in Process.all() if process.works_in(self.data) and process.name == "postgres"]
+
+
+def _leash() -> tuple[str, ...]:
+    # The kernel watches the thread, not the process, that started the server: only the main one lives long enough.
+    return leash() if threading.current_thread() is threading.main_thread() else ()

@@ -1,0 +1,91 @@
+"""Processes seen through /proc: known by pid and start time, so that a reused pid is never mistaken or killed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+POLL_SECONDS = 0.02
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of this machine, started `start_ticks` after boot."""
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def find(cls, pid: int) -> Process | None:
+        """The living process of that pid; a zombie is none."""
+        stat = _stat(pid)
+        return cls(pid, int(stat[19])) if stat and stat[0] not in "ZX" else None
+
+    @classmethod
+    def all(cls) -> Iterator[Process]:
+        pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
+        return (process for pid in pids if (process := cls.find(pid)))
+
+    def is_alive(self) -> bool:
+        return Process.find(self.pid) == self
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; a process that is gone is fine."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.is_alive():
+                os.kill(self.pid, number)
+
+    def works_in(self, folder: Path) -> bool:
+        return _is(PROC / str(self.pid) / "cwd", folder)
+
+    @property
+    def name(self) -> str:
+        try:
+            return (PROC / str(self.pid) / "comm").read_text(errors="replace").rstrip("\n")
+        except OSError:
+            return ""
+
+    def has_open(self, file: Path) -> bool:
+        """Whether it holds a descriptor of that very file, by whatever path."""
+        try:
+            descriptors = list((PROC / str(self.pid) / "fd").iterdir())
+        except OSError:
+            return False
+        return any(_is(descriptor, file) for descriptor in descriptors)
+
+
+def kill_all(processes: Iterable[Process], timeout_seconds: float) -> list[Process]:
+    """SIGKILL them and wait until none is alive; returns those that still are when the time is up."""
+    members = list(processes)
+    for member in members:
+        member.send(signal.SIGKILL)
+    return wait_gone(members, timeout_seconds)
+
+
+def wait_gone(processes: Iterable[Process], timeout_seconds: float) -> list[Process]:
+    members = list(processes)
+    deadline = time.monotonic() + timeout_seconds
+    while (left := [p for p in members if p.is_alive()]) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    return left
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat from the state on; the name before it may hold blanks and parentheses."""
+    try:
+        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _is(link: Path, file: Path) -> bool:
+    try:
+        return link.samefile(file)
+    except OSError:
+        return False

@@ -1,0 +1,23 @@
+"""Files that only their owner may read, replaced as a whole."""
+
+from __future__ import annotations
+
+import os
+from io import BufferedWriter
+from pathlib import Path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` by a file of mode 600; a reader sees the old text or the new one, never a part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    with open_private(draft, os.O_EXCL) as file:
+        file.write(text.encode())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def open_private(path: Path, flags: int = os.O_APPEND) -> BufferedWriter:
+    """Open for writing, made with mode 600 if it is not there."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, 0o600), "wb")

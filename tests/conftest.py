@@ -1,0 +1,30 @@
+"""Fixtures that start real servers; see servers.py for what they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
+
+
+@pytest.fixture(scope="session")
+def clusters() -> Iterator[Clusters]:
+    with running_clusters() as session:
+        yield session
+
+
+@pytest.fixture(params=["15", "18"])
+def cluster(request: pytest.FixtureRequest, clusters: Clusters, tmp_path: Path) -> Iterator[Cluster]:
+    """PostgreSQL, with a new production database `app`: once as 15, once as 18."""
+    major: str = request.param
+    yield clusters.fresh(major, tmp_path)
+    clusters.clean(major)
+
+
+@pytest.fixture
+def nats_server() -> Iterator[NatsServer]:
+    """A nats-server with JetStream that syncs always."""
+    with running_nats() as server:
+        yield server
