@@ -1,0 +1,141 @@
+"""SQL files read before they are run."""
+
+import pytest
+
+from cutoverd.daemon.postgres.refused import Reading, runs_without_transaction
+
+DUMP = """--
+-- PostgreSQL database dump
+--
+
+\\restrict 2Zs0Fw
+
+SET statement_timeout = 0;
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE FUNCTION public.f() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  COMMIT;
+END;
+$$;
+COPY public.t (a) FROM stdin;
+COMMIT;
+\\.
+
+\\unrestrict 2Zs0Fw
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode())
+        return path
+
+    return written
+
+
+def refused(cwd, *files, **how):
+    reading = Reading(cwd)
+    for file in files:
+        reading.read(file, **how)
+    return [(finding.file.name, finding.line, finding.seen) for finding in reading.findings]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "\\q",
+        "\\quit",
+        "\\! ls",
+        "\\connect other",
+        "\\c other",
+        "BEGIN;",
+        "COMMIT;",
+        "END;",
+        "ROLLBACK;",
+        "ABORT;",
+        "commit and chain;",
+        "START TRANSACTION;",
+        "PREPARE TRANSACTION 'x';",
+        "COMMIT PREPARED 'x';",
+        "SELECT 1\\; COMMIT\\; SELECT 2;",
+        "SELECT 1 \\gset \\q",
+    ],
+)
+def test_what_leaves_the_transaction_is_refused_with_its_line(tmp_path, write, bad):
+    file = write("a.sql", f"SELECT 1;\n/* a\ncomment */\n{bad}\nSELECT 2;\n")
+    assert [(name, line) for name, line, _ in refused(tmp_path, file)] == [("a.sql", 4)]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        DUMP,
+        "SAVEPOINT a; ROLLBACK TO a; ROLLBACK WORK TO SAVEPOINT a; RELEASE a;",
+        "SELECT 'COMMIT;', \"commit\" FROM t -- COMMIT;\n;",
+        "DO $$ BEGIN COMMIT; END $$;",
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END;",
+        "PREPARE p AS SELECT 1;",
+        "\\set x 1\n\\if :x\n\\echo yes\n\\endif",
+        "COPY t FROM stdin;\n\\q\nCOMMIT;\n\\.\n",
+        "\\copy t from 'f.csv'",
+        "",
+    ],
+)
+def test_what_stays_inside_is_not(tmp_path, write, good):
+    assert refused(tmp_path, write("a.sql", good)) == []
+
+
+def test_all_findings_of_all_files_are_told_at_once(tmp_path, write):
+    files = [write("a.sql", "COMMIT;\n\\q\n"), write("b.sql", "SELECT 'open\n"), tmp_path / "c.sql"]
+    assert refused(tmp_path, *files) == [
+        ("a.sql", 1, "COMMIT"),
+        ("a.sql", 2, "\\q"),
+        ("b.sql", 1, "the quote ' is opened and never closed"),
+        ("c.sql", 1, f"cannot read {tmp_path}/c.sql"),
+    ]
+
+
+def test_included_files_are_read_where_psql_would_find_them(tmp_path, write):
+    file = write("schema/a.sql", "\\i shared/b.sql\n\\ir near/c.sql\n")
+    write("shared/b.sql", "\\ir ../schema/near/d.sql\nCOMMIT;\n")
+    write("schema/near/c.sql", "\n\\!ls\n")
+    write("schema/near/d.sql", "\n\n\\q\n")
+    assert refused(tmp_path, file) == [("d.sql", 3, "\\q"), ("b.sql", 2, "COMMIT"), ("c.sql", 2, "\\!")]
+
+
+def test_a_missing_included_file_is_told_where_it_is_included(tmp_path, write):
+    file = write("a.sql", "\n\\i 'not there.sql'\n")
+    assert refused(tmp_path, file) == [("a.sql", 2, f"cannot read {tmp_path}/not there.sql")]
+
+
+def test_a_file_that_includes_itself_or_one_that_cannot_be_known_is_refused(tmp_path, write):
+    file = write("a.sql", "\\ir b.sql\n\\i :where\n\\i\n")
+    write("b.sql", "\\ir a.sql\n")
+    assert refused(tmp_path, file) == [("b.sql", 1, "\\ir a.sql"), ("a.sql", 2, "\\i :where"), ("a.sql", 3, "\\i")]
+
+
+def test_a_file_outside_a_transaction_may_have_its_own_but_may_not_leave_its_session(tmp_path, write):
+    file = write("a.sql", "BEGIN;\nCOMMIT;\n\\c other\n")
+    assert refused(tmp_path, file, in_transaction=False) == [("a.sql", 3, "\\c")]
+
+
+def test_bytes_that_are_not_utf8_can_be_read(tmp_path):
+    (tmp_path / "a.sql").write_bytes("SET client_encoding = 'LATIN1'; SELECT 'é';\nCOMMIT;".encode("latin1"))
+    assert refused(tmp_path, tmp_path / "a.sql") == [("a.sql", 2, "COMMIT")]
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("-- cutoverd: no-transaction\nSELECT 1;", True),
+        ("-- cutoverd: no-transactions\n", False),
+        ("-- an index\n--\n-- Cutoverd:  no-transaction \r\n", True),
+        ("SELECT '-- cutoverd: no-transaction';", False),
+        ("\n" * 30 + "-- cutoverd: no-transaction", False),
+    ],
+)
+def test_a_file_says_in_its_first_lines_that_it_cannot_be_in_a_transaction(write, text, without):
+    assert runs_without_transaction(write("a.sql", text)) is without
