@@ -12,6 +12,7 @@ from typing import Any
 
 from cutoverd.daemon import children
 from cutoverd.daemon.systems import apart
+from cutoverd.daemon.systems.proven import said
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 from cutoverd.states.ports import Evidence, Mark
 
@@ -42,8 +43,8 @@ class Site:
             output_bytes_max=OUTPUT_BYTES_MAX,
             group=group,
         )
-        said = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
-        return {"exit": ended.returncode, **({"output": said} if said else {})}
+        output = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
+        return {"exit": ended.returncode, **({"output": output} if output else {})}
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class CommandCheck:
         except TimedOut as late:
             raise TimedOut(
                 f"{shown(self.command)} did not end within {self.within_seconds:g} s, and was ended with all that it began",
-                hint="run it by hand and see what it waits for; if it only needs longer, raise its `within_seconds` in the plan",
+                hint="run it by hand and see what it waits for; if it only needs longer, raise its time-out in the plan",
                 evidence={**evidence, **late.evidence},
             ) from late
         evidence |= {"exit": ended["exit"], "seconds": round(time.monotonic() - began, 3)}
@@ -117,11 +118,6 @@ class CommandCheck:
 def shown(command: Sequence[str]) -> str:
     """A command as errors show it; not to be pasted into a shell."""
     return f"[{', '.join(command)}]"
-
-
-def said(ended: Evidence) -> str:
-    """What a command said last, for the end of a message."""
-    return f"; it said: {ended['output']}" if ended.get("output") else ", and it said nothing"
 
 
 async def _status(site: Site, command: Sequence[str], seconds: float, yes: str, no: str) -> bool:

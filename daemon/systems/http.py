@@ -77,7 +77,7 @@ class HttpCheck:
         return CheckFailed(
             f"GET {self.shown_url}: saw {seen['seen']}, expected {expected};"
             f" asked {seen['attempts']} times in {seen['seconds']:.1f} s",
-            hint="see what the service logs; if it only needs longer to be ready, raise `within_seconds` of this check",
+            hint="see what the service logs; if it only needs longer to be ready, raise its time-out in the plan",
             evidence={"url": self.shown_url, "expected": expected, **seen},
         )
 

@@ -20,6 +20,7 @@ from cutoverd.states.ports import Evidence, Mark
 
 LOOK_SECONDS = 0.1  # between two looks at first; they grow apart
 LOOK_SECONDS_MAX = 1.0
+SAID_CHARS_MAX = 400
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ class Words:
 
 SERVICE = Words("running", "stopped", "start", "stop")
 DOOR = Words("open", "closed", "open", "close")
+
+
+def said(asked: Evidence) -> str:
+    """The end of what a command said, for the end of a message; more of it is in the evidence."""
+    output = str(asked.get("output", "")).strip()
+    cut = "…" if len(output) > SAID_CHARS_MAX else ""
+    return f"; it said: {cut}{output[-SAID_CHARS_MAX:]}" if output else ""
 
 
 @dataclass(frozen=True)
@@ -118,9 +126,9 @@ class Switch:
                     return looks
             except OutcomeUnknown as error:
                 unknown = error
-            if time.monotonic() + pause > end:
+            if (left := end - time.monotonic()) <= 0:
                 break
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, LOOK_SECONDS_MAX)
         if unknown:
             raise self._unknown(unknown) from unknown
@@ -133,10 +141,9 @@ class Switch:
     def _not_seen(self, wanted: bool, asked: dict[str, Any]) -> StepError:
         verb, state, exit_code = self.words.verb(wanted), self.words.state(not wanted), asked.get("exit")
         ended = "did not end in time" if exit_code is None else f"exited {exit_code}"
-        output = f"; it said: {asked['output']}" if asked.get("output") else ""
         return (CheckFailed if exit_code else TimedOut)(
             f"{self.what}: {verb} {ended}, status still says {state} after {asked['seconds']:.1f} s,"
-            f" expected {self.words.state(wanted)}{output}",
+            f" expected {self.words.state(wanted)}{said(asked)}",
             hint=f"run {asked.get('command', verb)} by hand and see why; if it only needs longer, raise its time-out in the plan",
             evidence={**asked, "status": state},
         )
