@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.embedded.errors import NotInstalled
+from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
 from cutoverd.daemon.embedded.processes import Process, wait_gone
 from cutoverd.daemon.postgres.server import Server
@@ -128,21 +128,16 @@ class Clusters:
         self._servers: dict[str, Postgres] = {}
 
     def fresh(self, major: str, folder: Path) -> Cluster:
-        """With a new database `app` and the roles app_owner, app_user and cutover; whatever else tests left is gone."""
+        """With a new database `app` and the roles app_owner, app_user and cutover, and nothing else."""
         server = self._servers.get(major) or self._make(major)
-        try:
-            prepare(server)
-        except psycopg.Error:  # a test left it in a state that cannot be cleaned
-            self._discard(major)
-            server = self._make(major)
-            prepare(server)
+        prepare(server)
         return Cluster(server, folder)
 
     def clean(self, major: str) -> None:
-        """Drop what the test made."""
+        """Drop what the test made; a server that cannot be cleaned is thrown away."""
         try:
             clean(self._servers[major])
-        except psycopg.Error:
+        except (psycopg.Error, ServerError):
             self._discard(major)
 
     def remove(self) -> None:
@@ -162,7 +157,6 @@ class Clusters:
 
 
 def prepare(server: Postgres) -> None:
-    clean(server)
     for role in ROLES:
         server.add_login(role)
     grant = "GRANT app_owner TO cutover" + (" WITH INHERIT TRUE, SET TRUE" if server.major >= 16 else "")

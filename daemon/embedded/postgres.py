@@ -22,7 +22,7 @@ from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.passfile import Passfile
 from cutoverd.daemon.embedded.postmaster import Postmaster
 from cutoverd.daemon.embedded.secret_files import write_private
-from cutoverd.daemon.embedded.unprivileged import identity
+from cutoverd.daemon.embedded.unprivileged import Identity, identity
 
 READY_SECONDS = 60
 CONNECT_SECONDS = 10
@@ -53,6 +53,7 @@ class Postgres:
         self._durable = durable
         self._settings = {**OURS, **({} if durable else NOT_DURABLE), **(settings or {})}
         self._passfile = Passfile(self.folder / "passfile")
+        self._postmaster = Postmaster(self._home / "data", self.folder / "server.log")
 
     def __enter__(self) -> Postgres:
         self.start()
@@ -78,6 +79,10 @@ class Postgres:
         """Of the postmaster, while it runs."""
         running = self._postmaster.find()
         return running.pid if running else None
+
+    @property
+    def log(self) -> Path:
+        return self._postmaster.log
 
     def url(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """An address without a password: it names the file that holds it."""
@@ -106,13 +111,11 @@ class Postgres:
         if self.pid:
             raise ServerError(f"the PostgreSQL in {self.folder} runs already, as process {self.pid}: stop it first")
         who = identity()
-        if not self._home.exists():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            who.make_home(self._home)
-        programs = who.within_reach(self.bin_dir, self._home.resolve())
-        if not self._data.exists():
-            make_cluster(who, programs, self._data, self._passfile.password(SUPERUSER), durable=self._durable)
-        configure(who, self._data, {**self._settings, "port": str(self.port)})
+        home = self._made_home(who)
+        programs = who.within_reach(self.bin_dir, home)
+        if not (home / "data").exists():
+            make_cluster(who, programs, home / "data", self._passfile.password(SUPERUSER), durable=self._durable)
+        configure(who, home / "data", {**self._settings, "port": str(self.port)})
         self._postmaster.kill()  # children of a postmaster that is gone would keep a new one from starting
         self._postmaster.start([*who.prefix, str(programs / "postgres")], timeout_seconds)
 
@@ -128,11 +131,21 @@ class Postgres:
         """Stop it and remove all that it ever left on this machine."""
         self.stop()
         self._postmaster.release_shared_memory()
-        shutil.rmtree(self._home.resolve(), ignore_errors=True)
-        for file in (self._home, self._passfile.path, self._postmaster.log, self._port_file):
+        shutil.rmtree(self._home.resolve(), ignore_errors=True)  # a cluster that was never made is fine
+        for file in (self._home, self._passfile.path, self.log, self._port_file):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # somebody else keeps something there
             self.folder.rmdir()
+
+    def _made_home(self, who: Identity) -> Path:
+        if not self._home.exists():
+            if self._home.is_symlink():
+                raise ServerError(
+                    f"the PostgreSQL in {self.folder} had its data in {self._home.readlink()}, which is gone: remove {self._home}"
+                )
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            who.make_home(self._home)
+        return self._home.resolve()
 
     @property
     def _port_file(self) -> Path:
@@ -140,13 +153,5 @@ class Postgres:
 
     @property
     def _home(self) -> Path:
-        """Owned by whom the server runs as; a link if that user cannot reach `folder`."""
+        """Owned by whom the server runs as; a link to where that user can reach it, if it is somebody else."""
         return self.folder / "home"
-
-    @property
-    def _data(self) -> Path:
-        return self._home.resolve() / "data"
-
-    @cached_property
-    def _postmaster(self) -> Postmaster:
-        return Postmaster(self._data, self.folder / "server.log")

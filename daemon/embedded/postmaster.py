@@ -37,7 +37,7 @@ class Postmaster:
         """The main process, if it is there."""
         with contextlib.suppress(ValueError, IndexError):
             process = Process.find(int(self._pid_file()[PID]))
-            return process if process in self._processes() else None
+            return process if process and self._owns(process) else None
         return None
 
     def start(self, command: Sequence[str], timeout_seconds: float) -> None:
@@ -45,8 +45,8 @@ class Postmaster:
         with open_private(self.log) as log:
             begun = log.tell()
             self._child = subprocess.Popen(
-                [*command[:-1], *_leash(), command[-1], "-D", str(self.data)],
-                cwd=self.data.parent,
+                [*command[:-1], *_leash(), command[-1], "-D", str(self.data.resolve())],
+                cwd=self.data.parent.resolve(),
                 env=server_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -68,14 +68,16 @@ class Postmaster:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL all of the cluster's processes at once; raises `DidNotStop` if one stays."""
-        if running := self.find():
-            running.send(signal.SIGSTOP)  # it must not fork while its children are being counted
-        if left := kill_all(self._processes(), KILL_SECONDS):
-            raise DidNotStop(f"processes {[p.pid for p in left]} of the PostgreSQL in {self.data} are still there after SIGKILL")
+        """SIGKILL all of the cluster's processes; raises `DidNotStop` if one stays."""
         if self._child:
+            self._child.kill()
             self._child.wait(KILL_SECONDS)
             self._child = None
+        elif running := self.find():
+            kill_all([running], KILL_SECONDS)
+        # Its children come after it: a postmaster alive would have more of them.
+        if left := kill_all(filter(self._owns, Process.all()), KILL_SECONDS):
+            raise DidNotStop(f"processes {[p.pid for p in left]} of the PostgreSQL in {self.data} are still there after SIGKILL")
 
     def release_shared_memory(self) -> None:
         """What a kill leaves and the next start would take over; for a cluster that is not started again."""
@@ -102,9 +104,9 @@ class Postmaster:
         except OSError:
             return []
 
-    def _processes(self) -> list[Process]:
-        """Known by their working directory: the children of a dead postmaster have lost their parent, but not that."""
-        return [process for process in Process.all() if process.works_in(self.data) and process.name == "postgres"]
+    def _owns(self, process: Process) -> bool:
+        """Known by its working directory: a child whose postmaster is dead has lost its parent, but not that."""
+        return process.name == "postgres" and process.works_in(self.data)
 
 
 def _leash() -> tuple[str, ...]:
