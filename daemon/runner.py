@@ -53,6 +53,7 @@ class Runner:
         self._said = said
         self._step_seconds = step_seconds
         self._auto = auto
+        self._lost = 0  # outcomes in a row that nobody saw
 
     @property
     def run(self) -> Run:
@@ -126,7 +127,9 @@ class Runner:
             reason = self._why_ended()
             await self._log.append(interrupted(key, direction, time.monotonic() - began, reason))
         else:
-            await self._log.append(acting.result())
+            outcome = acting.result()
+            self._lost = self._lost + 1 if isinstance(outcome, facts.StepInterrupted) else 0
+            await self._log.append(outcome)
 
     async def _hear_until(self, acting: asyncio.Task[facts.Event]) -> None:
         """Until the act is done or a command has turned the run."""
@@ -151,17 +154,17 @@ class Runner:
         act = take.key.definition.run if take.direction is Direction.FORWARD else take.key.definition.undo
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # plan() asks only for those that have one
         try:
-            await self._breathe(take.attempt)
+            await self._breathe()
             async with asyncio.timeout(self._longest(take.key)):
                 evidence = await act(self._context(take.key, take.direction, event_id))
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
             return ended_by(error, take.key, take.direction, time.monotonic() - began, take.attempt)
 
-    async def _breathe(self, attempt: int) -> None:
-        """Before an attempt is made again: a server that fell needs a moment."""
-        if attempt > 1:
-            await asyncio.sleep(min(2.0 ** (attempt - 2), SLOWEST_RETRY_SECONDS))
+    async def _breathe(self) -> None:
+        """After an outcome that nobody saw: a server that fell needs a moment."""
+        if self._lost:
+            await asyncio.sleep(min(2.0 ** (self._lost - 1), SLOWEST_RETRY_SECONDS))
 
     def _longest(self, key: Key) -> float | None:
         return None if key.state == "monitor" else self._step_seconds

@@ -118,7 +118,7 @@ class Run:
     failure: Failure | None = None
     aborting: bool = False
     accept_loss: bool = False
-    attempts: Mapping[tuple[str, Direction], Attempts] = MappingProxyType({})  # by str(Key), in the order of their beginning
+    attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))  # by str(Key), in order
 
     @property
     def frozen(self) -> Frozen:

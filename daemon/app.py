@@ -1,0 +1,112 @@
+"""One daemon and one run: the bus, the lock, the leadership, the loop; and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+
+from cutoverd.daemon.attach import bus, end_embedded
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.anchor import FileAnchor
+from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.connection import Client
+from cutoverd.daemon.bus.errors import RunEnded
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.runlog import Observer, RunLog
+from cutoverd.daemon.runner import NotACommand, Runner, Said
+from cutoverd.daemon.takeover import take
+from cutoverd.daemon.world import ports_of
+from cutoverd.events.commands import NotUnderstood, parse
+from cutoverd.events.subjects import RUNS, events_of, operator_of
+
+
+class AlreadyDriven(Exception):
+    """another daemon on this machine drives this run"""
+
+
+async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = ()) -> Exit:
+    """Take the plan's run to its end, or as far as it goes without a person; the exit code."""
+    with _one_daemon(loaded):
+        server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+        await ledger.prepare(server)
+        async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
+            await stream.prepare(client)
+            runs = Runs(Journal(client, RUNS))
+            await _opened(runs, loaded.plan.run, client)
+            runlog = RunLog(loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers)
+            taken = await take(loaded, runlog, server)
+            async with _said(client, runlog) as said:
+                runner = Runner(runlog, ports_of(loaded, taken.server), said, step_seconds=loaded.plan.timeouts.step, auto=auto)
+                await runner.drive()
+            if runlog.run.is_over:
+                await runs.close_run(loaded.plan.run, runlog.run.state)
+        if runlog.run.is_over:
+            await end_embedded(loaded)
+        return exit_of(runlog.run)
+
+
+async def _opened(runs: Runs, run: str, client: Client) -> None:
+    """The run is the open one; a new one needs room in the stream. Raises `RunOpen`, `RunEnded`."""
+    if await runs.current() != run:
+        await stream.check_room(client)
+    try:
+        await runs.open_run(run)
+    except RunEnded as error:
+        error.hint = "an ended run is never continued: give the plan a new `run`"
+        raise
+
+
+class _Anchors:
+    """The end of the journal, remembered in two other places."""
+
+    def __init__(self, loaded: LoadedPlan, server: Server) -> None:
+        self._ledger = LedgerAnchor(server)
+        self.all = (FileAnchor(loaded.run_dir / "anchor.json"), self._ledger)
+
+    async def aclose(self) -> None:
+        await self._ledger.close()
+
+
+@asynccontextmanager
+async def _said(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[Said]]:
+    """What operators say from the last command on that the run took into account."""
+    said: asyncio.Queue[Said] = asyncio.Queue()
+    listening = asyncio.create_task(_listen(Commands(client), runlog.run.command_position + 1, said))
+    try:
+        yield said
+    finally:
+        listening.cancel()
+        await asyncio.wait([listening])
+
+
+async def _listen(commands: Commands, start: int, said: asyncio.Queue[Said]) -> None:
+    async for message in commands.read(start):
+        try:
+            said.put_nowait(parse(message.subject, message.data, message.seq, message.at))
+        except NotUnderstood as error:
+            said.put_nowait(NotACommand(message.seq, operator_of(message.subject), str(error)))
+
+
+@contextmanager
+def _one_daemon(loaded: LoadedPlan) -> Iterator[None]:
+    """On this machine one daemon drives a run; on others the epoch fences. Raises `AlreadyDriven`."""
+    loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (loaded.run_dir / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already") from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield

@@ -1,0 +1,55 @@
+"""The bus of a plan: the team's NATS, or the embedded one in state_dir."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.embedded import nats as embedded
+from cutoverd.daemon.planfile import LoadedPlan
+
+
+@asynccontextmanager
+async def bus(loaded: LoadedPlan) -> AsyncIterator[Client]:
+    """A connection for as long as the block lasts; an embedded server is started if need be, watched, and left running.
+
+    It has to outlive the daemon: commands sent while no daemon runs are kept there. `end_embedded` stops it.
+    """
+    if loaded.plan.bus:
+        credentials = loaded.plan.bus.credentials
+        path = str(loaded.folder / credentials) if credentials else None
+        client = await connect(loaded.plan.bus.url, credentials_file=path)
+        try:
+            yield client
+        finally:
+            await client.close()
+        return
+    async with _embedded(loaded) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _embedded(loaded: LoadedPlan) -> AsyncIterator[Client]:
+    folder = loaded.state_dir / "nats"
+    server = await embedded.ensure(folder)
+    keeping = asyncio.create_task(embedded.keep(folder))
+    client = await connect(server.url, user=server.user, password=server.password)
+    try:
+        yield client
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await client.close()
+
+
+async def end_embedded(loaded: LoadedPlan) -> None:
+    """Stop the embedded server at the orderly end of a run; a team's own NATS is left alone."""
+    if not loaded.plan.bus:
+        await embedded.stop(loaded.state_dir / "nats")
+
+
+def is_reachable_without_starting(loaded: LoadedPlan) -> bool:
+    """Whether somebody's looking at the run would have to start a server for it."""
+    return bool(loaded.plan.bus) or embedded.find(loaded.state_dir / "nats") is not None

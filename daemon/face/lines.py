@@ -1,0 +1,75 @@
+"""The run as lines: one per event, with an icon that always means the same. For terminals and for logs alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key, Run
+
+DONE, FAILED, WARNING, WAITING, RUNNING, TURN = "✔", "✖", "⚠", "◷", "◌", "▶"
+
+
+def line(run: Run, recorded: Recorded) -> str:
+    """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
+    icon, text = _SAYS[type(recorded.event)](recorded.event)
+    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}"
+
+
+def _step(event: Any) -> str:
+    return event.step if event.direction == Direction.FORWARD else f"back: {event.step}"
+
+
+def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
+    says = Key.of(event.step).definition.says if event.direction == Direction.FORWARD else "undone"
+    found = " (found: it had been done)" if event.found else ""
+    return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}"
+
+
+def _failed(event: facts.StepFailed) -> tuple[str, str]:
+    hint = f"\n           → {event.hint}" if event.hint else ""
+    return FAILED, f"{_step(event)}  {event.reason}{_seen(event.evidence)}{hint}"
+
+
+def _seen(evidence: dict[str, Any]) -> str:
+    keys = evidence.get("keys")
+    return f"\n           keys: {keys}" if keys else ""
+
+
+def _transitioned(event: facts.Transitioned) -> tuple[str, str]:
+    by = f" by {event.by}" if event.by else ""
+    why = f": {event.reason}" if event.reason else ""
+    return TURN, f"{event.source} → {event.target}{by}{why}"
+
+
+def _rejected(event: facts.CommandRejected) -> tuple[str, str]:
+    may = f" (now: {', '.join(event.next)})" if event.next else ""
+    return WARNING, f"{event.verb} by {event.by or 'anonymous'} refused: {event.reason}{may}"
+
+
+_SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
+    facts.RunStarted: lambda e: (TURN, f"run started on {e.production}, plan {e.plan_sha256[:12]}"),
+    facts.LeaderAcquired: lambda e: (TURN, f"led by {e.host}/{e.pid}, epoch {e.epoch}" + _orphans(e)),
+    facts.Transitioned: _transitioned,
+    facts.GateReached: lambda e: (WAITING, f"the gate before {e.gate} waits for `advance`"),
+    facts.GatePassed: lambda e: (DONE, f"gate {e.gate} passed by {e.by}"),
+    facts.StepStarted: lambda e: (RUNNING, _step(e) + (f"  attempt {e.attempt}" if e.attempt > 1 else "")),
+    facts.StepSucceeded: _succeeded,
+    facts.StepFailed: _failed,
+    facts.StepInterrupted: lambda e: (WARNING, f"{_step(e)}  interrupted: {e.reason}"),
+    facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}"),
+    facts.RunHeld: lambda e: (WAITING, f"held by {e.by or 'the daemon'}: {e.reason}"),
+    facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}"),
+    facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
+    facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}: {e.reason}"),
+    facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
+    facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
+    facts.CommandRejected: _rejected,
+}
+
+
+def _orphans(event: facts.LeaderAcquired) -> str:
+    return f"; ended what was left running: {', '.join(event.orphans)}" if event.orphans else ""

@@ -1,0 +1,87 @@
+"""Prometheus metrics of one run, fed by its events; served on `metrics.listen`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, start_http_server
+
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states import ENDS, STATES, STUCK
+from cutoverd.states.run import Run
+
+ALL_STATES = [*STATES, STUCK, *ENDS]
+STEP_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
+
+
+class RunMetrics:
+    """An observer of the run log; `registry` holds what is served."""
+
+    def __init__(self, run: str, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self._timeline = Timeline()
+        self._run = run
+        self._state = Enum("cutover_state", "State of the run", ["run"], states=ALL_STATES, registry=self.registry).labels(run)
+        self._index = self._gauge("cutover_state_index", "State of the run by its place in the table")
+        self._held = self._gauge("cutover_held", "1 while the run is held")
+        self._waiting = self._gauge("cutover_waiting_for_operator", "1 while a gate waits")
+        self._epoch = self._gauge("cutover_epoch", "Epoch of the daemon")
+        self._last = self._gauge("cutover_last_event_timestamp_seconds", "When the last event was written")
+        downtime = self._gauge("cutover_downtime_seconds", "Seconds during which clients were kept out")
+        downtime.set_function(lambda: self._timeline.downtime_seconds(datetime.now(UTC)))
+        self._steps = Histogram(
+            "cutover_step_duration_seconds",
+            "Duration of steps by outcome",
+            ["run", "step", "direction", "outcome"],
+            buckets=STEP_BUCKETS,
+            registry=self.registry,
+        )
+        self._transitions = self._counter("cutover_transitions", "Transitions taken", "source", "target")
+        self._rejected = self._counter("cutover_commands_rejected", "Commands refused", "verb")
+        Gauge("cutover_build_info", "Version of cutoverd", ["version"], registry=self.registry).labels(version).set(1)
+
+    def _gauge(self, name: str, says: str) -> Gauge:
+        return Gauge(name, says, ["run"], registry=self.registry).labels(self._run)
+
+    def _counter(self, name: str, says: str, *labels: str) -> Counter:
+        return Counter(name, says, ["run", *labels], registry=self.registry)
+
+    def __call__(self, run: Run, recorded: Recorded) -> None:
+        self._timeline.take_in(recorded)
+        self._state.state(run.state)
+        self._index.set(ALL_STATES.index(run.state))
+        self._held.set(run.held is not None)
+        self._waiting.set(run.gate is not None)
+        self._epoch.set(run.epoch)
+        self._last.set(recorded.envelope.time.timestamp())
+        self._count(recorded.event)
+
+    def _count(self, event: facts.Event) -> None:
+        match event:
+            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted():
+                outcome = event.wire_type().removeprefix("step_")
+                self._steps.labels(self._run, event.step, event.direction, outcome).observe(event.seconds)
+            case facts.Transitioned():
+                self._transitions.labels(self._run, event.source, event.target).inc()
+            case facts.CommandRejected():
+                self._rejected.labels(self._run, event.verb).inc()
+
+
+@contextmanager
+def served(metrics: RunMetrics, listen: str | None) -> Iterator[None]:
+    """`/metrics` on host:port for as long as the block lasts; without an address nothing is served."""
+    if listen is None:
+        yield
+        return
+    host, _, port = listen.rpartition(":")
+    server, thread = start_http_server(int(port), addr=host, registry=metrics.registry)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)

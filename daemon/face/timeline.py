@@ -1,0 +1,59 @@
+"""How long everything took, from the events alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key
+
+
+@dataclass
+class Timeline:
+    """Seconds by state, and of downtime: from the first step of Downtime until clients are let in again."""
+
+    entered: list[tuple[str, datetime]] = field(default_factory=list)
+    closed_at: datetime | None = None
+    opened_at: datetime | None = None
+
+    def take_in(self, recorded: Recorded) -> None:
+        at, event = recorded.envelope.time, recorded.event
+        match event:
+            case facts.RunStarted():
+                self.entered.append(("precheck", at))
+            case facts.Transitioned():
+                self.entered.append((event.target, at))
+            case facts.StepStarted(direction=Direction.FORWARD) if _closes(event.step):
+                self.closed_at = self.closed_at or at
+            case facts.StepSucceeded() if _opens(event):
+                self.opened_at = at
+
+    def downtime_seconds(self, now: datetime) -> float:
+        """0 until it begins; counted on until it is over."""
+        if self.closed_at is None:
+            return 0.0
+        end = self.opened_at if self.opened_at and self.opened_at > self.closed_at else now
+        return (end - self.closed_at).total_seconds()
+
+    def state_seconds(self, now: datetime) -> dict[str, float]:
+        """Seconds spent in each state that was entered, in order."""
+        ends = [*(at for _, at in self.entered[1:]), now]
+        spent: dict[str, float] = {}
+        for (state, began), ended in zip(self.entered, ends, strict=True):
+            spent[state] = spent.get(state, 0.0) + (ended - began).total_seconds()
+        return spent
+
+
+def _closes(step: str) -> bool:
+    return Key.of(step).state == "downtime" and Key.of(step).step in ("close_traffic", "stop_service", "fence_old")
+
+
+def _opens(event: facts.StepSucceeded) -> bool:
+    """Clients are in again: the cutover let them in, or the way back reopened what Downtime had closed."""
+    key = Key.of(event.step)
+    if event.direction == Direction.FORWARD:
+        return key.definition.opens_traffic
+    return key.state == "downtime" and key.step == "close_traffic"

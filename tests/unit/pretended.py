@@ -1,0 +1,114 @@
+"""A world for the runner alone: every port answers at once, keeps a list of what was asked, and may be told to misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.runner import Runner, Said, Stopped
+from cutoverd.events import facts
+from cutoverd.events.codec import decode
+from cutoverd.events.commands import Command
+from cutoverd.states.ports import Ports
+
+ITEMS = {
+    "services": ["worker", "api"],
+    "new_services": ["worker", "api"],
+    "tested_services": ["api"],
+    "traffic": ["door"],
+    "health": ["old"],
+    "smoke": ["page"],
+    "data_scripts": ["1.sql"],
+    "validation_scripts": ["v.sql"],
+    "comparisons": ["flights"],
+}
+
+
+class World:
+    """What is switched on, what was done, and what goes wrong."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.on = {"worker/old", "api/old", "door"}
+        self.wrong: dict[str, Callable[[], Any]] = {}
+
+    async def act(self, port: str, method: str, args: tuple[Any, ...]) -> Any:
+        name = ".".join([port, method, *(str(arg) for arg in args[1:] if isinstance(arg, str))])
+        if method not in ("is_running", "is_open"):
+            self.done.append(name)
+        if name in self.wrong:
+            answer = self.wrong[name]()
+            return await answer if asyncio.iscoroutine(answer) else answer
+        return self._switch(method, args)
+
+    def _switch(self, method: str, args: tuple[Any, ...]) -> Any:
+        names = [str(arg) for arg in args if isinstance(arg, str)]
+        switch = "/".join(names)
+        if method in ("is_running", "is_open"):
+            return switch in self.on
+        if method in ("start", "open") and names:
+            self.on.add(switch)
+        if method in ("stop", "close") and names:
+            self.on.discard(switch)
+        return {"method": method}
+
+    def ports(self) -> Ports:
+        names = ("databases", "scripts", "validation", "backups", "services", "traffic", "checks")
+        return Ports(**{name: _Port(self, name) for name in names}, clock=_Clock())
+
+
+class _Port:
+    def __init__(self, world: World, name: str) -> None:
+        self._world, self._name = world, name
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda *args: self._world.act(self._name, method, args)
+
+
+class _Clock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep_until(self, moment: datetime) -> None:
+        await asyncio.sleep(max(0.0, (moment - self.now()).total_seconds()))
+
+
+class Night:
+    """One run in memory, and daemons that take it one after the other."""
+
+    def __init__(self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0) -> None:
+        self.world, self.stream = World(), MemoryStream()
+        self.gates, self.watch_seconds = gates, watch_seconds
+        self.said: asyncio.Queue[Said] = asyncio.Queue()
+        self.log: RunLog = self._log()
+
+    def _log(self) -> RunLog:
+        return RunLog("night", self.stream.journal("cutover.evt.night"))
+
+    async def daemon(self, *, auto: bool = True, step_seconds: float = 5.0) -> Stopped:
+        """A new daemon takes the run as it is in the journal and drives it."""
+        self.log = self._log()
+        await self.log.replay()
+        self.log.epoch = self.log.run.epoch + 1
+        await self.log.append(facts.LeaderAcquired(epoch=self.log.epoch, host="here", pid=1))
+        if self.log.run.plan is None:
+            await self.log.append(
+                facts.RunStarted(plan_sha256="", files={}, items=ITEMS, gates=list(self.gates), watch_seconds=self.watch_seconds)
+            )
+        return await Runner(self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto).drive()
+
+    async def say(self, verb: str, **fields: Any) -> None:
+        seq = await self.stream.store("cutover.cmd.alice", "", b"")
+        self.said.put_nowait(Command(verb=verb, seq=seq, by="alice", sent_at=datetime.now(UTC), **fields))
+
+    async def events(self) -> list[facts.Event]:
+        return [decode(m.data).event for m in self.stream.messages if m.subject.startswith("cutover.evt")]
+
+    async def until(self, seen: Callable[[], bool], seconds: float = 5.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not seen():
+                await asyncio.sleep(0.005)

@@ -1,0 +1,250 @@
+"""The loop alone: a pretended world, a journal in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+from unit.pretended import Night
+
+from cutoverd.daemon.runner import Stopped
+from cutoverd.events import facts
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+
+
+def failing(error: Exception):
+    def fail():
+        raise error
+
+    return fail
+
+
+async def hanging():
+    await asyncio.sleep(3600)
+
+
+def types_of(events: list[facts.Event]) -> list[str]:
+    return [event.wire_type() for event in events]
+
+
+async def test_a_run_without_faults_completes():
+    night = Night()
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "completed"
+    assert night.world.on == {"worker/new", "api/new", "door"}
+
+
+async def test_services_stop_in_order_and_start_in_reverse():
+    night = Night()
+    await night.daemon()
+    moved = [name for name in night.world.done if name.startswith("services.")]
+    assert moved == [
+        "services.stop.worker.old",
+        "services.stop.api.old",
+        "services.start.api.test",
+        "services.stop.api.test",
+        "services.start.api.new",
+        "services.start.worker.new",
+    ]
+
+
+async def test_a_failed_comparison_takes_the_way_back_without_asking_anybody():
+    night = Night()
+    night.world.wrong["validation.compare.flights"] = failing(CheckFailed("3 rows differ", evidence={"keys": [1, 2, 3]}))
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+    assert night.world.on == {"worker/old", "api/old", "door"}
+    failed = [event for event in await night.events() if isinstance(event, facts.StepFailed)]
+    assert failed[0].evidence == {"keys": [1, 2, 3]}
+
+
+async def test_the_way_back_undoes_newest_first():
+    night = Night()
+    night.world.wrong["checks.smoke.page"] = failing(CheckFailed("no"))
+    await night.daemon()
+    back = night.world.done[night.world.done.index("checks.smoke.page") + 1 :]
+    assert back == [
+        "services.stop.api.test",
+        "databases.written",
+        "databases.exchange_back",
+        "backups.end",
+        "databases.close_old",
+        "databases.keep_new",
+        "databases.lift_fence",
+        "services.start.api.old",
+        "services.start.worker.old",
+        "traffic.open.door",
+        "checks.prove_health.old",
+        "databases.leftovers",
+    ]
+
+
+async def test_a_service_that_did_not_run_before_is_not_started_by_the_way_back():
+    night = Night()
+    night.world.on = {"api/old", "door"}
+    night.world.wrong["scripts.apply_schema"] = failing(CheckFailed("line 7"))
+    await night.daemon()
+    assert night.world.on == {"api/old", "door"}
+
+
+async def test_a_failure_once_traffic_is_open_holds():
+    night = Night()
+    night.world.wrong["checks.prove_health.old"] = lambda: failing(CheckFailed("500"))() if "api/new" in night.world.on else {}
+    assert await night.daemon() is Stopped.NEEDS_A_PERSON
+    assert night.log.run.state == "cutover"
+    assert night.log.run.held is not None
+    assert "door" in night.world.on
+
+
+async def test_a_door_that_proves_closed_lets_the_run_go_back_by_itself():
+    night = Night()
+    night.world.wrong["traffic.open.door"] = lambda: (
+        failing(CheckFailed("the lb says no"))() if "api/new" in night.world.on else night.world._switch("open", ("door",))
+    )
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+    probed = [event for event in await night.events() if isinstance(event, facts.StepProbed)]
+    assert [(event.step, event.found) for event in probed] == [("cutover.open_traffic:door", "absent")]
+
+
+async def test_a_rollback_after_traffic_was_open_needs_accept_loss():
+    night = Night(watch_seconds=3600)
+    daemon = asyncio.create_task(night.daemon())
+    await night.until(lambda: night.log.run.state == "monitor")
+    await night.say("rollback", reason="errors")
+    await night.say("rollback", reason="errors", accept_loss=True)
+    await daemon
+    assert night.log.run.state == "rolledback"
+    assert types_of(await night.events()).count("command_rejected") == 1
+
+
+async def test_a_second_advance_is_refused_and_recorded():
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    await night.say("advance")
+    await night.say("advance")
+    await night.until(lambda: night.log.run.gate is not None and night.log.run.gate.name == "cutover")
+    events = types_of(await night.events())
+    assert (events.count("gate_passed"), events.count("command_rejected")) == (1, 1)
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+async def test_hold_now_cancels_the_step_and_resume_takes_it_again():
+    night = Night()
+    night.world.wrong["scripts.apply_schema"] = hanging
+    daemon = asyncio.create_task(night.daemon())
+    await night.until(lambda: "scripts.apply_schema" in night.world.done)
+    await night.say("hold", now=True, reason="wait")
+    assert await daemon is Stopped.NEEDS_A_PERSON
+    assert night.log.run.held is not None
+    del night.world.wrong["scripts.apply_schema"]
+    await night.say("resume")
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "completed"
+    assert night.world.done.count("scripts.apply_schema") == 2
+
+
+async def test_rollback_ends_the_running_step_first():
+    night = Night()
+    night.world.wrong["scripts.run_script.1.sql"] = hanging
+    daemon = asyncio.create_task(night.daemon())
+    await night.until(lambda: "scripts.run_script.1.sql" in night.world.done)
+    await night.say("rollback")
+    await daemon
+    assert night.log.run.state == "rolledback"
+    events = types_of(await night.events())
+    assert events.index("step_interrupted") > events.index("transitioned")
+
+
+async def test_a_failure_reported_from_outside_turns_the_run():
+    night = Night()
+    night.world.wrong["validation.compare.flights"] = hanging
+    daemon = asyncio.create_task(night.daemon())
+    await night.until(lambda: "validation.compare.flights" in night.world.done)
+    await night.say("fail", reason="a person counted")
+    await daemon
+    assert night.log.run.state == "rolledback"
+
+
+async def test_a_lost_connection_is_no_failure_and_no_success():
+    night, lost = Night(), [OutcomeUnknown("the server is gone")]
+    night.world.wrong["databases.exchange"] = lambda: failing(lost.pop())() if lost else {}
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "completed"
+    assert types_of(await night.events()).count("step_interrupted") == 1
+
+
+async def test_an_outcome_that_stays_unknown_fails_in_the_end(monkeypatch):
+    monkeypatch.setattr("cutoverd.daemon.runner.SLOWEST_RETRY_SECONDS", 0.0)
+    night = Night()
+    night.world.wrong["databases.exchange"] = failing(OutcomeUnknown("the server is gone"))
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+
+
+async def test_a_step_that_hangs_is_timed_out():
+    night = Night()
+    night.world.wrong["scripts.apply_schema"] = hanging
+    assert await night.daemon(step_seconds=0.05) is Stopped.OVER
+    failed = [event for event in await night.events() if isinstance(event, facts.StepFailed)]
+    assert failed[0].error == "TimedOut"
+
+
+async def test_a_way_back_that_fails_is_stuck_and_retry_takes_it_again():
+    night = Night()
+    night.world.wrong["scripts.apply_schema"] = failing(CheckFailed("line 7"))
+    night.world.wrong["databases.lift_fence"] = failing(CheckFailed("somebody is in"))
+    assert await night.daemon() is Stopped.NEEDS_A_PERSON
+    assert night.log.run.state == "stuck"
+    del night.world.wrong["databases.lift_fence"]
+    await night.say("retry")
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+    assert night.world.done.count("databases.keep_new") == 1
+
+
+async def test_a_failed_precheck_stays_and_abort_ends_it():
+    night = Night()
+    night.world.wrong["databases.check_fit"] = failing(CheckFailed("no"))
+    assert await night.daemon() is Stopped.NEEDS_A_PERSON
+    assert night.log.run.state == "precheck"
+    await night.say("abort", reason="not tonight")
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "aborted"
+
+
+async def test_abort_drops_the_placeholder():
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    await night.say("abort")
+    await daemon
+    assert night.log.run.state == "aborted"
+    assert night.world.done[-1] == "databases.drop_placeholder"
+
+
+async def test_cheap_checks_are_made_once_more_after_the_gate():
+    night = Night()
+    await night.daemon()
+    assert night.world.done.count("databases.check_fit") == 2
+    assert night.world.done.count("backups.prove") == 1
+
+
+@pytest.mark.parametrize("steps", range(1, 60, 3))
+async def test_a_daemon_that_dies_anywhere_is_followed_by_one_that_finishes(steps):
+    """Die after the n-th message: the next daemon reads the journal and goes on; no switch is thrown twice unprobed."""
+    night = Night()
+    daemon = asyncio.create_task(night.daemon())
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        await night.until(lambda: len(night.stream.messages) >= steps or daemon.done())
+        daemon.cancel()
+        await daemon
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "completed"
+    assert night.world.on == {"worker/new", "api/new", "door"}
+    moved = [name for name in night.world.done if name.startswith(("services.", "traffic."))]
+    assert len(moved) == len(set(moved))
