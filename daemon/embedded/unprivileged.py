@@ -65,11 +65,17 @@ class Identity:
         """`bin_dir`, or a copy of its installation inside `home` if this identity cannot read the original."""
         if self.user is None or self.reaches(bin_dir):
             return bin_dir
+        installed, package = bin_dir.parent, bin_dir.parent.parent
         copy = home / "install"
         if not copy.exists():
-            shutil.copytree(bin_dir.parent, home / "install.part", symlinks=True, dirs_exist_ok=True)
-            (home / "install.part").rename(copy)
-        return copy / bin_dir.name
+            draft = home / "install.part"
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(installed, draft / package.name / installed.name, symlinks=True)
+            # Where a wheel keeps its shared libraries; the programs look for them at this place beside them.
+            if (libraries := package.with_name(f"{package.name}.libs")).exists():
+                shutil.copytree(libraries, draft / libraries.name, symlinks=True)
+            draft.rename(copy)
+        return copy / package.name / installed.name / bin_dir.name
 
 
 @cache
