@@ -32,7 +32,7 @@ class SystemClock:
 
     async def sleep_until(self, moment: datetime) -> None:
         while (seconds := (moment - self.now()).total_seconds()) > 0:
-            await asyncio.sleep(min(seconds, 60.0))  # noqa: ASYNC110  # in small pieces: the clock may be set
+            await asyncio.sleep(min(seconds, 60.0))  # in small pieces: the clock may be set
 
 
 def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
@@ -41,7 +41,7 @@ def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
     systems = Timeouts(change_seconds=plan.timeouts.service, status_seconds=plan.timeouts.command)
     scripts = _scripts(loaded, server)
     return Ports(
-        databases=PostgresDatabases(server, fence_seconds=plan.timeouts.fence),
+        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence),
         scripts=scripts,
         validation=_validation(loaded, server),
         backups=PgDump(server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts),
@@ -58,7 +58,7 @@ def _site(loaded: LoadedPlan, server: Server) -> by_command.Site:
 
 def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
     data = [DataScript(name, file, probe) for name, file, probe in loaded.data_scripts]
-    return PsqlScripts(server, loaded.schema_files, data, timeout_seconds=loaded.plan.timeouts.step)
+    return PsqlScripts(server, loaded.schema_files, data, cwd=loaded.folder, timeout_seconds=loaded.plan.timeouts.step)
 
 
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:

@@ -1,0 +1,112 @@
+"""The demonstration from beginning to end, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.app import drive
+from cutoverd.daemon.demo.fingerprint import fingerprint
+from cutoverd.daemon.demo.operator import Operator
+from cutoverd.daemon.demo.stage import Break, Stage, stage
+from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.face.lines import line
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.run import Run
+
+Say = Callable[[str], None]
+ENDS = {Exit.COMPLETED: "Completed", Exit.ROLLED_BACK: "RolledBack", Exit.STUCK: "Stuck", Exit.ABORTED: "Aborted"}
+
+
+@dataclass
+class Report:
+    """What is remembered of the run for the summary."""
+
+    say: Say
+    timeline: Timeline = field(default_factory=Timeline)
+    run: Run = field(default_factory=lambda: Run("flights"))
+    step_seconds: float = 0.0
+
+    def __call__(self, run: Run, recorded: Recorded) -> None:
+        self.run = run
+        self.timeline.take_in(recorded)
+        if isinstance(recorded.event, facts.StepSucceeded | facts.StepFailed):
+            self.step_seconds += recorded.event.seconds
+        if not isinstance(recorded.event, facts.StepStarted):
+            self.say(line(run, recorded))
+
+    def summary(self, began: float) -> list[str]:
+        now = datetime.now(UTC)
+        states = self.timeline.state_seconds(now)
+        compared = {key: seen for key, seen in self.run.evidence().items() if key.startswith("validate.compare:")}
+        took = time.monotonic() - began
+        between = took - self.step_seconds
+        return [
+            f"states:    {', '.join(f'{state} {seconds:.1f} s' for state, seconds in states.items() if seconds)}",
+            f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",
+            f"the run:   {took:.1f} s, of which {between:.2f} s between steps",
+            *(f"compared:  {key.partition(':')[2]}: {seen.get('rows_old', 0):,} rows" for key, seen in compared.items()),
+            f"left over: {', '.join(_left_over(self.run)) or 'nothing'}",
+        ]
+
+
+def _left_over(run: Run) -> list[str]:
+    told = run.evidence().get("rollback.name_leftovers", {}).get("databases")
+    ends = {"completed": [f"{run.frozen.production}_previous (old)", f"{run.frozen.production}_closed (placeholder)"]}
+    return list(told or ends.get(run.state, []))
+
+
+def show(broken: Break | None, folder: Path | None, keep: bool, say: Say) -> Exit:
+    """Set the stage, let the night pass, prove the way back, clear the stage."""
+    home = (folder or Path(tempfile.mkdtemp(prefix="cutoverd-demo-"))).absolute()
+    try:
+        say(f"setting the stage in {home}: a PostgreSQL, a year of flights, two services" + _spoiled(broken))
+        with stage(home, broken) as set_up:
+            return _night(set_up, say)
+    finally:
+        if not keep and folder is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _spoiled(broken: Break | None) -> str:
+    return f"; {broken} is broken on purpose" if broken else ""
+
+
+def _night(set_up: Stage, say: Say) -> Exit:
+    before = fingerprint(set_up) if set_up.broken else {}
+    report, began = Report(say), time.monotonic()
+    ended = asyncio.run(_driven(set_up, report))
+    for words in ("", *report.summary(began)):
+        say(words)
+    if ended is Exit.ROLLED_BACK and (changed := _differences(before, fingerprint(set_up))):
+        say(f"production is NOT as it was: {', '.join(changed)}")
+        return Exit.ERROR
+    if ended is Exit.ROLLED_BACK:
+        say(f"production is as it was: {', '.join(before)}")
+    say(ENDS.get(ended, ended.name.capitalize()))
+    return ended
+
+
+async def _driven(set_up: Stage, report: Report) -> Exit:
+    operator = Operator(set_up)
+    working = asyncio.create_task(operator.work())
+    try:
+        return await drive(set_up.loaded, observers=[report, operator])
+    finally:
+        working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+
+
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [name for name, value in before.items() if after[name] != value]

@@ -1,0 +1,158 @@
+"""Where the demonstration plays: a folder with a copy of the example, a server with its database, services that run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import as_file, files
+from pathlib import Path
+from string import Template
+
+from cutoverd.daemon.embedded import nats
+from cutoverd.daemon.embedded.loopback import free_port
+from cutoverd.daemon.embedded.postgres import Postgres
+from cutoverd.daemon.plan import Commands, Service
+from cutoverd.daemon.planfile import LoadedPlan, load
+
+DATABASE, ROLE, APPLICATION = "flights", "cutover", "flights_app"
+RIGHTS = Path(__file__).with_name("rights.sql")
+COMMAND_SECONDS = 120
+PORTS = ("DOOR_PORT", "BOARD_PORT", "APP_PORT", "TEST_PORT")
+
+
+class Break(StrEnum):
+    """Where the demonstration may be broken on purpose."""
+
+    SCHEMA = "schema"
+    DATA = "data"
+    VALIDATE = "validate"
+    SMOKE = "smoke"
+    SERVICE = "service"
+    CUTOVER = "cutover"
+
+
+@dataclass
+class Stage:
+    """All that the demonstration has; everything lies in `folder`."""
+
+    folder: Path
+    broken: Break | None
+    postgres: Postgres
+    loaded: LoadedPlan
+    door: subprocess.Popen[bytes] | None = None
+
+    @property
+    def example(self) -> Path:
+        return self.folder / "flights"
+
+    def open(self) -> None:
+        """The old version runs, and clients are let in."""
+        plan = self.loaded.plan
+        for service in reversed(plan.services):
+            self.call(service.old.start)
+        ports = json.loads((self.folder / "ports.json").read_text())
+        state, target = self.loaded.state_dir / "services" / "door", f"127.0.0.1:{ports['APP_PORT']}"
+        serve = ["serve", "--state-file", str(state), "--port", str(ports["DOOR_PORT"]), "--target", target]
+        self.door = subprocess.Popen(
+            [sys.executable, "app/lb.py", *serve, "--pidfile", f"{state}.pid"], cwd=self.example, stdout=subprocess.DEVNULL
+        )
+
+    def call(self, words: list[str], *, check: bool = True) -> int:
+        """A command of the plan, as the daemon runs it: in the plan's folder, no shell."""
+        done = subprocess.run(words, cwd=self.example, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        if check and done.returncode:
+            raise RuntimeError(f"{' '.join(words[1:4])} exited {done.returncode}: {(done.stderr or done.stdout)[-1000:]}")
+        return done.returncode
+
+    def close(self) -> None:
+        """End everything that the demonstration started, by what it has on record."""
+        for commands in _versions(self.loaded.plan.services):
+            self.call([*commands.stop, "--kill"], check=False)
+        if self.door:
+            self.door.terminate()
+            self.door.wait(timeout=30)
+
+
+def _versions(services: list[Service]) -> Iterator[Commands]:
+    for service in services:
+        yield from (commands for commands in (service.old, service.new, service.test) if commands)
+
+
+@contextlib.contextmanager
+def stage(folder: Path, broken: Break | None = None, *, gates: list[str] | None = None) -> Iterator[Stage]:
+    """Set it, and clear it: no process stays behind. The folder is made; who made it removes it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _copy_example(folder / "flights", broken)
+    postgres = Postgres(folder / "postgres")
+    with contextlib.ExitStack() as ends:
+        ends.callback(postgres.remove)
+        postgres.start()
+        _load(postgres, folder / "flights")
+        loaded = _plan(folder, postgres, gates or _gates(broken))
+        set_up = Stage(folder, broken, postgres, loaded)
+        ends.callback(_end_nats, loaded)
+        ends.callback(set_up.close)
+        set_up.open()
+        yield set_up
+
+
+def _end_nats(loaded: LoadedPlan) -> None:
+    asyncio.run(nats.stop(loaded.state_dir / "nats"))
+
+
+def _gates(broken: Break | None) -> list[str]:
+    """One more gate where the new database is to be corrupted by another connection."""
+    return ["downtime", *(["validate"] if broken is Break.VALIDATE else []), "cutover"]
+
+
+def _copy_example(target: Path, broken: Break | None) -> None:
+    with as_file(files("cutoverd.examples") / "flights") as example:
+        shutil.copytree(example, target, ignore=shutil.ignore_patterns("__pycache__"))
+        overlay = example / "break" / broken if broken else None
+        if overlay and overlay.is_dir():
+            shutil.copytree(overlay, target, dirs_exist_ok=True)
+
+
+def _load(postgres: Postgres, example: Path) -> None:
+    """Roles with passwords of their own, then the example's own loader."""
+    for role in (ROLE, APPLICATION):
+        postgres.add_login(role)
+    subprocess.run(
+        [sys.executable, "legacy/load.py", postgres.url(), DATABASE],
+        cwd=example, check=True, timeout=COMMAND_SECONDS, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    with postgres.connect() as connection:
+        connection.execute(RIGHTS.read_text())
+
+
+def _plan(folder: Path, postgres: Postgres, gates: list[str]) -> LoadedPlan:
+    """The example's plan with the addresses of this stage."""
+    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    (folder / "ports.json").write_text(json.dumps(ports))
+    path = folder / "flights" / "plan.yaml"
+    words = {
+        "RUN": "flights",
+        "STATE_DIR": str(folder / "state"),
+        "URL": postgres.url(DATABASE, ROLE),
+        "APP_URL": postgres.url(DATABASE, APPLICATION),
+        "TOOLS": str(postgres.bin_dir),
+        "PYTHON": sys.executable,
+        "GATES": f"[{', '.join(gates)}]",
+        **{name: str(port) for name, port in ports.items()},
+    }
+    path.write_text(Template(path.read_text()).substitute(words))
+    return load(path)
+
+
+def _free_ports(count: int) -> list[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return sorted(ports)

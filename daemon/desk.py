@@ -1,0 +1,87 @@
+"""What an operator does at a terminal: say something to a run and learn what came of it, or look at it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cutoverd.daemon.attach import bus, end_embedded, is_reachable_without_starting
+from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.connection import Client
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.runlog import RunLog
+from cutoverd.events.codec import Recorded, decode
+from cutoverd.events.commands import Command, encode
+from cutoverd.events.subjects import events_of
+from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
+from cutoverd.states.run import Run, Status
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where a command lies in the stream, and the event that answered it; none if nobody has yet."""
+
+    seq: int
+    answer: Recorded | None
+
+
+async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
+    """Put a command on the bus and wait until a daemon has handled it; raises `Refused`, `Unavailable`."""
+    async with bus(loaded) as client:
+        seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
+        try:
+            async with asyncio.timeout(wait_seconds):
+                return Receipt(seq, await _answer(client, loaded.plan.run, seq))
+        except TimeoutError:
+            return Receipt(seq, None)
+
+
+async def _answer(client: Client, run: str, seq: int) -> Recorded | None:
+    """The first event that took the command into account: commands are handled in order, each with an event of its own."""
+    async for message in Journal(client, events_of(run)).follow(seq + 1):
+        envelope = decode(message.data)
+        if envelope.command_position >= seq:
+            return Recorded(message.seq, envelope)
+    return None
+
+
+async def look(loaded: LoadedPlan) -> dict[str, Any]:
+    """The run as its journal tells it, no daemon needed; {} if it never started."""
+    timeline = Timeline()
+    was_there = is_reachable_without_starting(loaded)
+    async with bus(loaded) as client:
+        runlog = RunLog(
+            loaded.plan.run,
+            Journal(client, events_of(loaded.plan.run)),
+            observers=[lambda run, recorded: timeline.take_in(recorded)],
+        )
+        await runlog.replay()
+    if not was_there:
+        await end_embedded(loaded)
+    return _told(runlog.run, timeline) if runlog.run.plan else {}
+
+
+def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
+    now, upcoming = datetime.now(UTC), plan(run)
+    keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
+    return {
+        "run": run.name,
+        "state": run.state,
+        "since": run.entered_at.isoformat(timespec="seconds"),
+        "steps_done": sum(run.is_done(key) for key in keys),
+        "steps": len(keys),
+        "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
+        "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
+        "held": run.held is not None,
+        "failure": run.failure.reason if run.failure else "",
+        "epoch": run.epoch,
+        "downtime_seconds": round(timeline.downtime_seconds(now), 3),
+        "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
+        "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
+        "next": list(allowed(run)),
+    }
