@@ -74,7 +74,7 @@ def decode(message: bytes) -> Envelope:
             command_position=document["commandposition"],
             event=TYPES[document["type"]].model_validate(document["data"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Corrupt(f"not an event that this version can read: {message[:200]!r} ({error})") from error
 
 

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cutoverd.events.subjects import operator_of
 
+LONGEST_NAME = 128
+LONGEST_TTL_SECONDS = 366 * 24 * 3600.0
+
 
 class Verb(StrEnum):
     """The imperative, and what it does."""
@@ -32,14 +35,14 @@ class NotUnderstood(ValueError):
 class Command(BaseModel):
     """One command as it lies in the stream. `seq`, `sent_at` and `by` come from the bus, never from the payload."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
     verb: Verb
-    id: str = Field(default_factory=lambda: uuid4().hex, max_length=128)
-    run: str | None = None  # counts only for this run
-    expect_state: str | None = None  # counts only in this state
+    id: str = Field(default_factory=lambda: uuid4().hex, max_length=LONGEST_NAME)
+    run: str | None = Field(default=None, max_length=LONGEST_NAME)  # counts only for this run
+    expect_state: str | None = Field(default=None, max_length=LONGEST_NAME)  # counts only in this state
     reason: str = Field(default="", max_length=4096)
-    ttl: float | None = Field(default=None, gt=0)  # seconds after which it does not count
+    ttl: float | None = Field(default=None, gt=0, le=LONGEST_TTL_SECONDS)  # seconds after which it does not count
     now: bool = False  # hold: cancel the running step
     accept_loss: bool = False  # rollback: give up what was written since traffic was opened
     by: str | None = None
@@ -66,14 +69,14 @@ def _fields(data: bytes) -> dict[str, object]:
     try:
         text = data.decode().strip()
         fields = json.loads(text) if text.startswith("{") else {"verb": text.lower()}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotUnderstood(f"saw {data[:80]!r}: neither one word ({VERBS}) nor a JSON document") from error
     return dict(fields)
 
 
 def _in_words(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:80]
     return f"{where}: saw {str(first['input'])[:80]!r}; {first['msg'].lower()}"
 
 

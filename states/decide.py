@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states import target, triggers
-from cutoverd.states.plan import Await, plan
 from cutoverd.states.run import Run
 
 
@@ -31,20 +30,26 @@ def rejected(run: Run, verb: str, by: str | None, reason: str) -> facts.CommandR
 
 
 def allowed(run: Run) -> tuple[str, ...]:
-    """The verbs that may be said now."""
-    if run.is_over:
-        return ()
-    upcoming = plan(run)
-    if isinstance(upcoming, Await):
-        return upcoming.verbs
-    back = "abort" if run.state == "precheck" else "rollback"
-    return ("hold", back, "fail", "note") if back in triggers(run.state) else ("hold", "note")
+    """The verbs that may be said now; `advance` also where only the window has to open first."""
+    return tuple(verb for verb in Verb if run.plan and not run.is_over and _would_count(run, verb))
+
+
+def _would_count(run: Run, verb: Verb) -> bool:
+    """Asked of the answers themselves, so that no refusal ever names a verb that would be refused too."""
+    said = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True)
+    try:
+        _ANSWERS[verb](run, said, run.frozen.opens or datetime.max)
+    except Refused:
+        return False
+    return True
 
 
 def _addressed(run: Run, command: Command, now: datetime) -> None:
     """The command means this run, in this state, and is not too old; raises `Refused`."""
     if run.is_over:
         raise Refused(f"run {run.name} has ended: {run.state}")
+    if command.seq <= run.started_seq:
+        raise Refused("it was sent before the run started: look at the run, then say it again")
     if command.run not in (None, run.name):
         raise Refused(f"it is for run {command.run!r}; this is {run.name!r}")
     if command.expect_state not in (None, run.state):
@@ -71,6 +76,8 @@ def _advance(run: Run, command: Command, now: datetime) -> facts.Event:
 
 
 def _hold(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.is_stuck:
+        raise Refused("the way back failed and nothing is being done: `retry` takes it again")
     if run.held and (run.held.now or not command.now):
         raise Refused(f"the run is already held: {run.held.reason}")
     return facts.RunHeld(reason=command.reason or "hold", by=command.by, now=command.now)
@@ -80,12 +87,14 @@ def _resume(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.held is None:
         raise Refused("the run is not held")
     _not_stale(run, command, run.held.seq, "the run was held")
+    if run.failure:
+        _not_stale(run, command, run.failure.seq, f"the failure ({run.failure.reason})")
     return facts.RunResumed(by=command.by, reason=command.reason)
 
 
 def _retry(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.held:
-        raise Refused(f"the run is held ({run.held.reason}): `resume` tries again what failed")
+        raise Refused(f"the run is held ({run.held.reason}): `resume` first, then `retry`")
     if run.is_stuck:
         _not_stale(run, command, run.entered_seq, "the way back failed")
         return _transitioned(run, command, "retry")
@@ -97,7 +106,7 @@ def _retry(run: Run, command: Command, now: datetime) -> facts.Event:
 
 def _abort(run: Run, command: Command, now: datetime) -> facts.Event:
     if "abort" not in triggers(run.state):
-        raise Refused(f"only PreCheck can be aborted; the run is in {run.state}: `rollback` takes it back")
+        raise Refused(f"only PreCheck can be aborted: {_NO_WAY_BACK.get(run.state, '`rollback` takes the run back')}")
     if run.aborting:
         raise Refused("the run is being aborted")
     _not_stale(run, command, run.started_seq, "the run started")
@@ -107,7 +116,7 @@ def _abort(run: Run, command: Command, now: datetime) -> facts.Event:
 def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
     if "rollback" not in triggers(run.state):
         raise Refused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
-    if run.opened and not (command.accept_loss and command.reason):
+    if run.may_lose_writes and not (command.accept_loss and command.reason):
         raise Refused(
             "traffic may have been open: going back gives up what clients wrote since. Say it with accept_loss and a reason"
         )

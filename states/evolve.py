@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +13,8 @@ from cutoverd.states import STUCK, target
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Attempts, Failure, Frozen, Gate, Held, Key, Run, Status
 
+Attempted = Mapping[tuple[str, Direction], Attempts]
+
 
 def evolve(run: Run, recorded: Recorded) -> Run:
     """The run after one more event; raises `NotInTable` for a transition the table does not have."""
@@ -21,7 +23,7 @@ def evolve(run: Run, recorded: Recorded) -> Run:
     return replace(
         evolved,
         last_seq=recorded.seq,
-        command_position=max(run.command_position, envelope.command_position),
+        command_position=max(evolved.command_position, envelope.command_position),
     )
 
 
@@ -43,7 +45,8 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
 
 
 def _leader_acquired(run: Run, event: facts.LeaderAcquired, at: Recorded) -> Run:
-    return replace(run, epoch=event.epoch)
+    """What an earlier daemon's probes saw may be long past."""
+    return replace(run, epoch=event.epoch, attempts=_looked_at_afresh(run))
 
 
 def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
@@ -115,7 +118,7 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
     """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
-    return replace(_answered(run), held=None, failure=None if run.opened else run.failure)
+    return replace(_answered(run), held=None, failure=None if run.may_lose_writes else run.failure)
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
@@ -123,13 +126,13 @@ def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run
 
 
 def _answered(run: Run) -> Run:
-    """A person has seen the failure: it is looked at afresh, unknown outcomes too."""
-    attempts = {key: _fresh(tried) for key, tried in run.attempts.items()}
-    return replace(run, failure=None, attempts=MappingProxyType(attempts))
+    """A person has seen the failure, or the run has turned: it is looked at afresh."""
+    return replace(run, failure=None, attempts=_looked_at_afresh(run))
 
 
-def _fresh(tried: Attempts) -> Attempts:
-    return replace(tried, found=None) if tried.found is Found.UNKNOWN else tried
+def _looked_at_afresh(run: Run) -> Attempted:
+    """Whatever a probe saw before a person or another daemon came may have changed since."""
+    return MappingProxyType({key: replace(tried, found=None) for key, tried in run.attempts.items()})
 
 
 def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run:
@@ -137,7 +140,8 @@ def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run
 
 
 def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> Run:
-    return replace(run, failure=Failure("", Direction.FORWARD, event.reason, at.seq), gate=None)
+    failure = Failure("", Direction.FORWARD, event.reason, at.seq)
+    return replace(run, failure=failure, gate=None, passed=_gates_that_stay_passed(run))
 
 
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cutoverd.events import facts
-from cutoverd.states import STUCK, target
+from cutoverd.states import target, triggers
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Key, Run, Status
 from cutoverd.states.step import Effect
@@ -62,7 +62,7 @@ def plan(run: Run) -> Next:
     if run.is_stuck:
         return Await(("retry", "note"), f"the way back failed: {_why(run)}")
     if run.held:
-        return Await(("resume", "rollback", "note"), f"held: {run.held.reason}")
+        return Await(("resume", *_way_out(run), "note"), f"held: {run.held.reason}")
     if run.aborting:
         return _aborting(run)
     if run.failure:
@@ -91,7 +91,12 @@ def _leave(run: Run) -> Next:
 
 
 def _verbs_at_a_gate(run: Run) -> tuple[str, ...]:
-    return ("advance", "hold", "abort" if run.state == "precheck" else "rollback", "note")
+    return ("advance", "hold", *_way_out(run), "fail", "note")
+
+
+def _way_out(run: Run) -> tuple[str, ...]:
+    """What a person may say to go no further, if there is such a way."""
+    return () if run.aborting else tuple(verb for verb in ("abort", "rollback") if verb in triggers(run.state))
 
 
 def _attempt(run: Run, key: Key, direction: Direction) -> Next:
@@ -126,7 +131,7 @@ def _was_it_opened(run: Run) -> Next | None:
     unproven = [key for key in run.opened if run.of(key, FORWARD).status is not Status.DONE]
     if run.opened and run.opened == unproven and run.of(unproven[0], FORWARD).found is None:
         return Look(unproven[0], FORWARD)
-    if run.opened:
+    if run.may_lose_writes:
         return Record(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
     return None
 
@@ -156,5 +161,6 @@ def _transition(run: Run, trigger: str, reason: str) -> Record:
 
 def _why(run: Run) -> str:
     if run.failure is None:
-        return f"an outcome is unknown in {run.state}" if run.state != STUCK else "an outcome of the way back is unknown"
+        open_ways = [key for (key, way), tried in run.attempts.items() if way is BACK and tried.status is not Status.DONE]
+        return f"whether {', '.join(open_ways)} is undone cannot be known"
     return f"{run.failure.step}: {run.failure.reason}" if run.failure.step else f"reported: {run.failure.reason}"

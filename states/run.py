@@ -118,7 +118,8 @@ class Run:
     failure: Failure | None = None
     aborting: bool = False
     accept_loss: bool = False
-    attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))  # by str(Key), in order
+    # by str(Key), in the order of their beginning
+    attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def frozen(self) -> Frozen:
@@ -152,6 +153,11 @@ class Run:
         """The steps that may have let clients in: begun, and no probe has proved that they did not."""
         begun = [key for key in self.begun() if key.definition.opens_traffic]
         return [key for key in begun if self.of(key, Direction.FORWARD).found is not Found.ABSENT]
+
+    @property
+    def may_lose_writes(self) -> bool:
+        """Whether going back from here may cost what clients wrote to new."""
+        return self.state == "monitor" or (self.state == "cutover" and bool(self.opened))
 
     def keys(self, state: str) -> Iterator[Key]:
         """The steps of a state in order, one per item."""
