@@ -58,8 +58,8 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _words(given: Any) -> Any:
-    if isinstance(given, str):
-        raise ValueError(f"a command is a list of words, no shell line: [{', '.join(given.split())}]")
+    if not isinstance(given, list):
+        raise ValueError(f"a command is a list of words, no shell line: [{', '.join(str(given).split())}]")
     return given
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +102,17 @@ def _mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         where = tuple(part for part in mistake["loc"] if part != "function-before[_script(), Script]")
         key = ".".join(str(part) for part in where) or "the plan"
-        seen = "" if mistake["type"] == "missing" or isinstance(mistake["input"], dict) else f": saw {mistake['input']!r}"
+        seen = "" if mistake["type"] == "missing" or isinstance(mistake["input"], dict) else f": saw {_shown(mistake['input'])}"
         right = mistake["msg"].removeprefix("Value error, ")
         yield f"{_line(root, where)}: {key}{seen}; {_in_words(mistake['type'], right)}"
+
+
+_SECRET = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@|(?<=password=)\S+")
+
+
+def _shown(value: Any) -> str:
+    """The value as the plan has it, without what may be a password."""
+    return _SECRET.sub("…@", repr(value))
 
 
 def _in_words(kind: str, message: str) -> str:

@@ -1,0 +1,108 @@
+"""Mistakes in a plan are told with file, line, key, the value seen and what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cutoverd.daemon.durations import seconds_of
+from cutoverd.daemon.planfile import BadPlan, load
+
+PLAN = """\
+run: night-1
+state_dir: state
+database: {url: postgresql://cutover@127.0.0.1/app}
+health:
+  - http: {url: "http://127.0.0.1:1/health"}
+services:
+  - name: api
+    old: {start: [./api, start], stop: [./api, stop], status: [./api, status]}
+schema: {files: ["schema/*.sql"]}
+data: {scripts: ["data/*.sql"]}
+validate:
+  compare:
+    - {name: t, old: SELECT 1 AS id, new: SELECT 1 AS id, key: [id]}
+smoke:
+  - command: ["true"]
+traffic:
+  - {close: ["true"], open: ["true"], status: ["true"]}
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    for name in ("schema/1.sql", "schema/2.sql", "data/1.sql"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("SELECT 1;\n")
+
+    def written(text: str) -> Path:
+        (tmp_path / "plan.yaml").write_text(text)
+        return tmp_path / "plan.yaml"
+
+    return written
+
+
+def test_a_plan_without_mistakes_is_loaded(write):
+    loaded = load(write(PLAN))
+    assert [file.name for file in loaded.schema_files] == ["1.sql", "2.sql"]
+    assert loaded.items()["data_scripts"] == ["data/1.sql"]
+    assert loaded.items()["new_services"] == []
+    assert set(loaded.hashes()) == {"schema/1.sql", "schema/2.sql", "data/1.sql"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("run: night-1", "run: night.1", "plan.yaml:1: run: saw 'night.1'; a run's name has only"),
+        ("run: night-1\n", "", "run; it is missing"),
+        ("smoke:", "smoek:", "plan.yaml:14: smoek"),
+        ("cutover@127", "cutover:secret@127", "a plan holds no password"),
+        ("127.0.0.1/app", "127.0.0.1", "it names no database"),
+        ('["true"], open', "true, open", "a command is a list of words"),
+        (
+            "start: [./api, start]",
+            "start: ./api start",
+            "plan.yaml:8: services.0.old.start: saw './api start'; a command is a list",
+        ),
+        ("start: [./api, start], stop", "systemd: api, stop", "`systemd` is not built yet"),
+        ("schema/*.sql", "schemas/*.sql", "schema.files: 'schemas/*.sql' names no file"),
+        ("run: night-1", "run: night-1\ngates: [lunch]", "plan.yaml:2: gates.0: saw 'lunch'; a gate is the name of the state"),
+        (
+            "run: night-1",
+            "run: night-1\nmonitor: {for: 48}",
+            "plan.yaml:2: monitor.for: saw 48; a duration is a number with a unit",
+        ),
+        ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
+        ("run: night-1", "run: [", "not YAML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(write, old, new, told):
+    assert old in PLAN
+    with pytest.raises(BadPlan) as refused:
+        load(write(PLAN.replace(old, new)))
+    assert told in str(refused.value)
+
+
+def test_a_password_is_not_repeated_in_the_refusal(write):
+    with pytest.raises(BadPlan) as refused:
+        load(write(PLAN.replace("cutover@127", "cutover:hunter2@127")))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(BadPlan, match="cannot be read"):
+        load(tmp_path / "plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("90s", 90), ("15m", 900), ("4h", 14400), ("2d", 172800), ("1.5h", 5400)]
+)
+def test_durations(text, seconds):
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "4", 4, "h", "-1s", "4 weeks", None])
+def test_what_is_no_duration(text):
+    with pytest.raises(ValueError, match="a duration is"):
+        seconds_of(text)
