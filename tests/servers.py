@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from psycopg import sql
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
-from cutoverd.daemon.embedded.processes import Process, wait_gone
+from cutoverd.daemon.embedded.processes import Process, kill_all
 from cutoverd.daemon.postgres.server import Server
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -249,7 +250,8 @@ class NatsServer:
 
     def kill(self) -> None:
         """SIGKILL; returns when the process is gone."""
-        self.send(signal.SIGKILL)
+        if process := Process.find(self.pid):
+            assert not kill_all([process], 10)
 
     def start(self) -> None:
         """Again, at the same address with the same credentials and store; fine if it runs."""
@@ -259,17 +261,29 @@ class NatsServer:
         in_a_loop_of_its_own(nats.stop(self.folder))
 
     def pause(self) -> None:
-        self.send(signal.SIGSTOP)
+        pause(self.pid)
 
     def resume(self) -> None:
-        self.send(signal.SIGCONT)
+        resume(self.pid)
 
-    def send(self, number: signal.Signals) -> None:
-        process = Process.find(self.pid)
-        if process:
-            process.send(number)
-        if process and number == signal.SIGKILL:
-            assert not wait_gone([process], 10)
+
+def pause(pid: int) -> None:
+    """SIGSTOP; returns when every thread stands still: one that does not yet may answer once more."""
+    os.kill(pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while not all(stat.rpartition(")")[2].split()[0] == "T" for stat in _threads(pid)):
+        assert time.monotonic() < deadline, f"process {pid} does not stop"
+        time.sleep(0.005)
+
+
+def resume(pid: int) -> None:
+    """SIGCONT; a process that is gone is fine."""
+    if process := Process.find(pid):
+        process.send(signal.SIGCONT)
+
+
+def _threads(pid: int) -> list[str]:
+    return [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
 
 
 @contextmanager

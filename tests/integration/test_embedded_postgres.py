@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from servers import Cluster, bin_dir
+from servers import Cluster, bin_dir, pause
 
 from cutoverd.daemon.embedded import postgres as postgres_module
 from cutoverd.daemon.embedded import unprivileged
@@ -163,7 +163,7 @@ def test_a_paused_postmaster_is_killed_too(make: Make) -> None:
     server = make()
     server.start()
     assert server.pid
-    os.kill(server.pid, signal.SIGSTOP)
+    pause(server.pid)
     server.kill()
     assert has_no_process(server)
 
@@ -184,7 +184,7 @@ def test_stop_turns_to_force_when_order_takes_too_long(make: Make, monkeypatch: 
     server = make()
     server.start()
     assert server.pid
-    os.kill(server.pid, signal.SIGSTOP)
+    pause(server.pid)
     server.stop()
     assert has_no_process(server)
 
