@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -51,6 +52,12 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _without_secret(url: str) -> str:
+    if urlsplit(url).username is not None:
+        raise ValueError("a plan holds no user and password, they would be on record: let a `command` ask")
+    return url
+
+
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs its time zone: 2026-12-05T22:00:00Z")
@@ -89,7 +96,7 @@ class Metrics(Part):
 
 
 class Http(Part):
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
     status: int = 200
     contains: str | None = None
     within: Seconds | None = None

@@ -74,6 +74,7 @@ def test_a_plan_without_mistakes_is_loaded(write):
             "plan.yaml:2: monitor.for: saw 48; a duration is a number with a unit",
         ),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
+        ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
         ("run: night-1", "run: [", "not YAML"),
     ],
 )
