@@ -1,0 +1,120 @@
+"""Old and new compared by content: first by fingerprint, then, where that differs, row by row."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cutoverd.daemon.postgres.compare_columns import check_alike, columns
+from cutoverd.daemon.postgres.compare_merge import Kind, differences
+from cutoverd.daemon.postgres.compare_record import Record, file_of, recording
+from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.rows import Bucket, Fingerprint, Rows
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+T = TypeVar("T")
+SHOWN_KEYS = 5  # in the message; the evidence has more, the file all
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two queries that must give the same rows, and the columns that tell one row from another."""
+
+    name: str
+    old: str
+    new: str
+    key: tuple[str, ...]
+
+
+async def compare(server: Server, comparison: Comparison, *, old: str, new: str, folder: Path) -> Evidence:
+    """Compares what the two queries give on the databases `old` and `new`, each in one snapshot.
+
+    Gives {"rows_old", "rows_new", "differing": 0}. Raises CheckFailed with evidence {"missing", "extra", "changed",
+    "repeated_old", "repeated_new", "rows_old", "rows_new", "keys", "file", "sha256"}; the file in `folder` has a line of
+    JSON for each difference. A key that occurs more than once is a difference too, even when both sides have it.
+    """
+    what = f"comparison {comparison.name}"
+    with explained(what):
+        async with reading(server, old) as old_connection, reading(server, new) as new_connection:
+            old_rows, new_rows = await _described(comparison, old_connection, new_connection)
+            old_print, new_print = await _both(old_rows.fingerprint(), new_rows.fingerprint())
+            if old_print == new_print and await new_rows.repeated() == 0:
+                return {"rows_old": old_print.rows, "rows_new": new_print.rows, "differing": 0}
+            with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
+                await _record_differences(old_rows, new_rows, record)
+    raise _failure(comparison, record, (old_print, new_print), file_of(folder, record))
+
+
+async def _described(comparison: Comparison, old: Connection, new: Connection) -> tuple[Rows, Rows]:
+    with explained(f"comparison {comparison.name}, the query of old"):
+        old_columns = await columns(old, comparison.old)
+    with explained(f"comparison {comparison.name}, the query of new"):
+        new_columns = await columns(new, comparison.new)
+    check_alike(comparison.name, old_columns, new_columns, comparison.key)
+    return Rows(old, comparison.old, old_columns, comparison.key), Rows(new, comparison.new, new_columns, comparison.key)
+
+
+async def _record_differences(old: Rows, new: Rows, record: Record) -> None:
+    suspects = _suspects(*await _both(old.buckets(), new.buckets()))
+    async for difference in differences(old.lines(suspects), new.lines(suspects)):
+        record.add(difference)
+
+
+def _suspects(old: Mapping[int, Bucket], new: Mapping[int, Bucket]) -> set[int]:
+    differing = {n for n in old.keys() | new.keys() if old.get(n) != new.get(n)}
+    return differing | {n for n, bucket in new.items() if bucket.repeated}
+
+
+def _failure(comparison: Comparison, record: Record, prints: tuple[Fingerprint, Fingerprint], file: Path) -> CheckFailed:
+    counts = {kind.value.replace(" in ", "_"): record.counts[kind] for kind in Kind}
+    evidence = {
+        **counts,
+        "rows_old": prints[0].rows,
+        "rows_new": prints[1].rows,
+        "keys": record.first,
+        "file": str(file),
+        "sha256": record.sha256.hexdigest(),
+    }
+    if not record.counts:
+        return CheckFailed(
+            f"comparison {comparison.name}: the rows differed when counted and were the same when looked at one by one",
+            hint="a query gives other rows each time it is asked (random(), LIMIT without ORDER BY): make it give the same",
+            evidence=evidence,
+        )
+    return CheckFailed(
+        f"comparison {comparison.name}: {_told(counts)} ({prints[0].rows} rows in old, {prints[1].rows} in new); {_keys(record)}",
+        hint=f"all differing keys are in {file}",
+        evidence=evidence,
+    )
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind.replace('_', ' in ')}" for kind, count in counts.items() if count)
+
+
+def _keys(record: Record) -> str:
+    shown = [f"{_key(entry['key'])} {entry['kind']}" for entry in record.first[:SHOWN_KEYS]]
+    return ", ".join(shown) + (", …" if record.counts.total() > len(shown) else "")
+
+
+def _key(key: Mapping[str, str | None]) -> str:
+    return ", ".join(f"{name}={'NULL' if value is None else value}" for name, value in key.items())
+
+
+async def _both(old: Coroutine[Any, Any, T], new: Coroutine[Any, Any, T]) -> tuple[T, T]:
+    """Both at once; when one fails the other is ended too."""
+    tasks = [asyncio.ensure_future(old), asyncio.ensure_future(new)]
+    try:
+        first, second = await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    return first, second

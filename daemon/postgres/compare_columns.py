@@ -1,0 +1,87 @@
+"""What a query gives: its columns, and which types can be compared with which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.states.errors import CheckFailed
+
+# Types of one family print equal content equally. Domains arrive here as their base types. Everything else is a family
+# of its own: json is not jsonb, timestamp is not timestamptz, and real prints fewer digits than double precision.
+FAMILIES = """
+WITH given AS (SELECT * FROM unnest(%s::oid[], %s::int[]) WITH ORDINALITY AS g(type, typmod, position)),
+typed AS (
+  SELECT g.*, e.oid AS element, coalesce(e.oid, t.oid) AS base
+    FROM given g JOIN pg_catalog.pg_type t ON t.oid = g.type
+    LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid)
+SELECT pg_catalog.format_type(g.type, g.typmod),
+       CASE WHEN b.oid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) THEN 'integer'
+            WHEN b.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype)
+              OR b.typtype = 'e' OR b.typname = 'citext' THEN 'text'
+            WHEN b.typtype = 'c' OR b.oid = 'record'::regtype THEN 'composite'
+            ELSE n.nspname || '.' || b.typname END || CASE WHEN g.element IS NULL THEN '' ELSE '[]' END,
+       CASE WHEN b.oid = 'bpchar'::regtype THEN CASE WHEN g.element IS NULL THEN '::text' ELSE '::text[]' END ELSE '' END,
+       CASE WHEN b.oid = 'numeric'::regtype AND g.typmod >= 4 THEN ((g.typmod - 4) & 2047 # 1024) - 1024 END
+  FROM typed g JOIN pg_catalog.pg_type b ON b.oid = g.base JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
+ ORDER BY g.position
+"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a query's result."""
+
+    name: str
+    type: str  # as PostgreSQL writes it: numeric(12,2)
+    family: str
+    cast: str  # "::text" where the type's own text holds what is not content: the padding of character(n)
+    scale: int | None  # declared digits after the point; None: not declared, or not numeric
+
+    def comparable(self, other: Column) -> bool:
+        scales = {self.scale, other.scale} - {None}
+        return self.family == other.family and len(scales) < 2
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type}"
+
+
+def subquery(query: str) -> str:
+    """The query as it may stand in FROM: alone, without its semicolon, its last line possibly a comment."""
+    return "(\n" + re.sub(r"[;\s]+\Z", "", query) + "\n)"
+
+
+async def columns(connection: Connection, query: str) -> tuple[Column, ...]:
+    """What `query` gives on this connection; raises psycopg.Error where it is not one plain query."""
+    # binary: the extended protocol, which refuses a second statement
+    cursor = await connection.execute(f"SELECT * FROM {subquery(query)} AS q LIMIT 0".encode(), binary=True)  # noqa: S608
+    described = cursor.description or []
+    result = cursor.pgresult
+    typmods = [result.fmod(i) for i in range(len(described))] if result else []
+    families = await connection.execute(FAMILIES, ([c.type_code for c in described], typmods))
+    return tuple(Column(c.name, *row) for c, row in zip(described, await families.fetchall(), strict=True))
+
+
+def check_alike(name: str, old: Sequence[Column], new: Sequence[Column], key: Sequence[str]) -> None:
+    """Raises CheckFailed where the two results cannot be compared column by column, or the key is none of them."""
+    names = [c.name for c in old]
+    problems = []
+    if names != [c.name for c in new]:
+        problems.append("the columns are not the same, in the same order")
+    else:
+        problems += [f"{o.name}: {o.type} in old, {n.type} in new" for o, n in zip(old, new, strict=True) if not o.comparable(n)]
+    if len(set(names)) < len(names) or not names:
+        problems.append("each column needs a name of its own")
+    if not key or not set(key) <= set(names):
+        problems.append(f"the key ({', '.join(key)}) is not among the columns")
+    if problems:
+        raise CheckFailed(
+            f"comparison {name}: {'; '.join(problems)} — old gives {_listed(old)}; new gives {_listed(new)}",
+            hint="give both queries the same columns: AS for names, a cast (::text, ::numeric(12,2)) for types",
+        )
+
+
+def _listed(given: Sequence[Column]) -> str:
+    return "(" + ", ".join(map(str, given)) + ")"

@@ -1,0 +1,115 @@
+"""The rows of one query on one connection, as text: equal content is equal text (docs/decisions/0003-comparison.md)."""
+
+from __future__ import annotations
+
+# ruff: noqa: S608 - the plan's own queries are the subject here; the session can write nothing
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cutoverd.daemon.postgres.compare_columns import Column, subquery
+from cutoverd.daemon.postgres.reach import Connection
+
+BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
+LINES_AT_ONCE = 1000  # between two turns of the event loop
+# OFFSET 0 keeps the planner from merging the subquery into the outer one, which would print each row once per hash.
+FENCE = "OFFSET 0"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Rows counted, and two 64-bit hashes of each row summed without overflow: a multiset, whatever its order."""
+
+    rows: int
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The fingerprint of the rows whose key falls into one bucket."""
+
+    fingerprint: Fingerprint
+    repeated: int  # rows beyond the first of their key
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What `query` gives in the snapshot of `connection`."""
+
+    connection: Connection
+    query: str
+    columns: Sequence[Column]
+    key: Sequence[str]
+
+    async def fingerprint(self) -> Fingerprint:
+        statement = f"""
+            SELECT count(*), sum(hashtextextended(r, 1))::text, sum(hashtextextended(r, 2))::text
+              FROM (SELECT {self._row} AS r FROM {self._source} {FENCE}) AS printed"""
+        [row] = await self._fetch(statement)
+        return Fingerprint(*row)
+
+    async def repeated(self) -> int:
+        """Rows beyond the first of their key."""
+        statement = f"""
+            SELECT count(*) - count(DISTINCT hashtextextended(k, 0))
+              FROM (SELECT {self._key} AS k FROM {self._source} {FENCE}) AS printed"""
+        [[count]] = await self._fetch(statement)
+        return int(count)
+
+    async def buckets(self) -> Mapping[int, Bucket]:
+        statement = f"""
+            SELECT k & {BUCKETS - 1}, count(*), sum(a)::text, sum(b)::text, count(*) - count(DISTINCT k)
+              FROM (SELECT hashtextextended(k, 0) AS k, hashtextextended(r, 1) AS a, hashtextextended(r, 2) AS b
+                      FROM (SELECT {self._key} AS k, {self._row} AS r FROM {self._source} {FENCE}) AS printed
+                    {FENCE}) AS hashed
+             GROUP BY 1"""
+        return {n: Bucket(Fingerprint(*of), repeated) for n, *of, repeated in await self._fetch(statement)}
+
+    async def lines(self, buckets: Collection[int]) -> AsyncIterator[bytes]:
+        """The rows of these buckets as lines of COPY: key in hexadecimal, hash of the row, columns; in the order of bytes."""
+        wanted = "true" if len(buckets) > BUCKETS // 2 else f"hashtextextended(k, 0) & {BUCKETS - 1} = ANY ({_array(buckets)})"
+        statement = f"""
+            COPY (SELECT encode(convert_to(k, getdatabaseencoding()), 'hex') COLLATE "C",
+                         lpad(to_hex(hashtextextended(r, 1)), 16, '0') COLLATE "C", {self._names}
+                    FROM (SELECT {self._key} AS k, {self._row} AS r, {self._values} FROM {self._source} {FENCE}) AS printed
+                   WHERE {wanted} ORDER BY 1, 2) TO STDOUT"""
+        async with self.connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+            read = 0
+            async for line in copy:
+                yield bytes(line)
+                read += 1
+                if read % LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        return await (await self.connection.execute(statement.encode())).fetchall()
+
+    @property
+    def _source(self) -> str:
+        return f"{subquery(self.query)} AS q({self._names})"
+
+    @property
+    def _names(self) -> str:
+        return ", ".join(f"c{i}" for i in range(len(self.columns)))
+
+    @property
+    def _values(self) -> str:
+        return ", ".join(f"c{i}{c.cast} AS c{i}" for i, c in enumerate(self.columns))
+
+    @property
+    def _row(self) -> str:
+        return self._text([c.name for c in self.columns])
+
+    @property
+    def _key(self) -> str:
+        return self._text(self.key)
+
+    def _text(self, names: Sequence[str]) -> str:
+        at = {c.name: f"c{i}{c.cast}" for i, c in enumerate(self.columns)}
+        return f'ROW({", ".join(at[name] for name in names)})::text COLLATE "C"'
+
+
+def _array(buckets: Collection[int]) -> str:
+    return "'{" + ",".join(map(str, sorted(buckets))) + "}'::bigint[]"
