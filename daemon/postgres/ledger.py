@@ -137,14 +137,21 @@ async def step(conn: Connection, mark: Mark) -> AsyncIterator[Entry]:
 
     Raises `NotLeader` for a stale epoch, `OutcomeUnknown` if the connection is lost.
     """
+    async with allowed(conn, mark):
+        entry = await _enter(conn, mark)
+        yield entry
+        if not entry.already_done:
+            await conn.execute(FINISH, {**_key(mark), "evidence": Jsonb(dict(entry.evidence))})
+
+
+@asynccontextmanager
+async def allowed(conn: Connection, mark: Mark) -> AsyncIterator[None]:
+    """One transaction that only the current epoch may commit, without a record of its own; errors as `step`."""
     try:
         async with conn.transaction():
             await conn.execute("SET LOCAL synchronous_commit = on")
             await _lock(conn, mark.run, mark.epoch)
-            entry = await _enter(conn, mark)
-            yield entry
-            if not entry.already_done:
-                await conn.execute(FINISH, {**_key(mark), "evidence": Jsonb(dict(entry.evidence))})
+            yield
     except psycopg.OperationalError as error:
         if conn.closed:
             raise told(conn, error) from error
@@ -172,6 +179,14 @@ async def _enter(conn: Connection, mark: Mark) -> Entry:
         return Entry(already_done=False)
     row = await (await conn.execute(EVIDENCE, _key(mark))).fetchone()
     return Entry(already_done=True, evidence=(row[0] if row else None) or {})
+
+
+async def evidence_of(conn: Connection, mark: Mark, evidence: Evidence | None = None) -> Evidence:
+    """The evidence on record of a step whose effect is there already; without a record, `evidence` is recorded."""
+    async with step(conn, mark) as entry:
+        if not entry.already_done:
+            entry.evidence = evidence or {}
+    return entry.evidence
 
 
 def _key(mark: Mark) -> dict[str, Any]:

@@ -26,8 +26,12 @@ class Names:
     def closed(self) -> str:
         return f"{self.production}_closed"
 
+    @property
+    def build_prefix(self) -> str:
+        return f"{self.production}_b"
+
     def build(self, epoch: int) -> str:
-        return f"{self.production}_b{epoch}"
+        return f"{self.build_prefix}{epoch}"
 
     @property
     def scratch(self) -> str:

@@ -1,0 +1,114 @@
+"""New: a file copy of fenced old under a build name, given back all that a copy loses, then named `app_next` and recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from functools import partial
+
+from psycopg import sql
+
+from cutoverd.daemon.postgres import acl, catalog, creation, ledger, settings
+from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
+from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.orphans import end_backends
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError, TimedOut
+from cutoverd.states.ports import Evidence, Mark
+
+# FILE_COPY: WAL_LOG writes the whole database into the WAL, and a full disk leaves the server broken
+CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {} ALLOW_CONNECTIONS false"
+
+
+async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_seconds: float) -> Evidence:
+    """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}."""
+    names = server.names
+    async with session(server) as conn:
+        known = await catalog.known(conn, mark.run)
+        if "new" in known and known["new"].name in (names.next, names.production):
+            return await ledger.evidence_of(conn, mark)
+        old = known.get("old")
+        if old is None or old.name != names.previous:
+            raise StepError(f"there is no fenced {names.previous} to clone", hint="the fence comes first")
+        async with ledger.held(server, mark):
+            await _drop_unfinished(conn, server, mark)
+            seen = await _clone(conn, server, mark, old, clone_seconds)
+            oid = await catalog.oid_of(conn, names.build(mark.epoch)) or 0
+            seen["not_carried"] = await _furnish(conn, mark, oid, old)
+            await _bring_ledger(server, mark, old)
+            await _close(conn, mark, oid)
+            work = partial(_name_next, names=names, run=mark.run, oid=oid, seen=seen)
+            return await emptied(conn, mark, oid, work, evict_seconds=evict_seconds)
+
+
+async def _drop_unfinished(conn: Connection, server: Server, mark: Mark) -> None:
+    """What a crashed build of this run left; an invalid database too."""
+    for name in await unfinished_builds(conn, server, mark.run):
+        await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[str]:
+    prefix = server.names.build_prefix
+    return [name for name in await creation.unfinished(conn, run) if name.startswith(prefix)]
+
+
+async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone_seconds: float) -> dict[str, object]:
+    build, began, pid = server.names.build(mark.epoch), time.monotonic(), conn.info.backend_pid
+    clone = sql.SQL(CLONE).format(*map(sql.Identifier, (build, server.names.previous, old.row.owner)))
+    try:
+        async with asyncio.timeout(clone_seconds):
+            await creation.create(conn, mark, build, clone)
+    except TimeoutError as error:
+        await end_backends(server, pids=[pid])
+        raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:.0f} s") from error
+    size = await (await conn.execute("SELECT pg_database_size(%s)", (build,))).fetchone()
+    return {"bytes": size[0] if size else None, "clone_seconds": round(time.monotonic() - began, 3)}
+
+
+async def _furnish(conn: Connection, mark: Mark, oid: int, old: Known) -> list[str]:
+    """Ours alone until the exchange; with production's comment and settings; then open to us. Gives what we may not set."""
+    async with ledger.allowed(conn, mark):
+        build = (await catalog.read_row(conn, oid)).name
+        await acl.restrict(conn, oid)
+        comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(build), sql.Literal(old.row.comment))
+        await conn.execute(comment)
+        refused = await settings.carry(conn, build, old.row)
+        await catalog.accept_connections(conn, oid, True)
+    return refused
+
+
+async def _bring_ledger(server: Server, mark: Mark, old: Known) -> None:
+    """The fence and step_log of the scripts that will run there, as the owner, so that the owner can write them."""
+    ours = {"role": old.row.owner, settings.READ_ONLY: "off"}
+    async with session(server, server.names.build(mark.epoch), settings=ours) as conn, conn.transaction():
+        await conn.execute(ledger.STEP_TABLES.read_bytes())
+        await conn.execute(ledger.RAISE, {"run": mark.run, "epoch": mark.epoch})
+
+
+async def _close(conn: Connection, mark: Mark, oid: int) -> None:
+    async with ledger.allowed(conn, mark):
+        await catalog.accept_connections(conn, oid, False)
+
+
+async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, seen: dict[str, object]) -> Evidence:
+    await catalog.rename(conn, oid, names.next)
+    await catalog.accept_connections(conn, oid, True)
+    await catalog.record(conn, run, "new", await catalog.read_row(conn, oid))
+    return {"database": names.next, "oid": oid, **seen}
+
+
+async def keep_new(server: Server, mark: Mark) -> Evidence:
+    """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang."""
+    async with session(server) as conn:
+        new, sessions = (await catalog.known(conn, mark.run)).get("new"), Sessions()
+        if new and new.name == server.names.production:
+            raise StepError(f"{new.name} is the new database still", hint="exchange the names back first")
+        if new and new.name:
+            await _close(conn, mark, new.oid)
+            await end_sessions(conn, new.oid, sessions)
+        left = [new.name] if new and new.name else []
+        left += await unfinished_builds(conn, server, mark.run)
+        return await ledger.evidence_of(conn, mark, {"left_over": left, **sessions.evidence})

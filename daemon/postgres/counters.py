@@ -1,0 +1,87 @@
+"""What was written, by the counters of the statistics system; a crash of the server resets them, and that is seen."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from psycopg.types.json import Jsonb
+
+from cutoverd.daemon.postgres import catalog, ledger
+from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Evidence, Mark
+
+CATALOG_ONLY = {"search_path": "pg_catalog"}  # no function of theirs stands in for one of the server's
+
+Moment = Literal["opened", "closed", "exchanged"]
+Tables = Mapping[str, Mapping[str, Any]]
+
+# sessions counts clients, not autovacuum workers; a crash sets the time of the server's own reset
+DATABASE = """
+SELECT jsonb_build_object(
+    'counters', jsonb_build_object('inserted', tup_inserted, 'updated', tup_updated, 'deleted', tup_deleted),
+    'sessions', sessions, 'stats_reset', stats_reset,
+    'server_stats_reset', (SELECT stats_reset FROM pg_stat_bgwriter))
+FROM pg_stat_database WHERE datid = %s
+"""
+
+# pg_statistic and its TOAST table are what an autovacuum worker writes when it analyzes
+TABLES = """
+SELECT s.schemaname || '.' || s.relname, jsonb_build_object(
+    'inserted', s.n_tup_ins, 'updated', s.n_tup_upd, 'deleted', s.n_tup_del,
+    'file', CASE WHEN s.schemaname NOT IN ('pg_catalog', 'pg_toast') THEN pg_relation_filenode(s.relid)::bigint END)
+FROM pg_stat_all_tables s
+WHERE s.schemaname <> 'cutoverd' AND s.relid NOT IN (
+    SELECT unnest(ARRAY[oid, reltoastrelid]) FROM pg_class
+    WHERE relnamespace = 'pg_catalog'::regnamespace AND relname IN ('pg_statistic', 'pg_statistic_ext_data'))
+ORDER BY 1
+"""
+
+
+async def of_database(conn: Connection, oid: int) -> dict[str, Any]:
+    """{"counters": {"inserted", "updated", "deleted"}, "sessions", "stats_reset", "server_stats_reset"}, from any database."""
+    row = await (await conn.execute(DATABASE, (oid,))).fetchone()
+    if row is None:
+        raise StepError(f"pg_stat_database has no database with oid {oid}: somebody dropped it")
+    return dict(row[0])
+
+
+async def tables(inside: Connection) -> Tables:
+    """Table → {"inserted", "updated", "deleted", "file"} of the database that the session is in."""
+    return dict(await (await inside.execute(TABLES)).fetchall())
+
+
+@asynccontextmanager
+async def looking_into(conn: Connection, server: Server, mark: Mark, known: Known) -> AsyncIterator[Connection]:
+    """A session in a database of ours; if it refused connections it does so again afterwards."""
+    if known.name is None:
+        raise StepError(f"the database with oid {known.oid}, {known.row.name} once, is gone: somebody dropped it")
+    async with ledger.allowed(conn, mark):
+        await catalog.accept_connections(conn, known.oid, True)
+    try:
+        async with session(server, known.name, settings=CATALOG_ONLY) as inside:
+            yield inside
+    finally:
+        if not known.accepts_connections:
+            async with ledger.allowed(conn, mark):
+                await catalog.accept_connections(conn, known.oid, False)
+
+
+KEEP = """
+INSERT INTO cutoverd.counters (run, moment, seen) VALUES (%s, %s, %s)
+ON CONFLICT (run, moment) DO UPDATE SET seen = excluded.seen
+"""
+
+
+async def keep(conn: Connection, run: str, moment: Moment, seen: Evidence) -> None:
+    await conn.execute(KEEP, (run, moment, Jsonb(dict(seen))))
+
+
+async def kept(conn: Connection, run: str) -> dict[str, dict[str, Any]]:
+    """Moment → what was seen then."""
+    return dict(await (await conn.execute("SELECT moment, seen FROM cutoverd.counters WHERE run = %s", (run,))).fetchall())

@@ -1,0 +1,71 @@
+"""The four names as the states see them: `Databases` of states/ports.py on a real cluster."""
+
+from __future__ import annotations
+
+from cutoverd.daemon.postgres import catalog, clone, creation, exchange, fence, fit, placeholder, unchanged, written
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.ports import Evidence, Mark
+
+EVICT_SECONDS = 60.0
+CLONE_SECONDS = 4 * 3600.0
+
+
+class PostgresDatabases:
+    """Every method is right from any half-way point, and done twice has the effect of once.
+
+    `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy.
+    """
+
+    def __init__(self, server: Server, *, evict_seconds: float = EVICT_SECONDS, clone_seconds: float = CLONE_SECONDS) -> None:
+        self._server = server
+        self._evict_seconds = evict_seconds
+        self._clone_seconds = clone_seconds
+
+    async def check_fit(self, mark: Mark) -> Evidence:
+        return await fit.check_fit(self._server, mark)
+
+    async def make_placeholder(self, mark: Mark) -> Evidence:
+        return await placeholder.make_placeholder(self._server, mark)
+
+    async def drop_placeholder(self, mark: Mark) -> Evidence:
+        return await placeholder.drop_placeholder(self._server, mark)
+
+    async def fence(self, mark: Mark) -> Evidence:
+        return await fence.fence(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def lift_fence(self, mark: Mark) -> Evidence:
+        return await fence.lift_fence(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def record_position(self, mark: Mark) -> Evidence:
+        return await unchanged.record_position(self._server, mark)
+
+    async def build_new(self, mark: Mark) -> Evidence:
+        return await clone.build_new(self._server, mark, evict_seconds=self._evict_seconds, clone_seconds=self._clone_seconds)
+
+    async def keep_new(self, mark: Mark) -> Evidence:
+        return await clone.keep_new(self._server, mark)
+
+    async def open_old(self, mark: Mark) -> Evidence:
+        return await unchanged.open_old(self._server, mark)
+
+    async def close_old(self, mark: Mark) -> Evidence:
+        return await unchanged.close_old(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
+        return await unchanged.check_unchanged(self._server, mark, position)
+
+    async def exchange(self, mark: Mark) -> Evidence:
+        return await exchange.exchange(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def exchange_back(self, mark: Mark) -> Evidence:
+        return await exchange.exchange_back(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def written(self, mark: Mark) -> Evidence:
+        return await written.written(self._server, mark)
+
+    async def leftovers(self) -> Evidence:
+        run, production = self._server.run, self._server.names.production
+        async with session(self._server) as conn:
+            ours = [known.name for known in (await catalog.known(conn, run)).values() if known.name != production]
+            return {"databases": sorted([*filter(None, ours), *await creation.unfinished(conn, run)])}

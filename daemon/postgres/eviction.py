@@ -1,0 +1,95 @@
+"""Getting everybody out of a database that refuses connections, and the proof that nobody is left: a rename.
+
+A client in the middle of connecting is invisible to any poll; only a rename, which wants nobody there, closes the door.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import errors
+
+from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.reach import Connection, said
+from cutoverd.states.errors import TimedOut
+from cutoverd.states.ports import Evidence, Mark
+
+Work = Callable[[Connection], Awaitable[Evidence]]
+
+# somebody is in, somebody holds a lock, our time-out struck, or a rival changed the same row: all of them pass
+AGAIN = (errors.ObjectInUse, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.InternalError_)
+
+# autovacuum workers give way to a rename by themselves
+INSIDE = """
+SELECT pid, usename, application_name, client_addr::text, backend_type, state FROM pg_stat_activity
+WHERE datid = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'
+"""
+CONNECTING = """
+SELECT pid FROM pg_locks
+WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid = %s AND pid <> pg_backend_pid()
+  AND pid NOT IN (SELECT pid FROM pg_stat_activity WHERE datid = objid)
+"""
+PREPARED = "SELECT gid, owner::text FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database WHERE d.oid = %s"
+
+
+@dataclass
+class Sessions:
+    """Who was ended and who could not be."""
+
+    ended: set[int] = field(default_factory=set)
+    refused: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        return {"sessions_ended": len(self.ended), "sessions_refused": list(self.refused.values())}
+
+
+async def emptied(conn: Connection, mark: Mark, oid: int, work: Work, *, evict_seconds: float) -> Evidence:
+    """End sessions and try `work`, which renames the database, until it succeeds: one transaction with the step's record.
+
+    The database must refuse connections already. Raises `TimedOut` that names who is still in after `evict_seconds`.
+    """
+    began, sessions, attempts = time.monotonic(), Sessions(), 0
+    while True:
+        await end_sessions(conn, oid, sessions)
+        attempts += 1
+        try:
+            async with ledger.step(conn, mark) as entry:
+                await conn.execute("SET LOCAL lock_timeout = '500ms'")
+                await conn.execute("SET LOCAL statement_timeout = '1s'")
+                took = {"attempts": attempts, "evict_seconds": round(time.monotonic() - began, 3)}
+                entry.evidence = {**await work(conn), **sessions.evidence, **took}
+        except AGAIN as error:
+            if time.monotonic() - began > evict_seconds:
+                raise await _still_in(conn, oid, sessions, said(error), evict_seconds) from error
+        else:
+            return entry.evidence
+
+
+async def end_sessions(conn: Connection, oid: int, sessions: Sessions) -> None:
+    """Each by its own call: one superuser among them would make a single statement over all stop there."""
+    for pid, user, application, address, kind, state in await (await conn.execute(INSIDE, (oid,))).fetchall():
+        try:
+            await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
+            sessions.ended.add(pid)
+        except errors.InsufficientPrivilege as error:
+            who = {"pid": pid, "user": user, "application": application, "address": address, "kind": kind, "state": state}
+            sessions.refused[pid] = {**who, "why": said(error)}
+
+
+async def _still_in(conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float) -> TimedOut:
+    inside = {
+        row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in await (await conn.execute(INSIDE, (oid,))).fetchall()
+    }
+    connecting = [f"{row[0]}, which is connecting" for row in await (await conn.execute(CONNECTING, (oid,))).fetchall()]
+    prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await (await conn.execute(PREPARED, (oid,))).fetchall()]
+    who = [*inside.values(), *connecting, *prepared]
+    refused = [seen for pid, seen in sessions.refused.items() if pid in inside]
+    return TimedOut(
+        f"the database is not empty after {evict_seconds:.0f} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
+        hint="a superuser ends a superuser's session; ROLLBACK PREPARED needs a database that accepts connections",
+        evidence={"inside": who, "sessions_refused": refused, "prepared": prepared},
+    )

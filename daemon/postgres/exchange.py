@@ -1,0 +1,79 @@
+"""The exchange: new takes production's name; and the way back, which fences new first."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from psycopg import sql
+
+from cutoverd.daemon.postgres import acl, catalog, counters, ledger
+from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Evidence, Mark
+
+
+async def exchange(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+    """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction."""
+    names = server.names
+    async with session(server) as conn:
+        known = await catalog.known(conn, mark.run)
+        if not {"old", "new", "placeholder"} <= known.keys():
+            raise StepError(f"run {mark.run} has recorded only {sorted(known)}", hint="fence and clone come first")
+        new = known["new"]
+        if new.name == names.production:
+            return await ledger.evidence_of(conn, mark)
+        if new.name != names.next:
+            raise StepError(f"the new database (oid {new.oid}) is called {new.name}, not {names.next}")
+        baseline = await _baseline(conn, server, mark, new)
+        await _close(conn, mark, new)
+        work = partial(_exchange, names=names, known=dict(known), run=mark.run, baseline=baseline)
+        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds)
+
+
+async def _baseline(conn: Connection, server: Server, mark: Mark, new: Known) -> Evidence:
+    """The counters of every table of new before clients write to it."""
+    async with counters.looking_into(conn, server, mark, new) as inside:
+        return {"tables": await counters.tables(inside), **await counters.of_database(conn, new.oid)}
+
+
+async def _close(conn: Connection, mark: Mark, new: Known) -> None:
+    async with ledger.allowed(conn, mark):
+        await catalog.accept_connections(conn, new.oid, False)
+
+
+async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], run: str, baseline: Evidence) -> Evidence:
+    old, new = known["old"].row, known["new"]
+    await catalog.rename(conn, known["placeholder"].oid, names.closed)
+    await catalog.rename(conn, new.oid, names.production)
+    differs = await acl.restore(conn, new.oid, old)
+    await catalog.alter(conn, names.production, sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(old.connection_limit)))
+    await catalog.accept_connections(conn, new.oid, True)
+    await counters.keep(conn, run, "exchanged", baseline)
+    return {"database": names.production, "oid": new.oid, "differs": differs}
+
+
+async def exchange_back(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+    """New is `app_next` again, closed, and production's name is the placeholder's; fine if nothing was exchanged."""
+    async with session(server) as conn:
+        known = await catalog.known(conn, mark.run)
+        new = known.get("new")
+        if new is None or new.name is None:
+            return await ledger.evidence_of(conn, mark, {"nothing_exchanged": True})
+        await _close(conn, mark, new)
+        if new.name != server.names.production:
+            return await ledger.evidence_of(conn, mark, {"nothing_exchanged": True, "left_over": [new.name]})
+        work = partial(_exchange_back, names=server.names, new=new, placeholder=known["placeholder"])
+        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds)
+
+
+async def _exchange_back(conn: Connection, *, names: Names, new: Known, placeholder: Known) -> Evidence:
+    await catalog.rename(conn, new.oid, names.next)
+    if placeholder.name is not None:
+        await catalog.rename(conn, placeholder.oid, names.production)
+    await acl.restrict(conn, new.oid)
+    return {"database": names.next, "oid": new.oid, "left_over": [names.next]}

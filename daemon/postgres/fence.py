@@ -1,0 +1,106 @@
+"""The fence: production → previous, closed → production, and nobody is in old; and the way back of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import psycopg
+
+from cutoverd.daemon.postgres import acl, catalog, ledger, settings
+from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, Unfit
+from cutoverd.states.ports import Evidence, Mark
+
+
+async def fence(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+    """{"database", "oid", "sessions_ended", "sessions_refused", "attempts", "evict_seconds"}.
+
+    Raises `TimedOut` that names who did not leave; production accepts connections again then.
+    """
+    async with session(server) as conn:
+        known = await _close_production(conn, server, mark)
+        old, placeholder = known["old"], known["placeholder"]
+        if old.name == server.names.previous:
+            evidence = await ledger.evidence_of(conn, mark)
+        else:
+            work = partial(_fence_off, names=server.names, old=old, placeholder=placeholder)
+            try:
+                evidence = await emptied(conn, mark, old.oid, work, evict_seconds=evict_seconds)
+            except (OutcomeUnknown, NotLeader):
+                raise
+            except (StepError, psycopg.DatabaseError):
+                await _reopen_production(conn, mark, old)
+                raise
+        # else a crash replays old's last writes, and its sequences jump
+        await conn.execute("CHECKPOINT")
+        return evidence
+
+
+async def _close_production(conn: Connection, server: Server, mark: Mark) -> dict[str, Known]:
+    """Production refuses connections from here on; its row is recorded first, as it was."""
+    async with ledger.allowed(conn, mark):
+        known = dict(await catalog.known(conn, mark.run))
+        if "placeholder" not in known or known["placeholder"].name is None:
+            raise Unfit("the placeholder is missing", hint="it is made in PreCheck; `abort` and start a new run")
+        if "old" not in known:
+            known["old"] = await _record_old(conn, server, mark)
+        old = known["old"]
+        if old.name not in (server.names.production, server.names.previous):
+            raise StepError(f"the old database (oid {old.oid}) is called {old.name}, not {server.names.production}")
+        await catalog.accept_connections(conn, old.oid, False)
+    return known
+
+
+async def _record_old(conn: Connection, server: Server, mark: Mark) -> Known:
+    oid = await catalog.oid_of(conn, server.names.production)
+    if oid is None:
+        raise StepError(f"there is no database {server.names.production}")
+    row = await catalog.read_row(conn, oid)
+    await catalog.record(conn, mark.run, "old", row)
+    return Known(oid, row.name, row.accepts_connections, row)
+
+
+async def _fence_off(conn: Connection, *, names: Names, old: Known, placeholder: Known) -> Evidence:
+    await catalog.rename(conn, old.oid, names.previous)
+    await catalog.rename(conn, placeholder.oid, names.production)
+    await acl.restrict(conn, old.oid)
+    await settings.set_read_only(conn, names.previous)
+    return {"database": names.previous, "oid": old.oid}
+
+
+async def _reopen_production(conn: Connection, mark: Mark, old: Known) -> None:
+    async with ledger.allowed(conn, mark):
+        await catalog.accept_connections(conn, old.oid, old.row.accepts_connections)
+
+
+async def lift_fence(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+    """Old has production's name and all that it had with it; {"database", "oid", "differs": […]}."""
+    async with session(server) as conn:
+        known = await catalog.known(conn, mark.run)
+        old = known.get("old")
+        if old is None:
+            return await ledger.evidence_of(conn, mark, {"nothing_to_lift": True})
+        if "new" in known and known["new"].name == server.names.production:
+            raise StepError(f"{server.names.production} is the new database still", hint="exchange the names back first")
+        if old.name == server.names.production:
+            await _reopen_production(conn, mark, old)
+            return await ledger.evidence_of(conn, mark, {"database": old.name, "oid": old.oid, "differs": []})
+        async with ledger.allowed(conn, mark):
+            await catalog.accept_connections(conn, old.oid, False)
+        work = partial(_give_back, names=server.names, old=old, placeholder=known["placeholder"])
+        return await emptied(conn, mark, old.oid, work, evict_seconds=evict_seconds)
+
+
+async def _give_back(conn: Connection, *, names: Names, old: Known, placeholder: Known) -> Evidence:
+    if placeholder.name is not None:
+        await catalog.rename(conn, placeholder.oid, names.closed)
+    await catalog.rename(conn, old.oid, names.production)
+    differs = await acl.restore(conn, old.oid, old.row)
+    await settings.reset_read_only(conn, names.production, old.row)
+    await catalog.accept_connections(conn, old.oid, old.row.accepts_connections)
+    return {"database": names.production, "oid": old.oid, "differs": differs}

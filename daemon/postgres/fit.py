@@ -1,0 +1,165 @@
+"""Whether the server, our role and the names allow a run: every reason at once, each with what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg import sql
+
+from cutoverd.daemon.postgres import acl, catalog, settings
+from cutoverd.daemon.postgres.catalog import DatabaseRow
+from cutoverd.daemon.postgres.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError, Unfit
+from cutoverd.states.ports import Evidence, Mark
+
+OLDEST = 150000
+LONGEST_APPLICATION_NAME = 63  # bytes: cut silently, and the orphans of a run would not be found
+RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
+
+
+async def check_fit(server: Server, mark: Mark) -> Evidence:
+    """{"server_version", "role", "owner", "not_carried": […], "standbys": […]}; raises `Unfit` with every reason found."""
+    names = server.names
+    async with session(server) as conn:
+        reasons = [*_too_long(server), *await _too_old(conn)]
+        oid = await catalog.oid_of(conn, names.production)
+        if oid is None:
+            raise Unfit(f"there is no database {names.production}; {'; '.join(reasons)}")
+        row = await catalog.read_row(conn, oid)
+        reasons += await _rights(conn, row)
+        reasons += await _left_over(conn, names, mark.run)
+        for query, reason in IN_THE_WAY:
+            reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, oid)]
+        not_carried, differs = ([], []) if reasons else await _rehearse(conn, row)
+        reasons += differs
+        if reasons:
+            raise Unfit("; ".join(reasons), hint="see to all of them, then `retry`", evidence={"reasons": reasons})
+        return {
+            "server_version": conn.info.server_version,
+            "role": conn.info.user,
+            "owner": row.owner,
+            "not_carried": not_carried,
+            "standbys": [found[0] for found in await _all(conn, STANDBYS)],  # their sessions are not fenced
+        }
+
+
+def _too_long(server: Server) -> list[str]:
+    name, application = server.names.production, server.application_name
+    reasons = []
+    if (size := len(name.encode())) > LONGEST_PRODUCTION_NAME:
+        reasons.append(f"the name {name} has {size} bytes, at most {LONGEST_PRODUCTION_NAME} leave room for {name}_previous")
+    if (size := len(application.encode())) > LONGEST_APPLICATION_NAME:
+        reasons.append(f"{application} has {size} bytes, PostgreSQL keeps {LONGEST_APPLICATION_NAME}: choose a shorter run name")
+    return reasons
+
+
+async def _too_old(conn: Connection) -> list[str]:
+    version = conn.info.server_version
+    return [f"the server is {version // 10000}, at least {OLDEST // 10000} is needed"] if version < OLDEST else []
+
+
+async def _rights(conn: Connection, row: DatabaseRow) -> list[str]:
+    """What our role lacks, each with the statement that a superuser gives."""
+    (me, createdb), *_ = await _all(conn, "SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user")
+    role = sql.Identifier(me).as_string(conn)
+    reasons = [] if createdb else [f"role {me} may not create databases: ALTER ROLE {role} CREATEDB"]
+    options = " WITH INHERIT TRUE, SET TRUE" if conn.info.server_version >= 160000 else ""
+    if not await _is_member(conn, row.owner):
+        owner = sql.Identifier(row.owner).as_string(conn)
+        reasons.append(f"role {me} may not act for {row.owner}, who owns {row.name}: GRANT {owner} TO {role}{options}")
+    for right in RIGHTS:
+        if not (await _all(conn, "SELECT pg_has_role(%s, 'USAGE')", right))[0][0]:
+            reasons.append(f"role {me} lacks {right}: GRANT {right} TO {role}")
+    return reasons
+
+
+async def _is_member(conn: Connection, owner: str) -> bool:
+    """With its rights, and able to become it."""
+    become = "SET" if conn.info.server_version >= 160000 else "MEMBER"
+    return bool((await _all(conn, "SELECT pg_has_role(%s, 'USAGE') AND pg_has_role(%s, %s)", owner, owner, become))[0][0])
+
+
+LEFT_OVER = """
+SELECT d.datname, (SELECT string_agg(DISTINCT run, ', ') FROM (
+    SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
+    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)
+FROM pg_database d
+WHERE (d.datname = ANY(%(names)s)
+       OR (starts_with(d.datname, %(prefix)s) AND substr(d.datname, length(%(prefix)s) + 1) ~ '^[0-9]+$'))
+  AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
+  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s)
+ORDER BY 1
+"""
+
+
+async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
+    wanted = {"names": [names.next, names.previous, names.closed], "prefix": names.build_prefix, "run": run}
+    rows = await (await conn.execute(LEFT_OVER, wanted)).fetchall()
+    return [
+        f"{name} is left over from run {other}, and this is run {run}: rename or drop it"
+        if other
+        else f"{name} is in the way of run {run}, and no run in the ledger made it: rename or drop it"
+        for name, other in rows
+    ]
+
+
+IN_THE_WAY = (
+    (
+        "SELECT gid, owner::text FROM pg_prepared_xacts x JOIN pg_database d ON d.datname = x.database WHERE d.oid = %s",
+        "prepared transaction {0} of {1} is open in {database}: COMMIT PREPARED or ROLLBACK PREPARED '{0}' there",
+    ),
+    (
+        "SELECT datcollversion, pg_database_collation_actual_version(oid) FROM pg_database "
+        "WHERE oid = %s AND datcollversion IS DISTINCT FROM pg_database_collation_actual_version(oid)",
+        "{database} was made with collation version {0} and the library's is {1}, so it cannot be cloned: REINDEX what "
+        "sorts text, then ALTER DATABASE {database} REFRESH COLLATION VERSION",
+    ),
+    (
+        "SELECT subname FROM pg_subscription WHERE subdbid = %s AND subenabled",
+        "subscription {0} in {database} goes on writing whatever is fenced: ALTER SUBSCRIPTION {0} DISABLE",
+    ),
+    (
+        "SELECT slot_name, CASE WHEN active THEN 'read' ELSE 'not read' END FROM pg_replication_slots WHERE datoid = %s",
+        "logical slot {0} in {database} ({1} now) would miss what comes after the fence: end its reader and drop it",
+    ),
+    (
+        "SELECT pid, usename, application_name, backend_type FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid "
+        "WHERE a.datid = %s AND a.pid <> pg_backend_pid() AND r.rolsuper AND a.backend_type NOT IN ('autovacuum worker', "
+        "'parallel worker') AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
+        "{3} {0} of superuser {1} ({2}) is in {database} and only a superuser can end it: close it",
+    ),
+    (
+        "SELECT 1 FROM pg_database WHERE oid = %s AND datistemplate",
+        "{database} is marked as a template, which a clone is not: ALTER DATABASE {database} IS_TEMPLATE false",
+    ),
+)
+STANDBYS = "SELECT application_name || ' (' || coalesce(client_addr::text, 'local') || ')' FROM pg_stat_replication"
+
+
+class _RehearsalEnds(Exception):
+    """the transaction in which the rights were tried is rolled back"""
+
+
+async def _rehearse(conn: Connection, row: DatabaseRow) -> tuple[list[str], list[str]]:
+    """Take and restore the ACL, and set the settings on another database, all rolled back: what we may not set, what differs."""
+    not_carried: list[str] = []
+    differs: list[str] = []
+    try:
+        async with conn.transaction():
+            await conn.execute("SET LOCAL lock_timeout = '5s'")
+            await acl.restrict(conn, row.oid)
+            differs += await acl.restore(conn, row.oid, row)
+            await settings.set_read_only(conn, row.name)
+            not_carried += await settings.carry(conn, LEDGER, row)
+            raise _RehearsalEnds
+    except _RehearsalEnds:
+        return not_carried, [f"the way back could not restore the grants: {what}" for what in differs]
+    except StepError as error:
+        return not_carried, [str(error)]
+
+
+async def _all(conn: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
+    return await (await conn.execute(query.encode(), values or None)).fetchall()

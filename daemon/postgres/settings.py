@@ -1,0 +1,66 @@
+"""The settings of a database and of roles in it: a rename keeps them, a clone loses them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import sql
+
+from cutoverd.daemon.postgres.catalog import DatabaseRow
+from cutoverd.daemon.postgres.reach import Connection, said
+
+READ_ONLY = "default_transaction_read_only"
+# their values are lists of quoted names, which one literal would turn into a single name
+LISTS = frozenset({"local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces"})
+LIST_ITEM = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
+
+
+async def carry(conn: Connection, database: str, was: DatabaseRow) -> list[str]:
+    """Set again what `was` had, in an open transaction.
+
+    Gives the statements that only somebody else may give, for production's name, each with PostgreSQL's reason.
+    """
+    refused = []
+    for statement, later in zip(statements(database, was), statements(was.name, was), strict=True):
+        try:
+            async with conn.transaction():
+                await conn.execute(statement)
+        except psycopg.DatabaseError as error:
+            if conn.closed:
+                raise
+            refused.append(f"{later.as_string(conn)};  -- {said(error)}")
+    return refused
+
+
+def statements(database: str, was: DatabaseRow) -> Iterator[sql.Composed]:
+    """`ALTER DATABASE … SET …` and `ALTER ROLE … IN DATABASE … SET …`, in their order."""
+    for settings in was.settings:
+        whose = (
+            sql.SQL("DATABASE {}").format(sql.Identifier(database))
+            if settings.role is None
+            else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(settings.role), sql.Identifier(database))
+        )
+        for name, value in (entry.split("=", 1) for entry in settings.config):
+            yield sql.SQL("ALTER {} SET {} TO {}").format(whose, sql.Identifier(*name.split(".")), _values(name, value))
+
+
+def _values(name: str, value: str) -> sql.Composable:
+    if name not in LISTS:
+        return sql.Literal(value)
+    names = [quoted.replace('""', '"') if quoted or not plain else plain for quoted, plain in LIST_ITEM.findall(value)]
+    return sql.SQL(", ").join(map(sql.Literal, names or [""]))
+
+
+async def set_read_only(conn: Connection, database: str) -> None:
+    await conn.execute(sql.SQL("ALTER DATABASE {} SET {} TO on").format(sql.Identifier(database), sql.Identifier(READ_ONLY)))
+
+
+async def reset_read_only(conn: Connection, database: str, was: DatabaseRow) -> None:
+    """As it was: set in place to its former value, or not set at all, so that the others keep their order."""
+    own = next((settings.config for settings in was.settings if settings.role is None), ())
+    value = next((entry.split("=", 1)[1] for entry in own if entry.startswith(f"{READ_ONLY}=")), None)
+    change = sql.SQL("RESET {}") if value is None else sql.SQL("SET {} TO {}")
+    whose, name = sql.Identifier(database), sql.Identifier(READ_ONLY)
+    await conn.execute(sql.SQL("ALTER DATABASE {} ").format(whose) + change.format(name, sql.Literal(value)))

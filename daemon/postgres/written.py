@@ -1,0 +1,48 @@
+"""Which tables of new were written since clients could write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cutoverd.daemon.postgres import catalog, counters
+from cutoverd.daemon.postgres.counters import Tables
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.ports import Evidence, Mark
+
+COUNTED = ("inserted", "updated", "deleted")
+NOTHING: Mapping[str, Any] = {"inserted": 0, "updated": 0, "deleted": 0, "file": None}
+
+
+async def written(server: Server, mark: Mark) -> Evidence:
+    """{"tables": {name: {"inserted", "updated", "deleted", "replaced"}}, "complete"}, written tables only.
+
+    `replaced`: TRUNCATE or a rewrite gave the table a new file. `complete` is false when a crash of the server reset the
+    counters: then they count from the crash on. Nothing exchanged: no tables.
+    """
+    async with session(server) as conn:
+        before = (await counters.kept(conn, mark.run)).get("exchanged")
+        new = (await catalog.known(conn, mark.run)).get("new")
+        if before is None or new is None:
+            return {"tables": {}, "complete": True}
+        async with counters.looking_into(conn, server, mark, new) as inside:
+            now = await counters.tables(inside)
+        complete = (await counters.of_database(conn, new.oid))["server_stats_reset"] == before["server_stats_reset"]
+        return {"tables": changed(before["tables"] if complete else _uncounted(before["tables"]), now), "complete": complete}
+
+
+def changed(before: Tables, now: Tables) -> dict[str, dict[str, Any]]:
+    """User tables whose counters or file differ."""
+    names = [name for name in now if not name.startswith(("pg_catalog.", "pg_toast.", "information_schema."))]
+    seen = {name: _difference(before.get(name, NOTHING), now[name]) for name in names}
+    return {name: difference for name, difference in seen.items() if any(difference.values())}
+
+
+def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    counted = {kind: now[kind] - before[kind] for kind in COUNTED}
+    return {**counted, "replaced": before["file"] is not None and now["file"] != before["file"]}
+
+
+def _uncounted(before: Tables) -> Tables:
+    return {name: {**NOTHING, "file": seen["file"]} for name, seen in before.items()}
