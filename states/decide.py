@@ -114,6 +114,8 @@ def _abort(run: Run, command: Command, now: datetime) -> facts.Event:
 
 
 def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.aborting:
+        raise Refused("the run is being aborted: nothing of production was touched")
     if "rollback" not in triggers(run.state):
         raise Refused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
     if run.may_lose_writes and not (command.accept_loss and command.reason):

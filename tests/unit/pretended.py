@@ -13,7 +13,7 @@ from cutoverd.daemon.runner import Runner, Said, Stopped
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
-from cutoverd.states.ports import Ports
+from cutoverd.states.ports import Found, Ports, Probed
 
 ITEMS = {
     "services": ["worker", "api"],
@@ -50,6 +50,9 @@ class World:
         switch = "/".join(names)
         if method in ("is_running", "is_open"):
             return switch in self.on
+        if method == "probe_script":
+            ran = f"scripts.run_script.{names[-1]}" in self.done
+            return Probed(Found.PRESENT if ran else Found.ABSENT, {})
         if method in ("start", "open") and names:
             self.on.add(switch)
         if method in ("stop", "close") and names:

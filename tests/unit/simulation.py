@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -181,6 +181,12 @@ class Simulation:
                 continue
             if waiting and not self.has_mail_to_come():
                 return waiting
+
+    def until(self, reached: Callable[[Run], object]) -> Simulation:
+        """Turn by turn, until the run is so."""
+        while not reached(self.run):
+            assert self.turn() is None, f"{self.run.state}: {plan(self.run)}"
+        return self
 
     def has_mail_to_come(self) -> bool:
         return not self.run.is_over and any(moment > self.moment for moment in self.mail)
