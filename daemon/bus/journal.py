@@ -128,7 +128,7 @@ class Journal:
                 f"{self._subject} ends at sequence {tail.seq} (id {tail.id or 'none'}), expected {self._tail.seq}: "
                 "another daemon has appended, or a message of ours landed late"
             )
-        self._check_kept(tail, shrinkage)
+        self._is_kept(tail, shrinkage)
         return None
 
     async def _end(self) -> Tail:
@@ -136,19 +136,20 @@ class Journal:
         while True:
             try:
                 tail = await self._leader_tail()
-                self._check_kept(tail, shrinkage)
-                if tail.seq >= self._tail.seq:
+                if self._is_kept(tail, shrinkage):
                     return tail
             except DOUBT as error:
                 patience.seen = self._client.explain(error, patience.started)
             await patience.pause()
 
-    def _check_kept(self, tail: Tail, shrinkage: Shrinkage) -> None:
-        shrinkage.check(self._subject, tail.seq, self._tail.seq)
+    def _is_kept(self, tail: Tail, shrinkage: Shrinkage) -> bool:
+        """False while the leader may only lag; raises `LogRegressed`."""
+        whole = shrinkage.is_whole(self._subject, tail.seq, self._tail.seq)
         if tail.seq == self._tail.seq and tail.id != self._tail.id:
             raise LogRegressed(
                 f"{self._subject} holds id {tail.id} at sequence {tail.seq}, where {self._tail.id} was acknowledged"
             )
+        return whole
 
     async def _leader_tail(self) -> Tail:
         try:

@@ -36,11 +36,12 @@ class Shrinkage:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def check(self, what: str, seen_seq: int, known_seq: int) -> None:
-        """Raises `LogRegressed` if the log has ended before `known_seq` for more than 3 s."""
+    def is_whole(self, what: str, seen_seq: int, known_seq: int) -> bool:
+        """Whether the log reaches `known_seq`; raises `LogRegressed` if it has not for more than 3 s."""
         if seen_seq >= known_seq:
             self._since = None
-            return
+            return True
         self._since = self._since or time.monotonic()
         if time.monotonic() - self._since > REGRESSED_SECONDS:
             raise LogRegressed(f"{what} ends at sequence {seen_seq}, but {known_seq} was acknowledged")
+        return False

@@ -42,11 +42,12 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
     while True:
         began = time.monotonic()
         try:
-            await _check_length(client, start, shrinkage)
-            async with aclosing(_deliver(client, subjects, start)) as messages:
-                async for message in messages:
-                    start = message.seq + 1
-                    yield message
+            # a consumer that starts beyond the end would wait there without a word
+            if shrinkage.is_whole(f"stream {STREAM}", await _last_seq(client), start - 1):
+                async with aclosing(_deliver(client, subjects, start)) as messages:
+                    async for message in messages:
+                        start = message.seq + 1
+                        yield message
         except DOUBT as error:
             log.warning("reading_again", subjects=list(subjects), start=start, error=client.explain(error, began))
         _check_allowed(client, subjects, began)
@@ -61,10 +62,9 @@ def _check_allowed(client: Client, subjects: Sequence[str], since: float) -> Non
         raise Refused("the connection to NATS was closed for good", hint="start the daemon again")
 
 
-async def _check_length(client: Client, start: int, shrinkage: Shrinkage) -> None:
+async def _last_seq(client: Client) -> int:
     async with asyncio.timeout(2 * REQUEST_SECONDS):
-        info = await client.js.stream_info(STREAM)
-    shrinkage.check(f"stream {STREAM}", info.state.last_seq, start - 1)
+        return (await client.js.stream_info(STREAM)).state.last_seq
 
 
 async def _deliver(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:

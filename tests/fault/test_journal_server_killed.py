@@ -1,0 +1,74 @@
+"""kill -9 of the NATS server in the middle of appends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+from cutoverd.daemon.bus.connection import connect
+from cutoverd.daemon.bus.errors import Conflict
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.stream import prepare
+from cutoverd.events.subjects import events_of
+
+APPENDS, KILLS, BOUND_SECONDS = 300, 3, 60
+SUBJECT = events_of("r1")
+
+
+async def write(journal: Journal, name: str, count: int, acknowledged: list[tuple[int, str]]) -> None:
+    """`count` messages, each once; after a conflict the replay tells whether ours is there."""
+    for n in range(count):
+        id = f"{name}-{n}-{uuid4().hex}"
+        while True:
+            try:
+                acknowledged.append((await journal.append(id, id.encode()), id))
+                break
+            except Conflict:
+                landed = [(m.seq, m.id) async for m in journal.replay() if m.id == id]
+                if landed:
+                    acknowledged.append(landed[0])
+                    break
+
+
+async def reached(acknowledged: list[tuple[int, str]], count: int) -> None:
+    async with asyncio.timeout(BOUND_SECONDS):
+        while len(acknowledged) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+async def kill_while(writing: asyncio.Task[Any], acknowledged: list[tuple[int, str]], nats_server: Any) -> None:
+    for kill in range(1, KILLS + 1):
+        await reached(acknowledged, kill * APPENDS // (KILLS + 1))
+        assert not writing.done(), "the writer ended before the server was killed"
+        await asyncio.to_thread(nats_server.kill)
+        await asyncio.to_thread(nats_server.start)
+
+
+async def test_no_append_is_lost_or_doubled_when_the_server_is_killed(nats_server: Any) -> None:
+    client = await connect(nats_server.url)
+    await prepare(client)
+    acknowledged: list[tuple[int, str]] = []
+    writing = asyncio.create_task(write(Journal(client, SUBJECT), "a", APPENDS, acknowledged))
+    await kill_while(writing, acknowledged, nats_server)
+    await writing
+    assert [(m.seq, m.id) async for m in Journal(client, SUBJECT).replay()] == acknowledged
+    assert len(acknowledged) == APPENDS
+    await client.close()
+
+
+async def test_rival_writers_lose_and_double_nothing_when_the_server_is_killed(nats_server: Any) -> None:
+    clients = [await connect(nats_server.url) for _ in range(2)]
+    await prepare(clients[0])
+    acknowledged: list[tuple[int, str]] = []
+    writing = asyncio.gather(
+        *(write(Journal(client, SUBJECT), name, 50, acknowledged) for client, name in zip(clients, "ab", strict=True))
+    )
+    await reached(acknowledged, 30)
+    await asyncio.to_thread(nats_server.kill)
+    await asyncio.to_thread(nats_server.start)
+    await writing
+    assert [(m.seq, m.id) async for m in Journal(clients[0], SUBJECT).replay()] == sorted(acknowledged)
+    assert len(acknowledged) == 100
+    for client in clients:
+        await client.close()

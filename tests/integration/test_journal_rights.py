@@ -1,0 +1,152 @@
+"""The smallest rights of the daemon and of an operator, and what they hear who have less."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.errors import Refused, Unreachable
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.stream import prepare, sync_always
+from cutoverd.daemon.embedded.loopback import HOST, free_port
+from cutoverd.daemon.embedded.nats_program import program
+from cutoverd.events.subjects import STREAM, events_of
+
+START_SECONDS, BOUND_SECONDS = 10, 20
+SUBJECT = events_of("r1")
+DAEMON = [
+    "cutover.evt.>",
+    "cutover.runs",
+    "$JS.API.INFO",
+    "$JS.API.STREAM.INFO.*",
+    f"$JS.API.STREAM.MSG.GET.{STREAM}",
+    f"$JS.API.CONSUMER.CREATE.{STREAM}.>",
+    "$JS.FC.>",
+]
+
+
+def user(name: str, publish: list[str]) -> dict[str, object]:
+    return {"user": name, "password": name, "permissions": {"publish": publish, "subscribe": [f"_INBOX_{name}.>"]}}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """(url, monitoring url) of a server with four users: admin, daemon, alice, nobody."""
+    port, monitoring = free_port(), free_port()
+    users = [
+        {"user": "admin", "password": "admin"},
+        user("daemon", DAEMON),
+        user("alice", ["cutover.cmd.alice"]),
+        user("nobody", ["x"]),
+    ]
+    settings = {
+        "listen": f"{HOST}:{port}",
+        "http": f"{HOST}:{monitoring}",
+        "authorization": {"users": users},
+        "jetstream": {"store_dir": str(tmp_path / "store"), "sync_interval": "always"},
+    }
+    (tmp_path / "nats.conf").write_text(json.dumps(settings))
+    process = subprocess.Popen([program(), "-c", tmp_path / "nats.conf", "-l", tmp_path / "log"])
+    try:
+        wait_for_port(port)
+        yield f"nats://{HOST}:{port}", f"http://{HOST}:{monitoring}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection((HOST, port), timeout=1).close()
+            return
+        except OSError:
+            assert time.monotonic() < deadline, "nats-server did not start"
+            time.sleep(0.02)
+
+
+@asynccontextmanager
+async def connected(url: str, name: str) -> AsyncIterator[Client]:
+    inbox = "_INBOX" if name == "admin" else f"_INBOX_{name}"
+    client = await connect(url, user=name, password=name, inbox_prefix=inbox)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+async def url(server: tuple[str, str]) -> str:
+    async with connected(server[0], "admin") as admin:
+        await prepare(admin)
+    return server[0]
+
+
+async def test_the_smallest_rights_are_enough_for_the_daemon(url: str) -> None:
+    async with connected(url, "alice") as alice, connected(url, "daemon") as daemon:
+        await prepare(daemon)
+        journal = Journal(daemon, SUBJECT)
+        await journal.append("e1", b"1")
+        await Commands(alice).publish(b"advance", operator="alice", id=uuid4().hex)
+        assert [m.id async for m in Journal(daemon, SUBJECT).replay()] == ["e1"]
+        async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(daemon).read(1)) as commands:
+            assert (await anext(commands)).subject == "cutover.cmd.alice"
+        assert not daemon.complaints
+
+
+async def test_a_daemon_that_may_not_append_is_told_the_right_it_lacks(url: str) -> None:
+    async with connected(url, "nobody") as nobody:
+        with pytest.raises(Refused, match=r'(?i)permissions violation for publish to "cutover\.evt\.r1"'):
+            await Journal(nobody, SUBJECT).append("e1", b"1")
+
+
+async def test_an_operator_cannot_command_as_another(url: str) -> None:
+    async with connected(url, "alice") as alice:
+        for operator in ("bob", None):
+            with pytest.raises(Refused, match=r"(?i)permissions violation"):
+                await Commands(alice).publish(b"advance", operator=operator, id=uuid4().hex)
+
+
+async def test_who_may_not_read_commands_is_told_instead_of_waiting_for_ever(url: str) -> None:
+    async with connected(url, "nobody") as nobody, asyncio.timeout(BOUND_SECONDS):
+        with pytest.raises(Refused, match=r"cannot read cutover\.cmd, cutover\.cmd\.\*"):
+            await anext(Commands(nobody).read(1))
+
+
+async def test_a_daemon_that_may_not_make_the_missing_stream_says_so(server: tuple[str, str]) -> None:
+    async with connected(server[0], "daemon") as daemon:
+        with pytest.raises(Refused, match=r"(?i)STREAM\.CREATE.*administrator"):
+            await prepare(daemon)
+
+
+async def test_a_wrong_password_is_named_and_not_shown(url: str) -> None:
+    with pytest.raises(Unreachable, match=r"(?i)authorization violation") as refused:
+        await connect(url.replace("nats://", "nats://daemon:secret-word@"), timeout_seconds=1)
+    assert "secret-word" not in str(refused.value)
+
+
+async def test_a_server_that_is_not_there_is_named_within_the_time_out() -> None:
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match=r"no NATS server of 127\.0\.0\.1:1 answered within 0\.5 s"):
+        await connect("nats://127.0.0.1:1", timeout_seconds=0.5)
+    assert time.monotonic() - began < 5
+
+
+async def test_the_monitoring_port_tells_that_the_server_syncs_always(server: tuple[str, str]) -> None:
+    assert await sync_always(server[1]) is True
+
+
+async def test_a_monitoring_port_that_answers_something_else_tells_nothing(server: tuple[str, str]) -> None:
+    assert await sync_always(f"{server[1]}/varz") is None

@@ -1,0 +1,132 @@
+"""The stream's settings, proven on a real nats-server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from nats.js import api
+
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.stream import check_room, check_settings, check_version, prepare, settings, sync_always
+from cutoverd.events.subjects import STREAM, events_of
+
+
+@pytest.fixture
+async def client(nats_server: Any) -> AsyncIterator[Client]:
+    client = await connect(nats_server.url)
+    yield client
+    await client.close()
+
+
+async def altered(client: Client, **changes: Any) -> None:
+    info = await client.js.stream_info(STREAM)
+    await client.js.update_stream(info.config.evolve(**changes))
+
+
+async def test_a_stream_is_made_once_and_found_again(client: Client) -> None:
+    await prepare(client)
+    await Journal(client, events_of("r1")).append(uuid4().hex, b"kept")
+    await prepare(client)
+    assert (await client.js.stream_info(STREAM)).state.messages == 1
+
+
+async def test_the_stream_refuses_to_delete_and_to_purge(client: Client) -> None:
+    await prepare(client)
+    await Journal(client, events_of("r1")).append(uuid4().hex, b"kept")
+    for attempt in (client.js.delete_msg(STREAM, 1), client.js.purge_stream(STREAM)):
+        with pytest.raises(Exception, match=r"not permitted|denied|deny"):
+            await attempt
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"discard": api.DiscardPolicy.OLD}, 'discard is "old", expected "new"'),
+        ({"max_msgs": 2}, "max_msgs is 2, expected -1"),
+        ({"max_age": 3600.0, "duplicate_window": 60.0}, "max_age is 3600000000000, expected 0"),
+        ({"allow_direct": True}, "allow_direct is true, expected false"),
+        ({"allow_rollup_hdrs": True}, 'allow_rollup_hdrs is true, expected "unset"'),
+        ({"max_bytes": 1000}, "max_bytes is 1000, expected 1073741824"),
+        ({"subjects": ["cutover.cmd", "cutover.evt.*"]}, 'subjects is ["cutover.cmd", "cutover.evt.*"]'),
+        ({"allow_msg_ttl": True}, 'allow_msg_ttl is true, expected "unset"'),
+    ],
+)
+async def test_a_setting_that_differs_is_named_with_both_values(client: Client, changes: dict[str, Any], said: str) -> None:
+    expected = settings() | {"deny_purge": False} if "allow_rollup_hdrs" in changes else settings()
+    await client.js.add_stream(_config(expected))
+    await altered(client, **changes)
+    with pytest.raises(Unsuitable) as refused:
+        await prepare(client)
+    assert said in str(refused.value)
+
+
+def _config(expected: dict[str, Any]) -> api.StreamConfig:
+    return api.StreamConfig.from_response(dict(expected))
+
+
+async def test_a_stream_in_memory_is_refused(client: Client) -> None:
+    await client.js.add_stream(_config(settings() | {"storage": "memory", "max_bytes": 1 << 20}))
+    with pytest.raises(Unsuitable, match='storage is "memory", expected "file"'):
+        await prepare(client, stream_bytes=1 << 20)
+
+
+async def test_subjects_that_another_stream_has_are_refused_with_the_servers_words(client: Client) -> None:
+    await client.js.add_stream(name="OTHER", subjects=["cutover.>"])
+    with pytest.raises(Unsuitable, match="subjects overlap"):
+        await prepare(client)
+
+
+def test_a_setting_that_we_do_not_know_must_be_off() -> None:
+    check_settings(settings() | {"from_the_future": False, "metadata": {"_nats.ver": "3"}, "consumer_limits": {}}, settings())
+    with pytest.raises(Unsuitable, match='from_the_future is true, expected "unset"'):
+        check_settings(settings() | {"from_the_future": True}, settings())
+
+
+def test_a_missing_setting_is_not_taken_for_one_that_is_right() -> None:
+    seen = settings()
+    del seen["deny_purge"]
+    with pytest.raises(Unsuitable, match="deny_purge is null, expected true"):
+        check_settings(seen, settings())
+
+
+@pytest.mark.parametrize(("version", "fits"), [((2, 11, 9), False), ((2, 12, 0), True), ((3, 0, 0), True)])
+def test_a_server_before_2_12_is_refused(version: tuple[int, int, int], fits: bool) -> None:
+    seen: Any = SimpleNamespace(
+        nc=SimpleNamespace(connected_server_version=SimpleNamespace(major=version[0], minor=version[1], patch=version[2]))
+    )
+    if fits:
+        check_version(seen)
+    else:
+        with pytest.raises(Unsuitable, match=r"nats-server is 2\.11\.9, expected 2\.12 or newer"):
+            check_version(seen)
+
+
+async def test_a_run_does_not_start_on_a_stream_that_is_nearly_full(client: Client) -> None:
+    await prepare(client, stream_bytes=500_000)
+    assert (await check_room(client)).left_share == 1
+    journal = Journal(client, events_of("r1"))
+    for _ in range(8):
+        await journal.append(uuid4().hex, b"x" * 60_000)
+    with pytest.raises(NoRoom, match=r"holds 48\d+ of 500000 bytes: .* left, expected 10%"):
+        await check_room(client)
+
+
+async def test_an_append_to_a_full_stream_is_refused_at_once_and_keeps_what_is_there(client: Client) -> None:
+    await prepare(client, stream_bytes=200_000)
+    journal = Journal(client, events_of("r1"))
+    for n in range(3):
+        await journal.append(f"id{n}", b"x" * 60_000)
+    with pytest.raises(Refused, match="maximum bytes exceeded"):
+        await journal.append("one too many", b"x" * 60_000)
+    assert [m.id async for m in journal.replay()] == ["id0", "id1", "id2"]
+
+
+async def test_whether_the_server_syncs_is_unknown_without_its_monitoring_port() -> None:
+    assert await sync_always(None) is None
+    assert await sync_always("http://127.0.0.1:1") is None
