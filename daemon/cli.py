@@ -141,9 +141,10 @@ async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
 
 def main() -> None:
     """The entry point."""
+    # a traceback with local variables would show what is in them
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        processors=[structlog.processors.TimeStamper("iso"), structlog.processors.add_log_level,
-                    structlog.processors.format_exc_info, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())],
-    )  # fmt: skip
+        processors=[structlog.processors.TimeStamper("iso"), structlog.processors.add_log_level, console],
+    )
     app()

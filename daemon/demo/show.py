@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,19 +43,21 @@ class Report:
         if not isinstance(recorded.event, facts.StepStarted):
             self.say(line(run, recorded))
 
-    def summary(self, began: float) -> list[str]:
-        now = datetime.now(UTC)
+    def summary(self) -> list[str]:
+        now = self.timeline.last_at
         states = self.timeline.state_seconds(now)
         compared = {key: seen for key, seen in self.run.evidence().items() if key.startswith("validate.compare:")}
-        took = time.monotonic() - began
-        between = took - self.step_seconds
         return [
             f"states:    {', '.join(f'{state} {seconds:.1f} s' for state, seconds in states.items() if seconds)}",
             f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",
-            f"the run:   {took:.1f} s, of which {between:.2f} s between steps",
+            f"the run:   {sum(states.values()):.1f} s, of which {self._between_seconds(states):.2f} s between steps",
             *(f"compared:  {key.partition(':')[2]}: {seen.get('rows_old', 0):,} rows" for key, seen in compared.items()),
             f"left over: {', '.join(_left_over(self.run)) or 'nothing'}",
         ]
+
+    def _between_seconds(self, states: dict[str, float]) -> float:
+        """What the daemon itself took: neither in a step nor at a gate."""
+        return sum(states.values()) - self.step_seconds - self.timeline.gate_seconds
 
 
 def _left_over(run: Run) -> list[str]:
@@ -84,9 +84,9 @@ def _spoiled(broken: Break | None) -> str:
 
 def _night(set_up: Stage, say: Say) -> Exit:
     before = fingerprint(set_up) if set_up.broken else {}
-    report, began = Report(say), time.monotonic()
+    report = Report(say)
     ended = asyncio.run(_driven(set_up, report))
-    for words in ("", *report.summary(began)):
+    for words in ("", *report.summary()):
         say(words)
     if ended is Exit.ROLLED_BACK and (changed := _differences(before, fingerprint(set_up))):
         say(f"production is NOT as it was: {', '.join(changed)}")

@@ -18,14 +18,22 @@ class Timeline:
     entered: list[tuple[str, datetime]] = field(default_factory=list)
     closed_at: datetime | None = None
     opened_at: datetime | None = None
+    last_at: datetime = datetime.min
+    gate_seconds: float = 0.0  # spent waiting for `advance`
+    _gate_at: datetime | None = None
 
     def take_in(self, recorded: Recorded) -> None:
         at, event = recorded.envelope.time, recorded.event
+        self.last_at = at
         match event:
             case facts.RunStarted():
                 self.entered.append(("precheck", at))
             case facts.Transitioned():
                 self.entered.append((event.target, at))
+            case facts.GateReached():
+                self._gate_at = at
+            case facts.GatePassed() if self._gate_at:
+                self.gate_seconds += (at - self._gate_at).total_seconds()
             case facts.StepStarted(direction=Direction.FORWARD) if _closes(event.step):
                 self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
