@@ -123,6 +123,8 @@ class Simulation:
     fates: Mapping[int, Fate] = field(default_factory=dict)
     mail: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
     opens: datetime | None = None
+    killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
+    killed_after: int | None = None  # … or right after
 
     def __post_init__(self) -> None:
         self.world = World.before_the_window(self.items, self.ran)
@@ -149,17 +151,30 @@ class Simulation:
         self.now += timedelta(seconds=1)
         self.referee.judge(self.run, event, self.seq, said, self.world)
         position = max(said.seq if said else 0, self.run.command_position)
+        self.die_if(len(self.messages) + 1 == self.killed_before)
         envelope = Envelope(f"e{self.seq}", NAME, self.now, self.chain.n + 1, self.chain.head, self.epoch, position, event)
         message = encode(envelope)
         self.run = evolve(self.run, self.chain.checked(message, self.seq))
         self.chain = self.chain.extended(message, self.seq)
         self.messages.append((self.seq, message))
+        self.die_if(len(self.messages) == self.killed_after)
         return envelope.id
+
+    def die_if(self, now: bool) -> None:
+        if now:
+            self.killed_before = self.killed_after = None
+            raise Killed
 
     # the daemon
 
     def start(self) -> Simulation:
         """A daemon takes the run, for the first time or from one that was killed."""
+        try:
+            return self.take_over()
+        except Killed:
+            return self.take_over()
+
+    def take_over(self) -> Simulation:
         replayed = replay(self.messages)
         assert replayed == self.run, "the journal tells another run than the one that was lived"
         self.epoch = self.run.epoch + 1

@@ -8,87 +8,30 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from unit.simulation import BEGINNING, Fate, Simulation
+from unit.simulation import BEGINNING, Simulation
+from unit.situations import (
+    DOOR,
+    ITEMS,
+    SCRIPT,
+    abort_failed,
+    clients_in,
+    entering,
+    failing,
+    in_the_middle_of,
+    night,
+    recorded,
+    saying,
+    stuck,
+    unknown,
+    waiting,
+)
 
 from cutoverd.events import facts
-from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
 from cutoverd.states.plan import Await, Over, plan
 from cutoverd.states.ports import Direction, Found
-from cutoverd.states.run import Key, Run
-
-ITEMS = {
-    "services": ["worker", "api"],
-    "new_services": ["api"],
-    "tested_services": ["api"],
-    "traffic": ["lb"],
-    "data_scripts": ["a.sql"],
-    "health": ["page"],
-}
-DOOR = Key("cutover", "open_traffic", "lb")
-SCRIPT = Key("data", "run_script", "a.sql")
-
-
-def night(gates: tuple[str, ...] = (), **more: Any) -> Simulation:
-    return Simulation(ITEMS, gates, ran={"worker", "api"}, **more).start()
-
-
-def entering(state: str) -> Simulation:
-    return night().until(lambda run: run.state == state)
-
-
-def waiting(simulation: Simulation, verb: str = "note", **fields: Any) -> Simulation:
-    simulation.say(verb, **fields)
-    simulation.drive()
-    return simulation
-
-
-def saying(simulation: Simulation, verb: str, **fields: Any) -> Simulation:
-    simulation.say(verb, **fields)
-    simulation.listen()
-    return simulation
-
-
-def failing(simulation: Simulation, what: Fate = Fate.FAILED_BEFORE) -> Simulation:
-    """The next step fails, whatever it is."""
-    simulation.fates = {simulation.moment + 2: what}
-    simulation.turn()
-    return simulation
-
-
-def in_the_middle_of(key: Key) -> Simulation:
-    """The daemon was killed after it had announced a step; the next one has not looked yet."""
-    simulation = night().until(lambda run: plan_is_take(run, key))
-    simulation.append(facts.StepStarted(step=str(key), direction="forward", attempt=1))
-    return simulation
-
-
-def plan_is_take(run: Run, key: Key) -> bool:
-    return getattr(plan(run), "key", None) == key
-
-
-def clients_in() -> Simulation:
-    return night().until(lambda run: run.is_done(DOOR))
-
-
-def unknown() -> Simulation:
-    simulation = in_the_middle_of(SCRIPT)
-    simulation.append(facts.StepProbed(step=str(SCRIPT), direction="forward", found="unknown"))
-    simulation.drive()
-    return simulation
-
-
-def abort_failed() -> Simulation:
-    simulation = night().until(lambda run: run.is_done(Key("precheck", "make_placeholder")))
-    return failing(saying(simulation, "abort"))
-
-
-def stuck() -> Simulation:
-    simulation = saying(entering("schema"), "rollback")
-    failing(simulation).drive()
-    return simulation
-
+from cutoverd.states.run import Run
 
 ON_THE_WAY = {"hold", "rollback", "fail", "note"}
 SITUATIONS: dict[str, tuple[Callable[[], Simulation], set[str]]] = {
@@ -217,10 +160,6 @@ def test_advance_sent_twice_passes_one_gate_and_the_second_is_refused():
     assert waits.gate == "schema"
     events = [event for event in recorded(simulation) if isinstance(event, facts.GatePassed | facts.CommandRejected)]
     assert [event.wire_type() for event in events] == ["gate_passed", "command_rejected"]
-
-
-def recorded(simulation: Simulation) -> list[facts.Event]:
-    return [decode(message).event for _, message in simulation.messages]
 
 
 @pytest.mark.parametrize(
