@@ -82,7 +82,7 @@ class Journal:
                 yield message
 
     async def _publish(self, id: str, body: bytes, patience: Patience) -> int | Refused | None:
-        """The sequence if the server says so, a refusal that will last, None in doubt."""
+        """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt."""
         headers = {
             "Nats-Msg-Id": id,
             "Nats-Expected-Stream": STREAM,
@@ -103,7 +103,7 @@ class Journal:
     def _refusal(self, error: BaseException, size_bytes: int, since: float) -> Refused | None:
         forbidden = self._client.forbidden(self._subject, since)
         if forbidden:
-            return Refused(f"{self._subject}: {forbidden}", hint="give the daemon's NATS user this right (deploy/)")
+            raise Refused(f"{self._subject}: {forbidden}", hint="give the daemon's NATS user this right (deploy/)")
         if self._client.nc.is_closed:
             return Refused(f"{self._subject}: the connection to NATS was closed for good", hint="start the daemon again")
         too_large = isinstance(error, nats.errors.MaxPayloadError)

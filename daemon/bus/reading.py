@@ -99,7 +99,7 @@ async def _consume(client: Client, subjects: Sequence[str], start: int, inbox: s
         max_deliver=1,
         idle_heartbeat=HEARTBEAT_SECONDS,
         flow_control=True,
-        inactive_threshold=5.0,  # the server removes it soon after we left
+        inactive_threshold=3.0,  # the server removes it soon after we left
         num_replicas=1,
         mem_storage=True,
     )

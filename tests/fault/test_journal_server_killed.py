@@ -33,7 +33,7 @@ async def write(journal: Journal, name: str, count: int, acknowledged: list[tupl
 
 async def reached(acknowledged: list[tuple[int, str]], count: int) -> None:
     async with asyncio.timeout(BOUND_SECONDS):
-        while len(acknowledged) < count:  # noqa: ASYNC110
+        while len(acknowledged) < count:
             await asyncio.sleep(0.002)
 
 

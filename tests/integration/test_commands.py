@@ -113,7 +113,7 @@ async def test_readers_leave_no_consumer_behind(client: Client) -> None:
     await Journal(client, events_of("r1")).append(uuid4().hex, b"x")
     [m async for m in Journal(client, events_of("r1")).replay()]
     async with asyncio.timeout(BOUND_SECONDS):
-        while (await client.js.stream_info("CUTOVER")).state.consumer_count:  # noqa: ASYNC110
+        while (await client.js.stream_info("CUTOVER")).state.consumer_count:
             await asyncio.sleep(0.5)
 
 
@@ -124,3 +124,17 @@ async def test_a_long_backlog_is_read_whole_by_flow_control(client: Client) -> N
     await Commands(client).publish(b"last", id=uuid4().hex)
     messages = await read_until(client, 1, b"last")
     assert [m.seq for m in messages] == list(range(1, 402))
+
+
+async def test_a_connection_cut_in_the_middle_of_a_backlog_loses_and_doubles_nothing(client: Client) -> None:
+    # the server goes on with the same consumer after the reconnect: what was under way is a gap in its numbers
+    await asyncio.gather(*(Commands(client).publish(b"x" * 60_000, id=uuid4().hex) for _ in range(400)))
+    seqs, cuts = [], [5, 50, 200]
+    async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(client).read(1)) as messages:
+        async for message in messages:
+            seqs.append(message.seq)
+            if len(seqs) in cuts:
+                client.nc._transport._io_writer.transport.abort()  # type: ignore[union-attr]
+            if len(seqs) == 400:
+                break
+    assert seqs == list(range(1, 401))

@@ -114,9 +114,15 @@ async def test_a_daemon_that_may_not_append_is_told_the_right_it_lacks(url: str)
 
 async def test_an_operator_cannot_command_as_another(url: str) -> None:
     async with connected(url, "alice") as alice:
-        for operator in ("bob", None):
-            with pytest.raises(Refused, match=r"(?i)permissions violation"):
-                await Commands(alice).publish(b"advance", operator=operator, id=uuid4().hex)
+        with pytest.raises(Refused, match=r'(?i)permissions violation for publish to "cutover\.cmd\.bob"'):
+            await Commands(alice).publish(b"advance", operator="bob", id=uuid4().hex)
+
+
+async def test_an_append_on_a_connection_closed_for_good_is_refused_at_once(url: str) -> None:
+    async with connected(url, "daemon") as daemon:
+        await daemon.close()
+        with pytest.raises(Refused, match="closed for good"):
+            await Journal(daemon, SUBJECT).append("e1", b"1")
 
 
 async def test_who_may_not_read_commands_is_told_instead_of_waiting_for_ever(url: str) -> None:
