@@ -308,8 +308,10 @@ def running_clusters() -> Iterator[Clusters]:
     try:
         yield clusters
     finally:
-        clusters.remove()
-        shutil.rmtree(folder)
+        try:
+            clusters.remove()
+        finally:
+            shutil.rmtree(folder)
 
 
 def in_a_loop_of_its_own(work: Coroutine[Any, Any, T]) -> T:

@@ -71,6 +71,7 @@ class Postgres:
     def port(self) -> int:
         """The same for as long as the cluster lives."""
         if not self._port_file.exists():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(self._port_file, f"{free_port()}\n")
         return int(self._port_file.read_text())
 

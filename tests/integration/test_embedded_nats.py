@@ -37,7 +37,7 @@ async def folder() -> AsyncIterator[Path]:
         try:
             yield store
         finally:
-            kill_all(holders(store), 10)
+            kill_all([process for process in Process.all() if process.works_in(store)], 10)
 
 
 def holders(folder: Path) -> list[Process]:
