@@ -80,6 +80,14 @@ async def test_the_way_back_undoes_newest_first():
     ]
 
 
+async def test_the_way_back_does_not_need_to_know_what_was_written():
+    night = Night()
+    night.world.wrong["checks.smoke.page"] = failing(CheckFailed("no"))
+    night.world.wrong["databases.written"] = failing(OutcomeUnknown("nobody gets in"))
+    assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+
+
 async def test_a_service_that_did_not_run_before_is_not_started_by_the_way_back():
     night = Night()
     night.world.on = {"api/old", "door"}
