@@ -132,6 +132,7 @@ class Simulation:
         self.referee = Referee()
         self.run, self.chain = Run(NAME), Chain()
         self.messages: list[tuple[int, bytes]] = []
+        self.lived: list[Run] = []  # the run after each message
         self.commands: list[Command] = []
         self.seq = self.moment = self.epoch = self.turns = 0
         self.now = BEGINNING
@@ -149,14 +150,15 @@ class Simulation:
     def append(self, event: facts.Event, said: Command | None = None) -> str:
         self.seq += 1
         self.now += timedelta(seconds=1)
+        self.die_if(len(self.messages) + 1 == self.killed_before)
         self.referee.judge(self.run, event, self.seq, said, self.world)
         position = max(said.seq if said else 0, self.run.command_position)
-        self.die_if(len(self.messages) + 1 == self.killed_before)
         envelope = Envelope(f"e{self.seq}", NAME, self.now, self.chain.n + 1, self.chain.head, self.epoch, position, event)
         message = encode(envelope)
         self.run = evolve(self.run, self.chain.checked(message, self.seq))
         self.chain = self.chain.extended(message, self.seq)
         self.messages.append((self.seq, message))
+        self.lived.append(self.run)
         self.die_if(len(self.messages) == self.killed_after)
         return envelope.id
 

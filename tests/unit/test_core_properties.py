@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.simulation import Fate, Simulation
+from unit.simulation import NAME, Fate, Simulation
+from unit.situations import ITEMS, recorded
 
+from cutoverd.events import facts
+from cutoverd.events.codec import Chain
+from cutoverd.events.commands import Verb
 from cutoverd.states import WAY
 from cutoverd.states.decide import allowed
-from cutoverd.states.plan import Await, Over
+from cutoverd.states.evolve import evolve
+from cutoverd.states.plan import Await, Over, plan
 from cutoverd.states.ports import Version
+from cutoverd.states.run import Run
 
 LAST_MOMENT = 160  # a run of three services to Completed has about so many
 
@@ -84,7 +92,7 @@ def check_the_end(simulation: Simulation) -> None:
         assert not repeated
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(plan_of=plans(), fate=fates, mail=mails, steady=st.booleans(), going_on=st.booleans())
 def test_whatever_happens_a_run_ends_well_or_waits_for_a_person_with_a_reason(
     plan_of: dict[str, Any], fate: dict[int, Fate], mail: dict[int, list[dict[str, Any]]], steady: bool, going_on: bool
@@ -97,3 +105,89 @@ def test_whatever_happens_a_run_ends_well_or_waits_for_a_person_with_a_reason(
         assert set(waiting.verbs) <= set(allowed(simulation.run))
         simulation.finish(going_on=going_on)
     check_the_end(simulation)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 2**32))
+def test_a_storm_of_kills_failures_and_commands_is_weathered(seed: int) -> None:
+    simulation = stormy(seed)
+    simulation.drive()
+    check_the_end(simulation)
+    simulation.finish(going_on=bool(seed % 2))
+    check_the_end(simulation)
+
+
+def stormy(seed: int) -> Simulation:
+    """A night on which every tenth attempt goes wrong and every eighth moment somebody says something."""
+    chance = random.Random(seed)
+    services = ["worker", "api", "importer"][: chance.randint(0, 3)]
+    items = {
+        **dict.fromkeys(("services", "new_services", "tested_services"), services),
+        "traffic": ["lb", "dns"][: chance.randint(1, 2)],
+        **{kind: list(of) for kind, of in KINDS.items()},
+    }
+    fates = {moment: chance.choice(list(Fate)) for moment in range(4 * LAST_MOMENT) if chance.random() < 0.1}
+    mail = {moment: [a_word(chance)] for moment in range(1, LAST_MOMENT) if chance.random() < 0.125}
+    gates = [state.name for state in WAY[1:] if chance.random() < 0.3]
+    return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail).start()
+
+
+def a_word(chance: random.Random) -> dict[str, Any]:
+    """What a hasty operator says: mostly what leads on, at times with all the consequences."""
+    verb = chance.choices([*Verb], weights=[6, 1, 6, 3, 1, 0.3, 0.5, 1])[0]
+    return {"verb": verb, "reason": "hasty", "now": chance.random() < 0.5, "accept_loss": chance.random() < 0.5}
+
+
+def test_the_storms_reach_every_end_and_every_trouble() -> None:
+    """What guards the properties above from proving nothing."""
+    seen = set[str]()
+    for seed in range(50):
+        simulation = stormy(seed)
+        simulation.drive()
+        simulation.finish(going_on=bool(seed % 3))
+        for event in recorded(simulation):
+            seen |= {event.wire_type(), getattr(event, "target", ""), getattr(event, "found", "") and "found"}
+            seen |= {"lossy"} if getattr(event, "accept_loss", False) else set()
+    assert seen >= {*facts.TYPES, "completed", "rolledback", "aborted", "stuck", "monitor", "found", "lossy"}
+
+
+SMALL = {**ITEMS, "services": ["api"], "new_services": ["api"], "tested_services": []}
+ADVANCE = {50: [{"verb": "advance"}]}
+NIGHTS: dict[str, dict[str, Any]] = {
+    "completed": {"mail": ADVANCE},
+    "rolledback": {"mail": ADVANCE | {66: [{"verb": "rollback", "accept_loss": True, "reason": "errors"}]}},
+    "aborted": {"mail": {9: [{"verb": "abort"}]}},
+}
+
+
+def a_night(end: str, **killed: int) -> Simulation:
+    """To its end, but for one daemon that may die on the way; its successor makes up for it."""
+    simulation = Simulation(SMALL, ["cutover"], ran={"api"}, **NIGHTS[end], **killed).start()
+    simulation.drive()
+    simulation.finish()
+    return simulation
+
+
+@pytest.mark.parametrize("end", NIGHTS)
+def test_a_daemon_killed_around_any_message_is_followed_by_one_that_ends_the_night_well(end: str) -> None:
+    undisturbed = a_night(end)
+    assert undisturbed.run.state == end
+    for n, event in enumerate(recorded(undisturbed), 1):
+        check_the_end(a_night(end, killed_before=n))
+        if isinstance(event, facts.StepStarted):  # announced and not yet begun; after any other message it is the same
+            check_the_end(a_night(end, killed_after=n))
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32))
+def test_every_prefix_of_a_journal_is_a_run_that_goes_on(seed: int) -> None:
+    """Replayed as far as it goes, it tells what was lived up to there, and something can be done next."""
+    simulation = stormy(seed)
+    simulation.drive()
+    assert len(simulation.lived) == len(simulation.messages)
+    run, chain = Run(NAME), Chain()
+    for (seq, message), lived in zip(simulation.messages, simulation.lived, strict=True):
+        run, chain = evolve(run, chain.checked(message, seq)), chain.extended(message, seq)
+        assert run == lived
+        assert run.plan is None or plan(run)
+        assert run.plan is None or run.is_over or allowed(run)
