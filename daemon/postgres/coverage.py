@@ -1,0 +1,89 @@
+"""Every table of old is read by a comparison, or waived by name: asked of the server, not of the text of the queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.compare_columns import subquery
+from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+TABLES = Path(__file__).with_name("coverage.sql").read_bytes()
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with rows of its own; a partition goes by its own name and by those of the tables above it."""
+
+    name: str  # schema.table
+    ancestors: Sequence[str]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.ancestors)
+
+
+async def check_coverage(server: Server, comparisons: Sequence[Comparison], waive: Mapping[str, str], *, old: str) -> Evidence:
+    """{"tables": n, "compared": {table: [comparisons]}, "waived": {table: reason}} of the database `old`.
+
+    A partition that the planner prunes, and a table that it proves not to be needed, is not read. Raises CheckFailed
+    with evidence {"unread": [tables], "unknown": [waived names that are no table]}.
+    """
+    async with reading(server, old) as connection:
+        tables = [Table(*row) for row in await (await connection.execute(TABLES)).fetchall()]
+        read = {each.name: await _read_by(connection, each) for each in comparisons}
+    compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
+    waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}
+    unread = [name for name, by in compared.items() if not by and name not in waived]
+    unknown = sorted(set(waive) - {name for t in tables for name in t.names})
+    unexplained = sorted(name for name, reason in waive.items() if not reason.strip())
+    _check(unread, unknown, unexplained)
+    return {"tables": len(tables), "compared": {name: by for name, by in compared.items() if by}, "waived": waived}
+
+
+def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[str]) -> None:
+    problems = []
+    if unread:
+        problems.append(f"no comparison reads {', '.join(unread)}")
+    if unknown:
+        problems.append(f"waived but no table of old: {', '.join(unknown)}")
+    if unexplained:
+        problems.append(f"waived without a reason: {', '.join(unexplained)}")
+    if problems:
+        raise CheckFailed(
+            "; ".join(problems),
+            hint="compare each table of old, or waive it as schema.table with the reason; "
+            "a partition that a query leaves out is a table of its own",
+            evidence={"unread": list(unread), "unknown": list(unknown), "unexplained": list(unexplained)},
+        )
+
+
+def _waived(table: Table, waive: Mapping[str, str]) -> str | None:
+    return next((waive[name] for name in table.names if name in waive), None)
+
+
+async def _read_by(connection: Connection, comparison: Comparison) -> set[str]:
+    """The names of the tables that the query of old scans, views and partitions expanded."""
+    statement = f"EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {subquery(comparison.old)} AS q"  # noqa: S608
+    with explained(f"comparison {comparison.name}, the query of old"):
+        cursor = await connection.execute(statement.encode())
+    [[plan]] = await cursor.fetchall()
+    return {f"{node['Schema']}.{node['Relation Name']}" for node in _nodes(plan) if "Relation Name" in node}
+
+
+def _nodes(plan: Any) -> Iterator[Mapping[str, Any]]:
+    """All nodes, those of subplans and of modified parts too."""
+    if isinstance(plan, list):
+        for each in plan:
+            yield from _nodes(each)
+    elif isinstance(plan, dict):
+        yield plan
+        for each in plan.values():
+            yield from _nodes(each)

@@ -1,0 +1,84 @@
+"""What must hold in new beside its rows: constraints, indexes, triggers, sequences, grants. Old is the measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.sequences import positions, standing
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+FOLDER = Path(__file__).parent
+ODD = (FOLDER / "invariants.sql").read_bytes()
+RELATIONS = (FOLDER / "invariants_relations.sql").read_bytes()
+GRANTS = (FOLDER / "invariants_grants.sql").read_bytes()
+SHOWN = 10  # in the message; the evidence has all
+
+Finding: TypeAlias = tuple[str, str]  # what is wrong, with what
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One database as far as the invariants go."""
+
+    odd: frozenset[Finding]
+    relations: dict[str, int]  # oid by schema.name
+    grants: frozenset[tuple[str, str, str]]  # schema.name, role, privilege
+
+    def lost(self, new: Seen) -> set[Finding]:
+        """Grants on relations that new made anew under an old name, and did not grant again."""
+        anew = {name for name, oid in self.relations.items() if new.relations.get(name, oid) != oid}
+        return {("grant is lost", f"{what} on {name} to {role}") for name, role, what in self.grants - new.grants if name in anew}
+
+
+async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
+    """{"relations": n, "sequences": n, "inherited": [...]}; `inherited` is odd in old too, and no reason to fail.
+
+    Raises CheckFailed with every finding at once, evidence {"found": {what: [names]}}.
+    """
+    with explained("the invariants"):
+        before, given_out = await _seen(server, old), await positions(server, old)
+        now = await _seen(server, new)
+        async with reading(server, new) as connection:
+            standings = await standing(connection, given_out)
+    behind = {
+        ("sequence is behind", f"{each.definition.full_name}: at {each.last_value}, used up to {each.needed}")
+        for each in standings
+        if each.is_behind
+    }
+    found = (now.odd - before.odd) | behind | before.lost(now)
+    if found:
+        raise _failure(found)
+    inherited = [f"{what}: {name}" for what, name in sorted(now.odd & before.odd)]
+    return {"relations": len(now.relations), "sequences": len(standings), "inherited": inherited}
+
+
+async def _seen(server: Server, database: str) -> Seen:
+    async with reading(server, database) as connection:
+        grants = await _rows(connection, GRANTS)
+        return Seen(
+            frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD)),
+            {str(name): int(str(oid)) for name, oid in await _rows(connection, RELATIONS)},
+            frozenset((str(name), str(role), str(privilege)) for name, role, privilege in grants),
+        )
+
+
+async def _rows(connection: Connection, query: bytes) -> list[tuple[object, ...]]:
+    return await (await connection.execute(query)).fetchall()
+
+
+def _failure(found: frozenset[Finding]) -> CheckFailed:
+    by_kind: dict[str, list[str]] = {}
+    for what, name in sorted(found):
+        by_kind.setdefault(what, []).append(name)
+    told = [f"{what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" for what, names in by_kind.items()]
+    return CheckFailed(
+        "; ".join(told),
+        hint="correct the schema files or data scripts; what old has the same way is let through",
+        evidence={"found": by_kind},
+    )

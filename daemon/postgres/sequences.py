@@ -1,0 +1,186 @@
+"""Sequences of new: beyond the data of every column that they feed, and beyond what old has given out. Only ever forwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+SEQUENCES = Path(__file__).with_name("sequences.sql").read_bytes()
+LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1, "numeric": 2**63 - 1}
+# numeric may hold NaN and what no sequence gives; the bounds keep indexes of integer columns useful
+DATA = (
+    "SELECT trunc({}({column})::numeric)::bigint FROM {table} WHERE {column} BETWEEN -(2::numeric ^ 63) AND 2::numeric ^ 63 - 1"
+)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A sequence as the catalog has it; `tables`, `columns` and `types` go side by side: what it feeds."""
+
+    schema: str
+    name: str
+    increment: int
+    lowest: int
+    highest: int
+    cycles: bool
+    tables: Sequence[str]  # quoted
+    columns: Sequence[str]
+    types: Sequence[str]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def numbered(self) -> list[tuple[str, str]]:
+        """The fed columns whose values are the sequence's own; text made of a number cannot be judged."""
+        fed = zip(self.tables, self.columns, self.types, strict=True)
+        return [(table, column) for table, column, type_ in fed if type_ in LARGEST]
+
+    @property
+    def unjudged(self) -> list[str]:
+        fed = zip(self.tables, self.columns, self.types, strict=True)
+        return [f"{table}.{column} ({type_})" for table, column, type_ in fed if type_ not in LARGEST]
+
+    def furthest(self, values: Iterable[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return (max(known) if self.increment > 0 else min(known)) if known else None
+
+    def is_beyond(self, value: int, other: int) -> bool:
+        return value > other if self.increment > 0 else value < other
+
+    def has_room_after(self, value: int) -> bool:
+        """Whether one more can be given out, that the columns can hold."""
+        largest = min((LARGEST[t] for t in self.types if t in LARGEST), default=self.highest)
+        following = value + self.increment
+        return max(self.lowest, -largest - 1) <= following <= min(self.highest, largest)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a sequence is, and where it has to be at least; None: nothing given out, nothing needed."""
+
+    definition: Definition
+    last_value: int
+    is_called: bool
+    needed: int | None
+
+    @property
+    def is_behind(self) -> bool:
+        if self.needed is None:
+            return False
+        following = self.last_value + (self.definition.increment if self.is_called else 0)
+        return not self.definition.is_beyond(following, self.needed)
+
+    @property
+    def target(self) -> int:
+        """The first of the sequence's own numbers that is not before `needed`: a step of 10 stays on its tens."""
+        steps = -((self.last_value - (self.needed or 0)) // self.definition.increment)
+        return self.last_value + max(steps, 0) * self.definition.increment
+
+    @property
+    def is_exhausted(self) -> bool:
+        position = self.target if self.is_behind else self.last_value
+        given_out = self.is_called or self.is_behind
+        return (
+            bool(given_out and (self.definition.tables or self.is_behind))
+            and not self.definition.cycles
+            and not self.definition.has_room_after(position)
+        )
+
+
+async def set_sequences(server: Server, *, new: str, old: str) -> Evidence:
+    """{"set": {sequence: value}, "right": n, "unjudged": [...]}; `unjudged` are columns that are not integers.
+
+    A sequence that may cycle is held against old alone: behind its data is where it belongs. Raises CheckFailed with evidence
+    {"exhausted"}, and sets none, where one has no number left to give.
+    """
+    with explained("the sequences"):
+        given_out = await positions(server, old)
+        async with session(server, new) as connection:
+            standings = await standing(connection, given_out)
+            _check_room(standings)
+            behind = [each for each in standings if each.is_behind]
+            for each in behind:
+                await connection.execute("SELECT setval(%s::regclass, %s, true)", (_quoted(connection, each), each.target))
+    return {
+        "set": {each.definition.full_name: each.target for each in behind},
+        "right": len(standings) - len(behind),
+        "unjudged": sorted(column for each in standings for column in each.definition.unjudged),
+    }
+
+
+async def positions(server: Server, database: str) -> Mapping[str, int]:
+    """The last number that each sequence has given out, by schema.name."""
+    async with reading(server, database) as connection:
+        places = {each.full_name: await _place(connection, each) for each in await definitions(connection)}
+    return {name: last_value for name, (last_value, is_called) in places.items() if is_called}
+
+
+async def standing(connection: Connection, given_out: Mapping[str, int]) -> list[Standing]:
+    """Every sequence of this database, held against its data and against what old has given out."""
+    found = []
+    for each in await definitions(connection):
+        data = None if each.cycles else await _data(connection, each)
+        place = await _place(connection, each)
+        found.append(Standing(each, *place, each.furthest([data, _of_old(each, given_out)])))
+    return found
+
+
+async def definitions(connection: Connection) -> list[Definition]:
+    async with connection.cursor(row_factory=class_row(Definition)) as cursor:
+        return await (await cursor.execute(SEQUENCES)).fetchall()
+
+
+def _of_old(definition: Definition, given_out: Mapping[str, int]) -> int | None:
+    """Of the sequence of the same name; in another schema if there is just one and its numbers fit here."""
+    if definition.full_name in given_out:
+        return given_out[definition.full_name]
+    same = [value for name, value in given_out.items() if name.rpartition(".")[2] == definition.name]
+    return same[0] if len(same) == 1 and definition.has_room_after(same[0]) else None
+
+
+async def _data(connection: Connection, definition: Definition) -> int | None:
+    aggregate = sql.SQL("max" if definition.increment > 0 else "min")
+    values = []
+    for table, column in definition.numbered:
+        query = sql.SQL(DATA).format(aggregate, column=sql.Identifier(column), table=sql.SQL(table))  # quoted by the server
+        [[value]] = await (await connection.execute(query)).fetchall()
+        values.append(value)
+    return definition.furthest(values)
+
+
+async def _place(connection: Connection, definition: Definition) -> tuple[int, bool]:
+    query = sql.SQL("SELECT last_value, is_called FROM {}").format(definition.identifier)
+    [[last_value, is_called]] = await (await connection.execute(query)).fetchall()
+    return last_value, is_called
+
+
+def _quoted(connection: Connection, standing: Standing) -> str:
+    return standing.definition.identifier.as_string(connection)
+
+
+def _check_room(standings: Sequence[Standing]) -> None:
+    exhausted = {each.definition.full_name: each.target for each in standings if each.is_exhausted}
+    if exhausted:
+        told = ", ".join(f"{name} at {value}" for name, value in exhausted.items())
+        raise CheckFailed(
+            f"sequences with no number left to give, for themselves or for their column's type: {told}",
+            hint="widen the column and the sequence (AS bigint, MAXVALUE) in the schema files",
+            evidence={"exhausted": exhausted},
+        )

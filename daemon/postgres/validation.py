@@ -1,0 +1,63 @@
+"""What proves that new holds what old held: the port `Validation` on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cutoverd.daemon.postgres.analyze import analyze
+from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.coverage import check_coverage
+from cutoverd.daemon.postgres.invariants import check_invariants
+from cutoverd.daemon.postgres.sequences import set_sequences
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.ports import Evidence, Mark
+
+EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
+
+
+class PostgresValidation:
+    """Reads old under its fenced name and new under its own, before the exchange.
+
+    All of it is the daemon's own role's work: it owns what production's owner owns, and may read the rest as well.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        comparisons: Sequence[Comparison],
+        waive: Mapping[str, str],
+        scripts: Mapping[str, Path],
+        folder: Path,
+    ) -> None:
+        """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows."""
+        self._server = server
+        self._comparisons = {each.name: each for each in comparisons}
+        self._waive = waive
+        self._scripts = scripts
+        self._folder = folder
+
+    async def compare(self, mark: Mark, name: str) -> Evidence:
+        names = self._server.names
+        return await compare(self._server, self._comparisons[name], old=names.previous, new=names.next, folder=self._folder)
+
+    async def check_coverage(self, mark: Mark) -> Evidence:
+        """Of fenced old, or of production as long as it is not fenced."""
+        old = await self._old()
+        return await check_coverage(self._server, list(self._comparisons.values()), self._waive, old=old)
+
+    async def check_invariants(self, mark: Mark) -> Evidence:
+        return await check_invariants(self._server, new=self._server.names.next, old=self._server.names.previous)
+
+    async def set_sequences(self, mark: Mark) -> Evidence:
+        return await set_sequences(self._server, new=self._server.names.next, old=self._server.names.previous)
+
+    async def analyze(self, mark: Mark) -> Evidence:
+        return await analyze(self._server, new=self._server.names.next)
+
+    async def _old(self) -> str:
+        names = self._server.names
+        async with session(self._server) as connection:
+            fenced = await (await connection.execute(EXISTS, (names.previous,))).fetchone()
+        return names.production if fenced is None else names.previous
