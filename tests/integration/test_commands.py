@@ -127,7 +127,6 @@ async def test_a_long_backlog_is_read_whole_by_flow_control(client: Client) -> N
 
 
 async def test_a_connection_cut_in_the_middle_of_a_backlog_loses_and_doubles_nothing(client: Client) -> None:
-    # the server goes on with the same consumer after the reconnect: what was under way is a gap in its numbers
     await asyncio.gather(*(Commands(client).publish(b"x" * 60_000, id=uuid4().hex) for _ in range(400)))
     seqs, cuts = [], [5, 50, 200]
     async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(client).read(1)) as messages:
@@ -138,3 +137,23 @@ async def test_a_connection_cut_in_the_middle_of_a_backlog_loses_and_doubles_not
             if len(seqs) == 400:
                 break
     assert seqs == list(range(1, 401))
+
+
+@pytest.mark.parametrize("dropped", [b"note 5", b"note 9"], ids=["in the middle", "at the end"])
+async def test_a_message_that_a_slow_client_dropped_is_read_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch, dropped: bytes
+) -> None:
+    deliver, drops = client.nc._process_msg, [dropped]
+
+    async def lossy(sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        if data in drops:
+            drops.remove(data)
+        else:
+            await deliver(sid, subject, reply, data, headers)
+
+    monkeypatch.setattr(client.nc, "_process_msg", lossy)
+    sent = [f"note {n}".encode() for n in range(10)]
+    for body in sent:
+        await Commands(client).publish(body, id=uuid4().hex)
+    assert [m.data for m in await read_until(client, 1, sent[-1])] == sent
+    assert not drops
