@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres import catalog, ledger
+from cutoverd.daemon.postgres import acl, catalog, ledger
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
@@ -58,11 +58,13 @@ async def tables(inside: Connection) -> Tables:
 
 @asynccontextmanager
 async def looking_into(conn: Connection, server: Server, mark: Mark, known: Known) -> AsyncIterator[Connection]:
-    """A session in a database of ours; if it refused connections it does so again afterwards."""
+    """A session in a database of ours; one that refused connections is opened to us alone, and closed again afterwards."""
     if known.name is None:
         raise StepError(f"the database with oid {known.oid}, {known.row.name} once, is gone: somebody dropped it")
-    async with ledger.allowed(conn, mark):
-        await catalog.accept_connections(conn, known.oid, True)
+    if not known.accepts_connections:
+        async with ledger.allowed(conn, mark):
+            await acl.restrict(conn, known.oid)
+            await catalog.accept_connections(conn, known.oid, True)
     try:
         async with session(server, known.name, settings=CATALOG_ONLY) as inside:
             yield inside

@@ -5,6 +5,7 @@ A client in the middle of connecting is invisible to any poll; only a rename, wh
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.reach import Connection, said
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import Evidence, Mark
+
+PAUSE_SECONDS = 0.02
 
 Work = Callable[[Connection], Awaitable[Evidence]]
 
@@ -67,6 +70,7 @@ async def emptied(conn: Connection, mark: Mark, oid: int, work: Work, *, evict_s
                 raise await _still_in(conn, oid, sessions, said(error), evict_seconds) from error
         else:
             return entry.evidence
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def end_sessions(conn: Connection, oid: int, sessions: Sessions) -> None:

@@ -67,7 +67,11 @@ async def _rights(conn: Connection, row: DatabaseRow) -> list[str]:
     role = sql.Identifier(me).as_string(conn)
     reasons = [] if createdb else [f"role {me} may not create databases: ALTER ROLE {role} CREATEDB"]
     options = " WITH INHERIT TRUE, SET TRUE" if conn.info.server_version >= 160000 else ""
-    if not await _is_member(conn, row.owner):
+    if (await _all(conn, "SELECT rolsuper FROM pg_roles WHERE rolname = %s", row.owner))[0][0] and row.owner != me:
+        reasons.append(
+            f"{row.name} belongs to superuser {row.owner}: ALTER DATABASE {row.name} OWNER TO a role that {me} may act for"
+        )
+    elif not await _is_member(conn, row.owner):
         owner = sql.Identifier(row.owner).as_string(conn)
         reasons.append(f"role {me} may not act for {row.owner}, who owns {row.name}: GRANT {owner} TO {role}{options}")
     for right in RIGHTS:

@@ -1,0 +1,95 @@
+"""What an earlier attempt left running on the server is ended before anything is probed or done again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+
+import pytest
+from daemons import CLONING, FORWARD, daemon, locked, mark_of, stopped_while_renaming
+from production import furnish, lead, log_in, names
+from servers import Cluster
+
+from cutoverd.daemon.postgres import ledger
+from cutoverd.states.errors import NotLeader
+
+ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/1'"
+
+
+def psql_that_creates(cluster: Cluster) -> subprocess.Popen[bytes]:
+    # without client_connection_check_interval the server does not notice that its client is gone
+    environment = cluster.server().environment("postgres") | {"PGOPTIONS": ""}
+    command = [str(cluster.bin_dir / "psql"), "-X", "-c", "CREATE DATABASE app_orphan TEMPLATE template0"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+async def test_a_killed_psql_that_still_creates_a_database_is_ended(cluster: Cluster) -> None:
+    await lead(cluster)
+    with locked(cluster, "pg_database", "SHARE", "postgres"):
+        psql = psql_that_creates(cluster)
+        async with asyncio.timeout(20):
+            while cluster.execute(f"{ORPHAN} AND wait_event_type = 'Lock'") == [(0,)]:
+                await asyncio.sleep(0.02)
+        psql.kill()
+        psql.wait(10)
+        assert cluster.execute(ORPHAN) == [(1,)]
+        await ledger.take_fence(cluster.server(epoch=2))
+        assert cluster.execute(ORPHAN) == [(0,)]
+    assert names(cluster) == {"app"}
+
+
+async def test_a_paused_daemon_that_clones_is_ended_and_wakes_up_as_nobody(cluster: Cluster) -> None:
+    furnish(cluster)
+    databases = await lead(cluster)
+    for operation in FORWARD[:2]:
+        await getattr(databases, operation.name)(mark_of(operation, 1))
+    with daemon(cluster, FORWARD[2], 2) as paused:
+        with locked(cluster, "pg_database", "SHARE", "postgres"):
+            paused.leads()
+            paused.wait_for(CLONING)
+            paused.send(signal.SIGSTOP)
+            await ledger.take_fence(cluster.server(epoch=3))
+        databases = await lead(cluster, 3)
+        await databases.build_new(mark_of(FORWARD[2], 3))
+        paused.send(signal.SIGCONT)
+        code, said = paused.end()
+    assert code == 1
+    assert said.startswith(("NotLeader", "OutcomeUnknown")), said
+    assert names(cluster) == {"app", "app_previous", "app_next"}
+
+
+async def test_a_paused_daemon_that_fences_is_ended_and_wakes_up_as_nobody(cluster: Cluster) -> None:
+    furnish(cluster)
+    databases = await lead(cluster)
+    await databases.make_placeholder(mark_of(FORWARD[0], 1))
+    with stopped_while_renaming(cluster, FORWARD[1], 2) as paused:
+        paused.send(signal.SIGSTOP)
+        databases = await lead(cluster, 3)
+        await databases.lift_fence(mark_of(FORWARD[1], 3))
+        assert log_in(cluster) == 500
+        paused.send(signal.SIGCONT)
+        code, said = paused.end()
+    assert code == 1
+    assert said.startswith(("NotLeader", "OutcomeUnknown")), said
+    assert log_in(cluster) == 500
+
+
+async def test_a_cancelled_clone_leaves_nothing_on_the_server(cluster: Cluster) -> None:
+    furnish(cluster)
+    databases = await lead(cluster)
+    for operation in FORWARD[:2]:
+        await getattr(databases, operation.name)(mark_of(operation, 1))
+    with locked(cluster, "pg_database", "SHARE", "postgres"):
+        task = asyncio.create_task(databases.build_new(mark_of(FORWARD[2], 1)))
+        async with asyncio.timeout(20):
+            while cluster.execute(f"{ORPHAN} AND {CLONING}") == [(0,)]:
+                await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert cluster.execute(ORPHAN) == [(0,)]
+    assert names(cluster) == {"app", "app_previous"}
+    await databases.build_new(mark_of(FORWARD[2], 1))
+    with pytest.raises(NotLeader):
+        await databases.build_new(mark_of(FORWARD[2], 2))

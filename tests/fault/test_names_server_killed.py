@@ -1,0 +1,49 @@
+"""The postmaster and all of its processes are killed within an operation on the names."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+from daemons import BACK, CLONING, FORWARD, Operation, daemon, mark_of, stopped_before_its_record
+from production import furnish, lead, log_in, photograph
+from servers import Cluster
+
+
+def kill_the_server(cluster: Cluster, operation: Operation, epoch: int) -> None:
+    with suppress(psycopg.OperationalError), stopped_before_its_record(cluster, operation, epoch) as running:
+        cluster.kill()
+        code, said = running.end()
+        assert code == 1
+        assert said.startswith("OutcomeUnknown: the connection was lost"), said
+    assert cluster.pid is None
+    cluster.start()
+
+
+def kill_the_server_while_it_clones(cluster: Cluster, operation: Operation, epoch: int) -> None:
+    with daemon(cluster, operation, epoch) as running:
+        running.leads()
+        running.wait_for(CLONING)
+        cluster.kill()
+        assert running.end()[0] == 1
+    cluster.start()
+
+
+async def test_every_operation_survives_a_kill_of_the_server(cluster: Cluster) -> None:
+    furnish(cluster)
+    cluster.execute("CHECKPOINT")  # else the crash itself moves the sequences
+    before = photograph(cluster)
+    epoch = 1
+    databases = await lead(cluster, epoch)
+    await databases.make_placeholder(mark_of(FORWARD[0], epoch))
+    for operation in (*FORWARD[1:3], FORWARD[5], BACK[0], BACK[3]):
+        kill_the_server(cluster, operation, epoch + 1)
+        if operation.name == "build_new":
+            kill_the_server_while_it_clones(cluster, operation, epoch + 2)
+        epoch += 3
+        databases = await lead(cluster, epoch)
+        await getattr(databases, operation.name)(mark_of(operation, epoch))
+        if operation.name == "exchange":
+            assert log_in(cluster) == 500
+    assert photograph(cluster) == before
+    assert log_in(cluster) == 500

@@ -1,0 +1,135 @@
+"""Whether old was written to since the fence, and what was written to new since the exchange."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+from production import back, furnish, lead, log_in, mark
+from servers import Cluster
+
+from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+from cutoverd.states.ports import Evidence
+
+TO_CLOSED = ("build_new", "open_old", "close_old")
+
+
+async def fenced(cluster: Cluster) -> tuple[PostgresDatabases, Evidence]:
+    furnish(cluster)
+    databases = await lead(cluster)
+    await databases.make_placeholder(mark("make_placeholder"))
+    await databases.fence(mark("fence"))
+    return databases, await databases.record_position(mark("record_position"))
+
+
+async def test_old_that_was_only_read_is_unchanged(cluster: Cluster) -> None:
+    databases, position = await fenced(cluster)
+    assert position["counters"]["inserted"] > 0
+    await databases.check_unchanged(mark("check"), position)
+    for operation in TO_CLOSED:
+        await getattr(databases, operation)(mark(operation))
+        assert await databases.check_unchanged(mark("check"), position) == {
+            "counters": position["counters"],
+            "autovacuum": False,
+        }
+
+
+@pytest.mark.parametrize("moment", ["before", "open", "after"])
+async def test_a_write_by_a_superuser_is_found(cluster: Cluster, moment: str) -> None:
+    databases, position = await fenced(cluster)
+    for operation in TO_CLOSED[: {"before": 0, "open": 2, "after": 3}[moment]]:
+        await getattr(databases, operation)(mark(operation))
+    if moment != "open":
+        cluster.execute("ALTER DATABASE app_previous ALLOW_CONNECTIONS true")
+    cluster.execute("SET transaction_read_only = off; DELETE FROM store.machine WHERE id = 7", "app_previous")
+    if moment != "open":
+        cluster.execute("ALTER DATABASE app_previous ALLOW_CONNECTIONS false")
+    await counted(cluster, position)
+    with pytest.raises(CheckFailed, match="app_previous was written to"):
+        await databases.check_unchanged(mark("check"), position)
+
+
+async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
+    cluster.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'; ")
+    cluster.execute("SELECT pg_reload_conf()")
+    furnish(cluster)
+    databases = await lead(cluster)
+    await databases.make_placeholder(mark("make_placeholder"))
+    cluster.execute("INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n", "app")
+    await databases.fence(mark("fence"))
+    position = await databases.record_position(mark("record_position"))
+    await databases.build_new(mark("build_new"))
+    await counted(cluster, position, 30)
+    seen = await databases.check_unchanged(mark("check"), position)
+    assert seen["autovacuum"]
+    await databases.open_old(mark("open_old"))
+    await databases.check_unchanged(mark("check"), position)
+
+
+async def counted(cluster: Cluster, position: Evidence, seconds: float = 10) -> None:
+    """Wait until the counters of old have moved."""
+    query = (
+        "SELECT tup_inserted, tup_updated, tup_deleted FROM pg_stat_database s JOIN pg_database d ON d.oid = s.datid "
+        "WHERE d.datname = 'app_previous'"
+    )
+    async with asyncio.timeout(seconds):
+        while cluster.execute(query) == [tuple(position["counters"][kind] for kind in ("inserted", "updated", "deleted"))]:
+            await asyncio.sleep(0.05)
+
+
+async def test_counters_that_a_crash_reset_prove_nothing(cluster: Cluster) -> None:
+    databases, position = await fenced(cluster)
+    cluster.kill()
+    cluster.start()
+    with pytest.raises(OutcomeUnknown, match="reset"):
+        await databases.check_unchanged(mark("check"), position)
+
+
+async def test_counters_survive_an_orderly_restart(cluster: Cluster) -> None:
+    databases, position = await fenced(cluster)
+    cluster.restart()
+    await databases.check_unchanged(mark("check"), position)
+
+
+async def exchanged(cluster: Cluster) -> PostgresDatabases:
+    databases, _ = await fenced(cluster)
+    await databases.build_new(mark("build_new"))
+    cluster.execute("INSERT INTO store.machine (serial) VALUES ('by a script')", "app_next")
+    await databases.exchange(mark("exchange"))
+    return databases
+
+
+async def test_what_clients_wrote_since_the_exchange_is_named(cluster: Cluster) -> None:
+    databases = await exchanged(cluster)
+    assert await databases.written(mark("written")) == {"tables": {}, "complete": True}
+    cluster.execute(
+        "INSERT INTO store.machine (serial) VALUES ('a'), ('b'); UPDATE store.machine SET serial = 'c' WHERE id = 1;"
+        "TRUNCATE store.log; CREATE TABLE public.fresh AS SELECT 1",
+        "app",
+    )
+    expected = {
+        "store.machine": {"inserted": 2, "updated": 1, "deleted": 0, "replaced": False},
+        "store.log": {"inserted": 0, "updated": 0, "deleted": 0, "replaced": True},
+        "public.fresh": {"inserted": 1, "updated": 0, "deleted": 0, "replaced": False},
+    }
+    async with asyncio.timeout(10):
+        while (await databases.written(mark("written")))["tables"] != expected:
+            await asyncio.sleep(0.1)
+    await databases.exchange_back(back("exchange"))
+    assert (await databases.written(back("exchange")))["tables"] == expected
+    with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
+        log_in(cluster, "app_next")
+
+
+async def test_after_a_crash_the_written_tables_are_not_called_complete(cluster: Cluster) -> None:
+    databases = await exchanged(cluster)
+    cluster.kill()
+    cluster.start()
+    cluster.execute("INSERT INTO store.machine (serial) VALUES ('after the crash')", "app")
+    async with asyncio.timeout(10):
+        while not (seen := await databases.written(mark("written")))["tables"]:
+            await asyncio.sleep(0.1)
+    assert seen["complete"] is False
+    assert seen["tables"]["store.machine"]["inserted"] == 1

@@ -1,0 +1,31 @@
+"""A daemon that does one operation on the names and can be killed: operate.py URL RUN EPOCH OPERATION STEP DIRECTION."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Direction, Mark
+
+
+async def operate(url: str, run: str, epoch: int, operation: str, step: str, direction: str) -> None:
+    server = Server(url, run, epoch, Path())
+    await ledger.take_fence(server)
+    print("leads", flush=True)
+    databases = PostgresDatabases(server, evict_seconds=60, clone_seconds=60)
+    await getattr(databases, operation)(Mark(run, epoch, step, Direction(direction), f"{step}-{epoch}"))
+
+
+if __name__ == "__main__":
+    _, url, run, epoch, operation, step, direction = sys.argv
+    try:
+        asyncio.run(operate(url, run, int(epoch), operation, step, direction))
+    except StepError as error:
+        print(f"{type(error).__name__}: {error}", flush=True)
+        sys.exit(1)
+    print("done", flush=True)
