@@ -1,0 +1,112 @@
+"""psql as a child: one wrapper file, its backend known by pid and gone when we return."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from cutoverd.daemon import children
+from cutoverd.daemon.postgres.orphans import end_backends
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import OutcomeUnknown
+
+SETTLE_SECONDS = 60.0  # a server that crashed recovers meanwhile
+PAUSE_SECONDS = 0.2
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Psql:
+    """psql on one database, as `role`; `\\i` is relative to `cwd`."""
+
+    server: Server
+    database: str
+    role: str
+    cwd: Path
+    timeout_seconds: float
+
+    async def run(
+        self, script: str, *, step: str, variables: Mapping[str, str], single_transaction: bool = True
+    ) -> children.Completed:
+        """Run `script`, whose first query must write its backend's pid to :cutoverd_pid_file (script_begin.sql does).
+
+        However it ends, its backend is gone on return: what it committed can be read, and nothing more will come. Raises
+        `TimedOut`, `CancelledError`, and `OutcomeUnknown` if the server cannot be reached to prove it.
+        """
+        with self._files(script) as (wrapper, pid_file):
+            try:
+                return await children.run(
+                    self._argv(wrapper, {**variables, "cutoverd_pid_file": str(pid_file)}, single_transaction),
+                    folder=self.server.folder,
+                    epoch=self.server.epoch,
+                    step=step,
+                    cwd=self.cwd,
+                    env={**self.server.environment(self.database, {"role": self.role}), "LC_ALL": "C"},
+                    timeout_seconds=self.timeout_seconds,
+                )
+            finally:
+                await children.to_the_end(backend_is_gone(self.server, _pid(pid_file)))
+
+    def _argv(self, wrapper: Path, variables: Mapping[str, str], single_transaction: bool) -> list[str]:
+        given = {"ON_ERROR_STOP": "on", "VERBOSITY": "verbose", **variables}
+        options = [part for name, value in given.items() for part in ("-v", f"{name}={value}")]
+        transaction = ["--single-transaction"] if single_transaction else []
+        return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *transaction, *options, "-f", str(wrapper)]
+
+    @contextmanager
+    def _files(self, script: str) -> Iterator[tuple[Path, Path]]:
+        folder = self.server.folder / "psql"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wrapper = folder / f"{secrets.token_hex(8)}.sql"
+        pid_file = wrapper.with_suffix(".pid")
+        try:
+            wrapper.write_text(script, encoding="utf-8")
+            yield wrapper, pid_file
+        finally:
+            wrapper.unlink(missing_ok=True)
+            pid_file.unlink(missing_ok=True)
+
+
+async def backend_is_gone(server: Server, pid: int | None) -> None:
+    """End the backend and wait for its end; None: it never came to its first query, so there is nothing to end.
+
+    Raises `OutcomeUnknown` if the server cannot be asked for 60 s.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while pid is not None:
+        try:
+            await end_backends(server, pids=[pid])
+            return
+        except (psycopg.OperationalError, OutcomeUnknown):
+            if time.monotonic() > deadline:
+                raise OutcomeUnknown(
+                    f"whether psql's backend {pid} is gone cannot be asked of the server",
+                    hint="what it does may still be committed: look at the server, then `retry`",
+                ) from None
+        await asyncio.sleep(PAUSE_SECONDS)
+
+
+def include(file: Path) -> str:
+    """The line that includes a file, whatever its name is."""
+    quoted = str(file).replace("\\", "\\\\").replace("'", "''")
+    return f"\\i '{quoted}'\n"
+
+
+def assign(name: str, value: str) -> str:
+    """The line that sets a psql variable."""
+    quoted = value.replace("\\", "\\\\").replace("'", "''")
+    return f"\\set {name} '{quoted}'\n"
+
+
+def _pid(file: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int(file.read_text())
+    return None

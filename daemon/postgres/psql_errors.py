@@ -1,0 +1,101 @@
+"""What psql says on stderr, as a `StepError` with file, line, SQLSTATE and the server's words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutoverd.daemon.children import Completed
+from cutoverd.daemon.postgres.refused import Reading, chain
+from cutoverd.states.errors import NotLeader, StepError
+
+# The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.
+_ERROR = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?:\S+:\s+(?P<sqlstate>[0-9A-Z]{5}): |error: )(?P<message>.*)$")
+_LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
+_NO_ERROR = {"00", "01", "02"}
+_DETAIL_LINES = 12
+NOT_LEADER, LEFT_TRANSACTION, UNFINISHED = "CV001", "CV002", "CV003"
+
+
+@dataclass(frozen=True)
+class ScriptError:
+    """The first error of a psql run, where it happened, and what the server added (LINE, DETAIL, HINT, CONTEXT)."""
+
+    file: Path
+    line: int
+    sqlstate: str | None
+    message: str
+    detail: str
+
+
+def first_error(stderr: str, cwd: Path) -> ScriptError | None:
+    """None if no file is to blame: psql could not connect, or was killed."""
+    lines = stderr.splitlines()
+    for number, line in enumerate(lines):
+        seen = _ERROR.match(line)
+        if seen and (seen["sqlstate"] or "CV")[:2] not in _NO_ERROR:
+            file = (cwd / seen["file"]).resolve()
+            return ScriptError(file, int(seen["line"]), seen["sqlstate"], seen["message"], _detail(lines[number + 1 :]))
+    return None
+
+
+def _detail(lines: list[str]) -> str:
+    kept: list[str] = []
+    for line in lines[:_DETAIL_LINES]:
+        if line.startswith("psql:"):
+            break
+        if not line.startswith("LOCATION:"):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def told(completed: Completed, reading: Reading, *, kept: str = "nothing of it was kept") -> StepError:
+    """The error for a psql run whose step is not finished in the ledger; `kept` says what became of its effect."""
+    error = first_error(completed.stderr_tail, reading.cwd)
+    if error is None:
+        return _without_place(completed, kept)
+    if error.sqlstate == NOT_LEADER:
+        return NotLeader()
+    if error.sqlstate == LEFT_TRANSACTION:
+        return StepError(
+            f"{_shown(Path(error.message), reading.cwd)} ended the transaction that it was run in; what came before is committed",
+            hint="take COMMIT, END, ROLLBACK and the like out of it; new is spoilt: go back with `rollback`",
+            evidence={"file": error.message},
+        )
+    if error.sqlstate == UNFINISHED:
+        return StepError(
+            "an earlier attempt was committed without its end: a file ended the transaction that it was run in",
+            hint="new is spoilt: go back with `rollback`, and take COMMIT out of the files",
+        )
+    return _at_its_place(error, reading, kept)
+
+
+def _at_its_place(error: ScriptError, reading: Reading, kept: str) -> StepError:
+    places = [(error.file, error.line), *chain(reading, error.file)]
+    where = ", included by ".join(f"{_shown(file, reading.cwd)}:{line}" for file, line in places)
+    state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+    return StepError(
+        f"{where}: {error.message}{state}",
+        hint=f"{kept}; mend the file, or go back",
+        evidence={
+            "file": str(error.file), "line": error.line, "sqlstate": error.sqlstate, "message": error.message,
+            "detail": error.detail, "included_by": [f"{file}:{line}" for file, line in places[1:]],
+        },
+    )  # fmt: skip
+
+
+def _without_place(completed: Completed, kept: str) -> StepError:
+    if completed.returncode == 0:
+        return StepError(
+            "psql ended well, but the ledger does not know the step as finished: a file left its session or its transaction",
+            hint="look for \\connect and COMMIT in what the files run; new may be spoilt: go back with `rollback`",
+        )
+    how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
+    said = _LOST.search(completed.stderr_tail)
+    words = said["message"] if said else completed.stderr_tail.strip()[-500:]
+    return StepError(f"psql {how}{': ' if words else ''}{words}", hint=f"{kept}; `retry`")
+
+
+def _shown(file: Path, cwd: Path) -> str:
+    return str(file.relative_to(cwd)) if file.is_relative_to(cwd) else str(file)

@@ -1,0 +1,180 @@
+"""SQL files through psql: schema and data scripts, each step one transaction with its ledger row.
+
+psql's exit code proves nothing. A step is done when its row in new's ledger is finished, read on a fresh connection once the
+backend is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutoverd.daemon.children import Completed
+from cutoverd.daemon.postgres import ledger, psql_errors, unbound
+from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
+from cutoverd.daemon.postgres.refused import Finding, Reading, runs_without_transaction
+from cutoverd.daemon.postgres.refused import told as lines_of
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import Direction, Evidence, Found, Mark, Probed
+
+TIMEOUT_SECONDS = 4 * 3600.0
+
+
+@dataclass(frozen=True)
+class DataScript:
+    """A data script of the plan; `probe`, one boolean ("already done"), if it cannot be in a transaction."""
+
+    name: str
+    file: Path
+    probe: str | None = None
+
+
+class PsqlScripts:
+    """`Scripts` of states/ports.py; files are absolute, `\\i` in them is relative to `cwd`."""
+
+    def __init__(
+        self,
+        server: Server,
+        schema_files: Sequence[Path],
+        data_scripts: Sequence[DataScript],
+        *,
+        cwd: Path,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._server = server
+        self._schema_files = [file.absolute() for file in schema_files]
+        self._scripts = {script.name: script for script in data_scripts}
+        self._cwd = cwd.absolute()
+        self._timeout_seconds = timeout_seconds
+
+    async def check_files(self) -> Evidence:
+        """{"files": n}; raises `CheckFailed` with evidence {"findings": ["file:line: what: what to do", …]}."""
+        reading = await asyncio.to_thread(self._read)
+        if reading.findings:
+            findings = lines_of(reading.findings)
+            raise CheckFailed(
+                f"{len(findings)} line(s) of the SQL files cannot be run: {'; '.join(findings[:5])}",
+                hint="change the files, then `retry`",
+                evidence={"findings": findings},
+            )
+        return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by)}
+
+    def _read(self) -> Reading:
+        reading = Reading(self._cwd)
+        for file in self._schema_files:
+            if runs_without_transaction(file):
+                advice = "schema files are one transaction; make it a data script with a probe"
+                reading.findings.append(Finding(file, 1, "no-transaction", advice))
+            reading.read(file)
+        for script in self._scripts.values():
+            without = runs_without_transaction(script.file)
+            reading.findings.extend(_probe_findings(script, without))
+            reading.read(script.file.absolute(), in_transaction=not without)
+        return reading
+
+    async def apply_schema(self, mark: Mark) -> Evidence:
+        """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}."""
+        return await self._run(mark, self._schema_files)
+
+    async def run_script(self, mark: Mark, name: str) -> Evidence:
+        """One data script on new; {"files": 1, "already_done", "seconds"}."""
+        script = self._scripts[name]
+        if not runs_without_transaction(script.file):
+            return await self._run(mark, [script.file.absolute()])
+        if script.probe is None:
+            raise StepError(f"{script.file} runs without a transaction and the plan gives no probe for it")
+        psql = await self._psql(self._server.names.next)
+        return await unbound.run(psql, mark, script.file.absolute(), script.probe)
+
+    async def probe_script(self, mark: Mark, name: str) -> Probed:
+        """From the ledger, or by the script's probe; unknown if new cannot be asked or an attempt got half-way."""
+        script = self._scripts[name]
+        if script.probe is not None and runs_without_transaction(script.file):
+            return await unbound.probe(self._server, script.probe)
+        try:
+            row = await self._row(mark)
+        except StepError as error:
+            return Probed(Found.UNKNOWN, {"error": str(error)})
+        if row is None:
+            return Probed(Found.ABSENT, {"ledger": "no row"})
+        found = Found.PRESENT if row.finished else Found.UNKNOWN
+        return Probed(found, {"ledger": "finished" if row.finished else "committed, but not finished", **row.evidence})
+
+    async def try_schema(self, database: str, step: str) -> Evidence:
+        """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}."""
+        script = include(HERE / "script_begin.sql") + "".join(map(_in_turn, self._schema_files))
+        completed = await (await self._psql(database)).run(script, step=step, variables={})
+        if completed.returncode != 0:
+            raise psql_errors.told(completed, await asyncio.to_thread(self._read))
+        return {"schema_files": len(self._schema_files)}
+
+    async def _run(self, mark: Mark, files: Sequence[Path]) -> Evidence:
+        if (row := await self._row(mark)) and row.finished:
+            return {**row.evidence, "already_done": True}
+        started = time.monotonic()
+        completed = None
+        psql = await self._psql(self._server.names.next)
+        with contextlib.suppress(TimedOut):
+            completed = await psql.run(_script(files), step=mark.step, variables=_variables(mark, {"files": len(files)}))
+        if not ((row := await self._settled(mark)) and row.finished):
+            raise await self._failed(completed)
+        already_done = row.event_id != mark.event_id
+        return {**row.evidence, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
+
+    async def _failed(self, completed: Completed | None) -> StepError:
+        if completed is None:
+            return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
+        return psql_errors.told(completed, await asyncio.to_thread(self._read))
+
+    async def _row(self, mark: Mark) -> ledger.Row | None:
+        return await ledger.read(self._server, mark.step, Direction.FORWARD, database=self._server.names.next)
+
+    async def _settled(self, mark: Mark) -> ledger.Row | None:
+        """The row once psql's backend is gone; a server that crashes while we read is asked again once."""
+        try:
+            return await self._row(mark)
+        except OutcomeUnknown:
+            return await self._row(mark)
+
+    async def _psql(self, database: str) -> Psql:
+        async with session(self._server, database) as conn:
+            cursor = await conn.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
+            (owner,) = await cursor.fetchone() or ("",)
+        return Psql(self._server, database, owner, self._cwd, self._timeout_seconds)
+
+
+def _script(files: Iterable[Path]) -> str:
+    work = "".join(map(_in_turn, files)) + include(HERE / "script_finish.sql")
+    begin = include(HERE / "script_begin.sql") + include(HERE / "script_enter.sql")
+    return f"{begin}\\if :cutoverd_mine\n{work}\\endif\n"
+
+
+def _in_turn(file: Path) -> str:
+    return assign("cutoverd_file", str(file)) + include(file) + include(HERE / "script_between.sql")
+
+
+def _variables(mark: Mark, evidence: Evidence) -> dict[str, str]:
+    return {
+        "cutoverd_run": mark.run,
+        "cutoverd_step": mark.step,
+        "cutoverd_direction": mark.direction.value,
+        "cutoverd_epoch": str(mark.epoch),
+        "cutoverd_event": mark.event_id,
+        "cutoverd_evidence": json.dumps(evidence),
+    }
+
+
+def _probe_findings(script: DataScript, without: bool) -> list[Finding]:
+    if without and script.probe is None:
+        return [Finding(script.file, 1, "no-transaction", "such a file needs a probe in the plan")]
+    if script.probe is not None and not without:
+        advice = "say `-- cutoverd: no-transaction` in its first lines, or take the probe away"
+        return [Finding(script.file, 1, "a probe, but a file that runs in a transaction", advice)]
+    return []

@@ -1,0 +1,95 @@
+"""A file that cannot run in a transaction: at least once, with a probe, under a fence row that a second session holds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from cutoverd.daemon.postgres import ledger, psql_errors
+from cutoverd.daemon.postgres.psql import HERE, Psql, include
+from cutoverd.daemon.postgres.refused import Reading
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
+from cutoverd.states.ports import Evidence, Found, Mark, Probed
+
+PROBE_SECONDS = 60
+
+BEGIN = """
+INSERT INTO cutoverd.step_log AS done (run, step, direction, epoch, event_id)
+VALUES (%(run)s, %(step)s, %(direction)s, %(epoch)s, %(event_id)s)
+ON CONFLICT (run, step, direction) DO UPDATE SET epoch = excluded.epoch, event_id = excluded.event_id, at = clock_timestamp()
+WHERE NOT done.finished
+"""
+FINISH = """
+UPDATE cutoverd.step_log SET finished = true, evidence = %(evidence)s
+WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
+"""
+
+
+async def run(psql: Psql, mark: Mark, file: Path, question: str) -> Evidence:
+    """Run the file unless its probe says that it was done; {"files", "already_done", "seconds"}.
+
+    Raises `CheckFailed` if the probe still says no afterwards, `OutcomeUnknown` if it cannot say.
+    """
+    server = psql.server
+    # Held in the ledger database: CREATE INDEX CONCURRENTLY waits for every snapshot in its own.
+    async with ledger.held(server, mark):
+        await _record(server, psql.database, BEGIN, mark)
+        started = time.monotonic()
+        if not (already_done := await _is_done(server, question)):
+            await _run_file(psql, mark, file)
+            await _prove_done(server, file, question)
+        evidence = {"files": 1, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
+        await _record(server, psql.database, FINISH, mark, evidence)
+    return evidence
+
+
+async def probe(server: Server, question: str) -> Probed:
+    """The plan's question, asked of new: one row with one boolean."""
+    try:
+        async with session(server, server.names.next, settings={"default_transaction_read_only": "on"}) as conn:
+            await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{PROBE_SECONDS}s")))
+            rows = await (await conn.execute(question.encode())).fetchmany(2)
+    except StepError as error:
+        return Probed(Found.UNKNOWN, {"probe": question, "error": str(error)})
+    answer = rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 else None
+    if not isinstance(answer, bool):
+        return Probed(Found.UNKNOWN, {"probe": question, "error": f"one boolean expected, seen: {str(rows)[:100]}"})
+    return Probed(Found.PRESENT if answer else Found.ABSENT, {"probe": question, "answer": answer})
+
+
+async def _is_done(server: Server, question: str) -> bool:
+    probed = await probe(server, question)
+    if probed.found is Found.UNKNOWN:
+        raise OutcomeUnknown(f"the probe does not answer: {probed.evidence['error']}", evidence=dict(probed.evidence))
+    return probed.found is Found.PRESENT
+
+
+async def _prove_done(server: Server, file: Path, question: str) -> None:
+    if not await _is_done(server, question):
+        raise CheckFailed(
+            f"{file.name} ran, and its probe still says that it was not done: {question}",
+            hint="mend the file or its probe in the plan",
+        )
+
+
+async def _run_file(psql: Psql, mark: Mark, file: Path) -> None:
+    script = include(HERE / "script_alone.sql") + include(file)
+    completed = await psql.run(script, step=mark.step, variables={}, single_transaction=False)
+    if completed.returncode != 0:
+        reading = Reading(psql.cwd)
+        await asyncio.to_thread(reading.read, file, in_transaction=False)
+        raise psql_errors.told(completed, reading, kept="it ran without a transaction: what came before the error was kept")
+
+
+async def _record(server: Server, database: str, statement: str, mark: Mark, evidence: Evidence | None = None) -> None:
+    key = {"run": mark.run, "step": mark.step, "direction": mark.direction.value}
+    async with session(server, database) as conn:
+        await conn.execute(
+            statement.encode(), {**key, "epoch": mark.epoch, "event_id": mark.event_id, "evidence": Jsonb(dict(evidence or {}))}
+        )

@@ -1,0 +1,47 @@
+"""What psql says on stderr."""
+
+from pathlib import Path
+
+from cutoverd.daemon.children import Completed
+from cutoverd.daemon.postgres.psql_errors import first_error, told
+from cutoverd.daemon.postgres.refused import Reading
+
+GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
+LOCATION:  exec_stmt_raise, pl_exec.c:3915
+psql:/plan/a.sql:2: WARNUNG:  01000: w
+psql:b:c.sql:7: FEHLER:  22012: Division durch Null
+ZEILE 1: SELECT 1/0;
+KONTEXT:  hier
+LOCATION:  int4div, int.c:846
+psql:b:c.sql:8: FEHLER:  25P02: aktuelle Transaktion wurde abgebrochen
+"""
+
+
+def test_the_first_error_is_found_whatever_the_language_of_the_server():
+    error = first_error(GERMAN, Path("/plan"))
+    assert (error.file, error.line, error.sqlstate, error.message) == (Path("/plan/b:c.sql"), 7, "22012", "Division durch Null")
+    assert "KONTEXT:  hier" in error.detail
+    assert "int4div" not in error.detail
+
+
+def test_an_error_of_psql_itself_has_a_place_and_no_sqlstate():
+    error = first_error("psql:a.sql:3: error: nofile.sql: No such file or directory\n", Path("/plan"))
+    assert (error.line, error.sqlstate, error.message) == (3, None, "nofile.sql: No such file or directory")
+
+
+def test_notices_alone_blame_no_file():
+    assert first_error("psql:a.sql:3: NOTICE:  00000: fine\n", Path("/plan")) is None
+
+
+def test_a_psql_that_did_not_connect_is_told_in_its_own_words():
+    stderr = 'psql: error: connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
+    error = told(Completed(2, "", stderr), Reading(Path("/plan")))
+    assert str(error) == 'psql ended with 2: connection to server at "127.0.0.1", port 1 failed: Connection refused'
+
+
+def test_a_killed_psql_is_told_with_its_signal():
+    assert str(told(Completed(-9, "", ""), Reading(Path("/plan")))) == "psql was killed by signal 9"
+
+
+def test_exit_0_without_a_finished_row_is_an_error():
+    assert "ended well, but the ledger does not know" in str(told(Completed(0, "", ""), Reading(Path("/plan"))))
