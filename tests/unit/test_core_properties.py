@@ -118,7 +118,7 @@ def test_a_storm_of_kills_failures_and_commands_is_weathered(seed: int) -> None:
 
 
 def stormy(seed: int) -> Simulation:
-    """A night on which every tenth attempt goes wrong and every eighth moment somebody says something."""
+    """A night on which attempts go wrong, at times several in a row, and every eighth moment somebody says something."""
     chance = random.Random(seed)
     services = ["worker", "api", "importer"][: chance.randint(0, 3)]
     items = {
@@ -126,7 +126,11 @@ def stormy(seed: int) -> Simulation:
         "traffic": ["lb", "dns"][: chance.randint(1, 2)],
         **{kind: list(of) for kind, of in KINDS.items()},
     }
-    fates = {moment: chance.choice(list(Fate)) for moment in range(4 * LAST_MOMENT) if chance.random() < 0.1}
+    fates = {}
+    for moment in range(4 * LAST_MOMENT):
+        in_trouble = fates.keys() & range(moment - 4, moment)  # which seldom comes alone
+        if chance.random() < (0.3 if in_trouble else 0.05):
+            fates[moment] = chance.choice(list(Fate))
     mail = {moment: [a_word(chance)] for moment in range(1, LAST_MOMENT) if chance.random() < 0.125}
     gates = [state.name for state in WAY[1:] if chance.random() < 0.3]
     return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail).start()

@@ -25,7 +25,7 @@ from unit.situations import (
 from cutoverd.events import facts
 from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key
+from cutoverd.states.run import Key, Status
 
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
 FENCE = Key("downtime", "fence_old")
@@ -68,6 +68,14 @@ def test_an_effect_that_cannot_be_known_holds_the_run_and_resume_looks_again():
     assert isinstance(waits, Await)
     assert "whether data.run_script:a.sql took effect cannot be known" in waits.reason
     assert plan(saying(simulation, "resume").run) == Look(SCRIPT, FORWARD)
+
+
+def test_a_probe_from_before_the_last_attempt_is_not_trusted():
+    simulation = probed(in_the_middle_of(SCRIPT), SCRIPT, "absent")
+    simulation.append(facts.StepStarted(step=str(SCRIPT), direction="forward", attempt=2))
+    simulation.append(facts.StepInterrupted(step=str(SCRIPT), direction="forward", seconds=0.1, reason="lost"))
+    assert simulation.run.of(SCRIPT, FORWARD).status is Status.BEGUN, "nobody saw it fail"
+    assert plan(simulation.run) == Look(SCRIPT, FORWARD)
 
 
 def test_a_probe_of_an_earlier_daemon_is_not_trusted():
@@ -196,6 +204,17 @@ def test_a_failure_of_the_way_back_while_held_leads_to_stuck_even_if_clients_had
     assert simulation.run.failure
     waiting(simulation, "resume")
     assert simulation.run.state == "stuck"
+
+
+def test_rollback_while_held_takes_the_way_back_at_once():
+    simulation = waiting(entering("data"), "hold")
+    assert simulation.run.held
+    waiting(simulation, "rollback")
+    assert simulation.run.state == "rolledback"
+
+
+def test_abort_while_held_ends_the_run_at_once():
+    assert waiting(waiting(night(), "hold"), "abort").run.state == "aborted"
 
 
 # the way back
