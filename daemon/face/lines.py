@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ def _failed(event: facts.StepFailed) -> tuple[str, str]:
 
 def _seen(evidence: dict[str, Any]) -> str:
     keys = evidence.get("keys")
-    return f"\n           keys: {keys}" if keys else ""
+    return f"\n           keys: {json.dumps(keys, ensure_ascii=False)}" if keys else ""
 
 
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:

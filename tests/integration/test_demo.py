@@ -1,0 +1,71 @@
+"""The demonstration as a newcomer runs it: to the end, and broken at each place back to where it began."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
+FAILS_IN = {
+    "service": "downtime.stop_service:api",
+    "schema": "schema.apply_schema",
+    "data": "data.run_script:db/migrations/data_migration/035_more_airlines.sql",
+    "validate": "validate.compare:weather",
+    "smoke": "smoke.smoke_test:smoke tests",
+    "cutover": "cutover.start_service:api",
+}
+DEMO_SECONDS = 280
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def demo(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it with a temporary folder of its own, from a folder that has nothing of the project."""
+    command = [sys.executable, "-m", "cutoverd.daemon", "demo", *arguments]
+    environment = {**os.environ, "TMPDIR": str(home)}
+    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
+
+
+def left_behind(home: Path) -> list[str]:
+    """Files in its folder, and processes that name it."""
+    running = [p.info["cmdline"] for p in psutil.process_iter(["cmdline"]) if p.pid != os.getpid()]
+    return [
+        *(str(path) for path in home.iterdir()),
+        *(" ".join(words) for words in running if words and str(home) in " ".join(words)),
+    ]
+
+
+def last_line(text: str) -> str:
+    return text.strip().splitlines()[-1]
+
+
+def test_the_demo_completes_and_leaves_nothing(tmp_path):
+    done = demo(tmp_path)
+    assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
+    assert "compared:  flights: 336,776 rows" in done.stdout
+    assert left_behind(tmp_path) == []
+
+
+def named_keys(said: str) -> list[str]:
+    """The keys that the event of a failed comparison names."""
+    told = next(line for line in said.splitlines() if "keys: " in line)
+    return sorted(json.dumps(entry["key"]) for entry in json.loads(told.partition("keys: ")[2]))
+
+
+@pytest.mark.parametrize("where", FAILS_IN)
+def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
+    done = demo(tmp_path, "--break", where)
+    assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
+    failed = [line.split(" ✖ ")[1] for line in done.stdout.splitlines() if " ✖ " in line]
+    assert [line.split("  ")[0] for line in failed] == [FAILS_IN[where]]
+    assert "production is as it was: row, settings, comment, content, login of the application, services, traffic" in done.stdout
+    assert left_behind(tmp_path) == []
+    if where == "validate":
+        corrupted = json.loads((EXAMPLE / "break" / "validate.expected.json").read_text())["weather"]
+        assert named_keys(done.stdout) == sorted(map(json.dumps, corrupted))
