@@ -80,7 +80,7 @@ def _parsed(path: Path, text: str) -> Anchored:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """After this the file holds `content`, or what it held before, whatever is killed."""
+    """After this the file holds `content`, or after a power cut what it held before: older, but whole."""
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -90,12 +90,3 @@ def _replace(path: Path, content: bytes) -> None:
     finally:
         os.close(handle)
     os.replace(beside, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 import nats.aio.client
@@ -23,6 +24,14 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 REQUEST_SECONDS = 2.0
+SETTINGS: dict[str, Any] = {
+    "connect_timeout": 2,
+    "pending_size": 0,  # a publish while disconnected is an error now, not a message later
+    "ping_interval": 1,
+    "max_outstanding_pings": 2,
+    "max_reconnect_attempts": -1,
+    "reconnect_time_wait": 0.25,
+}
 # What nats-py raises when the server is away, slow or unsure. A publish that ended so may still be stored later.
 DOUBT = (nats.errors.Error, TimeoutError, OSError)
 
@@ -77,6 +86,21 @@ async def connect(
     urls = [servers] if isinstance(servers, str) else list(servers)
     nc = nats.aio.client.Client()
     client = Client(nc, nc.jetstream(timeout=REQUEST_SECONDS))
+    login: dict[str, Any] = {"user": user, "password": password, "token": token, "user_credentials": credentials_file, "tls": tls}
+    connecting = nc.connect(urls, name=name, inbox_prefix=inbox_prefix, **login, **SETTINGS, **_callbacks(client))
+    try:
+        await asyncio.wait_for(connecting, timeout_seconds)
+    except DOUBT as reason:
+        await client.close()
+        raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None
+    except BaseException:
+        await client.close()
+        raise
+    return client
+
+
+def _callbacks(client: Client) -> dict[str, Any]:
+    """All that nats-py tells, as log lines; and its errors kept, to explain a later time-out."""
 
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
@@ -86,7 +110,8 @@ async def connect(
         log.warning("nats_disconnected")
 
     async def reconnected() -> None:
-        log.info("nats_reconnected", server=nc.connected_url.netloc.rpartition("@")[2] if nc.connected_url else "")
+        url = client.nc.connected_url
+        log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
     async def closed() -> None:
         log.info("nats_closed")
@@ -97,37 +122,14 @@ async def connect(
     async def leaving() -> None:
         log.warning("nats_server_shuts_down")
 
-    connecting = nc.connect(
-        urls,
-        name=name,
-        user=user,
-        password=password,
-        token=token,
-        user_credentials=credentials_file,
-        tls=tls,
-        inbox_prefix=inbox_prefix,
-        connect_timeout=2,
-        pending_size=0,  # a publish while disconnected is an error now, not a message later
-        ping_interval=1,
-        max_outstanding_pings=2,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=0.25,  # type: ignore[arg-type]  # nats-py sleeps it: a fraction is fine
-        error_cb=error,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
-        closed_cb=closed,
-        discovered_server_cb=discovered,
-        lame_duck_mode_cb=leaving,
-    )
-    try:
-        await asyncio.wait_for(connecting, timeout_seconds)
-    except DOUBT as reason:
-        await client.close()
-        raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None
-    except BaseException:
-        await client.close()
-        raise
-    return client
+    return {
+        "error_cb": error,
+        "disconnected_cb": disconnected,
+        "reconnected_cb": reconnected,
+        "closed_cb": closed,
+        "discovered_server_cb": discovered,
+        "lame_duck_mode_cb": leaving,
+    }
 
 
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cutoverd.daemon.bus import journal as journal_module
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Conflict, Unavailable
 from cutoverd.daemon.bus.journal import Journal
@@ -24,6 +25,11 @@ async def client(nats_server: Any) -> AsyncIterator[Client]:
     await prepare(client)
     yield client
     await client.close()
+
+
+@pytest.fixture
+def short_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "REQUEST_SECONDS", 0.4)
 
 
 async def replayed(client: Client) -> list[str]:
@@ -42,6 +48,7 @@ async def test_an_append_that_waits_out_a_pause_is_stored_once(client: Client, n
     assert await replayed(client) == ["before", "during", "after"]
 
 
+@pytest.mark.usefixtures("short_tries")
 async def test_an_append_given_up_that_lands_later_does_no_harm(client: Client, nats_server: Any) -> None:
     """Either it lands first and the next append sees a conflict, or the next append is first and it never lands."""
     journal = Journal(client, SUBJECT, budget_seconds=1)
@@ -62,6 +69,7 @@ async def test_an_append_given_up_that_lands_later_does_no_harm(client: Client, 
         await journal.append("blind", b"4")
 
 
+@pytest.mark.usefixtures("short_tries")
 async def test_a_server_that_stands_still_is_noticed_within_the_budget(client: Client, nats_server: Any) -> None:
     journal = Journal(client, SUBJECT, budget_seconds=1)
     nats_server.pause()
