@@ -1,0 +1,163 @@
+"""Validation scripts: every result set is a list of checks, and every check must hold.
+
+Statements are run one by one, read-only, in one snapshot of new. A result set has a boolean column `ok` (or `passed`) and a
+text column `check` (or `name`); a row that is false or null fails, and so do an empty result set and a script without any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import Column
+
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.refused import is_transaction_command
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+from cutoverd.states.ports import Evidence, Mark
+
+ROWS_MAX = 10_000  # of one result set
+NAMED_MAX = 20  # failed checks that are told by name
+_FETCHED = 500
+_BOOLEAN = 16
+_TEXTS = {18, 19, 25, 1042, 1043}  # "char", name, text, character, varchar
+_QUERIES = {("select",), ("with",), ("values",), ("table",)}
+_CURSOR = "DECLARE cutoverd_check NO SCROLL CURSOR FOR "
+_SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+
+@dataclass
+class Tally:
+    """What a script's result sets said so far."""
+
+    checks: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def count(self, name: object, ok: object) -> None:
+        self.checks += 1
+        if ok is not True:
+            self.failed.append(f"{name if name is not None else '(no name)'}{'' if ok is False else ' (null)'}")
+
+
+async def check_script(server: Server, mark: Mark, file: Path) -> Evidence:
+    """{"checks": n, "failed": []}; raises `CheckFailed` with evidence {"checks", "failed": [first 20], "failed_count"}.
+
+    A statement that fails or whose result is no list of checks ends the script: {"file", "line", "sqlstate"} tell where.
+    """
+    statements = await asyncio.to_thread(_statements, file)
+    tally = Tally()
+    async with session(server, server.names.next) as conn, conn.transaction(force_rollback=True):
+        await conn.execute(_SNAPSHOT)
+        await conn.execute("SELECT 1")  # from here on the transaction cannot be made writable
+        for statement in statements:
+            await _run(conn, file, statement, tally)
+    return _judged(file, tally)
+
+
+def _judged(file: Path, tally: Tally) -> Evidence:
+    if not tally.checks:
+        raise CheckFailed(f"{file.name} checks nothing: none of its statements has a result", hint=_SHAPE)
+    if tally.failed:
+        named = tally.failed[:NAMED_MAX]
+        raise CheckFailed(
+            f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {', '.join(named)}",
+            evidence={"checks": tally.checks, "failed": named, "failed_count": len(tally.failed)},
+        )
+    return {"checks": tally.checks, "failed": []}
+
+
+_SHAPE = "a result set needs a boolean column `ok` (or `passed`) and a text column `check` (or `name`)"
+
+
+def _statements(file: Path) -> list[Statement]:
+    try:
+        return list(_allowed(file, file.read_text(encoding="utf-8")))
+    except Unclosed as unclosed:
+        raise _at(file, unclosed.line, str(unclosed)) from unclosed
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckFailed(f"{file} cannot be read: {error}", evidence={"file": str(file)}) from error
+
+
+def _allowed(file: Path, text: str) -> Iterator[Statement]:
+    for piece in take_apart(text):
+        if isinstance(piece, Command):
+            raise _at(file, piece.line, f"\\{piece.name}: psql's commands do not work in a validation script")
+        if is_transaction_command(piece):
+            raise _at(file, piece.line, f"{piece.words[0].upper()}: the script is run in one read-only transaction")
+        yield piece
+
+
+async def _run(conn: Connection, file: Path, statement: Statement, tally: Tally) -> None:
+    try:
+        await _count(conn, file, statement, tally)
+    except psycopg.Error as error:
+        if conn.closed:
+            raise OutcomeUnknown(f"the connection was lost in {file.name}:{statement.line}: {error}") from error
+        line = _line(statement, error)
+        raise _at(file, line, error.diag.message_primary or str(error), sqlstate=error.sqlstate) from error
+
+
+async def _count(conn: Connection, file: Path, statement: Statement, tally: Tally) -> None:
+    columns: tuple[int, int] | None = None
+    rows = 0
+    async for description, fetched in _results(conn, statement):
+        columns = columns or _columns(file, statement, description)
+        rows += len(fetched)
+        if rows > ROWS_MAX:
+            raise _at(file, statement.line, f"more than {ROWS_MAX} rows: a check is one row, count what you compare")
+        for row in fetched:
+            tally.count(row[columns[1]], row[columns[0]])
+    if columns and not rows:
+        raise _at(file, statement.line, "no rows: a result set that checks nothing fails")
+
+
+async def _results(conn: Connection, statement: Statement) -> AsyncIterator[tuple[Sequence[Column], list[tuple[Any, ...]]]]:
+    """Batches of rows, the first even if it is empty; nothing for a statement that has no result."""
+    if not _is_query(statement):
+        cursor = await conn.execute(statement.text.encode())
+        if cursor.description is not None:
+            yield cursor.description, await cursor.fetchall()
+        return
+    await conn.execute((_CURSOR + statement.text).encode())
+    while True:
+        cursor = await conn.execute(f"FETCH {_FETCHED} FROM cutoverd_check")
+        rows = await cursor.fetchall()
+        yield cursor.description or [], rows
+        if len(rows) < _FETCHED:
+            break
+    await conn.execute("CLOSE cutoverd_check")
+
+
+def _is_query(statement: Statement) -> bool:
+    return statement.text.startswith("(") or statement.words[:1] in _QUERIES
+
+
+def _columns(file: Path, statement: Statement, description: Sequence[Column]) -> tuple[int, int]:
+    """The positions of `ok` and of `check`."""
+    found = {column.name: (position, column.type_code) for position, column in enumerate(description)}
+    ok = next((found[name] for name in ("ok", "passed") if name in found), None)
+    check = next((found[name] for name in ("check", "name") if name in found), None)
+    if ok is None or check is None:
+        raise _at(file, statement.line, f"columns seen: {', '.join(found) or 'none'}", hint=_SHAPE)
+    if ok[1] != _BOOLEAN or check[1] not in _TEXTS:
+        raise _at(file, statement.line, "`ok` is not boolean or `check` is not text", hint=_SHAPE)
+    return ok[0], check[0]
+
+
+def _line(statement: Statement, error: psycopg.Error) -> int:
+    """The line that the server points at, else the statement's first."""
+    position = int(error.diag.statement_position or 0) - (len(_CURSOR) if _is_query(statement) else 0)
+    return statement.line + (statement.text.count("\n", 0, position - 1) if position > 0 else 0)
+
+
+def _at(file: Path, line: int, message: str, *, sqlstate: str | None = None, hint: str = "") -> CheckFailed:
+    state = f" (SQLSTATE {sqlstate})" if sqlstate else ""
+    evidence = {"file": str(file), "line": line, "message": message, "sqlstate": sqlstate}
+    return CheckFailed(f"{file.name}:{line}: {message}{state}", hint=hint, evidence=evidence)
