@@ -46,7 +46,10 @@ async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[O
             taken = await take(loaded, runlog, server)
             async with _said(client, runlog) as said:
                 runner = Runner(runlog, ports_of(loaded, taken.server), said, step_seconds=loaded.plan.timeouts.step, auto=auto)
-                await runner.drive()
+                try:
+                    await runner.drive()
+                finally:
+                    await runlog.settled()
             if runlog.run.is_over:
                 await runs.close_run(loaded.plan.run, runlog.run.state)
         if runlog.run.is_over:

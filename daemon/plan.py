@@ -30,9 +30,12 @@ class Part(BaseModel):
         return given
 
 
+LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, and PostgreSQL cuts that at 63 bytes
+
+
 def _run_name(name: str) -> str:
-    if not is_token(name):
-        raise ValueError("a run's name has only letters, digits, '-' and '_'")
+    if not is_token(name) or len(name) > LONGEST_RUN_NAME:
+        raise ValueError(f"a run's name has only letters, digits, '-' and '_', and at most {LONGEST_RUN_NAME} of them")
     return name
 
 
@@ -221,6 +224,12 @@ class Plan(Part):
         for what, names in self._named().items():
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what}: {', '.join(twice)} is there twice; give each its own `name`")
+        return self
+
+    @model_validator(mode="after")
+    def _a_window_has_a_gate(self) -> Plan:
+        if self.window.opens and "downtime" not in self.gates:
+            raise ValueError("window.opens holds back `advance`, so `gates` must name downtime")
         return self
 
     def _named(self) -> dict[str, list[str]]:

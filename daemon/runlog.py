@@ -12,7 +12,7 @@ import structlog
 from cutoverd.daemon.bus.anchor import Anchor, check
 from cutoverd.daemon.bus.errors import Unavailable
 from cutoverd.daemon.bus.message import Log
-from cutoverd.events.codec import Chain, Envelope, Recorded, encode
+from cutoverd.events.codec import Chain, Corrupt, Envelope, Recorded, encode
 from cutoverd.events.facts import Event
 from cutoverd.states.evolve import evolve
 from cutoverd.states.run import Run
@@ -32,12 +32,15 @@ class RunLog:
         self._anchors = anchors
         self._observers = observers
         self._chain = Chain()
+        self._anchoring: asyncio.Task[None] | None = None
 
     async def replay(self) -> None:
         """Read the journal to its end and prove it; raises `Corrupt`, and `LogRegressed` if it ends before an anchor."""
         hashes: dict[int, str] = {}
         async for message in self._journal.replay():
             recorded = self._chain.checked(message.data, message.seq)
+            if recorded.envelope.run != self.run.name:
+                raise Corrupt(f"the journal of run {self.run.name} holds an event of run {recorded.envelope.run}")
             self._take_in(recorded, message.data)
             hashes[message.seq] = self._chain.head
         for anchor in self._anchors:
@@ -61,8 +64,18 @@ class RunLog:
         body = encode(envelope)
         seq = await self._stored(envelope.id, body)
         self._take_in(Recorded(seq, envelope), body)
-        await asyncio.gather(*(anchor.save(seq, self._chain.head) for anchor in self._anchors))
+        await self.settled()
+        self._anchoring = asyncio.create_task(self._anchor(seq, self._chain.head))
         return envelope.id
+
+    async def settled(self) -> None:
+        """The anchors hold the last event but one at least; after this, the last."""
+        if self._anchoring:
+            await asyncio.wait([self._anchoring])
+
+    async def _anchor(self, seq: int, head: str) -> None:
+        """Beside the run: an anchor that lags by one event is weaker, not wrong, and a step need not wait for a disk."""
+        await asyncio.gather(*(anchor.save(seq, head) for anchor in self._anchors))
 
     async def _stored(self, id: str, body: bytes) -> int:
         while True:

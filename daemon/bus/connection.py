@@ -43,6 +43,7 @@ class Client:
     nc: nats.aio.client.Client
     js: JetStreamContext
     complaints: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))  # (monotonic seconds, text)
+    closing: bool = False  # by us: then a lost connection is no news
 
     def forbidden(self, subject: str, since: float = 0.0) -> str:
         """The last permission violation that names `subject` (or starts with it, if it ends with a dot) since then.
@@ -61,6 +62,7 @@ class Client:
 
     async def close(self) -> None:
         """Close within 2 s, even if the server does not read any more."""
+        self.closing = True
         transport = self.nc._transport
         with suppress(*DOUBT):
             async with asyncio.timeout(CLOSE_SECONDS):
@@ -107,14 +109,16 @@ def _callbacks(client: Client) -> dict[str, Any]:
         log.warning("nats_error", error=str(reason) or repr(reason))
 
     async def disconnected() -> None:
-        log.warning("nats_disconnected")
+        if not client.closing:
+            log.warning("nats_disconnected")
 
     async def reconnected() -> None:
         url = client.nc.connected_url
         log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
     async def closed() -> None:
-        log.info("nats_closed")
+        if not client.closing:
+            log.warning("nats_closed")
 
     async def discovered() -> None:
         log.info("nats_discovered_server")

@@ -75,6 +75,8 @@ def test_a_plan_without_mistakes_is_loaded(write):
         ),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
         ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
+        ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),
+        ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00Z}\ngates: [cutover]", "`gates` must name downtime"),
         ("run: night-1", "run: [", "not YAML"),
     ],
 )
