@@ -12,6 +12,7 @@ from cutoverd.daemon.planfile import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.states.errors import StepError
@@ -35,7 +36,7 @@ class Taken:
 async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Taken:
     """Lead the run: from here on every older daemon is refused, here and in PostgreSQL. `server` is that of no epoch yet.
 
-    Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`, psycopg.OperationalError.
+    Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`.
     """
     await runlog.replay()
     if runlog.run.plan:
@@ -56,7 +57,7 @@ async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Taken:
 
 
 async def _epoch_in_ledger(server: Server) -> int:
-    async with await server.connect() as conn:
+    async with session(server) as conn:
         row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
     return int(row[0]) if row else 0
 
