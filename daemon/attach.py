@@ -51,5 +51,10 @@ async def end_embedded(loaded: LoadedPlan) -> None:
 
 
 def is_reachable_without_starting(loaded: LoadedPlan) -> bool:
-    """Whether somebody's looking at the run would have to start a server for it."""
+    """Whether somebody's looking at the run would not have to start a server for it."""
     return bool(loaded.plan.bus) or embedded.find(loaded.state_dir / "nats") is not None
+
+
+def has_a_bus(loaded: LoadedPlan) -> bool:
+    """Whether there can be a journal at all: a team's NATS, or the store of an embedded one."""
+    return bool(loaded.plan.bus) or (loaded.state_dir / "nats").is_dir()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cutoverd.daemon.attach import bus, end_embedded, is_reachable_without_starting
+from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting
+from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
@@ -52,17 +53,21 @@ async def _answer(client: Client, run: str, seq: int) -> Recorded | None:
 
 async def look(loaded: LoadedPlan) -> dict[str, Any]:
     """The run as its journal tells it, no daemon needed; {} if it never started."""
-    timeline = Timeline()
+    if not has_a_bus(loaded):
+        return {}
     was_there = is_reachable_without_starting(loaded)
     async with bus(loaded) as client:
-        runlog = RunLog(
-            loaded.plan.run,
-            Journal(client, events_of(loaded.plan.run)),
-            observers=[lambda run, recorded: timeline.take_in(recorded)],
-        )
-        await runlog.replay()
+        told = await _read(client, loaded.plan.run) if await stream.exists(client) else {}
     if not was_there:
         await end_embedded(loaded)
+    return told
+
+
+async def _read(client: Client, name: str) -> dict[str, Any]:
+    timeline = Timeline()
+    journal = Journal(client, events_of(name))
+    runlog = RunLog(name, journal, observers=[lambda run, recorded: timeline.take_in(recorded)])
+    await runlog.replay()
     return _told(runlog.run, timeline) if runlog.run.plan else {}
 
 

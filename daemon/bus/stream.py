@@ -150,6 +150,11 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
         return None
 
 
+async def exists(client: Client) -> bool:
+    """Whether any daemon has ever prepared the stream there."""
+    return await _info(client) is not None
+
+
 async def _info(client: Client) -> dict[str, Any] | None:
     """As the server writes it: nats-py would drop the fields that it does not know."""
     answer = await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {})
