@@ -1,0 +1,149 @@
+"""Backups by pg_dump: one that is proven by restoring it, and the final one of fenced old."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from cutoverd.daemon import children
+from cutoverd.daemon.postgres import catalog, counts, dump, restore, settings
+from cutoverd.daemon.postgres.dump import Dump
+from cutoverd.daemon.postgres.scratch import scratch
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.ports import Evidence, Mark
+
+TIMEOUT_SECONDS = 4 * 3600.0
+BEFORE, FINAL = "before", "final"
+_WARNINGS_MAX = 20
+
+
+class SchemaTrial(Protocol):
+    """Tries the schema files on a scratch database; {"schema_files": n}."""
+
+    async def try_schema(self, database: str, step: str) -> Evidence: ...
+
+
+class PgDump:
+    """`Backups` of states/ports.py; dumps are folders in `directory`, named by run, kind and moment."""
+
+    def __init__(
+        self, server: Server, directory: Path, jobs: int, schema: SchemaTrial, *, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> None:
+        """`timeout_seconds`: of one dump or one restore."""
+        self._server = server
+        self._directory = directory.absolute()
+        self._jobs = jobs
+        self._schema = schema
+        self._timeout_seconds = timeout_seconds
+        self._final: asyncio.Task[Evidence] | None = None
+        self._taken: Dump | None = None  # by `_final`
+
+    async def prove(self, mark: Mark) -> Evidence:
+        """{"file", "bytes", "tables", "rows", "seconds", "schema_files", "warnings", "left_out"}.
+
+        `left_out`: what only a superuser could restore. Raises `CheckFailed` if it does not dump, restore or count the same.
+        """
+        started = time.monotonic()
+        await self._remove_unfinished(mark, BEFORE)
+        taken = dump.new_dump(self._directory, mark.run, BEFORE)
+        try:
+            rows, superusers, warned = await self._dump_and_count(mark, taken)
+            async with scratch(self._server, mark) as database:
+                proven = await self._restore_and_count(mark, taken, rows, superusers)
+                tried = await self._schema.try_schema(database, mark.step)
+            taken.keep()
+        finally:
+            await children.to_the_end(self._remove_unfinished(mark, BEFORE))
+        counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried}
+        return {**_measured(taken, started), **counted, "warnings": [*warned, *proven["warnings"]][:_WARNINGS_MAX]}
+
+    async def start(self, mark: Mark) -> Evidence:
+        """{"file"}; with "already_done" if an earlier daemon finished it."""
+        if done := dump.finished(self._directory, mark.run, FINAL):
+            return {"file": str(done.path), "already_done": True}
+        if self._final is None:
+            await self._remove_unfinished(mark, FINAL)
+            self._taken = dump.new_dump(self._directory, mark.run, FINAL)
+            self._final = asyncio.create_task(self._take_final(mark, self._taken))
+            self._final.add_done_callback(lambda task: task.cancelled() or task.exception())  # `finish` tells of it
+        return {"file": str(self._taken.path) if self._taken else None, "already_done": False}
+
+    async def finish(self, mark: Mark) -> Evidence:
+        """{"file", "bytes", "seconds", "warnings"}; raises `CheckFailed` with pg_dump's last words.
+
+        Cancelled, it ends a dump that it began itself, and leaves alone one that `start` began.
+        """
+        began_here = self._final is None
+        started = await self.start(mark)
+        if self._final is None:
+            return {**started, "bytes": await asyncio.to_thread(dump.size_bytes, Path(started["file"]))}
+        try:
+            return await asyncio.shield(self._final)
+        except asyncio.CancelledError:
+            if began_here:
+                await children.to_the_end(self.end(mark))
+            raise
+        finally:
+            if self._final and self._final.done():
+                self._final = None
+
+    async def end(self, mark: Mark) -> Evidence:
+        """{"removed": names of what was not finished}."""
+        if self._final:
+            self._final.cancel()
+            await asyncio.wait([self._final])
+            self._final = None
+        return {"removed": await self._remove_unfinished(mark, FINAL)}
+
+    async def _take_final(self, mark: Mark, taken: Dump) -> Evidence:
+        started = time.monotonic()
+        warnings = await self._take(mark, taken, self._server.names.previous)
+        taken.keep()
+        return {**_measured(taken, started), "warnings": warnings[:_WARNINGS_MAX]}
+
+    async def _dump_and_count(self, mark: Mark, taken: Dump) -> tuple[dict[str, int], list[str] | None, list[str]]:
+        """Rows by table under the dump's own snapshot, what only a superuser restores, and pg_dump's warnings."""
+        production = self._server.names.production
+        async with session(self._server, production) as conn, conn.transaction(force_rollback=True):
+            await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
+            row = await (await conn.execute("SELECT pg_export_snapshot()")).fetchone()
+            warnings = await self._take(mark, taken, production, snapshot=row[0] if row else None)
+            return await counts.count_rows(conn), await restore.not_ours_to_restore(conn), warnings
+
+    async def _take(self, mark: Mark, taken: Dump, database: str, snapshot: str | None = None) -> list[str]:
+        return await dump.take(
+            self._server, database, taken,
+            jobs=self._jobs, step=mark.step, timeout_seconds=self._timeout_seconds, snapshot=snapshot,
+        )  # fmt: skip
+
+    async def _restore_and_count(
+        self, mark: Mark, taken: Dump, rows: Mapping[str, int], superusers: list[str] | None
+    ) -> dict[str, list[str]]:
+        production = await self._production()
+        warnings, left_out = await restore.restore(
+            self._server, taken.part, production.owner, superusers,
+            jobs=self._jobs, step=mark.step, timeout_seconds=self._timeout_seconds,
+        )  # fmt: skip
+        async with session(self._server, self._server.names.scratch) as conn:
+            counts.compare(rows, await counts.count_rows(conn))
+            async with conn.transaction():  # for the schema files, which come by sessions of their own
+                await settings.carry(conn, self._server.names.scratch, production)
+        return {"warnings": warnings, "left_out": left_out}
+
+    async def _production(self) -> catalog.DatabaseRow:
+        async with session(self._server) as conn:
+            oid = await catalog.oid_of(conn, self._server.names.production)
+            return await catalog.read_row(conn, oid or 0)
+
+    async def _remove_unfinished(self, mark: Mark, kind: str) -> list[str]:
+        return await asyncio.to_thread(dump.remove_unfinished, self._directory, mark.run, kind)
+
+
+def _measured(taken: Dump, started: float) -> dict[str, object]:
+    seconds = round(time.monotonic() - started, 3)
+    return {"file": str(taken.path), "bytes": dump.size_bytes(taken.path), "seconds": seconds}

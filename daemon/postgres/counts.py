@@ -1,0 +1,40 @@
+"""Rows of every table that a dump carries, counted in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from psycopg import sql
+
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.states.errors import CheckFailed
+
+_NAMED_MAX = 20
+# An extension's own tables come from the extension, not from the dump.
+TABLES = r"""
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+
+async def count_rows(conn: Connection) -> dict[str, int]:
+    """{"schema.table": rows}; the partitions of a table, not the table itself."""
+    tables = await (await conn.execute(TABLES)).fetchall()
+    return {f"{schema}.{table}": await _count(conn, schema, table) for schema, table in tables}
+
+
+async def _count(conn: Connection, schema: str, table: str) -> int:
+    row = await (await conn.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table)))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def compare(dumped: Mapping[str, int], restored: Mapping[str, int]) -> None:
+    """Raises `CheckFailed` with evidence {"tables": {name: [rows dumped, rows restored]}} (null: no such table)."""
+    names = sorted(dumped.keys() | restored.keys())
+    differing = {name: [dumped.get(name), restored.get(name)] for name in names if dumped.get(name) != restored.get(name)}
+    if differing:
+        first = dict(list(differing.items())[:_NAMED_MAX])
+        told = ", ".join(f"{name}: {there} dumped, {back} restored" for name, (there, back) in first.items())
+        raise CheckFailed(f"the dump does not restore {len(differing)} table(s) as they were: {told}", evidence={"tables": first})

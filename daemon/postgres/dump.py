@@ -1,0 +1,124 @@
+"""pg_dump as a child; a dump is a folder that has its final name only once it is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cutoverd.daemon import children
+from cutoverd.daemon.postgres.orphans import end_backends
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed
+
+UNFINISHED = ".part"
+LOCK_WAIT = "60s"
+_SAID_BYTES = 2000
+OURS_SINCE = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> ALL (%s)
+"""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """A dump of one run, under its final name or, while it is not whole, another."""
+
+    path: Path
+
+    @property
+    def part(self) -> Path:
+        return self.path.with_name(self.path.name + UNFINISHED)
+
+    def keep(self) -> None:
+        """Give it its final name: from now on it counts, after a power cut too."""
+        self.part.rename(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def new_dump(directory: Path, run: str, kind: str) -> Dump:
+    """One that does not exist yet, named by run, kind and moment; makes `directory` if it is missing."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return Dump(directory / f"{run}-{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+
+
+def finished(directory: Path, run: str, kind: str) -> Dump | None:
+    """The newest whole one."""
+    found = [path for path in directory.glob(f"{run}-{kind}-*") if path.suffix != UNFINISHED]
+    return Dump(max(found)) if found else None
+
+
+def remove_unfinished(directory: Path, run: str, kind: str) -> list[str]:
+    """Remove what earlier attempts did not finish; their names."""
+    found = sorted(directory.glob(f"{run}-{kind}-*{UNFINISHED}"))
+    for path in found:
+        shutil.rmtree(path)
+    return [path.name for path in found]
+
+
+def size_bytes(dump: Path) -> int:
+    return sum(path.stat().st_size for path in dump.iterdir())
+
+
+async def take(
+    server: Server, database: str, dump: Dump, *, jobs: int, step: str, timeout_seconds: float, snapshot: str | None = None
+) -> list[str]:
+    """Dump into the unfinished folder, mode 700 and 600; pg_dump's warnings. Raises `CheckFailed` with its last words."""
+    dump.part.mkdir(mode=0o700)
+    argv = ["-Fd", f"-j{jobs}", "-f", str(dump.part), "-w", f"--lock-wait-timeout={LOCK_WAIT}"]
+    began, known = await _sessions(server, database)
+    try:
+        said = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
+                         database=database, step=step, timeout_seconds=timeout_seconds)  # fmt: skip
+    except BaseException:
+        await children.to_the_end(_end_sessions(server, database, began, known))
+        raise
+    for path in dump.part.iterdir():
+        path.chmod(0o600)
+    return said
+
+
+async def run(server: Server, tool: str, argv: list[str], *, database: str, step: str, timeout_seconds: float) -> list[str]:
+    """What the tool said on stderr; raises `CheckFailed` if it failed."""
+    completed = await children.run(
+        [server.tool(tool), *argv], folder=server.folder, epoch=server.epoch, step=step,
+        env={**server.environment(database), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
+    )  # fmt: skip
+    if completed.returncode != 0:
+        raise failed(tool, completed)
+    return completed.stderr_tail.splitlines()
+
+
+def failed(tool: str, completed: children.Completed) -> CheckFailed:
+    said = completed.stderr_tail[-_SAID_BYTES:].strip()
+    how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
+    return CheckFailed(
+        f"{tool} {how}: {said.splitlines()[0] if said else 'it said nothing'}",
+        hint=f"{tool} must be of the server's major version, and our role may read everything that is dumped",
+        evidence={"stderr": said},
+    )
+
+
+async def _sessions(server: Server, database: str) -> tuple[datetime, list[int]]:
+    """Now, as the server has it, and our sessions on the database."""
+    async with session(server) as conn:
+        row = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
+        began: datetime = row[0] if row else datetime.now(UTC)
+        earliest = datetime(1970, 1, 1, tzinfo=UTC)
+        rows = await (await conn.execute(OURS_SINCE, (database, server.application_name, earliest, []))).fetchall()
+    return began, [pid for (pid,) in rows]
+
+
+async def _end_sessions(server: Server, database: str, began: datetime, known: list[int]) -> None:
+    """Those of a pg_dump that did not end by itself."""
+    async with session(server) as conn:
+        rows = await (await conn.execute(OURS_SINCE, (database, server.application_name, began, known))).fetchall()
+    if rows:
+        await end_backends(server, pids=[pid for (pid,) in rows])

@@ -1,0 +1,76 @@
+"""The scratch database `app_try`: ours alone, made to prove a dump and the schema files in, and dropped however that ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import sql
+
+from cutoverd.daemon.children import to_the_end
+from cutoverd.daemon.postgres import acl, catalog, creation, ledger
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Mark
+
+DROP_SECONDS = 60
+LIKE = """
+SELECT to_jsonb(d) || jsonb_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding))
+FROM pg_database d WHERE datname = %s
+"""
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
+_LOCALES = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}
+
+
+@asynccontextmanager
+async def scratch(server: Server, mark: Mark) -> AsyncIterator[str]:
+    """Its name; encoding, locale and owner as production's. What an earlier attempt of this run left is dropped first.
+
+    Raises `Unfit` if a database of that name is not this run's.
+    """
+    await drop(server, mark)
+    try:
+        await _make(server, mark)
+        yield server.names.scratch
+    finally:
+        await to_the_end(drop(server, mark))
+
+
+async def drop(server: Server, mark: Mark) -> None:
+    """Drop it if this run made it."""
+    name = server.names.scratch
+    async with session(server) as conn:
+        if name in await creation.unfinished(conn, mark.run):
+            await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
+            await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        await creation.withdraw(conn, mark, name)
+
+
+async def _make(server: Server, mark: Mark) -> None:
+    name = server.names.scratch
+    async with session(server) as conn, ledger.held(server, mark):
+        row = await (await conn.execute(LIKE, (server.names.production,))).fetchone()
+        if row is None:
+            raise StepError(f"there is no database {server.names.production}")
+        await creation.create(conn, mark, name, _creation(name, row[0]))
+        oid = await catalog.oid_of(conn, name) or 0
+        await acl.restrict(conn, oid)
+        await catalog.accept_connections(conn, oid, True)
+
+
+def _creation(name: str, like: Mapping[str, Any]) -> sql.Composed:
+    locale = like.get("datlocale") or like.get("daticulocale")
+    options = {
+        "ENCODING": like["encoding"],
+        "LOCALE_PROVIDER": _PROVIDERS[like["datlocprovider"]],
+        "LC_COLLATE": like["datcollate"],
+        "LC_CTYPE": like["datctype"],
+        **({_LOCALES[like["datlocprovider"]]: locale} if locale else {}),
+        **({"ICU_RULES": like["daticurules"]} if like.get("daticurules") else {}),
+    }
+    given = sql.SQL(" ").join(sql.SQL(f"{option} {{}}").format(sql.Literal(value)) for option, value in options.items())
+    return sql.SQL("CREATE DATABASE {} TEMPLATE template0 STRATEGY wal_log ALLOW_CONNECTIONS false OWNER {} {}").format(
+        sql.Identifier(name), sql.Identifier(like["owner"]), given
+    )
