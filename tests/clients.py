@@ -96,7 +96,7 @@ def crowd(cluster: Cluster) -> Iterator[Crowd]:
     url = cluster.url(user="app_user")
     pool = ConnectionPool(url, min_size=4, max_size=4, kwargs={"autocommit": True}, reconnect_timeout=3600, timeout=1, open=True)
     fast = [Reconnecting(url) for _ in range(16)]
-    slow = [Reconnecting(url, "-c post_auth_delay=1", writes=2) for _ in range(3)]
+    slow = [Reconnecting(url, "-c post_auth_delay=1", writes=1) for _ in range(3)]
     everybody = Crowd(
         [Client(f"fast-{n}", write) for n, write in enumerate(fast)]
         + [Client(f"slow-{n}", write) for n, write in enumerate(slow)]

@@ -63,7 +63,7 @@ async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone
             await creation.create(conn, mark, build, clone)
     except TimeoutError as error:
         await end_backends(server, pids=[pid])
-        raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:.0f} s") from error
+        raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:g} s") from error
     size = await (await conn.execute("SELECT pg_database_size(%s)", (build,))).fetchone()
     return {"bytes": size[0] if size else None, "clone_seconds": round(time.monotonic() - began, 3)}
 

@@ -93,7 +93,7 @@ async def _still_in(conn: Connection, oid: int, sessions: Sessions, last: str, e
     who = [*inside.values(), *connecting, *prepared]
     refused = [seen for pid, seen in sessions.refused.items() if pid in inside]
     return TimedOut(
-        f"the database is not empty after {evict_seconds:.0f} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
+        f"the database is not empty after {evict_seconds:g} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
         hint="a superuser ends a superuser's session; ROLLBACK PREPARED needs a database that accepts connections",
         evidence={"inside": who, "sessions_refused": refused, "prepared": prepared},
     )

@@ -110,12 +110,17 @@ def _moved(position: Seen, kept: Mapping[str, Seen], now: Seen) -> Iterator[str]
     if not _quiet(position, opened):
         yield "between the fence and its opening to us"
     last = closed["closing"] if closed else now
-    if last["counters"] != opened["counters"] and last.get("tables") != opened["tables"]:
-        yield "while it was open to us"
+    touched = _touched(opened["tables"], last["tables"])
+    if last["counters"] != opened["counters"] and touched:
+        yield f"while it was open to us ({', '.join(touched)})"
     if closed and closed["counters"] != closed["closing"]["counters"]:
         yield "while it was being closed"
     if closed and not _quiet(closed, now):
         yield "after it was closed"
+
+
+def _touched(before: Seen, after: Seen) -> list[str]:
+    return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
 def _quiet(before: Seen, after: Seen) -> bool:

@@ -7,12 +7,13 @@ import signal
 import subprocess
 
 import pytest
-from daemons import CLONING, FORWARD, daemon, locked, mark_of, stopped_while_renaming
+from daemons import BACK, CLONING, FORWARD, RENAMING, daemon, locked, mark_of, stopped_while_renaming
 from production import furnish, lead, log_in, names
 from servers import Cluster
 
 from cutoverd.daemon.postgres import ledger
-from cutoverd.states.errors import NotLeader
+from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.states.errors import NotLeader, TimedOut
 
 ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/1'"
 
@@ -93,3 +94,33 @@ async def test_a_cancelled_clone_leaves_nothing_on_the_server(cluster: Cluster) 
     await databases.build_new(mark_of(FORWARD[2], 1))
     with pytest.raises(NotLeader):
         await databases.build_new(mark_of(FORWARD[2], 2))
+
+
+async def test_a_clone_that_takes_too_long_is_ended_and_leaves_nothing(cluster: Cluster) -> None:
+    furnish(cluster)
+    databases = await lead(cluster)
+    for operation in FORWARD[:2]:
+        await getattr(databases, operation.name)(mark_of(operation, 1))
+    hasty = PostgresDatabases(cluster.server(), clone_seconds=0.5)
+    with locked(cluster, "pg_database", "SHARE", "postgres"):
+        with pytest.raises(TimedOut, match=r"app_b1 was not cloned from app_previous within 0\.5 s"):
+            await hasty.build_new(mark_of(FORWARD[2], 1))
+        assert cluster.execute(ORPHAN) == [(0,)]
+    assert names(cluster) == {"app", "app_previous"}
+
+
+async def test_a_cancelled_fence_is_gone_and_can_be_lifted(cluster: Cluster) -> None:
+    furnish(cluster)
+    databases = await lead(cluster)
+    await databases.make_placeholder(mark_of(FORWARD[0], 1))
+    with cluster.superuser("app"):
+        task = asyncio.create_task(databases.fence(mark_of(FORWARD[1], 1)))
+        async with asyncio.timeout(20):
+            while cluster.execute(f"{ORPHAN} AND {RENAMING}") == [(0,)]:
+                await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert cluster.execute(ORPHAN) == [(0,)]
+        await databases.lift_fence(mark_of(BACK[3], 1))
+    assert log_in(cluster) == 500

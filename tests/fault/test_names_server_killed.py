@@ -42,8 +42,11 @@ async def test_every_operation_survives_a_kill_of_the_server(cluster: Cluster) -
             kill_the_server_while_it_clones(cluster, operation, epoch + 2)
         epoch += 3
         databases = await lead(cluster, epoch)
-        await getattr(databases, operation.name)(mark_of(operation, epoch))
+        evidence = await getattr(databases, operation.name)(mark_of(operation, epoch))
         if operation.name == "exchange":
+            cluster.kill()  # right after it was acknowledged
+            cluster.start()
             assert log_in(cluster) == 500
+            assert await databases.exchange(mark_of(operation, epoch)) == evidence
     assert photograph(cluster) == before
     assert log_in(cluster) == 500

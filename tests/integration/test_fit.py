@@ -121,3 +121,10 @@ async def test_a_grant_passed_on_comes_back_to_the_byte_when_we_may_become_who_g
     await databases.fence(mark("fence"))
     await databases.lift_fence(back("fence"))
     assert photograph(cluster) == before
+
+
+async def test_a_production_of_a_superuser_is_no_reason_to_become_one(cluster: Cluster) -> None:
+    cluster.execute("ALTER DATABASE app OWNER TO postgres")
+    databases = await lead(cluster)
+    [reason] = await refused(databases)
+    assert reason == "app belongs to superuser postgres: ALTER DATABASE app OWNER TO a role that cutover may act for"
