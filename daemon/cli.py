@@ -96,10 +96,11 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
 ) -> None:
     try:
-        raise typer.Exit(show(broken, folder, keep, typer.echo))
+        code = show(broken, folder, keep, typer.echo)
     except (BusError, StepError, ServerError, RuntimeError) as error:
         typer.echo(f"cutoverd: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None
+    raise typer.Exit(code)
 
 
 def _plain(value: Any) -> str:

@@ -28,6 +28,11 @@ class PreCheck(State):
         """what runs today is healthy"""
         return await at.ports.checks.prove_health(at.mark, at.item)
 
+    @step(Effect.NONE)
+    async def check_coverage(at: Context) -> Evidence:
+        """every table of production is compared, or waived by name"""
+        return await at.ports.validation.check_coverage(at.mark)
+
     @step(Effect.NONE, no_way_back=SCRATCH)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored, counted, and the schema builds on it"""

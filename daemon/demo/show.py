@@ -88,10 +88,10 @@ def _night(set_up: Stage, say: Say) -> Exit:
     ended = asyncio.run(_driven(set_up, report))
     for words in ("", *report.summary()):
         say(words)
-    if ended is Exit.ROLLED_BACK and (changed := _differences(before, fingerprint(set_up))):
-        say(f"production is NOT as it was: {', '.join(changed)}")
-        return Exit.ERROR
-    if ended is Exit.ROLLED_BACK:
+    if ended is Exit.ROLLED_BACK and before:
+        if changed := _differences(before, fingerprint(set_up)):
+            say(f"production is NOT as it was: {', '.join(changed)}")
+            return Exit.ERROR
         say(f"production is as it was: {', '.join(before)}")
     say(ENDS.get(ended, ended.name.capitalize()))
     return ended

@@ -30,7 +30,8 @@ SELECT jsonb_build_object(
 FROM pg_stat_database WHERE datid = %s
 """
 
-# pg_statistic and its TOAST table are what an autovacuum worker writes when it analyzes
+# pg_statistic and its TOAST table are what an autovacuum worker writes when it analyzes; the shared catalogs are written
+# from every database
 TABLES = """
 SELECT s.schemaname || '.' || s.relname, jsonb_build_object(
     'inserted', s.n_tup_ins, 'updated', s.n_tup_upd, 'deleted', s.n_tup_del,
@@ -38,7 +39,8 @@ SELECT s.schemaname || '.' || s.relname, jsonb_build_object(
 FROM pg_stat_all_tables s
 WHERE s.schemaname <> 'cutoverd' AND s.relid NOT IN (
     SELECT unnest(ARRAY[oid, reltoastrelid]) FROM pg_class
-    WHERE relnamespace = 'pg_catalog'::regnamespace AND relname IN ('pg_statistic', 'pg_statistic_ext_data'))
+    WHERE relisshared
+       OR relnamespace = 'pg_catalog'::regnamespace AND relname IN ('pg_statistic', 'pg_statistic_ext_data'))
 ORDER BY 1
 """
 

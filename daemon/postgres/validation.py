@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cutoverd.daemon.postgres.analyze import analyze
+from cutoverd.daemon.postgres.checks import check_script
 from cutoverd.daemon.postgres.compare import Comparison, compare
 from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.invariants import check_invariants
@@ -37,6 +38,9 @@ class PostgresValidation:
         self._waive = waive
         self._scripts = scripts
         self._folder = folder
+
+    async def check_script(self, mark: Mark, name: str) -> Evidence:
+        return await check_script(self._server, mark, self._scripts[name])
 
     async def compare(self, mark: Mark, name: str) -> Evidence:
         names = self._server.names

@@ -68,6 +68,26 @@ async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
     await databases.check_unchanged(mark("check"), position)
 
 
+async def test_a_database_made_meanwhile_is_no_write_to_old(cluster: Cluster) -> None:
+    """The shared catalogs seem to be old's own; they only matter once something else, an analyze, moved its counters."""
+    cluster.execute("ALTER SYSTEM SET autovacuum = off")
+    cluster.execute("SELECT pg_reload_conf()")
+    furnish(cluster)
+    databases = await lead(cluster)
+    await databases.make_placeholder(mark("make_placeholder"))
+    cluster.execute("INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n", "app")
+    await databases.fence(mark("fence"))
+    position = await databases.record_position(mark("record_position"))
+    await databases.build_new(mark("build_new"))
+    await databases.open_old(mark("open_old"))
+    cluster.execute("CREATE DATABASE another")
+    cluster.execute("SET transaction_read_only = off; ANALYZE store.machine", "app_previous")
+    await counted(cluster, position, 30)
+    await databases.check_unchanged(mark("check"), position)
+    await databases.close_old(mark("close_old"))
+    await databases.check_unchanged(mark("check"), position)
+
+
 async def counted(cluster: Cluster, position: Evidence, seconds: float = 10) -> None:
     """Wait until the counters of old have moved."""
     query = (
