@@ -7,7 +7,6 @@ import time
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.postgres.compare_sessions import explained
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.states.ports import Evidence
@@ -26,13 +25,12 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     """{"tables": n, "seconds": s, "skipped": [...]}; `skipped` is what the server said of tables that it left out."""
     began = time.monotonic()
     skipped: list[str] = []
-    with explained("the statistics"):
-        async with session(server, new) as connection:
-            connection.add_notice_handler(lambda notice: skipped.append(_said(notice)))
-            tables = await (await connection.execute(TABLES)).fetchall()
-            if tables:
-                names = sql.SQL(", ").join(sql.Identifier(*name) for name in tables)
-                await connection.execute(sql.SQL("ANALYZE {}").format(names))
+    async with session(server, new) as connection:
+        connection.add_notice_handler(lambda notice: skipped.append(_said(notice)))
+        tables = await (await connection.execute(TABLES)).fetchall()
+        if tables:
+            names = sql.SQL(", ").join(sql.Identifier(*name) for name in tables)
+            await connection.execute(sql.SQL("ANALYZE {}").format(names))
     return {"tables": len(tables), "seconds": round(time.monotonic() - began, 3), "skipped": skipped}
 
 

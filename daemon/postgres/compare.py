@@ -39,9 +39,8 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
     "repeated_old", "repeated_new", "rows_old", "rows_new", "keys", "file", "sha256"}; the file in `folder` has a line of
     JSON for each difference. A key that occurs more than once is a difference too, even when both sides have it.
     """
-    what = f"comparison {comparison.name}"
-    with explained(what):
-        async with reading(server, old) as old_connection, reading(server, new) as new_connection:
+    async with reading(server, old) as old_connection, reading(server, new) as new_connection:
+        with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
             old_print, new_print = await _both(old_rows.fingerprint(), new_rows.fingerprint())
             if old_print == new_print and await new_rows.repeated() == 0:

@@ -18,6 +18,7 @@ from cutoverd.daemon.postgres.compare_merge import Difference, Kind
 
 FIRST_KEYS = 20
 LEADING_FIELDS = 2  # key and hash, before the columns
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _UNESCAPED = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 
@@ -34,37 +35,39 @@ class Record:
     sha256: Any = field(default_factory=hashlib.sha256)
 
     def add(self, difference: Difference) -> None:
-        old, new = self._row(difference.old), self._row(difference.new)
-        key = {name: (old or new or {})[name] for name in self.key}
-        event: dict[str, Any] = {"kind": difference.kind.value, "key": key}
-        if difference.kind is Kind.CHANGED and old and new:
-            changed = {name: [old[name], new[name]] for name in self.names if old[name] != new[name]}
-            event["columns"] = list(changed)
-            self._write({**event, "columns": changed})
+        old, new = _fields(difference.old), _fields(difference.new)
+        event: dict[str, Any] = {"kind": difference.kind.value, "key": self._values(old or new, self.key)}
+        if difference.kind is Kind.CHANGED:
+            event["columns"] = [name for name, before, after in zip(self.names, old, new, strict=True) if before != after]
+            was, became = self._values(old, event["columns"]), self._values(new, event["columns"])
+            self._write({**event, "columns": {name: [was[name], became[name]] for name in event["columns"]}})
         elif difference.times > 1:
             event["times"] = difference.times
             self._write(event)
         else:
-            self._write({**event, "row": old or new})
+            self._write({**event, "row": self._values(old or new, self.names)})
         self.counts[difference.kind] += 1
         if len(self.first) < FIRST_KEYS:
             self.first.append(event)
 
+    def _values(self, fields: Sequence[bytes], names: Sequence[str]) -> dict[str, str | None]:
+        return {name: _value(each) for name, each in zip(self.names, fields, strict=True) if name in names}
+
     def _write(self, entry: dict[str, Any]) -> None:
-        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        line = _ENCODER.encode(entry).encode() + b"\n"
         self.sha256.update(line)
         self.file.write(line)
 
-    def _row(self, line: bytes | None) -> dict[str, str | None] | None:
-        if line is None:
-            return None
-        return dict(zip(self.names, map(_value, line.rstrip(b"\n").split(b"\t")[LEADING_FIELDS:]), strict=True))
+
+def _fields(line: bytes | None) -> list[bytes]:
+    """The columns of a line, as COPY escaped them; none of no line."""
+    return line[:-1].split(b"\t")[LEADING_FIELDS:] if line else []
 
 
-def _value(field_: bytes) -> str | None:
-    if field_ == rb"\N":
+def _value(given: bytes) -> str | None:
+    if given == rb"\N":
         return None
-    plain = _ESCAPED.sub(lambda m: _UNESCAPED.get(m[1], m[1]), field_) if b"\\" in field_ else field_
+    plain = _ESCAPED.sub(lambda m: _UNESCAPED.get(m[1], m[1]), given) if b"\\" in given else given
     return plain.decode(errors="backslashreplace")  # a database in SQL_ASCII may hold any bytes
 
 

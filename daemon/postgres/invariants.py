@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.compare_sessions import reading
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.sequences import positions, standing
 from cutoverd.daemon.postgres.server import Server
@@ -41,11 +41,10 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
 
     Raises CheckFailed with every finding at once, evidence {"found": {what: [names]}}.
     """
-    with explained("the invariants"):
-        before, given_out = await _seen(server, old), await positions(server, old)
-        now = await _seen(server, new)
-        async with reading(server, new) as connection:
-            standings = await standing(connection, given_out)
+    before, given_out = await _seen(server, old), await positions(server, old)
+    now = await _seen(server, new)
+    async with reading(server, new) as connection:
+        standings = await standing(connection, given_out)
     behind = {
         ("sequence is behind", f"{each.definition.full_name}: at {each.last_value}, used up to {each.needed}")
         for each in standings

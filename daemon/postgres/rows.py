@@ -15,6 +15,8 @@ BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
 LINES_AT_ONCE = 1000  # between two turns of the event loop
 # OFFSET 0 keeps the planner from merging the subquery into the outer one, which would print each row once per hash.
 FENCE = "OFFSET 0"
+# A database without an encoding may hold bytes that no conversion to UTF-8 lets through.
+RAW = "SELECT set_config('client_encoding', 'SQL_ASCII', true) WHERE getdatabaseencoding() = 'SQL_ASCII'"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Rows:
                          lpad(to_hex(hashtextextended(r, 1)), 16, '0') COLLATE "C", {self._names}
                     FROM (SELECT {self._key} AS k, {self._row} AS r, {self._values} FROM {self._source} {FENCE}) AS printed
                    WHERE {wanted} ORDER BY 1, 2) TO STDOUT"""
+        await self.connection.execute(RAW)
         async with self.connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
             read = 0
             async for line in copy:

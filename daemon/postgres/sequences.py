@@ -9,7 +9,7 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.rows import class_row
 
-from cutoverd.daemon.postgres.compare_sessions import explained, reading
+from cutoverd.daemon.postgres.compare_sessions import reading
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -110,14 +110,13 @@ async def set_sequences(server: Server, *, new: str, old: str) -> Evidence:
     A sequence that may cycle is held against old alone: behind its data is where it belongs. Raises CheckFailed with evidence
     {"exhausted"}, and sets none, where one has no number left to give.
     """
-    with explained("the sequences"):
-        given_out = await positions(server, old)
-        async with session(server, new) as connection:
-            standings = await standing(connection, given_out)
-            _check_room(standings)
-            behind = [each for each in standings if each.is_behind]
-            for each in behind:
-                await connection.execute("SELECT setval(%s::regclass, %s, true)", (_quoted(connection, each), each.target))
+    given_out = await positions(server, old)
+    async with session(server, new) as connection:
+        standings = await standing(connection, given_out)
+        _check_room(standings)
+        behind = [each for each in standings if each.is_behind]
+        for each in behind:
+            await connection.execute("SELECT setval(%s::regclass, %s, true)", (_quoted(connection, each), each.target))
     return {
         "set": {each.definition.full_name: each.target for each in behind},
         "right": len(standings) - len(behind),
