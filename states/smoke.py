@@ -8,8 +8,8 @@ from cutoverd.states.step import Context, Effect, State, step
 
 
 async def exchange_back(at: Context) -> Evidence:
-    written = await what_was_written(at)
-    return {**await at.ports.databases.exchange_back(at.mark), "written": written}
+    back = await at.ports.databases.exchange_back(at.mark)
+    return {**back, "written": await what_was_written(at)}  # once nobody can write any more
 
 
 async def what_was_written(at: Context) -> Evidence:

@@ -27,7 +27,13 @@ def _step(event: Any) -> str:
 def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
     says = Key.of(event.step).definition.says if event.direction == Direction.FORWARD else "undone"
     found = " (found: it had been done)" if event.found else ""
-    return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}"
+    return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}{_for_a_person(event.evidence)}"
+
+
+def _for_a_person(evidence: dict[str, Any]) -> str:
+    """What was done as far as our role may, and is left for somebody who may do more."""
+    told = {name: evidence[name] for name in ("differs", "not_carried", "left_out", "warnings", "written") if evidence.get(name)}
+    return "".join(f"\n           {WARNING} {name}: {json.dumps(seen, ensure_ascii=False)}" for name, seen in told.items())
 
 
 def _failed(event: facts.StepFailed) -> tuple[str, str]:

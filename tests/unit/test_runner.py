@@ -66,8 +66,8 @@ async def test_the_way_back_undoes_newest_first():
     back = night.world.done[night.world.done.index("checks.smoke.page") + 1 :]
     assert back == [
         "services.stop.api.test",
-        "databases.written",
         "databases.exchange_back",
+        "databases.written",
         "backups.end",
         "databases.close_old",
         "databases.keep_new",
