@@ -27,6 +27,7 @@ from cutoverd.daemon.takeover import take
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
+from cutoverd.states.run import Run
 
 
 class AlreadyDriven(Exception):
@@ -38,23 +39,33 @@ async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[O
     with _one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
-        async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
-            await stream.prepare(client)
-            runs = Runs(Journal(client, RUNS))
-            await _opened(runs, loaded.plan.run, client)
-            runlog = RunLog(loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers)
-            taken = await take(loaded, runlog, server)
-            async with _said(client, runlog) as said:
-                runner = Runner(runlog, ports_of(loaded, taken.server), said, step_seconds=loaded.plan.timeouts.step, auto=auto)
-                try:
-                    await runner.drive()
-                finally:
-                    await runlog.settled()
-            if runlog.run.is_over:
-                await runs.close_run(loaded.plan.run, runlog.run.state)
-        if runlog.run.is_over:
+        try:
+            run = await _drive(loaded, server, auto, observers)
+        except RunEnded:
+            await end_embedded(loaded)  # it runs only because we asked
+            raise
+        if run.is_over:
             await end_embedded(loaded)
-        return exit_of(runlog.run)
+        return exit_of(run)
+
+
+async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer]) -> Run:
+    """The run as this daemon leaves it. `server` is that of no epoch yet."""
+    async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
+        await stream.prepare(client)
+        runs = Runs(Journal(client, RUNS))
+        await _opened(runs, loaded.plan.run, client)
+        runlog = RunLog(loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers)
+        taken = await take(loaded, runlog, server)
+        async with _said(client, runlog) as said:
+            runner = Runner(runlog, ports_of(loaded, taken.server), said, step_seconds=loaded.plan.timeouts.step, auto=auto)
+            try:
+                await runner.drive()
+            finally:
+                await runlog.settled()
+        if runlog.run.is_over:
+            await runs.close_run(loaded.plan.run, runlog.run.state)
+        return runlog.run
 
 
 async def _opened(runs: Runs, run: str, client: Client) -> None:

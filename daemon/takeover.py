@@ -64,7 +64,8 @@ async def _epoch_in_ledger(server: Server) -> int:
 
 async def _end_orphans(server: Server) -> list[str]:
     """Before any redo, probe or undo: what a killed daemon began has ended, its children first, then their sessions."""
-    ended = [f"{child.command} (pid {child.pid}, {child.step})" for child in await children.end_orphans(server.folder)]
+    orphans = await children.end_orphans(server.folder, older_than_epoch=server.epoch)
+    ended = [f"{child.command} (pid {child.pid}, {child.step})" for child in orphans]
     backends = await end_backends(server, older_than_epoch=server.epoch)
     return [*ended, *([f"{backends} sessions on the server"] if backends else [])]
 

@@ -52,9 +52,10 @@ class LedgerAnchor:
             async with asyncio.timeout(LOAD_SECONDS):
                 row = await (await (await self._session()).execute(LOAD, (self._server.run,))).fetchone()
         except TROUBLE as error:
-            await self._drop()
             log.warning("ledger_anchor_not_read", run=self._server.run, error=str(error).strip() or repr(error))
             return None
+        finally:
+            await self._drop()  # a takeover follows, which would end it and call it an orphan
         return Anchored(row[0], row[1]) if row else None
 
     async def close(self) -> None:
