@@ -1,4 +1,4 @@
-"""What the process says when it ends: the same codes for `run`, `demo` and `status --wait`."""
+"""What the process says when it ends: the same codes for `run` and `demo`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,9 @@ from cutoverd.daemon.durations import Seconds
 from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 
-NOT_BUILT_YET = {"systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries"}
+NOT_BUILT_YET = {
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
+}  # fmt: skip
 
 
 class Part(BaseModel):
@@ -77,7 +79,7 @@ Words = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
 
 
 class Window(Part):
-    """When `advance` past the first gate counts, and how long all of it may take."""
+    """When `advance` past the first gate counts; `budget`, how long all of it should take, goes on record."""
 
     opens: Annotated[datetime, AfterValidator(_aware)] | None = None
     budget: Seconds | None = None

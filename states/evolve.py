@@ -33,7 +33,6 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         gates=tuple(event.gates),
         opens=event.opens,
         watch_seconds=event.watch_seconds,
-        budget_seconds=event.budget_seconds,
         plan_sha256=event.plan_sha256,
         files=event.files,
         production=event.production,
@@ -59,7 +58,6 @@ def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
         entered_at=at.envelope.time,
         gate=None,
         held=None,
-        accept_loss=run.accept_loss or event.accept_loss,
     )
     return entered if event.target == STUCK else _answered(entered)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cutoverd.events import facts
-from cutoverd.states import target, triggers
+from cutoverd.states import target
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Key, Run, Status
 from cutoverd.states.step import Effect
@@ -40,9 +40,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Await:
-    """Nothing may be done until a person says one of `verbs`."""
+    """Nothing may be done until a person speaks; what would count is said by `decide.allowed`."""
 
-    verbs: tuple[str, ...]
     reason: str
     gate: str = ""
 
@@ -60,9 +59,9 @@ def plan(run: Run) -> Next:
     if run.is_over:
         return Over()
     if run.is_stuck:
-        return Await(("retry", "note"), f"the way back failed: {_why(run)}")
+        return Await(f"the way back failed: {_why(run)}")
     if run.held:
-        return Await(("resume", *_way_out(run), "note"), f"held: {run.held.reason}")
+        return Await(f"held: {run.held.reason}")
     if run.aborting:
         return _aborting(run)
     if run.failure:
@@ -87,16 +86,7 @@ def _leave(run: Run) -> Next:
         return _transition(run, "proceed", "")
     if run.gate is None:
         return Record(facts.GateReached(gate=gate))
-    return Await(_verbs_at_a_gate(run), f"the gate before {gate} waits for `advance`", gate=gate)
-
-
-def _verbs_at_a_gate(run: Run) -> tuple[str, ...]:
-    return ("advance", "hold", *_way_out(run), "fail", "note")
-
-
-def _way_out(run: Run) -> tuple[str, ...]:
-    """What a person may say to go no further, if there is such a way."""
-    return () if run.aborting else tuple(verb for verb in ("abort", "rollback") if verb in triggers(run.state))
+    return Await(f"the gate before {gate} waits for `advance`", gate=gate)
 
 
 def _attempt(run: Run, key: Key, direction: Direction) -> Next:
@@ -120,7 +110,7 @@ def _unknown(run: Run, key: Key, direction: Direction) -> Next:
 def _failed(run: Run) -> Next:
     """Where a failure leads: PreCheck stays, the way back gets stuck, the way there turns unless traffic may be open."""
     if run.state == "precheck":
-        return Await(("retry", "abort", "note"), f"PreCheck failed: {_why(run)}")
+        return Await(f"PreCheck failed: {_why(run)}")
     if run.state != "rollback" and (probe := _was_it_opened(run)):
         return probe
     return _transition(run, "fail", _why(run))
@@ -150,7 +140,7 @@ def _undo(run: Run, keys: Iterable[Key]) -> Next | None:
 
 def _aborting(run: Run) -> Next:
     if run.failure:
-        return Await(("retry", "note"), f"aborting failed: {_why(run)}")
+        return Await(f"aborting failed: {_why(run)}")
     return _undo(run, reversed(run.begun())) or _transition(run, "abort", "")
 
 

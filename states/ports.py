@@ -11,7 +11,7 @@ Errors: `StepError` and its subclasses (states/errors.py). A lost connection who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -214,6 +214,3 @@ class Ports:
     traffic: Traffic
     checks: Checks
     clock: Clock
-
-
-Items = Mapping[str, Sequence[str]]  # kind of item -> names, in the plan's order

@@ -93,7 +93,6 @@ class Frozen:
     gates: tuple[str, ...] = ()
     opens: datetime | None = None
     watch_seconds: float = 0.0
-    budget_seconds: float | None = None
     plan_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     production: str = ""
@@ -117,7 +116,6 @@ class Run:
     held: Held | None = None
     failure: Failure | None = None
     aborting: bool = False
-    accept_loss: bool = False
     # by str(Key), in the order of their beginning
     attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -13,7 +13,7 @@ from unit.world import Items, World, finished
 from cutoverd.events import facts
 from cutoverd.events.codec import Chain, Envelope, encode
 from cutoverd.events.commands import Command, Verb
-from cutoverd.states.decide import decide
+from cutoverd.states.decide import allowed, decide
 from cutoverd.states.evolve import evolve
 from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
 from cutoverd.states.ports import Direction, Found, Mark, Probed
@@ -219,8 +219,8 @@ class Simulation:
                 self.attempt(key, direction, mark_id)
             case Look(key, direction):
                 self.look(key, direction)
-            case Await(verbs, reason):
-                assert verbs, f"nothing can be said to {upcoming}"
+            case Await(reason):
+                assert allowed(self.run), f"nothing can be said to {upcoming}"
                 assert reason, f"nobody knows why of {upcoming}"
                 return upcoming
             case Over():
@@ -289,13 +289,13 @@ class Simulation:
             if isinstance(waiting, Over):
                 return self.run
             self.now = max(self.now, self.opens or self.now)
-            self.say(_answer(waiting, going_on=going_on), reason="seen", accept_loss=True)
+            self.say(_answer(self.run, going_on=going_on), reason="seen", accept_loss=True)
         raise AssertionError(f"no end in sight: {plan(self.run)}")
 
 
-def _answer(waiting: Await, *, going_on: bool) -> str:
+def _answer(run: Run, *, going_on: bool) -> str:
     forward, back = ("advance", "resume", "retry"), ("rollback", "abort", "retry", "resume")
-    return next(verb for verb in (forward if going_on else back) if verb in waiting.verbs)
+    return next(verb for verb in (forward if going_on else back) if verb in allowed(run))
 
 
 def _outcome(fate: Fate, key: Key, direction: Direction, evidence: Mapping[str, Any]) -> facts.Event:
