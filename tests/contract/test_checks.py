@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import pytest
 
-from cutoverd.daemon.embedded.memory_systems import MemoryChecks
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.commands import CommandCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
+from cutoverd.daemon.systems.memory import MemoryChecks
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Checks, Direction, Mark
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.embedded.memory_systems import MemoryServices
 from cutoverd.daemon.systems.commands import Commands, Site
+from cutoverd.daemon.systems.memory import MemoryServices
 from cutoverd.daemon.systems.proven import Timeouts
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.embedded.memory_systems import MemoryTraffic
 from cutoverd.daemon.systems.commands import DoorCommands, Site
+from cutoverd.daemon.systems.memory import MemoryTraffic
 from cutoverd.daemon.systems.proven import Timeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
