@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from cutoverd.daemon.shortened import shortened
 from cutoverd.events import facts
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence
@@ -16,7 +17,7 @@ from cutoverd.states.run import Key
 log = structlog.get_logger(__name__)
 
 LARGEST_EVIDENCE_BYTES = 40 * 1024  # a message has 64 KiB
-LONGEST_TEXT = 4096
+LARGEST_TEXT_BYTES = 6 * 1024
 MOST_ATTEMPTS = 6  # at a step whose outcome stays unknown, until it counts as failed
 
 
@@ -25,7 +26,7 @@ def succeeded(key: Key, direction: str, seconds: float, evidence: Evidence) -> f
 
 
 def interrupted(key: Key, direction: str, seconds: float, reason: str) -> facts.StepInterrupted:
-    return facts.StepInterrupted(step=str(key), direction=direction, seconds=round(seconds, 3), reason=reason[:LONGEST_TEXT])
+    return facts.StepInterrupted(step=str(key), direction=direction, seconds=round(seconds, 3), reason=short(reason))
 
 
 def ended_by(
@@ -45,8 +46,8 @@ def ended_by(
         direction=direction,
         seconds=round(seconds, 3),
         error=type(error).__name__,
-        reason=_words(error)[:LONGEST_TEXT],
-        hint=getattr(error, "hint", "")[:LONGEST_TEXT],
+        reason=short(_words(error)),
+        hint=short(getattr(error, "hint", "")),
         evidence=bounded(getattr(error, "evidence", {})),
     )
 
@@ -56,16 +57,17 @@ def _is_unseen(error: Exception) -> bool:
     return isinstance(error, (OutcomeUnknown, psycopg.OperationalError))
 
 
+def short(text: str) -> str:
+    """A text that fits a message."""
+    return str(shortened(text, LARGEST_TEXT_BYTES))
+
+
 def _words(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
 
 
 def bounded(evidence: Evidence) -> dict[str, Any]:
-    """Evidence that fits a message; what is too long is cut, and says so."""
+    """Evidence that fits a message: what is too long keeps its beginning, and says how much is missing."""
     given: dict[str, Any] = json.loads(json.dumps(dict(evidence), default=str))
-    if len(json.dumps(given)) <= LARGEST_EVIDENCE_BYTES:
-        return given
-    sizes = {name: len(json.dumps(value)) for name, value in given.items()}
-    too_large = {name for name, size in sizes.items() if size > LARGEST_EVIDENCE_BYTES // max(len(sizes), 1)}
-    kept = {name: value for name, value in given.items() if name not in too_large}
-    return {**kept, "left_out": {name: f"{sizes[name]} bytes" for name in sorted(too_large)}}
+    cut: dict[str, Any] = shortened(given, LARGEST_EVIDENCE_BYTES)
+    return cut
