@@ -11,6 +11,7 @@ from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_wi
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
+from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.planfile import LoadedPlan
@@ -18,6 +19,7 @@ from cutoverd.daemon.runlog import RunLog
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
 from cutoverd.events.subjects import events_of
+from cutoverd.states import ENDS
 from cutoverd.states.decide import allowed
 from cutoverd.states.plan import Await, plan
 from cutoverd.states.run import Run, Status
@@ -31,15 +33,41 @@ class Receipt:
     answer: Recorded | None
 
 
+class NotOpen(BusError):
+    """no run of that name takes commands"""
+
+
 async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
-    """Put a command on the bus and wait until a daemon has handled it; raises `Refused`, `Unavailable`."""
-    async with bus(loaded) as client:
-        seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
-        try:
-            async with asyncio.timeout(wait_seconds):
-                return Receipt(seq, await _answer(client, loaded.plan.run, seq))
-        except TimeoutError:
-            return Receipt(seq, None)
+    """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `Refused`, `Unavailable`."""
+    if not has_a_bus(loaded):
+        raise NotOpen(f"run {loaded.plan.run} has not started", hint="`cutoverd run` starts it")
+    was_there = is_reachable_without_starting(loaded)
+    try:
+        async with bus(loaded) as client:
+            await _check_open(client, loaded.plan.run)
+            seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
+            return Receipt(seq, await _answer_within(wait_seconds, client, loaded.plan.run, seq))
+    except NotOpen:
+        if not was_there:
+            await end_embedded(loaded)
+        raise
+
+
+async def _check_open(client: Client, name: str) -> None:
+    """A command that nobody will ever hear is not kept: it would look as if somebody did."""
+    told = await _read(client, name) if await stream.exists(client) else {}
+    if not told:
+        raise NotOpen(f"run {name} has not started", hint="`cutoverd run` starts it")
+    if told["state"] in ENDS:
+        raise NotOpen(f"run {name} has ended: {told['state']}", hint="nothing that is said can change it")
+
+
+async def _answer_within(seconds: float, client: Client, run: str, seq: int) -> Recorded | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _answer(client, run, seq)
+    except TimeoutError:
+        return None
 
 
 async def _answer(client: Client, run: str, seq: int) -> Recorded | None:

@@ -1,0 +1,129 @@
+"""SIGKILL of psql, of PostgreSQL, of the nats-server; and of the daemon right after an effect that nobody recorded."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aftermath import LATE, assert_completed, assert_rolled_back
+from night import Night, a_night, until
+from production import names
+from servers import Cluster, pause
+
+from cutoverd.daemon.embedded import nats
+from cutoverd.events import facts
+
+SCRIPT = "data.run_script:data/010.sql"
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+
+
+def assert_ended_well(night: Night) -> None:
+    """Completed or RolledBack, whichever; both prove production."""
+    if night.exit_code() == 0:
+        assert_completed(night)
+    else:
+        assert_rolled_back(night)
+
+
+@on_18
+def test_a_killed_psql_takes_its_script_with_it(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall(SCRIPT)
+        night.start("--auto")
+        night.wait_for_step(SCRIPT)
+        for pid in night.children(SCRIPT):
+            os.kill(pid, signal.SIGKILL)
+        night.release()
+        assert_ended_well(night)
+
+
+@pytest.mark.parametrize("step", [SCRIPT, "downtime.fence_old", "smoke.exchange_names"])
+@on_18
+def test_a_killed_postgresql_comes_back_and_so_does_the_run(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall(step)
+        night.start("--auto")
+        night.wait_for_step(step)
+        cluster.kill()
+        cluster.start()
+        night.release()
+        assert_ended_well(night)
+
+
+@on_18
+def test_a_killed_postgresql_on_the_way_back_does_not_keep_production_away(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.knob("smoke api test", exit=1)
+        night.stall("downtime.fence_old", "back")
+        night.start("--auto")
+        night.wait_for_step("downtime.fence_old", "back")
+        cluster.kill()
+        cluster.start()
+        night.release()
+        assert_rolled_back(night)
+
+
+@on_18
+def test_a_nats_server_killed_again_and_again_loses_and_doubles_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start("--auto")
+        killed = set()
+        for event_count in (5, 25, 45, 65):
+            until(lambda count=event_count: len(night.recorded()) >= count, f"{event_count} events")
+            server = nats.find(night.state_dir / "nats")
+            assert server is not None
+            os.kill(server.pid, signal.SIGKILL)
+            killed.add(server.pid)
+        assert_completed(night)
+        assert len(killed) == 4
+        assert night.witnesses()[LATE] == 1
+        ids = [each.envelope.id for each in night.journal()]
+        assert len(set(ids)) == len(ids)
+
+
+def is_fenced(cluster: Cluster) -> bool:
+    return "app_previous" in names(cluster)
+
+
+def is_exchanged(cluster: Cluster) -> bool:
+    return "app_next" not in names(cluster)
+
+
+def has_machines(cluster: Cluster) -> bool:
+    return cluster.execute("SELECT count(*) FROM store.witness WHERE script = 'data_010'", "app_next") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("step", "direction", "is_done", "attempts"),
+    [
+        ("downtime.fence_old", "forward", is_fenced, 2),
+        (SCRIPT, "forward", has_machines, 1),  # its probe finds it
+        ("smoke.exchange_names", "forward", is_exchanged, 2),
+        ("smoke.exchange_names", "back", lambda cluster: not is_exchanged(cluster), 2),
+    ],
+)
+@on_18
+def test_an_effect_whose_outcome_was_never_recorded_is_found_and_not_repeated(
+    cluster: Cluster, tmp_path: Path, step: str, direction: str, is_done: Callable[[Cluster], bool], attempts: int
+) -> None:
+    """The nats-server stands still while the effect commits, then it and the daemon are killed: the outcome is nowhere."""
+    with a_night(cluster, tmp_path) as night:
+        if direction == "back":
+            night.knob("smoke api test", exit=1)
+        night.stall(step, direction)
+        night.start("--auto")
+        night.wait_for_step(step, direction)
+        server = nats.find(night.state_dir / "nats")
+        assert server is not None
+        pause(server.pid)
+        night.release()
+        until(lambda: is_done(cluster), f"the effect of {step}")
+        night.kill()
+        os.kill(server.pid, signal.SIGKILL)
+        night.start("--auto")
+        (assert_rolled_back if direction == "back" else assert_completed)(night)
+        started = [e.event for e in night.journal() if isinstance(e.event, facts.StepStarted)]
+        assert [(e.step, e.direction) for e in started].count((step, direction)) == attempts

@@ -1,0 +1,67 @@
+"""Two daemons for one run: on this machine the second is turned away; past that, the epoch stops the older one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from aftermath import assert_completed
+from night import Night, a_night, until
+from servers import Cluster, pause
+
+from cutoverd.daemon import launch
+from cutoverd.events import facts
+
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+
+
+def test_a_second_daemon_on_the_same_run_is_turned_away(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall("precheck.prove_health:page")
+        first = night.start()
+        night.wait_for_step("precheck.prove_health:page")
+        pause(first.pid)
+        night.start()
+        assert night.exit_code() == 1
+        assert f"run night is driven by process {first.pid} already" in night.said
+        [leader] = night.events(facts.LeaderAcquired)
+        assert (leader.epoch, leader.orphans) == (1, []), "nor is a session of its own an orphan"
+
+
+@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "downtime.fence_old", "downtime.stop_service:worker"])
+def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    """The lock is gone, as it is on another machine; only the epoch stands between the two."""
+    with a_night(cluster, tmp_path) as night:
+        night.stall(step)
+        stale = night.start("--auto")
+        night.wait_for_step(step)
+        pause(stale.pid)
+        (night.run_dir / "daemon.lock").unlink()
+        night.stalled.clear()
+        night.stall("smoke.exchange_names")
+        night.orphaned = [(step, "forward")]
+        night.take_over("--auto")
+        assert launch.fence(str(night.run_dir / "children")) == 2, "no command of the stale one may begin"
+        woken_at = time.time()
+        assert wake(stale) == 1, night.said
+        night.wait_for_step("smoke.exchange_names")
+        assert_the_stale_one_did_nothing(night, stale.pid, woken_at)
+        night.release()
+        assert_completed(night)
+
+
+def wake(daemon: subprocess.Popen[bytes]) -> int:
+    os.kill(daemon.pid, signal.SIGCONT)
+    return until(lambda: None if daemon.poll() is None else (daemon.returncode,), "the stale daemon ends")[0]
+
+
+def assert_the_stale_one_did_nothing(night: Night, pid: int, since: float) -> None:
+    journal = night.recorded()
+    taken = next(n for n, each in enumerate(journal) if each.envelope.epoch == 2)
+    assert {each.envelope.epoch for each in journal[taken:]} == {2}
+    assert [line for line in night.witnessed() if line["by"] == pid and line["at"] > since] == []
+    assert "another daemon" in night.said
