@@ -277,11 +277,12 @@ async def test_a_query_that_gives_other_rows_each_time_is_refused(cluster: Clust
 
 
 async def test_rows_that_differ_only_when_counted_are_no_success(cluster: Cluster) -> None:
-    both(cluster, WHOLE + "; CREATE SEQUENCE s")
-    once = "SELECT id, v || CASE WHEN pg_backend_pid() = 0 THEN '' ELSE '' END AS v FROM t"
-    wandering = "SELECT id, CASE WHEN clock_timestamp() < now() + interval '{}' THEN '{}' ELSE '' END AS v FROM t"
-    failed = await differing(cluster, once.replace("v ||", "'' ||"), wandering.format("200 ms", "early") + ", pg_sleep(0.0005)")
-    assert "same when looked at one by one" in str(failed) or counts(failed).get("changed")
+    both(cluster, WHOLE)
+    failed = await differing(
+        cluster, T, "SELECT id, v || CASE WHEN current_query() LIKE '%TO STD' || 'OUT%' THEN '' ELSE 'x' END AS v FROM t"
+    )
+    assert counts(failed) == {}
+    assert "the same when looked at one by one" in str(failed)
 
 
 SLOW = "SELECT id, pg_sleep(0.05)::text AS v FROM t"
