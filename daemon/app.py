@@ -17,6 +17,7 @@ from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.runs import Runs
 from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.freeze import StillFrozen
 from cutoverd.daemon.planfile import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.anchor import LedgerAnchor
@@ -56,9 +57,16 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
         runlog = RunLog(loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers)
-        taken = await take(loaded, runlog, server)
+        server = await take(loaded, runlog, server)
         async with _said(client, runlog) as said:
-            runner = Runner(runlog, ports_of(loaded, taken.server), said, step_seconds=loaded.plan.timeouts.step, auto=auto)
+            runner = Runner(
+                runlog,
+                ports_of(loaded, server),
+                said,
+                step_seconds=loaded.plan.timeouts.step,
+                auto=auto,
+                still_frozen=StillFrozen(loaded),
+            )
             try:
                 await runner.drive()
             finally:
@@ -72,11 +80,7 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     """The run is the open one; a new one needs room in the stream. Raises `RunOpen`, `RunEnded`."""
     if await runs.current() != run:
         await stream.check_room(client)
-    try:
-        await runs.open_run(run)
-    except RunEnded as error:
-        error.hint = "an ended run is never continued: give the plan a new `run`"
-        raise
+    await runs.open_run(run)
 
 
 class _Anchors:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 
 from cutoverd.daemon import children
+from cutoverd.daemon.freeze import check_frozen, frozen
 from cutoverd.daemon.planfile import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.orphans import end_backends
@@ -15,26 +16,12 @@ from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
-from cutoverd.states.errors import StepError
-from cutoverd.states.run import Run
 
 
-class PlanChanged(StepError):
-    """the plan is not the one that this run began with"""
+async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
+    """Lead the run: from here on every older daemon is refused, here and in PostgreSQL.
 
-    hint = "put back what was there, or `abort`/`rollback` with the old plan and start a new run with a name of its own"
-
-
-@dataclass(frozen=True)
-class Taken:
-    """A run that this daemon leads."""
-
-    server: Server
-    orphans: list[str]
-
-
-async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Taken:
-    """Lead the run: from here on every older daemon is refused, here and in PostgreSQL. `server` is that of no epoch yet.
+    `server` is that of no epoch yet; gives that of ours.
 
     Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`.
     """
@@ -52,8 +39,8 @@ async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Taken:
         )
     )
     if runlog.run.plan is None:
-        await runlog.append(frozen(loaded, server))
-    return Taken(server, orphans)
+        await runlog.append(frozen(loaded, server.names.production))
+    return server
 
 
 async def _epoch_in_ledger(server: Server) -> int:
@@ -68,29 +55,3 @@ async def _end_orphans(server: Server) -> list[str]:
     ended = [f"{child.command} (pid {child.pid}, {child.step})" for child in orphans]
     backends = await end_backends(server, older_than_epoch=server.epoch)
     return [*ended, *([f"{backends} sessions on the server"] if backends else [])]
-
-
-def frozen(loaded: LoadedPlan, server: Server) -> facts.RunStarted:
-    """What the run goes through, whatever happens to the plan's files later."""
-    plan = loaded.plan
-    return facts.RunStarted(
-        plan_sha256=loaded.sha256,
-        files=loaded.hashes(),
-        items=loaded.items(),
-        gates=list(plan.gates),
-        opens=plan.window.opens,
-        budget_seconds=plan.window.budget,
-        watch_seconds=plan.monitor.duration,
-        production=server.names.production,
-        version=version("cutoverd"),
-    )
-
-
-def check_frozen(loaded: LoadedPlan, run: Run) -> None:
-    """The plan and every file it names are those that RunStarted froze; raises `PlanChanged`, naming what is not."""
-    seen, then = loaded.hashes(), run.frozen.files
-    changed = [path for path in sorted({*seen, *then}) if seen.get(path) != then.get(path)]
-    if loaded.sha256 != run.frozen.plan_sha256:
-        changed.insert(0, str(loaded.path))
-    if changed:
-        raise PlanChanged(f"run {run.name} began with other contents of: {', '.join(changed)}")

@@ -68,7 +68,7 @@ class RunOpen(BusError):
 class RunEnded(BusError):
     """a run of this name has ended already"""
 
-    hint = "choose a new name for the run: an ended run is never continued"
+    hint = "an ended run is never continued: give the plan a new `run`"
 
 
 class AnchorUnreadable(BusError):

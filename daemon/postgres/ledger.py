@@ -141,7 +141,7 @@ async def step(conn: Connection, mark: Mark) -> AsyncIterator[Entry]:
         entry = await _enter(conn, mark)
         yield entry
         if not entry.already_done:
-            await conn.execute(FINISH, {**_key(mark), "evidence": Jsonb(dict(entry.evidence))})
+            await conn.execute(FINISH, {**key_of(mark), "evidence": Jsonb(dict(entry.evidence))})
 
 
 @asynccontextmanager
@@ -174,10 +174,9 @@ WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
 
 
 async def _enter(conn: Connection, mark: Mark) -> Entry:
-    mine = {**_key(mark), "epoch": mark.epoch, "event_id": mark.event_id}
-    if await (await conn.execute(ENTER, mine)).fetchone():
+    if await (await conn.execute(ENTER, key_of(mark))).fetchone():
         return Entry(already_done=False)
-    row = await (await conn.execute(EVIDENCE, _key(mark))).fetchone()
+    row = await (await conn.execute(EVIDENCE, key_of(mark))).fetchone()
     return Entry(already_done=True, evidence=(row[0] if row else None) or {})
 
 
@@ -189,8 +188,15 @@ async def evidence_of(conn: Connection, mark: Mark, evidence: Evidence | None = 
     return entry.evidence
 
 
-def _key(mark: Mark) -> dict[str, Any]:
-    return {"run": mark.run, "step": mark.step, "direction": mark.direction.value}
+def key_of(mark: Mark) -> dict[str, Any]:
+    """Which row of step_log, and by whom: the parameters of `ENTER` and `FINISH`."""
+    return {
+        "run": mark.run,
+        "step": mark.step,
+        "direction": mark.direction.value,
+        "epoch": mark.epoch,
+        "event_id": mark.event_id,
+    }
 
 
 @asynccontextmanager

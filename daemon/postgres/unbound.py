@@ -19,17 +19,6 @@ from cutoverd.states.ports import Evidence, Found, Mark, Probed
 
 PROBE_SECONDS = 60
 
-BEGIN = """
-INSERT INTO cutoverd.step_log AS done (run, step, direction, epoch, event_id)
-VALUES (%(run)s, %(step)s, %(direction)s, %(epoch)s, %(event_id)s)
-ON CONFLICT (run, step, direction) DO UPDATE SET epoch = excluded.epoch, event_id = excluded.event_id, at = clock_timestamp()
-WHERE NOT done.finished
-"""
-FINISH = """
-UPDATE cutoverd.step_log SET finished = true, evidence = %(evidence)s
-WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
-"""
-
 
 async def run(psql: Psql, mark: Mark, file: Path, question: str) -> Evidence:
     """Run the file unless its probe says that it was done; {"files", "already_done", "seconds"}.
@@ -39,13 +28,13 @@ async def run(psql: Psql, mark: Mark, file: Path, question: str) -> Evidence:
     server = psql.server
     # Held in the ledger database: CREATE INDEX CONCURRENTLY waits for every snapshot in its own.
     async with ledger.held(server, mark):
-        await _record(server, psql.database, BEGIN, mark)
+        await _record(server, psql.database, ledger.ENTER, mark)
         started = time.monotonic()
         if not (already_done := await _is_done(server, question)):
             await _run_file(psql, mark, file)
             await _prove_done(server, file, question)
         evidence = {"files": 1, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
-        await _record(server, psql.database, FINISH, mark, evidence)
+        await _record(server, psql.database, ledger.FINISH, mark, evidence)
     return evidence
 
 
@@ -88,8 +77,5 @@ async def _run_file(psql: Psql, mark: Mark, file: Path) -> None:
 
 
 async def _record(server: Server, database: str, statement: str, mark: Mark, evidence: Evidence | None = None) -> None:
-    key = {"run": mark.run, "step": mark.step, "direction": mark.direction.value}
     async with session(server, database) as conn:
-        await conn.execute(
-            statement.encode(), {**key, "epoch": mark.epoch, "event_id": mark.event_id, "evidence": Jsonb(dict(evidence or {}))}
-        )
+        await conn.execute(statement.encode(), {**ledger.key_of(mark), "evidence": Jsonb(dict(evidence or {}))})

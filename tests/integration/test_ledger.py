@@ -141,20 +141,19 @@ async def test_a_cancelled_step_is_gone_from_the_server(cluster: Cluster) -> Non
         blocker.execute("LOCK TABLE cutoverd.step_log IN EXCLUSIVE MODE")
         databases = await lead(cluster)
         task = asyncio.create_task(databases.make_placeholder(mark("make_placeholder")))
-        await backend_that_waits(cluster, 1)
+        pid = await backend_that_waits(cluster, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert blocker.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/1'").fetchone() == (
-            0,
-        )
+        assert cluster.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}") == []
 
 
-async def backend_that_waits(cluster: Cluster, epoch: int) -> None:
-    query = f"SELECT 1 FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/{epoch}' AND wait_event_type = 'Lock'"
+async def backend_that_waits(cluster: Cluster, epoch: int) -> int:
+    query = f"SELECT pid FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/{epoch}' AND wait_event_type = 'Lock'"
     async with asyncio.timeout(10):
-        while not cluster.execute(query):
+        while not (waiting := cluster.execute(query)):
             await asyncio.sleep(0.02)
+    return int(waiting[0][0])
 
 
 async def test_a_lost_connection_leaves_the_outcome_unknown(cluster: Cluster) -> None:
