@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHES = ("data", "idle", "comparison")
+BENCHES = ("data", "idle", "compare")
 
 for name in sys.argv[1:] or BENCHES:
     print(f"\n== {name}")
