@@ -88,8 +88,8 @@ async def take(
 async def run(server: Server, tool: str, argv: list[str], *, database: str, step: str, timeout_seconds: float) -> list[str]:
     """What the tool said on stderr; raises `CheckFailed` if it failed."""
     completed = await children.run(
-        [server.tool(tool), *argv], folder=server.folder, epoch=server.epoch, step=step,
-        env={**server.environment(database), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
+        [server.tool(tool), "-d", server.conninfo(database), *argv], folder=server.folder, epoch=server.epoch, step=step,
+        env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
     )  # fmt: skip
     if completed.returncode != 0:
         raise failed(tool, completed)

@@ -49,7 +49,7 @@ class Psql:
                     epoch=self.server.epoch,
                     step=step,
                     cwd=self.cwd,
-                    env={**self.server.environment(self.database, {"role": self.role}), "LC_ALL": "C"},
+                    env={**self.server.environment(), "LC_ALL": "C"},
                     timeout_seconds=self.timeout_seconds,
                 )
             finally:
@@ -59,7 +59,8 @@ class Psql:
         given = {"ON_ERROR_STOP": "on", "VERBOSITY": "verbose", **variables}
         options = [part for name, value in given.items() for part in ("-v", f"{name}={value}")]
         transaction = ["--single-transaction"] if single_transaction else []
-        return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *transaction, *options, "-f", str(wrapper)]
+        target = ["-d", self.server.conninfo(self.database, {"role": self.role})]
+        return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *target, *transaction, *options, "-f", str(wrapper)]
 
     @contextmanager
     def _files(self, script: str) -> Iterator[tuple[Path, Path]]:

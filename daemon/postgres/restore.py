@@ -6,8 +6,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from psycopg.conninfo import make_conninfo
-
 from cutoverd.daemon import children
 from cutoverd.daemon.postgres.dump import failed, run
 from cutoverd.daemon.postgres.reach import Connection
@@ -52,18 +50,7 @@ async def restore(
     listed = dump.with_name(f"{dump.name}.list")
     listed.write_text("".join(f"{line}\n" for line in lines if line not in left_out), encoding="utf-8")
     scratch = server.names.scratch
-    argv = [
-        "-d",
-        make_conninfo(dbname=scratch),
-        f"-j{jobs}",
-        "-e",
-        "-w",
-        "-L",
-        str(listed),
-        f"--role={owner}",
-        *_PARTIAL,
-        str(dump),
-    ]
+    argv = [f"-j{jobs}", "-e", "-w", "-L", str(listed), f"--role={owner}", *_PARTIAL, str(dump)]
     try:
         warnings = await run(server, "pg_restore", argv, database=scratch, step=step, timeout_seconds=timeout_seconds)
     finally:

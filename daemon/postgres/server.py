@@ -44,29 +44,21 @@ class Server:
         self, database: str = LEDGER, *, settings: Mapping[str, str] | None = None, autocommit: bool = True
     ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         """A session on `database`, in autocommit unless said otherwise; raises psycopg.OperationalError."""
-        conninfo = make_conninfo(
+        return await psycopg.AsyncConnection.connect(self.conninfo(database, settings), autocommit=autocommit)
+
+    def conninfo(self, database: str, settings: Mapping[str, str] | None = None) -> str:
+        """Also for `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""
+        return make_conninfo(
             self.url,
             dbname=database,
             application_name=self.application_name,
             connect_timeout=CONNECT_SECONDS,
             options=options({**SESSION, **(settings or {})}),
         )
-        return await psycopg.AsyncConnection.connect(conninfo, autocommit=autocommit)
 
-    def environment(self, database: str, settings: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment of a libpq child (psql, pg_dump); secrets stay where libpq finds them, never in argv."""
-        given = {f"PG{_ENV.get(k, k.upper())}": str(v) for k, v in conninfo_to_dict(self.url).items() if k != "dbname"}
-        ours = {
-            "PGDATABASE": database,
-            "PGAPPNAME": self.application_name,
-            "PGCLIENTENCODING": "UTF8",
-            "PGCONNECT_TIMEOUT": str(CONNECT_SECONDS),
-            "PGOPTIONS": options({**SESSION, **(settings or {})}),
-        }
-        return {**os.environ, **given, **ours}
-
-
-_ENV = {"sslmode": "SSLMODE", "connect_timeout": "CONNECT_TIMEOUT", "service": "SERVICE", "passfile": "PASSFILE"}
+    def environment(self) -> dict[str, str]:
+        """Of a libpq child: secrets stay where libpq finds them."""
+        return {**os.environ, "PGCLIENTENCODING": "UTF8"}
 
 
 def options(settings: Mapping[str, str]) -> str:

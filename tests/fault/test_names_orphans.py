@@ -9,6 +9,7 @@ import subprocess
 import pytest
 from daemons import BACK, CLONING, FORWARD, RENAMING, daemon, locked, mark_of, stopped_while_renaming
 from production import furnish, lead, log_in, names
+from psycopg.conninfo import make_conninfo
 from servers import Cluster
 
 from cutoverd.daemon.postgres import ledger
@@ -20,9 +21,9 @@ ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutove
 
 def psql_that_creates(cluster: Cluster) -> subprocess.Popen[bytes]:
     # without client_connection_check_interval the server does not notice that its client is gone
-    environment = cluster.server().environment("postgres") | {"PGOPTIONS": ""}
-    command = [str(cluster.bin_dir / "psql"), "-X", "-c", "CREATE DATABASE app_orphan TEMPLATE template0"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    conninfo = make_conninfo(cluster.server().conninfo("postgres"), options="")
+    command = [str(cluster.bin_dir / "psql"), "-X", "-d", conninfo, "-c", "CREATE DATABASE app_orphan TEMPLATE template0"]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
 
 async def test_a_killed_psql_that_still_creates_a_database_is_ended(cluster: Cluster) -> None:
