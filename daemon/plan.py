@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -49,9 +50,15 @@ def _gate(name: str) -> str:
 
 
 def _database_url(url: str) -> str:
-    found = conninfo_to_dict(url)
-    if "password" in found:
+    try:
+        found = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        # its own words may hold half of a password
+        raise ValueError("libpq cannot read it: postgresql://role@host:port/DATABASE, or key=value pairs") from error
+    if {"password", "sslpassword"} & found.keys():
         raise ValueError("a plan holds no password: leave it to PGPASSFILE, PGPASSWORD or a libpq service")
+    if any(not port.isdigit() for port in str(found.get("port") or "0").split(",")):  # what a '/' in a password leads to
+        raise ValueError("its port is no number: postgresql://role@host:port/DATABASE")
     if not found.get("dbname"):
         raise ValueError("it names no database: postgresql://role@host:port/DATABASE")
     return url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.plan import Plan, Script
+
+LARGEST_ITEMS_BYTES = 24 * 1024
 
 
 class BadPlan(Exception):
@@ -55,11 +58,14 @@ class LoadedPlan:
             "validation_scripts": [name for name, _ in self.validation_scripts],
         }
 
-    def hashes(self) -> dict[str, str]:
-        """sha256 of every file that the plan names, by its path as the plan sees it."""
+    def files(self) -> dict[str, Path]:
+        """Every file that the plan names, by its path as the plan sees it."""
         files = [*self.schema_files, *(file for _, file, _ in self.data_scripts), *(file for _, file in self.validation_scripts)]
-        named = [*files, *_programs(self.plan, self.folder)]
-        return {_relative(file, self.folder): hashlib.sha256(file.read_bytes()).hexdigest() for file in named}
+        return {_relative(file, self.folder): file for file in [*files, *_programs(self.plan, self.folder)]}
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each of them; raises OSError."""
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in self.files().items()}
 
 
 def load(path: Path) -> LoadedPlan:
@@ -76,9 +82,20 @@ def load(path: Path) -> LoadedPlan:
         tuple(_scripts(found, plan.data.scripts, path.parent)),
         tuple((_relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
     )
-    if found.missing:
-        raise BadPlan("\n".join(f"{path}: {line}" for line in found.missing))
+    if mistakes := [*found.mistakes, *_too_many(loaded.items())]:
+        raise BadPlan("\n".join(f"{path}: {line}" for line in mistakes))
     return loaded
+
+
+def _too_many(items: dict[str, list[str]]) -> Iterator[str]:
+    """The run's first event names each step: it has to fit a message."""
+    sizes = {kind: len(json.dumps(names)) for kind, names in items.items()}
+    if sum(sizes.values()) > LARGEST_ITEMS_BYTES:
+        kind = max(sizes, key=lambda kind: sizes[kind])
+        yield (
+            f"{kind}: {len(items[kind])} names are too many for a run ({sizes[kind]} bytes, all kinds together may have "
+            f"{LARGEST_ITEMS_BYTES}); for scripts: name one file that includes the others by \\ir"
+        )
 
 
 def _read(path: Path) -> bytes:
@@ -91,11 +108,30 @@ def _read(path: Path) -> bytes:
 def _validated(path: Path, source: bytes) -> Plan:
     try:
         root = yaml.compose(source, yaml.SafeLoader)
+        if twice := list(_twice(root)):
+            raise BadPlan("\n".join(f"{path}:{line}" for line in twice))
         return Plan.model_validate(yaml.safe_load(source) or {})
     except yaml.YAMLError as error:
         raise BadPlan(f"{path}: not YAML: {error}") from error
     except ValidationError as error:
         raise BadPlan("\n".join(f"{path}:{line}" for line in _mistakes(root, error))) from error
+
+
+def _twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
+    """Keys that a mapping has twice: YAML would take the last and say nothing."""
+    if node in within:  # an alias of what it is part of
+        return
+    parts: list[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value in first:
+                yield f"{line}: {key.value} is there twice, first in line {first[key.value]}; keep one"
+            first.setdefault(key.value, line)
+        parts = [value for _, value in node.value]
+    for part in parts:
+        yield from _twice(part, (*within, *([node] if node else [])))
 
 
 def _mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
@@ -107,12 +143,13 @@ def _mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
         yield f"{_line(root, where)}: {key}{seen}; {_in_words(mistake['type'], right)}"
 
 
-_SECRET = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@|(?<=password=)\S+")
+_SECRET = re.compile(r"://[^@]*:.*@|password", re.IGNORECASE | re.DOTALL)
 
 
 def _shown(value: Any) -> str:
-    """The value as the plan has it, without what may be a password."""
-    return _SECRET.sub("…@", repr(value))
+    """The value as the plan has it; nothing of one that may hold a password, wherever its parts begin and end."""
+    shown = repr(value)
+    return "what may hold a password" if _SECRET.search(shown) else shown
 
 
 def _in_words(kind: str, message: str) -> str:
@@ -140,18 +177,39 @@ def _child(node: yaml.Node | None, part: Any) -> tuple[yaml.Node, yaml.Node] | N
 
 
 class _Files:
-    """Patterns of a plan made into files; what no pattern finds is remembered."""
+    """Patterns of a plan made into files; what no pattern finds, or two do, is remembered."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.missing: list[str] = []
+        self.mistakes: list[str] = []
+        self._found: dict[tuple[str, Path], str] = {}  # the pattern that named a file first
 
     def all(self, key: str, patterns: list[str]) -> Iterator[Path]:
         for pattern in patterns:
-            files = sorted(file for file in self._glob(pattern) if file.is_file())
-            if not files:
-                self.missing.append(f"{key}: {pattern!r} names no file in {self.folder}")
+            files = self._files(key, pattern)
+            for file in files:
+                self._check(key, pattern, file)
             yield from files
+
+    def _files(self, key: str, pattern: str) -> list[Path]:
+        try:
+            files = sorted(file for file in self._glob(pattern) if file.is_file())
+        except (ValueError, IndexError) as error:
+            self.mistakes.append(f"{key}: {pattern!r} is no pattern for files: {str(error).lower()}")
+            return []
+        if not files:
+            self.mistakes.append(f"{key}: {pattern!r} names no file in {self.folder}")
+        return files
+
+    def _check(self, key: str, pattern: str, file: Path) -> None:
+        first = self._found.setdefault((key, file.resolve()), pattern)
+        if first is not pattern:
+            name = _relative(file, self.folder)
+            self.mistakes.append(f"{key}: {name} is named by {first!r} and by {pattern!r}; it would run twice, name it once")
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            self.mistakes.append(f"{key}: {_relative(file, self.folder)} cannot be read: {error.strerror}")
 
     def _glob(self, pattern: str) -> Iterator[Path]:
         if Path(pattern).is_absolute():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
+READ_FILES = {"precheck", "schema", "data", "validate"}  # states whose steps read the plan's files
 
 
 class Stopped(Enum):
@@ -47,8 +48,19 @@ Said = Command | NotACommand
 class Runner:
     """Drives one run to its end, or to where a person is needed."""
 
-    def __init__(self, runlog: RunLog, ports: Ports, said: asyncio.Queue[Said], *, step_seconds: float, auto: bool) -> None:
+    def __init__(
+        self,
+        runlog: RunLog,
+        ports: Ports,
+        said: asyncio.Queue[Said],
+        *,
+        step_seconds: float,
+        auto: bool,
+        still_frozen: Callable[[Run], None] = lambda run: None,
+    ) -> None:
+        """`still_frozen` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not."""
         self._log = runlog
+        self._still_frozen = still_frozen
         self._ports = ports
         self._said = said
         self._step_seconds = step_seconds
@@ -155,6 +167,8 @@ class Runner:
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # plan() asks only for those that have one
         try:
             await self._breathe()
+            if take.direction is Direction.FORWARD and take.key.state in READ_FILES:
+                await asyncio.to_thread(self._still_frozen, self.run)
             async with asyncio.timeout(self._longest(take.key)):
                 evidence = await act(self._context(take.key, take.direction, event_id))
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)

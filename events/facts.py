@@ -49,7 +49,8 @@ class RunStarted(Event):
     """The plan is frozen: what it is made of, and what the run will go through."""
 
     plan_sha256: str
-    files: dict[str, str]  # path as the plan names it -> sha256
+    files: dict[str, str]  # path as the plan names it -> sha256; {} if they are too many for a message
+    files_sha256: str = ""  # of the whole list, which is kept in the run's folder
     items: dict[str, list[str]]  # kind ("services") -> names, in the plan's order
     gates: list[str]  # states that are entered only after `advance`
     opens: datetime | None = None  # `advance` before it is refused

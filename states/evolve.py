@@ -35,6 +35,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         watch_seconds=event.watch_seconds,
         plan_sha256=event.plan_sha256,
         files=event.files,
+        files_sha256=event.files_sha256,
         production=event.production,
     )
     started = at.seq  # a command counts only if it lies after this

@@ -95,6 +95,7 @@ class Frozen:
     watch_seconds: float = 0.0
     plan_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    files_sha256: str = ""
     production: str = ""
 
 

@@ -110,3 +110,61 @@ def test_durations(text, seconds):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match="a duration is"):
         seconds_of(text)
+
+
+SECRETS = [
+    "cutover:hunter2@127.0.0.1/app",
+    "cutover:hunter2@tail@127.0.0.1/app",
+    "cutover:hun/ter2@127.0.0.1/app",
+    "127.0.0.1/app?password=hunter2",
+    "127.0.0.1/app?sslpassword=hunter2",
+]
+
+
+PAIRS = ["host=h dbname=x password = 'hunter2 tail'", "host=h dbname=x password=hunter2 tail"]
+
+
+@pytest.mark.parametrize("url", [*(f"postgresql://{rest}" for rest in SECRETS), *PAIRS])
+def test_no_part_of_a_password_is_repeated(write, url):
+    with pytest.raises(BadPlan) as refused:
+        load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", f'"{url}"')))
+    assert not [part for part in ("hunter2", "tail", "hun", "ter2") if part in str(refused.value).replace("state", "")]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("postgresql://cutover@127.0.0.1/app", '"foo bar"', "database.url: saw 'foo bar'; libpq cannot read it: postgresql://"),
+        ('"schema/*.sql"', '""', "schema.files: '' is no pattern for files"),
+        ('"schema/*.sql"', '"**x.sql"', "schema.files: '**x.sql' is no pattern for files"),
+        (
+            '"schema/*.sql"',
+            '"schema/2.sql", "schema/*.sql"',
+            "schema.files: schema/2.sql is named by 'schema/2.sql' and by 'schema/*.sql'; it would run twice",
+        ),
+        ('"data/*.sql"', '"data/*.sql", "data/*.sql"', "data.scripts: data/1.sql is named by"),
+        ("smoke:", "services: []\nsmoke:", "plan.yaml:14: services is there twice, first in line 6; keep one"),
+        ("key: [id]", "key: [id], key: [no]", "plan.yaml:13: key is there twice, first in line 13; keep one"),
+        ("run: night-1", "run: &run [*run]", "plan.yaml:1: run: saw"),
+        ("run: night-1", "run: night-1\nmonitor: {for: 99999999999d}", "a duration is at most 366d"),
+    ],
+)
+def test_a_mistake_that_would_have_been_taken_for_a_plan_is_told(write, old, new, told):
+    assert old in PLAN
+    with pytest.raises(BadPlan) as refused:
+        load(write(PLAN.replace(old, new, 1)))
+    assert told in str(refused.value)
+
+
+def test_a_script_that_cannot_be_read_is_told_before_the_run_begins(write, monkeypatch):
+    path = write(PLAN)
+    opened = Path.open
+
+    def refused(self: Path, *how: str, **more: str):
+        if self.name == "2.sql":
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *how, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(BadPlan, match=r"schema\.files: schema/2\.sql cannot be read: Permission denied"):
+        load(path)

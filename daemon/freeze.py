@@ -1,0 +1,107 @@
+"""A run goes through with the plan and the files it began with: RunStarted has their hashes, and they are looked at again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.events import facts
+from cutoverd.states import STUCK
+from cutoverd.states.errors import StepError
+from cutoverd.states.run import Run
+
+LARGEST_LIST_BYTES = 24 * 1024  # a message has 64 KiB; a longer list stands in the event by its hash
+WAY_BACK = ("rollback", STUCK)
+LIST = "files.json"  # the list itself, in the run's folder
+
+
+class PlanChanged(StepError):
+    """the plan is not the one that this run began with"""
+
+    hint = "put back what was there, or `abort`/`rollback` with the old plan and start a new run with a name of its own"
+
+
+def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
+    """What the run goes through, whatever happens to the plan's files later."""
+    plan, files = loaded.plan, _hashes(loaded)
+    listed = _listed(files)
+    (loaded.run_dir / LIST).write_bytes(listed)
+    return facts.RunStarted(
+        plan_sha256=loaded.sha256,
+        files=files if len(listed) <= LARGEST_LIST_BYTES else {},
+        files_sha256=hashlib.sha256(listed).hexdigest(),
+        items=loaded.items(),
+        gates=list(plan.gates),
+        opens=plan.window.opens,
+        budget_seconds=plan.window.budget,
+        watch_seconds=plan.monitor.duration,
+        production=production,
+        version=version("cutoverd"),
+    )
+
+
+def check_frozen(loaded: LoadedPlan, run: Run) -> None:
+    """The plan and every file it names are those that RunStarted froze; raises `PlanChanged`, naming what is not.
+
+    The way back runs no script, and a program that a person mended is what it may need: there only the plan counts.
+    """
+    changed = [] if loaded.sha256 == run.frozen.plan_sha256 else [str(loaded.path)]
+    if run.state not in WAY_BACK:
+        changed += _changed(_hashes(loaded), run, loaded.run_dir / LIST)
+    if changed:
+        raise PlanChanged(f"run {run.name} began with other contents of: {', '.join(changed)}")
+
+
+class StillFrozen:
+    """Asked before a file is run: a script that was edited while a gate waited is not the one that PreCheck tried."""
+
+    def __init__(self, loaded: LoadedPlan) -> None:
+        self._loaded = loaded
+        self._looked_at: dict[str, tuple[int, int, int]] = {}
+
+    def __call__(self, run: Run) -> None:
+        """Raises `PlanChanged`. Only files whose inode, size or time has moved since the last look are a reason to read."""
+        looked_at = {name: _stamp(path) for name, path in self._loaded.files().items()}
+        if looked_at != self._looked_at:
+            check_frozen(self._loaded, run)
+        self._looked_at = looked_at
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+
+
+def _changed(seen: Mapping[str, str], run: Run, kept: Path) -> list[str]:
+    then: Mapping[str, str] | None = run.frozen.files
+    if not then and run.frozen.files_sha256:
+        if hashlib.sha256(_listed(seen)).hexdigest() == run.frozen.files_sha256:
+            return []
+        then = _kept(kept, run.frozen.files_sha256)
+    if then is None:
+        return [f"one of {len(seen)} files ({kept}, which would tell which, is gone or changed)"]
+    return [path for path in sorted({*seen, *then}) if seen.get(path) != then.get(path)]
+
+
+def _kept(path: Path, sha256: str) -> Mapping[str, str] | None:
+    """The list, if it is still the one whose hash is on record."""
+    listed = path.read_bytes() if path.exists() else b""
+    return dict(json.loads(listed)) if hashlib.sha256(listed).hexdigest() == sha256 else None
+
+
+def _listed(files: Mapping[str, str]) -> bytes:
+    return json.dumps(files, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _hashes(loaded: LoadedPlan) -> dict[str, str]:
+    try:
+        return loaded.hashes()
+    except OSError as error:
+        raise PlanChanged(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -1,0 +1,93 @@
+"""A run goes through with the files it began with, however many they are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from unit.test_plan_file import PLAN
+
+from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.freeze import LIST, PlanChanged, StillFrozen, check_frozen, frozen
+from cutoverd.daemon.planfile import BadPlan, LoadedPlan, load
+from cutoverd.daemon.runlog import RunLog
+from cutoverd.states.run import Run
+
+
+def plan_of(folder: Path, files: int, name: str = "a table of the write side, one of very many") -> LoadedPlan:
+    """With that many schema files, and one data script."""
+    for each in [f"schema/{number:04} {name}.sql" for number in range(files)] + ["data/1.sql"]:
+        (folder / each).parent.mkdir(exist_ok=True)
+        (folder / each).write_text(f"SELECT '{each}';\n")
+    (folder / "plan.yaml").write_text(PLAN)
+    loaded = load(folder / "plan.yaml")
+    loaded.run_dir.mkdir(parents=True)
+    return loaded
+
+
+async def begun(loaded: LoadedPlan) -> Run:
+    """A run whose journal has taken its RunStarted."""
+    runlog = RunLog("night-1", MemoryStream().journal("cutover.evt.night-1"))
+    await runlog.append(frozen(loaded, "app"))
+    return runlog.run
+
+
+@pytest.mark.parametrize("files", [1, 3000])
+async def test_a_changed_file_is_named_however_many_there_are(tmp_path: Path, files: int) -> None:
+    loaded = plan_of(tmp_path, files)
+    run = await begun(loaded)
+    check_frozen(loaded, run)
+    (tmp_path / "data/1.sql").write_text("SELECT 2;\n")
+    with pytest.raises(PlanChanged, match=r"began with other contents of: data/1\.sql$"):
+        check_frozen(loaded, run)
+
+
+async def test_a_changed_file_is_seen_without_the_list_of_those_that_were(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 3000)
+    run = await begun(loaded)
+    (loaded.run_dir / LIST).write_text("{}")
+    check_frozen(loaded, run)
+    (tmp_path / "data/1.sql").write_text("SELECT 2;\n")
+    with pytest.raises(PlanChanged, match="one of 3001 files"):
+        check_frozen(loaded, run)
+
+
+async def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    run = await begun(loaded)
+    (tmp_path / "data/1.sql").unlink()
+    with pytest.raises(PlanChanged, match=r"data/1\.sql cannot be read: No such file"):
+        check_frozen(loaded, run)
+
+
+async def test_the_way_back_does_not_ask_for_the_scripts(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    run = await begun(loaded)
+    (tmp_path / "data/1.sql").unlink()
+    for state in ("rollback", "stuck"):
+        check_frozen(loaded, replace(run, state=state))
+
+
+async def test_a_script_that_is_edited_while_a_gate_waits_is_not_run(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    run, still_frozen = await begun(loaded), StillFrozen(loaded)
+    still_frozen(run)
+    os.utime(tmp_path / "data/1.sql")
+    still_frozen(run)
+    (tmp_path / "data/1.sql").write_text("SELECT 2;\n")
+    for _ in range(2):
+        with pytest.raises(PlanChanged, match=r"data/1\.sql"):
+            still_frozen(run)
+
+
+def test_more_items_than_a_message_holds_are_refused_before_the_run_begins(tmp_path: Path) -> None:
+    (tmp_path / "schema").mkdir()
+    (tmp_path / "schema/1.sql").write_text("SELECT 1;\n")
+    (tmp_path / "data").mkdir()
+    for number in range(1500):
+        (tmp_path / f"data/{number:04} of a great many scripts.sql").write_text("SELECT 1;\n")
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    with pytest.raises(BadPlan, match=r"data_scripts: 1500 names are too many .* one file that includes the others by \\ir"):
+        load(tmp_path / "plan.yaml")
