@@ -1,6 +1,7 @@
 # `make help` lists what there is.
 PYTHON ?= python3
 VENV   ?= .venv
+JOBS   ?= 2
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -21,7 +22,7 @@ demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [BR
 	$(BIN)/cutoverd demo $(if $(BREAK),--break $(BREAK))
 
 test: setup  ## every test but the soaks
-	$(BIN)/pytest -m 'not soak' $(ARGS)
+	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup  ## ruff and mypy, strict
 	$(BIN)/ruff format --check .
