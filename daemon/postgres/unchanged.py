@@ -50,9 +50,11 @@ async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evid
         known = (await catalog.known(conn, mark.run)).get("old")
         if known is None or known.name != server.names.previous:
             return await ledger.evidence_of(conn, mark, {"nothing_to_close": True})
-        if not known.accepts_connections:
+        kept = await counters.kept(conn, mark.run)
+        # an attempt that was killed half-way has closed it, and proven nothing
+        if not known.accepts_connections and ("closed" in kept or "opened" not in kept):
             return await ledger.evidence_of(conn, mark, {"database": known.name})
-        async with session(server, known.name, settings=counters.CATALOG_ONLY) as inside:
+        async with counters.looking_into(conn, server, mark, known) as inside:
             closing = {"tables": await counters.tables(inside)}
         closing |= await counters.of_database(conn, known.oid)
         async with ledger.allowed(conn, mark):

@@ -20,16 +20,8 @@ SCRIPT = "data.run_script:data/010.sql"
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 
-def assert_ended_well(night: Night) -> None:
-    """Completed or RolledBack, whichever; both prove production."""
-    if night.exit_code() == 0:
-        assert_completed(night)
-    else:
-        assert_rolled_back(night)
-
-
 @on_18
-def test_a_killed_psql_takes_its_script_with_it(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_killed_psql_takes_its_script_and_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.stall(SCRIPT)
         night.start("--auto")
@@ -37,32 +29,60 @@ def test_a_killed_psql_takes_its_script_with_it(cluster: Cluster, tmp_path: Path
         for pid in night.children(SCRIPT):
             os.kill(pid, signal.SIGKILL)
         night.release()
-        assert_ended_well(night)
+        assert_rolled_back(night)
+        [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
+        assert (failed.step, failed.reason) == (SCRIPT, "psql was killed by signal 9")
 
 
-@pytest.mark.parametrize("step", [SCRIPT, "downtime.fence_old", "smoke.exchange_names"])
+def crash(night: Night, step: str, direction: str = "forward") -> None:
+    """The whole PostgreSQL is killed in the middle of that step, and started again."""
+    night.stall(step, direction)
+    night.start("--auto")
+    night.wait_for_step(step, direction)
+    night.cluster.kill()
+    night.cluster.start()
+    night.release()
+
+
 @on_18
-def test_a_killed_postgresql_comes_back_and_so_does_the_run(cluster: Cluster, tmp_path: Path, step: str) -> None:
+def test_a_crash_of_the_server_in_a_script_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
-        night.stall(step)
-        night.start("--auto")
-        night.wait_for_step(step)
-        cluster.kill()
-        cluster.start()
-        night.release()
-        assert_ended_well(night)
+        crash(night, SCRIPT)
+        assert_rolled_back(night)
+        [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
+        assert failed.step == SCRIPT
+        assert "nothing of it was kept" in failed.hint, "that was read from the ledger once the server was back"
+
+
+@pytest.mark.parametrize("step", ["downtime.fence_old", "smoke.exchange_names"])
+@on_18
+def test_a_crash_of_the_server_in_a_change_of_names_is_waited_out_and_the_step_taken_again(
+    cluster: Cluster, tmp_path: Path, step: str
+) -> None:
+    with a_night(cluster, tmp_path) as night:
+        crash(night, step)
+        assert_completed(night)
+        [interrupted] = [each.event for each in night.journal() if isinstance(each.event, facts.StepInterrupted)]
+        assert interrupted.step == step
 
 
 @on_18
-def test_a_killed_postgresql_on_the_way_back_does_not_keep_production_away(cluster: Cluster, tmp_path: Path) -> None:
+def test_after_a_crash_of_the_server_its_counters_prove_nothing_and_content_is_compared_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with a_night(cluster, tmp_path) as night:
+        crash(night, "schema.build_new")
+        assert_completed(night)
+        succeeded = [each.event for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
+        [unchanged] = [event for event in succeeded if event.step == "smoke.check_old_unchanged"]
+        assert unchanged.evidence == {"counters": "reset by the server", "compared_again": ["machines"]}
+
+
+@on_18
+def test_a_crash_of_the_server_on_the_way_back_does_not_keep_production_away(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.knob("smoke api test", exit=1)
-        night.stall("downtime.fence_old", "back")
-        night.start("--auto")
-        night.wait_for_step("downtime.fence_old", "back")
-        cluster.kill()
-        cluster.start()
-        night.release()
+        crash(night, "downtime.fence_old", "back")
         assert_rolled_back(night)
 
 
