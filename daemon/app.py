@@ -15,6 +15,7 @@ from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.runs import Runs
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.freeze import StillFrozen
@@ -98,7 +99,7 @@ class _Anchors:
 async def _said(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[Said]]:
     """What operators say from the last command on that the run took into account."""
     said: asyncio.Queue[Said] = asyncio.Queue()
-    listening = asyncio.create_task(_listen(Commands(client), runlog.run.command_position + 1, said))
+    listening = asyncio.create_task(listen(Commands(client), runlog.run.command_position + 1, said))
     try:
         yield said
     finally:
@@ -106,12 +107,20 @@ async def _said(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[S
         await asyncio.wait([listening])
 
 
-async def _listen(commands: Commands, start: int, said: asyncio.Queue[Said]) -> None:
-    async for message in commands.read(start):
-        try:
-            said.put_nowait(parse(message.subject, message.data, message.seq, message.at))
-        except NotUnderstood as error:
-            said.put_nowait(NotACommand(message.seq, operator_of(message.subject), str(error)))
+async def listen(commands: CommandLog, start: int, said: asyncio.Queue[Said]) -> None:
+    """Everything that is said, and at last why nothing more can be heard."""
+    try:
+        async for message in commands.read(start):
+            said.put_nowait(_understood(message))
+    except Exception as error:
+        said.put_nowait(error)
+
+
+def _understood(message: Message) -> Said:
+    try:
+        return parse(message.subject, message.data, message.seq, message.at)
+    except NotUnderstood as error:
+        return NotACommand(message.seq, operator_of(message.subject), str(error))
 
 
 @contextmanager

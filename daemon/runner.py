@@ -42,7 +42,7 @@ class NotACommand:
         self.seq, self.by, self.reason = seq, by, reason
 
 
-Said = Command | NotACommand
+Said = Command | NotACommand | Exception  # the last: why nothing more will be heard
 
 
 class Runner:
@@ -115,12 +115,14 @@ class Runner:
         return max(until_opens, 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
 
     async def _hear(self, said: Said) -> None:
+        if isinstance(said, Exception):  # a daemon that nobody can stop must not go on
+            raise said
         if said.seq <= self.run.command_position:
             return
         for event in self._answer(said):
             await self._log.append(event, command_position=said.seq)
 
-    def _answer(self, said: Said) -> list[facts.Event]:
+    def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
         if isinstance(said, NotACommand):
             return [rejected(self.run, "?", said.by, said.reason)]
         return decide(self.run, said, datetime.now(UTC))

@@ -8,6 +8,8 @@ import contextlib
 import pytest
 from unit.pretended import Night
 
+from cutoverd.daemon.app import listen
+from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.runner import Stopped
 from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
@@ -256,3 +258,24 @@ async def test_a_daemon_that_dies_anywhere_is_followed_by_one_that_finishes(step
     assert night.world.on == {"worker/new", "api/new", "door"}
     moved = [name for name in night.world.done if name.startswith(("services.", "traffic."))]
     assert len(moved) == len(set(moved))
+
+
+class Deaf:
+    """Commands that cannot be read any more."""
+
+    async def read(self, start: int):
+        raise Refused("the connection to NATS was closed for good")
+        yield
+
+
+@pytest.mark.parametrize("where", ["at a gate", "in a step"])
+async def test_a_daemon_that_cannot_hear_any_more_stops_and_says_why(where: str):
+    night = Night()
+    if where == "in a step":
+        night.world.wrong["checks.prove_health.old"] = hanging
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None or "checks.prove_health.old" in night.world.done)
+    await listen(Deaf(), 1, night.said)
+    async with asyncio.timeout(5):
+        with pytest.raises(Refused, match="closed for good"):
+            await daemon
