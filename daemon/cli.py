@@ -9,10 +9,11 @@ import sys
 from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar, cast
 
 import structlog
 import typer
+from pydantic import ValidationError
 
 from cutoverd.daemon import desk
 from cutoverd.daemon.app import AlreadyDriven, drive
@@ -23,10 +24,12 @@ from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.face.metrics import RunMetrics, served
+from cutoverd.daemon.face.terminal import Unbreakable, mute
 from cutoverd.daemon.planfile import BadPlan, LoadedPlan, load
 from cutoverd.events.codec import Corrupt, Recorded
-from cutoverd.events.commands import Command, Verb
+from cutoverd.events.commands import Command, Verb, in_words
 from cutoverd.events.facts import CommandRejected
+from cutoverd.events.subjects import commands_of
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import Run
 
@@ -50,8 +53,13 @@ def run(
 ) -> None:
     loaded = _loaded(plan)
     metrics = RunMetrics(loaded.plan.run, version("cutoverd"))
-    with served(metrics, loaded.plan.metrics.listen if loaded.plan.metrics else None):
-        raise typer.Exit(_ended(drive(loaded, auto=auto, observers=[metrics, _print])))
+    listen = loaded.plan.metrics.listen if loaded.plan.metrics else None
+    try:
+        with served(metrics, listen):
+            raise typer.Exit(_ended(drive(loaded, auto=auto, observers=[metrics, _print])))
+    except (OSError, OverflowError) as error:
+        typer.echo(f"cutoverd: metrics.listen {listen}: {error}", err=True)
+        raise typer.Exit(Exit.ERROR) from None
 
 
 @app.command(help="Say something to a run and wait until a daemon has handled it. Verbs: " + ", ".join(Verb) + ".")
@@ -65,7 +73,11 @@ def send(
     wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
 ) -> None:
     loaded = _loaded(plan)
-    command = Command(verb=verb, run=loaded.plan.run, reason=reason, now=now, accept_loss=accept_loss)
+    try:
+        command = Command(verb=verb, run=loaded.plan.run, reason=reason, now=now, accept_loss=accept_loss)
+        commands_of(operator)
+    except ValueError as error:
+        raise typer.BadParameter(in_words(error) if isinstance(error, ValidationError) else str(error)) from None
     receipt = _ended(desk.send(loaded, command, operator, wait))
     if receipt.answer is None:
         typer.echo(f"kept at {receipt.seq}; no daemon has handled it in {wait:g} s: it counts when one starts")
@@ -110,7 +122,11 @@ def _plain(value: Any) -> str:
 
 
 def _print(run: Run, recorded: Recorded) -> None:
-    typer.echo(line(run, recorded))
+    """A night must not end because nobody reads what it prints; the journal has it all."""
+    try:
+        typer.echo(line(run, recorded))
+    except OSError:
+        mute(sys.stdout)
 
 
 def _loaded(plan: Path) -> LoadedPlan:
@@ -125,7 +141,7 @@ def _ended(work: Coroutine[Any, Any, T]) -> T:
     """The result, or a clear word and the exit code."""
     try:
         return asyncio.run(_until_told_to_stop(work))
-    except (BusError, StepError, ServerError, AlreadyDriven, Corrupt) as error:
+    except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
         hint = getattr(error, "hint", "")
         typer.echo(f"cutoverd: {error}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
         raise typer.Exit(Exit.ERROR) from None
@@ -136,7 +152,9 @@ def _ended(work: Coroutine[Any, Any, T]) -> T:
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
 
 
@@ -145,7 +163,7 @@ def main() -> None:
     # a traceback with local variables would show what is in them
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
         processors=[structlog.processors.TimeStamper("iso"), structlog.processors.add_log_level, console],
     )
     app()

@@ -1,0 +1,50 @@
+"""Whoever started the daemon went away: the run is told by the journal, not by a terminal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from night import Night, a_night
+from servers import Cluster
+
+from cutoverd.events import facts
+
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+
+
+def started(night: Night) -> subprocess.Popen[bytes]:
+    """`cutoverd run --auto`, whose output we read."""
+    command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
+    daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    night.daemons.append(daemon)
+    return daemon
+
+
+@on_18
+def test_a_closed_pipe_ends_no_run_and_changes_no_exit_code(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        daemon = started(night)
+        assert daemon.stdout
+        daemon.stdout.readline()
+        daemon.stdout.close()
+        assert daemon.wait(60) == 0
+        assert night.last_transition().target == "completed"
+
+
+@on_18
+def test_a_hangup_is_an_orderly_stop(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        (tmp_path / "daemon.log").touch()
+        night.stall("data.run_script:data/010.sql")
+        daemon = started(night)
+        night.wait_for_step("data.run_script:data/010.sql")
+        daemon.send_signal(signal.SIGHUP)
+        said, _ = daemon.communicate(timeout=30)
+        assert daemon.returncode == 6
+        assert b"cutoverd: stopped; the run goes on when it is started again" in said
+        assert night.children("data.run_script:data/010.sql") == []
+        assert night.events(facts.StepSucceeded)
