@@ -19,12 +19,16 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, tail
+import structlog
+
+from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
 from cutoverd.daemon.embedded.locks import try_lock
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_program import program
 from cutoverd.daemon.embedded.processes import POLL_SECONDS, Process
 from cutoverd.daemon.embedded.secret_files import open_private, write_private
+
+log = structlog.get_logger(__name__)
 
 READY_SECONDS = 30
 ANSWER_SECONDS = 2
@@ -81,10 +85,13 @@ def find(folder: Path) -> Nats | None:
 
 
 async def keep(folder: Path, every_seconds: float = 1.0) -> None:
-    """Start it again whenever it has died, until cancelled; raises as `ensure` does."""
+    """Start it again whenever it has died, until cancelled; what keeps it from starting (a full disk, say) may pass."""
     while True:
-        if not find(folder):
-            await ensure(folder)
+        try:
+            if not find(folder):
+                await ensure(folder)
+        except (ServerError, OSError, subprocess.SubprocessError) as error:
+            log.error("embedded_nats_not_started", reason=str(error))
         await asyncio.sleep(every_seconds)
 
 
