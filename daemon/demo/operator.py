@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NoReturn
 
 import psycopg
 
@@ -28,14 +29,16 @@ class Operator:
         if isinstance(recorded.event, facts.GateReached):
             self._gates.put_nowait(recorded.event.gate)
 
-    async def work(self) -> None:
-        """Until cancelled."""
+    async def work(self) -> NoReturn:
+        """Until cancelled; raises RuntimeError if a gate cannot be passed."""
         while True:
             gate = await self._gates.get()
             if gate == "validate" and self._stage.broken is Break.VALIDATE:
                 await asyncio.to_thread(self._corrupt)
-            command = Command(verb=Verb.ADVANCE, run=self._stage.loaded.plan.run, expect_state=None)
-            await desk.send(self._stage.loaded, command, NAME, WAIT_SECONDS)
+            command = Command(verb=Verb.ADVANCE, run=self._stage.loaded.plan.run)
+            receipt = await desk.send(self._stage.loaded, command, NAME, WAIT_SECONDS)
+            if receipt.answer is None or not isinstance(receipt.answer.event, facts.GatePassed):
+                raise RuntimeError(f"the gate before {gate} was not passed: {receipt.answer and receipt.answer.event}")
 
     def _corrupt(self) -> None:
         """By plain SQL, on a connection that the daemon knows nothing of; no count changes."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,15 +68,27 @@ def _left_over(run: Run) -> list[str]:
 
 
 def show(broken: Break | None, folder: Path | None, keep: bool, say: Say) -> Exit:
-    """Set the stage, let the night pass, prove the way back, clear the stage."""
+    """Set the stage, let the night pass, prove the way back, clear the stage. For the main thread."""
     home = (folder or Path(tempfile.mkdtemp(prefix="cutoverd-demo-"))).absolute()
     try:
         say(f"setting the stage in {home}: a PostgreSQL, a year of flights, two services" + _spoiled(broken))
-        with stage(home, broken) as set_up:
+        with _stopped_as_by_ctrl_c(), stage(home, broken) as set_up:
             return _night(set_up, say)
     finally:
         if not keep and folder is None:
             shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _stopped_as_by_ctrl_c() -> Iterator[None]:
+    """Whoever ends the demonstration, the stage is cleared."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _spoiled(broken: Break | None) -> str:
@@ -98,14 +111,17 @@ def _night(set_up: Stage, say: Say) -> Exit:
 
 
 async def _driven(set_up: Stage, report: Report) -> Exit:
+    """The run with its operator; without the operator nobody would pass a gate, so an error of his ends both."""
     operator = Operator(set_up)
-    working = asyncio.create_task(operator.work())
+    tasks = [asyncio.create_task(operator.work()), asyncio.create_task(drive(set_up.loaded, observers=[report, operator]))]
+    working, driving = tasks
     try:
-        return await drive(set_up.loaded, observers=[report, operator])
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return driving.result() if not driving.cancelled() else working.result()
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,19 @@ def test_the_demo_completes_and_leaves_nothing(tmp_path):
     done = demo(tmp_path)
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
     assert "compared:  flights: 336,776 rows" in done.stdout
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_told_to_stop_leaves_nothing(tmp_path, number):
+    """Found: SIGTERM left its nats-server, its services and its folder behind."""
+    command = [sys.executable, "-m", "cutoverd.daemon", "demo"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as running:
+        assert any("run started on flights" in line for line in running.stdout)
+        running.send_signal(number)
+        running.communicate(timeout=60)
+    assert running.returncode not in (0, -number)
     assert left_behind(tmp_path) == []
 
 
