@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Coroutine
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar, cast
@@ -44,6 +45,13 @@ app = typer.Typer(
 PlanArgument = Annotated[Path, typer.Argument(help="The plan file (YAML).", envvar="CUTOVERD_PLAN")]
 PlanOption = Annotated[Path, typer.Option("--plan", "-p", help="The plan file of the run.", envvar="CUTOVERD_PLAN")]
 T = TypeVar("T")
+
+
+class Form(StrEnum):
+    """How `status` is written."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @app.command(help=f"Drive the run of a plan: start it, or go on where it stands.\n\n{CODES}")
@@ -89,10 +97,10 @@ def send(
 @app.command(help="How a run stands, from its journal alone.")
 def status(
     plan: PlanOption = Path("plan.yaml"),
-    form: Annotated[str, typer.Option("--format", "-f", help="text or json")] = "text",
+    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
 ) -> None:
     told = _ended(desk.look(_loaded(plan)))
-    if form == "json":
+    if form is Form.JSON:
         typer.echo(json.dumps(told, indent=2))
     elif told:
         typer.echo("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {})))

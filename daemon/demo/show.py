@@ -82,7 +82,7 @@ def show(broken: Break | None, folder: Path | None, keep: bool, say: Say) -> Exi
 @contextlib.contextmanager
 def _stopped_as_by_ctrl_c() -> Iterator[None]:
     """Whoever ends the demonstration, the stage is cleared."""
-    numbers = (signal.SIGTERM, signal.SIGHUP)
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
     before = {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in numbers}
     try:
         yield
