@@ -7,8 +7,9 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from functools import partial
 
-from cutoverd.daemon.attach import bus, end_embedded
+from cutoverd.daemon.attach import bus, end_embedded, revive
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.commands import Commands
@@ -57,7 +58,9 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
-        runlog = RunLog(loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers)
+        runlog = RunLog(
+            loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers, partial(revive, loaded)
+        )
         server = await take(loaded, runlog, server)
         async with _said(client, runlog) as said:
             runner = Runner(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.embedded import nats as embedded
+from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.planfile import LoadedPlan
+
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -42,6 +48,21 @@ async def _embedded(loaded: LoadedPlan) -> AsyncIterator[Client]:
         keeping.cancel()
         await asyncio.wait([keeping])
         await client.close()
+
+
+async def revive(loaded: LoadedPlan) -> None:
+    """Start the embedded server anew; a team's own NATS is left alone.
+
+    One that hangs, or whose disk was full for a moment, is there, answers, and never stores anything again.
+    """
+    if not loaded.plan.bus:
+        folder = loaded.state_dir / "nats"
+        log.warning("embedded_nats_started_anew", folder=str(folder))
+        try:
+            await embedded.stop(folder)
+            await embedded.ensure(folder)
+        except (ServerError, OSError, subprocess.SubprocessError) as error:
+            log.error("embedded_nats_not_started", reason=str(error))
 
 
 async def end_embedded(loaded: LoadedPlan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -25,8 +25,17 @@ Observer = Callable[[Run, Recorded], None]  # the run after the event; must not 
 class RunLog:
     """One run: its journal replayed, and the only place where its events are appended."""
 
-    def __init__(self, run: str, journal: Log, anchors: Sequence[Anchor] = (), observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        run: str,
+        journal: Log,
+        anchors: Sequence[Anchor] = (),
+        observers: Sequence[Observer] = (),
+        revive: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`revive` is asked to bring back a bus that has taken nothing for the whole of the journal's patience."""
         self.run = Run(run)
+        self._revive = revive
         self.epoch = 0
         self._journal = journal
         self._anchors = anchors
@@ -83,6 +92,8 @@ class RunLog:
                 return await self._journal.append(id, body)
             except Unavailable as error:
                 log.error("journal_away", reason=str(error), doing="nothing else until it answers")
+                if self._revive:
+                    await self._revive()
 
     def _take_in(self, recorded: Recorded, body: bytes) -> None:
         self.run = evolve(self.run, recorded)

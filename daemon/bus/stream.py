@@ -25,7 +25,7 @@ OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check 
 STREAM_BYTES = 1 << 30
 DUPLICATE_SECONDS = 24 * 3600
 ROOM_SHARE = 0.1
-NO_STREAM, NAME_IN_USE = 10059, 10058
+NO_STREAM, NAME_IN_USE, NO_DISK = 10059, 10058, 10047
 # what a server may tell about itself, or set without any effect on what is kept
 IGNORED = {"metadata", "description", "placement"}
 
@@ -174,7 +174,10 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
         return answer
     if error.get("code") == 503:
         raise js_errors.ServiceUnavailableError(**error)
-    raise Unsuitable(f"stream {STREAM} cannot be had: {error.get('description')} (error {error.get('err_code')})")
+    hint = (
+        "it may grow to 1 GiB, and JetStream takes 75 % of the free disk: make room" if error.get("err_code") == NO_DISK else ""
+    )
+    raise Unsuitable(f"stream {STREAM} cannot be had: {error.get('description')} (error {error.get('err_code')})", hint=hint)
 
 
 async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
