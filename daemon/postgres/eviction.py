@@ -28,7 +28,7 @@ AGAIN = (errors.ObjectInUse, errors.LockNotAvailable, errors.QueryCanceled, erro
 # autovacuum workers give way to a rename by themselves
 INSIDE = """
 SELECT pid, usename, application_name, client_addr::text, backend_type, state FROM pg_stat_activity
-WHERE datid = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'
+WHERE datid = %s AND pid <> ALL (ARRAY[pg_backend_pid(), %s]) AND backend_type IS DISTINCT FROM 'autovacuum worker'
 """
 CONNECTING = """
 SELECT pid FROM pg_locks
@@ -50,12 +50,15 @@ class Sessions:
         return {"sessions_ended": len(self.ended), "sessions_refused": list(self.refused.values())}
 
 
-async def emptied(conn: Connection, mark: Mark, oid: int, work: Work, *, evict_seconds: float) -> Evidence:
+async def emptied(
+    conn: Connection, mark: Mark, oid: int, work: Work, *, evict_seconds: float, sessions: Sessions | None = None
+) -> Evidence:
     """End sessions and try `work`, which renames the database, until it succeeds: one transaction with the step's record.
 
     The database must refuse connections already. Raises `TimedOut` that names who is still in after `evict_seconds`.
     """
-    began, sessions, attempts = time.monotonic(), Sessions(), 0
+    began, attempts = time.monotonic(), 0
+    sessions = sessions or Sessions()
     while True:
         await end_sessions(conn, oid, sessions)
         attempts += 1
@@ -73,9 +76,23 @@ async def emptied(conn: Connection, mark: Mark, oid: int, work: Work, *, evict_s
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def end_sessions(conn: Connection, oid: int, sessions: Sessions) -> None:
+async def alone(conn: Connection, oid: int, pid: int, *, evict_seconds: float) -> Sessions:
+    """Only our session `pid`, and who could not be ended, is in a database that refuses connections, but for those connecting.
+
+    Raises `TimedOut` that names who is still in after `evict_seconds`.
+    """
+    began, sessions = time.monotonic(), Sessions()
+    while {row[0] for row in await (await conn.execute(INSIDE, (oid, pid))).fetchall()} - sessions.refused.keys():
+        if time.monotonic() - began > evict_seconds:
+            raise await _still_in(conn, oid, sessions, "they do not end", evict_seconds, ours=pid)
+        await end_sessions(conn, oid, sessions, ours=pid)
+        await asyncio.sleep(PAUSE_SECONDS)
+    return sessions
+
+
+async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: int = 0) -> None:
     """Each by its own call: one superuser among them would make a single statement over all stop there."""
-    for pid, user, application, address, kind, state in await (await conn.execute(INSIDE, (oid,))).fetchall():
+    for pid, user, application, address, kind, state in await (await conn.execute(INSIDE, (oid, ours))).fetchall():
         try:
             await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
             sessions.ended.add(pid)
@@ -84,10 +101,11 @@ async def end_sessions(conn: Connection, oid: int, sessions: Sessions) -> None:
             sessions.refused[pid] = {**who, "why": said(error)}
 
 
-async def _still_in(conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float) -> TimedOut:
-    inside = {
-        row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in await (await conn.execute(INSIDE, (oid,))).fetchall()
-    }
+async def _still_in(
+    conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float, *, ours: int = 0
+) -> TimedOut:
+    seen = await (await conn.execute(INSIDE, (oid, ours))).fetchall()
+    inside = {row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in seen}
     connecting = [f"{row[0]}, which is connecting" for row in await (await conn.execute(CONNECTING, (oid,))).fetchall()]
     prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await (await conn.execute(PREPARED, (oid,))).fetchall()]
     who = [*inside.values(), *connecting, *prepared]

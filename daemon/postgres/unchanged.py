@@ -8,7 +8,7 @@ from typing import Any
 
 from cutoverd.daemon.postgres import acl, catalog, counters, ledger
 from cutoverd.daemon.postgres.catalog import Known
-from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.eviction import alone, emptied
 from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
@@ -55,12 +55,14 @@ async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evid
         if not known.accepts_connections and ("closed" in kept or "opened" not in kept):
             return await ledger.evidence_of(conn, mark, {"database": known.name})
         async with counters.looking_into(conn, server, mark, known) as inside:
-            closing = {"tables": await counters.tables(inside)}
-        closing |= await counters.of_database(conn, known.oid)
-        async with ledger.allowed(conn, mark):
-            await catalog.accept_connections(conn, known.oid, False)
+            async with ledger.allowed(conn, mark):
+                await catalog.accept_connections(conn, known.oid, False)
+            # alone before anything is counted: what moves afterwards, without another session, is autovacuum's
+            sessions = await alone(conn, known.oid, inside.info.backend_pid, evict_seconds=evict_seconds)
+            closing = {"tables": await counters.tables(inside), **await counters.of_database(conn, known.oid)}
+            closing["alone"] = not sessions.refused
         work = partial(_prove_empty, names=server.names, old=known, run=mark.run, closing=closing)
-        return await emptied(conn, mark, known.oid, work, evict_seconds=evict_seconds)
+        return await emptied(conn, mark, known.oid, work, evict_seconds=evict_seconds, sessions=sessions)
 
 
 async def _prove_empty(conn: Connection, *, names: Names, old: Known, run: str, closing: Seen) -> Evidence:
@@ -115,10 +117,15 @@ def _moved(position: Seen, kept: Mapping[str, Seen], now: Seen) -> Iterator[str]
     touched = _touched(opened["tables"], last["tables"])
     if last["counters"] != opened["counters"] and touched:
         yield f"while it was open to us ({', '.join(touched)})"
-    if closed and closed["counters"] != closed["closing"]["counters"]:
+    if closed and not _was_closed_quietly(closed["closing"], closed):
         yield "while it was being closed"
     if closed and not _quiet(closed, now):
         yield "after it was closed"
+
+
+def _was_closed_quietly(closing: Seen, closed: Seen) -> bool:
+    """With somebody in who could not be ended any movement may be his."""
+    return bool(closing["counters"] == closed["counters"] or (closing["alone"] and _quiet(closing, closed)))
 
 
 def _touched(before: Seen, after: Seen) -> list[str]:

@@ -16,8 +16,9 @@ from cutoverd.states.ports import Evidence
 TO_CLOSED = ("build_new", "open_old", "close_old")
 
 
-async def fenced(cluster: Cluster) -> tuple[PostgresDatabases, Evidence]:
+async def fenced(cluster: Cluster, content: str = "SELECT") -> tuple[PostgresDatabases, Evidence]:
     furnish(cluster)
+    cluster.execute(content, "app")
     databases = await lead(cluster)
     await databases.make_placeholder(mark("make_placeholder"))
     await databases.fence(mark("fence"))
@@ -66,6 +67,34 @@ async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
     assert seen["autovacuum"]
     await databases.open_old(mark("open_old"))
     await databases.check_unchanged(mark("check"), position)
+
+
+ZEALOUS = """
+SET ROLE app_owner;
+CREATE TABLE store.zealous (id bigint);
+INSERT INTO store.zealous SELECT n FROM generate_series(1, 200) n;
+CREATE FUNCTION store.slow(id bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN id; END $$;
+CREATE INDEX ON store.zealous (store.slow(id));
+CREATE OR REPLACE FUNCTION store.slow(id bigint) RETURNS bigint IMMUTABLE LANGUAGE plpgsql
+AS $$ BEGIN PERFORM pg_sleep(0.1); RETURN id; END $$;
+"""
+
+
+async def test_an_analyze_that_ends_because_old_is_closed_is_no_write(cluster: Cluster) -> None:
+    """Found: a rename ends an autovacuum worker, which then counts what it wrote: the night went back for nothing."""
+    databases, position = await fenced(cluster, ZEALOUS)
+    cluster.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    cluster.execute("SELECT pg_reload_conf()")
+    await databases.open_old(mark("open_old"))
+    analyzing = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_previous' AND query LIKE 'autovacuum: ANALYZE store.zealous%'"
+    )
+    async with asyncio.timeout(30):
+        while not cluster.execute(analyzing):
+            await asyncio.sleep(0.02)
+    await databases.close_old(mark("close_old"))
+    await counted(cluster, position)
+    assert (await databases.check_unchanged(mark("check"), position))["autovacuum"]
 
 
 async def test_a_database_made_meanwhile_is_no_write_to_old(cluster: Cluster) -> None:
