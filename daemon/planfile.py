@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.plan import Plan, Script
+from cutoverd.daemon.postgres.refused import Reading
 
 LARGEST_ITEMS_BYTES = 24 * 1024
 
@@ -59,9 +61,18 @@ class LoadedPlan:
         }
 
     def files(self) -> dict[str, Path]:
-        """Every file that the plan names, by its path as the plan sees it."""
+        """Every file that the plan names, and those that its scripts include, by their paths as the plan sees them."""
         files = [*self.schema_files, *(file for _, file, _ in self.data_scripts), *(file for _, file in self.validation_scripts)]
-        return {_relative(file, self.folder): file for file in [*files, *_programs(self.plan, self.folder)]}
+        files += [*self._included, *_programs(self.plan, self.folder)]
+        return {_relative(file, self.folder): file for file in files}
+
+    @cached_property
+    def _included(self) -> list[Path]:
+        """By `\\i` and `\\ir`, at any depth; one that is missing is a finding of PreCheck."""
+        reading = Reading(self.folder)
+        for file in (*self.schema_files, *(file for _, file, _ in self.data_scripts)):
+            reading.read(file)
+        return [file for file in reading.included_by if file.is_file()]
 
     def hashes(self) -> dict[str, str]:
         """sha256 of each of them; raises OSError."""

@@ -82,6 +82,19 @@ async def test_a_script_that_is_edited_while_a_gate_waits_is_not_run(tmp_path: P
             still_frozen(run)
 
 
+async def test_a_file_that_a_script_includes_is_frozen_with_it(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    (tmp_path / "data/1.sql").write_text("\\ir parts/a.sql\n\\i data/parts/b.sql\n\\ir missing.sql\n")
+    (tmp_path / "data/parts").mkdir()
+    (tmp_path / "data/parts/a.sql").write_text("\\ir c.sql\n")
+    for name in ("b", "c"):
+        (tmp_path / f"data/parts/{name}.sql").write_text("SELECT 1;\n")
+    run = await begun(load(loaded.path))
+    (tmp_path / "data/parts/c.sql").write_text("SELECT 2;\n")
+    with pytest.raises(PlanChanged, match=r"began with other contents of: data/parts/c\.sql$"):
+        check_frozen(load(loaded.path), run)
+
+
 def test_more_items_than_a_message_holds_are_refused_before_the_run_begins(tmp_path: Path) -> None:
     (tmp_path / "schema").mkdir()
     (tmp_path / "schema/1.sql").write_text("SELECT 1;\n")
