@@ -173,7 +173,7 @@ class Night:
         """SIGKILL of the daemon alone; what it began lives on, and stands still until the next `take_over`."""
         self.daemons[-1].send_signal(signal.SIGKILL)
         self.daemons[-1].wait(10)
-        self.orphaned, self.stalled = self.stalled, []
+        self.orphaned, self.stalled = [*self.orphaned, *self.stalled], []
 
     def take_over(self, *options: str) -> None:
         """Start a daemon after a kill; what the dead one began goes on only once this one has taken the run, if it still can."""
@@ -302,8 +302,9 @@ class Night:
 
     def release(self) -> None:
         """What stands still goes on, but for commands: those wait to be ended."""
-        while self.stalled:
-            self._release(*self.stalled.pop())
+        for each in {*self.stalled, *self.orphaned}:
+            self._release(*each)
+        self.stalled, self.orphaned = [], []
 
     def _release(self, step: str, direction: str) -> None:
         if command := COMMANDS.get((step, direction)):
