@@ -162,7 +162,8 @@ async def test_a_cancelled_proof_leaves_no_process_session_database_or_file(back
         with pytest.raises(asyncio.CancelledError):
             await task
         assert (backup.kept(), backup.scratch()) == ([], []), moment
-        assert backup.cluster.execute("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%'") == []
+        ours = "SELECT pid, query FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND datname LIKE 'app%'"
+        assert backup.cluster.execute(ours) == [], moment
         assert list((backup.site.server.folder / "children").glob("*.json")) == []
 
 

@@ -18,7 +18,7 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.stream import prepare
-from cutoverd.events.subjects import events_of
+from cutoverd.events.subjects import STREAM, events_of
 
 BOUND_SECONDS = 20
 
@@ -68,8 +68,11 @@ async def test_nats_req_gets_the_sequence_as_a_receipt(client: Client) -> None:
 async def test_a_command_sent_while_nobody_listens_is_delivered_once_at_the_next_start(nats_server: Any) -> None:
     first = await connect(nats_server.url)
     await prepare(first)
-    await first.close()
     await asyncio.to_thread(publish_raw, nats_server.url, b"PUB cutover.cmd 7\r\nadvance\r\n")
+    async with asyncio.timeout(BOUND_SECONDS):  # a PUB is not acknowledged: what was not stored yet is lost with the server
+        while not (await first.js.stream_info(STREAM)).state.messages:
+            await asyncio.sleep(0.02)
+    await first.close()
     nats_server.kill()
     nats_server.start()
     second = await connect(nats_server.url)
