@@ -59,7 +59,7 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
         runlog = RunLog(
-            loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers, partial(revive, loaded)
+            loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers, partial(revive, loaded, client)
         )
         server = await take(loaded, runlog, server)
         async with _said(client, runlog) as said:

@@ -6,10 +6,12 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import structlog
 
 from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.planfile import LoadedPlan
@@ -50,19 +52,26 @@ async def _embedded(loaded: LoadedPlan) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def revive(loaded: LoadedPlan) -> None:
+async def revive(loaded: LoadedPlan, client: Client) -> None:
     """Start the embedded server anew; a team's own NATS is left alone.
 
-    One that hangs, or whose disk was full for a moment, is there, answers, and never stores anything again.
+    One that hangs, or whose disk was full for a moment, is there, answers, and never stores anything again. Raises
+    `Unreachable` if it had to take another port: our client would look for it where it was, for ever.
     """
     if not loaded.plan.bus:
         folder = loaded.state_dir / "nats"
         log.warning("embedded_nats_started_anew", folder=str(folder))
         try:
             await embedded.stop(folder)
-            await embedded.ensure(folder)
+            running = await embedded.ensure(folder)
         except (ServerError, OSError, subprocess.SubprocessError) as error:
             log.error("embedded_nats_not_started", reason=str(error))
+            return
+        if urlsplit(running.url).port not in {server.port for server in client.nc.servers}:
+            raise Unreachable(
+                f"the embedded nats-server is at {running.url} now: another program has taken its port",
+                hint="start the daemon again: it finds it there",
+            )
 
 
 async def end_embedded(loaded: LoadedPlan) -> None:
