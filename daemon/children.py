@@ -182,7 +182,7 @@ async def _end(child: Child) -> bool:
             return True
     raise StepError(
         f"{child.command} (pid {', '.join(map(str, alive))}) of step {child.step} did not end, not even by SIGKILL",
-        hint="it waits inside the system, for a disk or the network; once it has gone, `retry`",
+        hint="it waits inside the system, for a disk or the network; look what it waits for",
     )
 
 

@@ -10,7 +10,15 @@ async def is_traffic_closed(at: Context) -> Probed:
 
 
 async def reopen_traffic(at: Context) -> Evidence:
+    if not was_open_before(at):
+        return {"left": "closed, as it was found"}
     return await at.ports.traffic.open(at.mark, at.item)
+
+
+def was_open_before(at: Context) -> bool:
+    """Whether the door was open before the window: one that was not stays closed on the way back."""
+    recorded = at.evidence.get(f"downtime.record_door:{at.item}", {})
+    return bool(recorded.get("open", True))
 
 
 async def is_old_stopped(at: Context) -> Probed:
@@ -40,6 +48,11 @@ class Downtime(State):
     async def record_service(at: Context) -> Evidence:
         """the state each service was found in is on record"""
         return {"running": await at.ports.services.is_running(at.item, Version.OLD)}
+
+    @step(Effect.NONE, each="traffic")
+    async def record_door(at: Context) -> Evidence:
+        """the state each door was found in is on record"""
+        return {"open": await at.ports.traffic.is_open(at.item)}
 
     @step(Effect.PROBED, each="traffic", undo=reopen_traffic, probe=is_traffic_closed)
     async def close_traffic(at: Context) -> Evidence:

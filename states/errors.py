@@ -30,7 +30,7 @@ class CheckFailed(StepError):
 class TimedOut(StepError):
     """the step did not end within its time-out"""
 
-    hint = "look at what it waits for, then `retry`, or raise its time-out in the plan"
+    hint = "look at what it waits for; a plan that gives it more time is a new run"
 
 
 class NotLeader(StepError):

@@ -90,7 +90,7 @@ async def backend_is_gone(server: Server, pid: int | None) -> None:
             if time.monotonic() > deadline:
                 raise OutcomeUnknown(
                     f"whether psql's backend {pid} is gone cannot be asked of the server",
-                    hint="what it does may still be committed: look at the server, then `retry`",
+                    hint="what it does may still be committed: look at the server",
                 ) from None
         await asyncio.sleep(PAUSE_SECONDS)
 

@@ -94,7 +94,7 @@ def _without_place(completed: Completed, kept: str) -> StepError:
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
     said = _LOST.search(completed.stderr_tail)
     words = said["message"] if said else completed.stderr_tail.strip()[-500:]
-    return StepError(f"psql {how}{': ' if words else ''}{words}", hint=f"{kept}; `retry`")
+    return StepError(f"psql {how}{': ' if words else ''}{words}", hint=kept)
 
 
 def _shown(file: Path, cwd: Path) -> str:

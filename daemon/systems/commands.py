@@ -121,7 +121,7 @@ def shown(command: Sequence[str]) -> str:
 
 
 async def _status(site: Site, command: Sequence[str], seconds: float, yes: str, no: str) -> bool:
-    hint = f"let {shown(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out; then `retry`"
+    hint = f"let {shown(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out"
     try:
         ended = await site.call(command, "status", seconds, group=True)
     except TimedOut as late:

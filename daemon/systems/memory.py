@@ -35,7 +35,7 @@ class MemorySwitches:
 
     def is_on(self, key: tuple[str, ...]) -> bool:
         if key[0] in self.faults.unknown:
-            raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why, then `retry`")
+            raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why")
         return key in self.on
 
     async def change(self, key: tuple[str, ...], wanted: bool, *, take_back: bool = False) -> Evidence:

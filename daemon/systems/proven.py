@@ -135,7 +135,7 @@ class Switch:
         return 0
 
     def _unknown(self, seen: OutcomeUnknown) -> OutcomeUnknown:
-        hint = seen.hint or f"see why {self.what} does not say whether it is {self.words.on}, then `retry`"
+        hint = seen.hint or f"see why {self.what} does not say whether it is {self.words.on}"
         return OutcomeUnknown(f"{self.what}: {seen}", hint=hint, evidence=seen.evidence)
 
     def _not_seen(self, wanted: bool, asked: dict[str, Any]) -> StepError:

@@ -17,8 +17,8 @@ from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, encode
-from cutoverd.states.plan import Over, plan
-from cutoverd.states.run import Run
+from cutoverd.states.plan import Over, Take, plan
+from cutoverd.states.run import Key, Run
 
 JOURNALS = sorted(Path(__file__).with_name("journals").glob("*.jsonl"))
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,11 +61,17 @@ async def test_it_ends_as_it_did_and_every_prefix_has_a_next_step(path: Path) ->
 
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
 async def test_its_transitions_and_records_are_those_that_are_planned_today(path: Path) -> None:
-    """What needed no look at the world was decided by the run alone, so it must be decided in the same way now."""
+    """What needed no look at the world was decided by the run alone, so it must be decided in the same way now.
+
+    But for a step that came later: it is still to be taken where the journal goes on.
+    """
     seen = [(run, recorded) for run, recorded in await replayed(path) if run.plan]
+    known = {Key.of(recorded.event.step).step for _, recorded in seen if isinstance(recorded.event, facts.StepStarted)}
     for (run, _), (_, recorded) in pairwise(seen):
         if isinstance(recorded.event, facts.Transitioned | facts.GateReached) and recorded.envelope.epoch == run.epoch:
             planned = plan(run)
+            if isinstance(planned, Take) and planned.key.step not in known:
+                continue
             assert getattr(planned, "event", None) == recorded.event, (planned, recorded.event)
 
 

@@ -98,6 +98,14 @@ async def test_a_service_that_did_not_run_before_is_not_started_by_the_way_back(
     assert night.world.on == {"api/old", "door"}
 
 
+async def test_a_door_that_was_closed_before_is_not_opened_by_the_way_back():
+    night = Night()
+    night.world.on = {"worker/old", "api/old"}
+    night.world.wrong["scripts.apply_schema"] = failing(CheckFailed("line 7"))
+    await night.daemon()
+    assert night.world.on == {"worker/old", "api/old"}
+
+
 async def test_a_failure_once_traffic_is_open_holds():
     night = Night()
     night.world.wrong["checks.prove_health.old"] = lambda: failing(CheckFailed("500"))() if "api/new" in night.world.on else {}
