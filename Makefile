@@ -22,7 +22,7 @@ demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [BR
 	$(BIN)/cutoverd demo $(if $(BREAK),--break $(BREAK))
 
 test: setup  ## every test but the soaks
-	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist worksteal $(ARGS)
 
 lint: setup  ## ruff and mypy, strict
 	$(BIN)/ruff format --check .
