@@ -23,7 +23,7 @@ from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.reach import Connection, told
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.states.errors import NotLeader, OutcomeUnknown
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction, Evidence, Mark
 
 MAINTENANCE = "postgres"  # where CREATE DATABASE is given from while there is no ledger
@@ -71,6 +71,12 @@ async def _create_database(server: Server) -> None:
             await conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(LEDGER)))
         except (errors.DuplicateDatabase, errors.UniqueViolation):
             return
+        except errors.InsufficientPrivilege as error:
+            role = sql.Identifier(conn.info.user).as_string(conn)
+            raise Unfit(
+                f"role {conn.info.user} may not create databases, and its ledger {LEDGER} is missing",
+                hint=f"ALTER ROLE {role} CREATEDB; README, `What it needs`, has all rights",
+            ) from error
 
 
 async def take_fence(server: Server) -> None:

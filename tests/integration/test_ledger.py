@@ -10,7 +10,7 @@ from production import back, lead, mark
 from servers import Cluster
 
 from cutoverd.daemon.postgres import ledger, orphans
-from cutoverd.states.errors import NotLeader, OutcomeUnknown
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction
 
 
@@ -163,3 +163,10 @@ async def test_a_lost_connection_leaves_the_outcome_unknown(cluster: Cluster) ->
             async with ledger.step(conn, mark("s")):
                 cluster.execute(f"SELECT pg_terminate_backend({conn.info.backend_pid}, 5000)")
     assert await ledger.read(cluster.server(), "s", Direction.FORWARD) is None
+
+
+async def test_a_role_that_may_create_no_ledger_is_told_what_it_lacks(cluster):
+    cluster.execute("ALTER ROLE cutover NOCREATEDB")
+    with pytest.raises(Unfit, match="role cutover may not create databases") as raised:
+        await ledger.prepare(cluster.server())
+    assert 'ALTER ROLE "cutover" CREATEDB' in raised.value.hint
