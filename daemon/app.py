@@ -55,6 +55,7 @@ async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[O
 async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer]) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
     async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
+        await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)

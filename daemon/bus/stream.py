@@ -150,6 +150,15 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
         return None
 
 
+async def check_sync(monitoring_url: str | None) -> None:
+    """Refuse a server that is known to acknowledge before it syncs: a power cut takes such events. Raises `Unsuitable`."""
+    if await sync_always(monitoring_url) is False:
+        raise Unsuitable(
+            f"the NATS server at {monitoring_url} syncs its store now and then, not before it acknowledges",
+            hint="set `jetstream { sync_interval: always }`; by default a power cut takes two minutes of acknowledged events",
+        )
+
+
 async def exists(client: Client) -> bool:
     """Whether any daemon has ever prepared the stream there."""
     return await _info(client) is not None

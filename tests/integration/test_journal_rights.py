@@ -16,9 +16,9 @@ import pytest
 
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.errors import Refused, Unreachable
+from cutoverd.daemon.bus.errors import Refused, Unreachable, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.stream import prepare, sync_always
+from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_program import program
 from cutoverd.events.subjects import STREAM, events_of
@@ -41,7 +41,12 @@ def user(name: str, publish: list[str]) -> dict[str, object]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+def sync_interval() -> str:
+    return "always"
+
+
+@pytest.fixture
+def server(tmp_path: Path, sync_interval: str) -> Iterator[tuple[str, str]]:
     """(url, monitoring url) of a server with four users: admin, daemon, alice, nobody."""
     port, monitoring = free_port(), free_port()
     users = [
@@ -54,7 +59,7 @@ def server(tmp_path: Path) -> Iterator[tuple[str, str]]:
         "listen": f"{HOST}:{port}",
         "http": f"{HOST}:{monitoring}",
         "authorization": {"users": users},
-        "jetstream": {"store_dir": str(tmp_path / "store"), "sync_interval": "always"},
+        "jetstream": {"store_dir": str(tmp_path / "store"), "sync_interval": sync_interval},
     }
     (tmp_path / "nats.conf").write_text(json.dumps(settings))
     process = subprocess.Popen([program(), "-c", tmp_path / "nats.conf", "-l", tmp_path / "log"])
@@ -152,6 +157,17 @@ async def test_a_server_that_is_not_there_is_named_within_the_time_out() -> None
 
 async def test_the_monitoring_port_tells_that_the_server_syncs_always(server: tuple[str, str]) -> None:
     assert await sync_always(server[1]) is True
+
+
+@pytest.mark.parametrize("sync_interval", ["2m"])
+async def test_a_server_that_acknowledges_before_it_syncs_is_refused(server: tuple[str, str]) -> None:
+    with pytest.raises(Unsuitable, match="syncs its store now and then"):
+        await check_sync(server[1])
+
+
+async def test_a_server_that_syncs_always_or_does_not_tell_is_taken(server: tuple[str, str]) -> None:
+    await check_sync(server[1])
+    await check_sync(None)
 
 
 async def test_a_monitoring_port_that_answers_something_else_tells_nothing(server: tuple[str, str]) -> None:
