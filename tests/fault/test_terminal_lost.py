@@ -19,7 +19,13 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def started(night: Night) -> subprocess.Popen[bytes]:
     """`cutoverd run --auto`, whose output we read."""
     command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
-    daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    daemon = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests themselves may run under nohup
+    )
     night.daemons.append(daemon)
     return daemon
 
