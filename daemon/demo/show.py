@@ -83,12 +83,19 @@ def show(broken: Break | None, folder: Path | None, keep: bool, say: Say) -> Exi
 def _stopped_as_by_ctrl_c() -> Iterator[None]:
     """Whoever ends the demonstration, the stage is cleared."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
-    before = {number: signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT)) for number in numbers}
+    before = {number: signal.signal(number, _interrupt) for number in numbers}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    """As by Ctrl-C; in the background of a script Ctrl-C itself may be ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _spoiled(broken: Break | None) -> str:
