@@ -90,6 +90,8 @@ def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
     failed = [line.split(" ✖ ")[1] for line in done.stdout.splitlines() if " ✖ " in line]
     assert [line.split("  ")[0] for line in failed] == [FAILS_IN[where]]
     assert "production is as it was: row, settings, comment, content, login of the application, services, traffic" in done.stdout
+    left_over = "flights_closed" if where == "service" else "flights_closed, flights_next"
+    assert f"left over: {left_over}\n" in done.stdout
     assert left_behind(tmp_path) == []
     if where == "validate":
         corrupted = json.loads((EXAMPLE / "break" / "validate.expected.json").read_text())["weather"]
