@@ -19,8 +19,8 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.runs import Runs
 from cutoverd.daemon.exits import Exit, exit_of
-from cutoverd.daemon.freeze import StillFrozen
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.freeze import StillFrozen
+from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.server import Server

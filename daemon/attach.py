@@ -14,7 +14,7 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.loaded import LoadedPlan
 
 log = structlog.get_logger(__name__)
 

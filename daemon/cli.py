@@ -26,7 +26,7 @@ from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.face.metrics import RunMetrics, served
 from cutoverd.daemon.face.terminal import Unbreakable, mute
-from cutoverd.daemon.planfile import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
 from cutoverd.events.codec import Corrupt, Recorded
 from cutoverd.events.commands import Command, Verb, in_words
 from cutoverd.events.facts import CommandRejected

@@ -14,7 +14,7 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.face.timeline import Timeline
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode

@@ -8,8 +8,8 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from cutoverd.daemon import children
-from cutoverd.daemon.freeze import check_frozen, frozen
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.freeze import check_frozen, frozen
+from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.server import Server

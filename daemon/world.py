@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from cutoverd.daemon.plan import Check, Commands, Door, Service
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases

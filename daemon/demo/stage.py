@@ -18,8 +18,8 @@ from string import Template
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres
-from cutoverd.daemon.plan import Commands, Service
-from cutoverd.daemon.planfile import LoadedPlan, load
+from cutoverd.daemon.plan.loaded import LoadedPlan, load
+from cutoverd.daemon.plan.parts import Commands, Service
 
 DATABASE, ROLE, APPLICATION = "flights", "cutover", "flights_app"
 RIGHTS = Path(__file__).with_name("rights.sql")

@@ -21,8 +21,8 @@ import yaml
 from psycopg import sql
 from servers import Cluster, Clusters
 
-from cutoverd.daemon import planfile
 from cutoverd.daemon.embedded.loopback import free_port
+from cutoverd.daemon.plan.loaded import load
 
 FLIGHTS = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
 GIVEN = ("RUN", "STATE_DIR", "URL", "APP_URL", "TOOLS", "PYTHON", "DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST_PORT")
@@ -317,7 +317,7 @@ def test_the_plan_is_one_that_the_daemon_reads(tmp_path: Path) -> None:
     folder = tmp_path / "flights"
     shutil.copytree(FLIGHTS, folder, ignore=shutil.ignore_patterns("data"))
     (folder / "plan.yaml").write_text(filled_in(RUN="demo", STATE_DIR=tmp_path / "state", PYTHON=sys.executable))
-    loaded = planfile.load(folder / "plan.yaml")
+    loaded = load(folder / "plan.yaml")
     assert [Path(name).name for name in loaded.items()["data_scripts"]][-2:] == ["080_tally.sql", "090_drop_legacy.sql"]
     assert loaded.items()["comparisons"] == list(COMPARISONS)
     assert {"app/ctl.py", "app/lb.py"} <= set(loaded.hashes())

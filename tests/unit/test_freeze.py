@@ -10,8 +10,8 @@ import pytest
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.freeze import LIST, PlanChanged, StillFrozen, check_frozen, frozen
-from cutoverd.daemon.planfile import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.freeze import LIST, PlanChanged, StillFrozen, check_frozen, frozen
+from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.states.run import Run
 

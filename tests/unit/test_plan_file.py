@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.durations import seconds_of
-from cutoverd.daemon.planfile import BadPlan, load
+from cutoverd.daemon.plan.durations import seconds_of
+from cutoverd.daemon.plan.loaded import BadPlan, load
 
 PLAN = """\
 run: night-1

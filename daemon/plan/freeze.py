@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from cutoverd.daemon.planfile import LoadedPlan
+from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError

@@ -1,0 +1,1 @@
+"""The plan file: its models, and how it is read."""

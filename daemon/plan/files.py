@@ -1,0 +1,78 @@
+"""Patterns of a plan made into files, and the files that its commands name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.parts import Script
+
+
+class Files:
+    """Patterns of a plan made into files; what no pattern finds, or two do, is remembered."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.mistakes: list[str] = []
+        self._found: dict[tuple[str, Path], str] = {}  # the pattern that named a file first
+
+    def all(self, key: str, patterns: list[str]) -> Iterator[Path]:
+        for pattern in patterns:
+            files = self._files(key, pattern)
+            for file in files:
+                self._check(key, pattern, file)
+            yield from files
+
+    def _files(self, key: str, pattern: str) -> list[Path]:
+        try:
+            files = sorted(file for file in self._glob(pattern) if file.is_file())
+        except (ValueError, IndexError) as error:
+            self.mistakes.append(f"{key}: {pattern!r} is no pattern for files: {str(error).lower()}")
+            return []
+        if not files:
+            self.mistakes.append(f"{key}: {pattern!r} names no file in {self.folder}")
+        return files
+
+    def _check(self, key: str, pattern: str, file: Path) -> None:
+        first = self._found.setdefault((key, file.resolve()), pattern)
+        if first is not pattern:
+            name = relative(file, self.folder)
+            self.mistakes.append(f"{key}: {name} is named by {first!r} and by {pattern!r}; it would run twice, name it once")
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            self.mistakes.append(f"{key}: {relative(file, self.folder)} cannot be read: {error.strerror}")
+
+    def _glob(self, pattern: str) -> Iterator[Path]:
+        if Path(pattern).is_absolute():
+            return Path("/").glob(pattern.lstrip("/"))
+        return self.folder.glob(pattern)
+
+
+def scripts(found: Files, scripts: list[Script], folder: Path) -> Iterator[tuple[str, Path, str | None]]:
+    for script in scripts:
+        for file in found.all("data.scripts", [script.file]):
+            yield relative(file, folder), file, script.probe
+
+
+def relative(file: Path, folder: Path) -> str:
+    return str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
+
+
+def programs(plan: Plan, folder: Path) -> list[Path]:
+    """The files of the plan's folder that its commands name."""
+    commands = [
+        *(words for check in (*plan.health, *plan.smoke) if (words := check.command)),
+        *(words for door in plan.traffic for words in (door.close, door.open, door.status)),
+        *(words for service in plan.services for words in _words(service)),
+    ]
+    named = {folder / word for words in commands for word in words if word and not word.startswith("-")}
+    return sorted(file for file in named if file.is_file() and file.is_relative_to(folder))
+
+
+def _words(service: Any) -> Iterator[list[str]]:
+    for commands in (service.old, service.new, service.test):
+        if commands:
+            yield from (commands.start, commands.stop, commands.status)

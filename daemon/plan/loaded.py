@@ -1,0 +1,128 @@
+"""Reading a plan: from YAML to models, with file, line, key and the value seen of every mistake; its files found and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from cutoverd.daemon.plan.files import Files, programs, relative, scripts
+from cutoverd.daemon.plan.mistakes import mistakes, twice
+from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.postgres.refused import Reading
+
+LARGEST_ITEMS_BYTES = 24 * 1024
+
+
+class BadPlan(Exception):
+    """the plan cannot be used; every mistake found, a line each"""
+
+
+@dataclass(frozen=True)
+class LoadedPlan:
+    """A plan, where it lies, and the files it names."""
+
+    path: Path
+    plan: Plan
+    source: bytes
+    schema_files: tuple[Path, ...]
+    data_scripts: tuple[tuple[str, Path, str | None], ...]  # name, file, probe
+    validation_scripts: tuple[tuple[str, Path], ...]
+
+    @property
+    def folder(self) -> Path:
+        """What the plan's paths are relative to."""
+        return self.path.parent
+
+    @property
+    def state_dir(self) -> Path:
+        return self.folder / self.plan.state_dir
+
+    @property
+    def run_dir(self) -> Path:
+        """What this run keeps on this machine."""
+        return self.state_dir / "runs" / self.plan.run
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.source).hexdigest()
+
+    def items(self) -> dict[str, list[str]]:
+        return {
+            **self.plan.items(),
+            "data_scripts": [name for name, _, _ in self.data_scripts],
+            "validation_scripts": [name for name, _ in self.validation_scripts],
+        }
+
+    def files(self) -> dict[str, Path]:
+        """Every file that the plan names, and those that its scripts include, by their paths as the plan sees them."""
+        files = [*self.schema_files, *(file for _, file, _ in self.data_scripts), *(file for _, file in self.validation_scripts)]
+        files += [*self._included, *programs(self.plan, self.folder)]
+        return {relative(file, self.folder): file for file in files}
+
+    @cached_property
+    def _included(self) -> list[Path]:
+        """By `\\i` and `\\ir`, at any depth; one that is missing is a finding of PreCheck."""
+        reading = Reading(self.folder)
+        for file in (*self.schema_files, *(file for _, file, _ in self.data_scripts)):
+            reading.read(file)
+        return [file for file in reading.included_by if file.is_file()]
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of each of them; raises OSError."""
+        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in self.files().items()}
+
+
+def load(path: Path) -> LoadedPlan:
+    """The plan in a file; raises `BadPlan`."""
+    path = path.resolve()
+    source = _read(path)
+    plan = _validated(path, source)
+    found = Files(path.parent)
+    loaded = LoadedPlan(
+        path,
+        plan,
+        source,
+        tuple(found.all("schema.files", plan.schema_.files)),
+        tuple(scripts(found, plan.data.scripts, path.parent)),
+        tuple((relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
+    )
+    if wrong := [*found.mistakes, *_too_many(loaded.items())]:
+        raise BadPlan("\n".join(f"{path}: {line}" for line in wrong))
+    return loaded
+
+
+def _too_many(items: dict[str, list[str]]) -> Iterator[str]:
+    """The run's first event names each step: it has to fit a message."""
+    sizes = {kind: len(json.dumps(names)) for kind, names in items.items()}
+    if sum(sizes.values()) > LARGEST_ITEMS_BYTES:
+        kind = max(sizes, key=lambda kind: sizes[kind])
+        yield (
+            f"{kind}: {len(items[kind])} names are too many for a run ({sizes[kind]} bytes, all kinds together may have "
+            f"{LARGEST_ITEMS_BYTES}); for scripts: name one file that includes the others by \\ir"
+        )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadPlan(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _validated(path: Path, source: bytes) -> Plan:
+    try:
+        root = yaml.compose(source, yaml.SafeLoader)
+        if doubled := list(twice(root)):
+            raise BadPlan("\n".join(f"{path}:{line}" for line in doubled))
+        return Plan.model_validate(yaml.safe_load(source) or {})
+    except yaml.YAMLError as error:
+        raise BadPlan(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise BadPlan("\n".join(f"{path}:{line}" for line in mistakes(root, error))) from error

@@ -1,0 +1,79 @@
+"""The plan: one cutover, all its parts, and what must be true of them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from cutoverd.daemon.plan.parts import (
+    Backup,
+    Bus,
+    Check,
+    Data,
+    Database,
+    Door,
+    Metrics,
+    Monitor,
+    Part,
+    Schema,
+    Service,
+    Timeouts,
+    Validate,
+    Window,
+)
+from cutoverd.daemon.plan.values import Gate, RunName
+
+
+class Plan(Part):
+    """One cutover."""
+
+    run: RunName
+    state_dir: Path
+    window: Window = Window()
+    database: Database
+    bus: Bus | None = None
+    metrics: Metrics | None = None
+    health: list[Check] = Field(min_length=1)
+    services: list[Service] = Field(default_factory=list)
+    backup: Backup = Backup()
+    schema_: Schema = Field(alias="schema")
+    data: Data
+    validate_: Validate = Field(alias="validate")
+    smoke: list[Check] = Field(min_length=1)
+    traffic: list[Door] = Field(min_length=1)
+    monitor: Monitor = Monitor()
+    gates: list[Gate] = Field(default=["downtime", "cutover"])
+    timeouts: Timeouts = Timeouts()
+    client_tools: Path | None = None  # folder of psql, pg_dump and pg_restore; without it the PATH's
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Plan:
+        for what, names in self._named().items():
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what}: {', '.join(twice)} is there twice; give each its own `name`")
+        return self
+
+    @model_validator(mode="after")
+    def _a_window_has_a_gate(self) -> Plan:
+        if self.window.opens and "downtime" not in self.gates:
+            raise ValueError("window.opens holds back `advance`, so `gates` must name downtime")
+        return self
+
+    def _named(self) -> dict[str, list[str]]:
+        return {
+            "services": [service.name for service in self.services],
+            "traffic": [door.name for door in self.traffic],
+            "health": [check.title for check in self.health],
+            "smoke": [check.title for check in self.smoke],
+            "comparisons": [comparison.name for comparison in self.validate_.compare],
+        }
+
+    def items(self) -> dict[str, list[str]]:
+        """What steps are made once per: kind → names, in the plan's order; scripts are added by loaded.py."""
+        services = self.services
+        return {
+            **self._named(),
+            "tested_services": [service.name for service in services if service.test],
+            "new_services": [service.name for service in services if service.new],
+        }

@@ -1,0 +1,150 @@
+"""The parts of a plan as models: what may be said, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from cutoverd.daemon.plan.durations import Seconds
+from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, Words
+
+NOT_BUILT_YET = {
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
+}  # fmt: skip
+
+
+class Part(BaseModel):
+    """The base of all parts of a plan: nothing unknown, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds_that_exist(cls, given: Any) -> Any:
+        for key in sorted(NOT_BUILT_YET & given.keys()) if isinstance(given, dict) else ():
+            raise ValueError(f"`{key}` is not built yet")
+        return given
+
+
+class Window(Part):
+    """When `advance` past the first gate counts; `budget`, how long all of it should take, goes on record."""
+
+    opens: Moment | None = None
+    budget: Seconds | None = None
+
+
+class Database(Part):
+    url: DatabaseUrl
+
+
+class Bus(Part):
+    """A NATS of the team's; without it the daemon keeps one of its own in state_dir."""
+
+    url: str
+    credentials: Path | None = None
+    monitoring: str | None = None  # http://host:8222: only there a server tells whether it syncs before it acknowledges
+
+
+class Metrics(Part):
+    listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+
+
+class Http(Part):
+    url: HttpUrl
+    status: int = 200
+    contains: str | None = None
+    within: Seconds | None = None
+
+
+class Check(Part):
+    """A proof from outside: `http` or `command`, exactly one."""
+
+    name: str | None = None
+    http: Http | None = None
+    command: Words | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Check:
+        if (self.http is None) == (self.command is None):
+            raise ValueError("a check is either `http: {url, status}` or `command: [word, …]`")
+        return self
+
+    @property
+    def title(self) -> str:
+        return self.name or (f"http {self.http.url}" if self.http else " ".join(self.command or ()))[:120]
+
+
+class Commands(Part):
+    """A service by three commands; status exits 0 when it runs and 3 when it does not."""
+
+    start: Words
+    stop: Words
+    status: Words
+
+
+class Service(Part):
+    name: str = Field(min_length=1)
+    old: Commands
+    new: Commands | None = None
+    test: Commands | None = None
+
+
+class Door(Part):
+    """A door between clients and services; status exits 0 when it is open and 3 when it is closed."""
+
+    name: str = "traffic"
+    close: Words
+    open: Words
+    status: Words
+
+
+class Backup(Part):
+    directory: Path = Path("backups")
+    jobs: int = Field(default=2, ge=1, le=64)
+
+
+class Schema(Part):
+    files: list[str] = Field(min_length=1)
+
+
+class Script(Part):
+    file: str
+    probe: str | None = None  # one boolean, "already done": for a file that cannot run in a transaction
+
+
+def _script(given: Any) -> Any:
+    return {"file": given} if isinstance(given, str) else given
+
+
+class Data(Part):
+    scripts: list[Annotated[Script, BeforeValidator(_script)]] = Field(min_length=1)
+
+
+class Comparison(Part):
+    name: str
+    old: str
+    new: str
+    key: list[str] = Field(min_length=1)
+
+
+class Validate(Part):
+    scripts: list[str] = Field(default_factory=list)
+    compare: list[Comparison] = Field(default_factory=list)
+    waive: dict[str, str] = Field(default_factory=dict)
+
+
+class Monitor(Part):
+    duration: Seconds = Field(default=0.0, alias="for")
+
+
+class Timeouts(Part):
+    """How long each kind of wait may last."""
+
+    step: Seconds = 4 * 3600.0  # any step
+    fence: Seconds = 60.0  # until nobody is in the database
+    service: Seconds = 60.0  # until a status says what a start or stop was for
+    command: Seconds = 30.0  # of a service or a door
+    http: Seconds = 30.0  # until a check passes
+    smoke: Seconds = 600.0  # a smoke command

@@ -1,0 +1,70 @@
+"""Values of a plan that mean something: each is checked here, and says what would be right."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from cutoverd.events.subjects import is_token
+from cutoverd.states import WAY
+
+LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, and PostgreSQL cuts that at 63 bytes
+
+
+def _run_name(name: str) -> str:
+    if not is_token(name) or len(name) > LONGEST_RUN_NAME:
+        raise ValueError(f"a run's name has only letters, digits, '-' and '_', and at most {LONGEST_RUN_NAME} of them")
+    return name
+
+
+def _gate(name: str) -> str:
+    known = [state.name for state in WAY[1:]]
+    if name not in known:
+        raise ValueError(f"a gate is the name of the state it stands before: {', '.join(known)}")
+    return name
+
+
+def _database_url(url: str) -> str:
+    try:
+        found = conninfo_to_dict(url)
+    except ProgrammingError as error:
+        # its own words may hold half of a password
+        raise ValueError("libpq cannot read it: postgresql://role@host:port/DATABASE, or key=value pairs") from error
+    if {"password", "sslpassword"} & found.keys():
+        raise ValueError("a plan holds no password: leave it to PGPASSFILE, PGPASSWORD or a libpq service")
+    if any(not port.isdigit() for port in str(found.get("port") or "0").split(",")):  # what a '/' in a password leads to
+        raise ValueError("its port is no number: postgresql://role@host:port/DATABASE")
+    if not found.get("dbname"):
+        raise ValueError("it names no database: postgresql://role@host:port/DATABASE")
+    return url
+
+
+def _without_secret(url: str) -> str:
+    if urlsplit(url).username is not None:
+        raise ValueError("a plan holds no user and password, they would be on record: let a `command` ask")
+    return url
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ValueError("a moment needs its time zone: 2026-12-05T22:00:00Z")
+    return moment.astimezone(UTC)
+
+
+def _words(given: Any) -> Any:
+    if not isinstance(given, list):
+        raise ValueError(f"a command is a list of words, no shell line: [{', '.join(str(given).split())}]")
+    return given
+
+
+Words = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
+RunName = Annotated[str, AfterValidator(_run_name)]
+Gate = Annotated[str, AfterValidator(_gate)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
+Moment = Annotated[datetime, AfterValidator(_aware)]
