@@ -1,0 +1,68 @@
+"""What all commands share: the application, the plan they are given, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from cutoverd.daemon.app import AlreadyDriven
+from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.embedded.errors import ServerError
+from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.events.codec import Corrupt
+from cutoverd.states.errors import StepError
+
+CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed with --auto),
+6 left unfinished (held, or stopped: start it again)."""
+
+app = typer.Typer(
+    help=f"Move a production PostgreSQL database to a new schema, and back.\n\n{CODES}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+PlanArgument = Annotated[Path, typer.Argument(help="The plan file (YAML).", envvar="CUTOVERD_PLAN")]
+PlanOption = Annotated[Path, typer.Option("--plan", "-p", help="The plan file of the run.", envvar="CUTOVERD_PLAN")]
+T = TypeVar("T")
+
+
+class Form(StrEnum):
+    """How `status` is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def loaded(plan: Path) -> LoadedPlan:
+    try:
+        return load(plan)
+    except BadPlan as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(Exit.USAGE) from None
+
+
+def ended(work: Coroutine[Any, Any, T]) -> T:
+    """The result, or a clear word and the exit code."""
+    try:
+        return asyncio.run(_until_told_to_stop(work))
+    except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
+        hint = getattr(error, "hint", "")
+        typer.echo(f"cutoverd: {error}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
+        raise typer.Exit(Exit.ERROR) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("cutoverd: stopped; the run goes on when it is started again", err=True)
+        raise typer.Exit(Exit.UNFINISHED) from None
+
+
+async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task

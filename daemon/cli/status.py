@@ -1,0 +1,34 @@
+"""`cutoverd status`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cutoverd.daemon import desk
+from cutoverd.daemon.cli.common import Form, PlanOption, app, ended, loaded
+from cutoverd.daemon.exits import Exit
+
+
+@app.command(help="How a run stands, from its journal alone.")
+def status(
+    plan: PlanOption = Path("plan.yaml"),
+    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
+) -> None:
+    told = ended(desk.look(loaded(plan)))
+    if form is Form.JSON:
+        typer.echo(json.dumps(told, indent=2))
+    elif told:
+        typer.echo("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {})))
+    if not told:
+        typer.echo("this run has not started", err=True)
+        raise typer.Exit(Exit.ERROR)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
