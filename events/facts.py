@@ -55,6 +55,7 @@ class RunStarted(Event):
     gates: list[str]  # states that are entered only after `advance`
     opens: datetime | None = None  # `advance` before it is refused
     budget_seconds: float | None = None  # of the window
+    state_budgets: dict[str, float] = Field(default_factory=dict)  # seconds, of the states that have one
     watch_seconds: float = 0  # how long Monitor lasts
     production: str = ""
     version: str = ""  # of cutoverd

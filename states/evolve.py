@@ -33,6 +33,8 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         gates=tuple(event.gates),
         opens=event.opens,
         watch_seconds=event.watch_seconds,
+        budget_seconds=event.budget_seconds,
+        state_budgets=event.state_budgets,
         plan_sha256=event.plan_sha256,
         files=event.files,
         files_sha256=event.files_sha256,

@@ -93,6 +93,8 @@ class Frozen:
     gates: tuple[str, ...] = ()
     opens: datetime | None = None
     watch_seconds: float = 0.0
+    budget_seconds: float | None = None
+    state_budgets: Mapping[str, float] = field(default_factory=dict)
     plan_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     files_sha256: str = ""

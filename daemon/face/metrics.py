@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, start_http_server
 
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.face.gauges import RunGauges, spoken
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK
@@ -23,7 +23,8 @@ class RunMetrics:
 
     def __init__(self, run: str, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._timeline = Timeline()
+        self._gauges = RunGauges(run, lambda: datetime.now(UTC))
+        self.registry.register(self._gauges)
         self._run = run
         self._state = Enum("cutover_state", "State of the run", ["run"], states=ALL_STATES, registry=self.registry).labels(run)
         self._index = self._gauge("cutover_state_index", "State of the run by its place in the table")
@@ -31,8 +32,6 @@ class RunMetrics:
         self._waiting = self._gauge("cutover_waiting_for_operator", "1 while a gate waits")
         self._epoch = self._gauge("cutover_epoch", "Epoch of the daemon")
         self._last = self._gauge("cutover_last_event_timestamp_seconds", "When the last event was written")
-        downtime = self._gauge("cutover_downtime_seconds", "Seconds during which clients were kept out")
-        downtime.set_function(lambda: self._timeline.downtime_seconds(datetime.now(UTC)))
         self._steps = Histogram(
             "cutover_step_duration_seconds",
             "Duration of steps by outcome",
@@ -41,7 +40,7 @@ class RunMetrics:
             registry=self.registry,
         )
         self._transitions = self._counter("cutover_transitions", "Transitions taken", "source", "target")
-        self._rejected = self._counter("cutover_commands_rejected", "Commands refused", "verb")
+        self._commands = self._counter("cutover_commands", "Commands by outcome: accepted or rejected", "verb", "outcome")
         Gauge("cutover_build_info", "Version of cutoverd", ["version"], registry=self.registry).labels(version).set(1)
 
     def _gauge(self, name: str, says: str) -> Gauge:
@@ -51,7 +50,7 @@ class RunMetrics:
         return Counter(name, says, ["run", *labels], registry=self.registry)
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
-        self._timeline.take_in(recorded)
+        self._gauges.take_in(run, recorded)
         self._state.state(run.state)
         self._index.set(ALL_STATES.index(run.state))
         self._held.set(run.held is not None)
@@ -61,14 +60,15 @@ class RunMetrics:
         self._count(recorded.event)
 
     def _count(self, event: facts.Event) -> None:
+        if command := spoken(event):
+            verb, _, outcome = command
+            self._commands.labels(self._run, verb, outcome).inc()
         match event:
             case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted():
                 outcome = event.wire_type().removeprefix("step_")
                 self._steps.labels(self._run, event.step, event.direction, outcome).observe(event.seconds)
             case facts.Transitioned():
                 self._transitions.labels(self._run, event.source, event.target).inc()
-            case facts.CommandRejected():
-                self._rejected.labels(self._run, event.verb).inc()
 
 
 @contextmanager

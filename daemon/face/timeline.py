@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states import ENDS
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key
 
@@ -20,6 +21,7 @@ class Timeline:
     opened_at: datetime | None = None
     last_at: datetime = datetime.min
     gate_seconds: float = 0.0  # spent waiting for `advance`
+    begun: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last attempt at a step, by step and direction
     _gate_at: datetime | None = None
 
     def take_in(self, recorded: Recorded) -> None:
@@ -34,8 +36,10 @@ class Timeline:
                 self._gate_at = at
             case facts.GatePassed() if self._gate_at:
                 self.gate_seconds += (at - self._gate_at).total_seconds()
-            case facts.StepStarted(direction=Direction.FORWARD) if _closes(event.step):
-                self.closed_at = self.closed_at or at
+            case facts.StepStarted():
+                self.begun[event.step, event.direction] = at
+                if event.direction == Direction.FORWARD and _closes(event.step):
+                    self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
                 self.opened_at = at
 
@@ -46,9 +50,15 @@ class Timeline:
         end = self.opened_at if self.opened_at and self.opened_at > self.closed_at else now
         return (end - self.closed_at).total_seconds()
 
+    def window_seconds(self, now: datetime) -> float:
+        """0 until PreCheck is left; counted on until the run watches what it did, or is over."""
+        left = next((at for state, at in self.entered if state == "downtime"), None)
+        ended = next((at for state, at in self.entered if state in ("monitor", *ENDS)), now)
+        return (ended - left).total_seconds() if left else 0.0
+
     def state_seconds(self, now: datetime) -> dict[str, float]:
         """Seconds spent in each state that was entered, in order."""
-        ends = [*(at for _, at in self.entered[1:]), now]
+        ends = [*(at for _, at in self.entered[1:]), *([now] if self.entered else [])]
         spent: dict[str, float] = {}
         for (state, began), ended in zip(self.entered, ends, strict=True):
             spent[state] = spent.get(state, 0.0) + (ended - began).total_seconds()

@@ -38,6 +38,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         gates=list(plan.gates),
         opens=plan.window.opens,
         budget_seconds=plan.window.budget,
+        state_budgets=plan.window.states,
         watch_seconds=plan.monitor.duration,
         production=production,
         version=version("cutoverd"),

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, Words
+from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, StateName, Words
 
 NOT_BUILT_YET = {
     "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
@@ -29,10 +29,11 @@ class Part(BaseModel):
 
 
 class Window(Part):
-    """When `advance` past the first gate counts; `budget`, how long all of it should take, goes on record."""
+    """When `advance` past the first gate counts; `budget`, how long all of it should take, and `states`, each of them."""
 
     opens: Moment | None = None
     budget: Seconds | None = None
+    states: dict[StateName, Seconds] = Field(default_factory=dict)
 
 
 class Database(Part):

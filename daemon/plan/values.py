@@ -29,6 +29,13 @@ def _gate(name: str) -> str:
     return name
 
 
+def _state(name: str) -> str:
+    known = [*(state.name for state in WAY), "rollback"]
+    if name not in known:
+        raise ValueError(f"there is no such state; there are {', '.join(known)}")
+    return name
+
+
 def _database_url(url: str) -> str:
     try:
         found = conninfo_to_dict(url)
@@ -67,4 +74,5 @@ RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
+StateName = Annotated[str, AfterValidator(_state)]
 Moment = Annotated[datetime, AfterValidator(_aware)]

@@ -1,0 +1,140 @@
+"""What a scrape is told of a run: its events remembered, and made into metrics with the time of the scrape.
+
+Names and labels are final: dashboards and alerts stand on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from threading import Lock
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.face.verdicts import Verdicts
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states import ENDS, STUCK
+from cutoverd.states.run import Key, Run, Status
+
+Labels = tuple[str, ...]
+
+
+@dataclass
+class Moments:
+    """When the run moved and when somebody spoke, by what and by whom: the last of each kind."""
+
+    transitions: dict[Labels, float] = field(default_factory=dict)  # source, target, trigger, by
+    commands: dict[Labels, float] = field(default_factory=dict)  # verb, by, outcome
+
+    def take_in(self, recorded: Recorded) -> None:
+        at, event = recorded.envelope.time.timestamp(), recorded.event
+        if isinstance(event, facts.Transitioned):
+            self.transitions[event.source, event.target, event.trigger, event.by or ""] = at
+        if command := spoken(event):
+            self.commands[command] = at
+
+
+VERBS: dict[type[facts.Event], str] = {
+    facts.GatePassed: "advance",
+    facts.RunHeld: "hold",
+    facts.RunResumed: "resume",
+    facts.RetryRequested: "retry",
+    facts.AbortRequested: "abort",
+    facts.FailureReported: "fail",
+    facts.NoteTaken: "note",
+}
+
+
+def spoken(event: facts.Event) -> Labels | None:
+    """Verb, operator and outcome of a command that this event answers; None if nobody spoke."""
+    match event:
+        case facts.CommandRejected():
+            return event.verb, event.by or "", "rejected"
+        case facts.Transitioned(trigger="rollback" | "retry"):
+            return event.trigger, event.by or "", "accepted"
+        case facts.RunHeld(by=None):
+            return None  # by the daemon itself
+    verb = VERBS.get(type(event))
+    return (verb, getattr(event, "by", None) or "", "accepted") if verb else None
+
+
+class RunGauges:
+    """An observer of the run log, and a collector: asked at each scrape."""
+
+    def __init__(self, name: str, clock: Callable[[], datetime]) -> None:
+        self.run = Run(name)
+        self.timeline, self.moments, self.verdicts = Timeline(), Moments(), Verdicts()
+        self._clock = clock
+        self._reading = Lock()  # a scrape is a thread of its own
+
+    def take_in(self, run: Run, recorded: Recorded) -> None:
+        with self._reading:
+            self.run = run
+            for each in (self.timeline, self.moments, self.verdicts):
+                each.take_in(recorded)
+
+    def collect(self) -> list[Metric]:
+        with self._reading:
+            return list(self._families(self._clock()))
+
+    def _families(self, now: datetime) -> Iterator[Metric]:
+        yield from self._times(now)
+        yield from self._step(now)
+        yield from self._budgets()
+        yield from self._marks()
+        yield from self.verdicts.families(self.run.name)
+
+    def _times(self, now: datetime) -> Iterator[Metric]:
+        name, timeline = self.run.name, self.timeline
+        yield _gauge("cutover_downtime_seconds", "Time during which clients were kept out", name, timeline.downtime_seconds(now))
+        yield _gauge("cutover_window_seconds", "Time since PreCheck was left", name, timeline.window_seconds(now))
+        spent = _family("cutover_state_duration_seconds", "Time spent in each state that was entered", "state")
+        for state, seconds in timeline.state_seconds(now).items():
+            spent.add_metric([name, state], seconds)
+        yield spent
+
+    def _step(self, now: datetime) -> Iterator[Metric]:
+        run = self.run
+        running = _family("cutover_step_running_seconds", "How long the step that is being taken has been", "step", "direction")
+        for (step, direction), tried in run.attempts.items():
+            if tried.status is Status.BEGUN and (step, direction) in self.timeline.begun:
+                seconds = (now - self.timeline.begun[step, direction]).total_seconds()
+                running.add_metric([run.name, step, direction], max(seconds, 0.0))
+        yield running
+        keys: list[Key] = [] if run.plan is None or run.state in (*ENDS, STUCK) else list(run.keys(run.state))
+        yield _gauge("cutover_steps", "Steps of the state the run is in", run.name, len(keys))
+        yield _gauge("cutover_steps_done", "Those of them that are done", run.name, sum(map(run.is_done, keys)))
+
+    def _budgets(self) -> Iterator[Metric]:
+        """Only those that the plan gives: an alert compares with what is there."""
+        plan = self.run.plan
+        if plan and plan.budget_seconds is not None:
+            yield _gauge("cutover_window_budget_seconds", "Budget of the window", self.run.name, plan.budget_seconds)
+        budgets = _family("cutover_state_budget_seconds", "Budget of a state", "state")
+        for state, seconds in (plan.state_budgets if plan else {}).items():
+            budgets.add_metric([self.run.name, state], seconds)
+        yield budgets
+
+    def _marks(self) -> Iterator[Metric]:
+        moved = _family(
+            "cutover_transition_timestamp_seconds", "When a transition was taken", "source", "target", "trigger", "by"
+        )
+        for labels, at in self.moments.transitions.items():
+            moved.add_metric([self.run.name, *labels], at)
+        said = _family("cutover_command_timestamp_seconds", "When a command was last answered", "verb", "by", "outcome")
+        for labels, at in self.moments.commands.items():
+            said.add_metric([self.run.name, *labels], at)
+        yield from (moved, said)
+
+
+def _family(name: str, says: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, says, labels=["run", *labels])
+
+
+def _gauge(name: str, says: str, run: str, value: float) -> GaugeMetricFamily:
+    family = _family(name, says)
+    family.add_metric([run], value)
+    return family
