@@ -34,6 +34,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     float | None: st.none() | numbers,
     str | None: st.none() | texts,
     list[str]: st.lists(texts, max_size=4),
+    dict[str, float]: st.dictionaries(texts, st.floats(min_value=0, max_value=1e9), max_size=3),
     dict[str, str]: st.dictionaries(texts, texts, max_size=4),
     dict[str, list[str]]: st.dictionaries(texts, st.lists(texts, max_size=3), max_size=3),
     dict[str, Any]: st.dictionaries(texts, documents, max_size=4),
