@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated
 
@@ -12,7 +14,8 @@ from cutoverd.daemon.app import drive
 from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.lines import line
-from cutoverd.daemon.face.metrics import RunMetrics, served
+from cutoverd.daemon.face.metrics import RunMetrics
+from cutoverd.daemon.face.scraped import Scrapes, served
 from cutoverd.daemon.face.terminal import mute
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
@@ -27,11 +30,22 @@ def run(
     metrics = RunMetrics(given.plan.run, version("cutoverd"))
     listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
-        with served(metrics, listen):
-            raise typer.Exit(ended(drive(given, auto=auto, observers=[metrics, _print])))
+        with served(metrics.registry, listen) as scrapes:
+            code = ended(drive(given, auto=auto, observers=[metrics, _print]))
+            _let_the_end_be_seen(scrapes, code)
+            raise typer.Exit(code)
     except (OSError, OverflowError) as error:
         typer.echo(f"cutoverd: metrics.listen {listen}: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None
+
+
+def _let_the_end_be_seen(scrapes: Scrapes, code: Exit) -> None:
+    """Whoever scrapes regularly sees the last state too; a signal ends the wait, and the code stays what it is."""
+    if code is Exit.UNFINISHED or not scrapes.linger_seconds:
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        scrapes.wait_for_one_more()
 
 
 def _print(run: Run, recorded: Recorded) -> None:

@@ -1,12 +1,10 @@
-"""Prometheus metrics of one run, fed by its events; served on `metrics.listen`."""
+"""Prometheus metrics of one run, fed by its events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
 from cutoverd.daemon.face.gauges import RunGauges, spoken
 from cutoverd.events import facts
@@ -69,19 +67,3 @@ class RunMetrics:
                 self._steps.labels(self._run, event.step, event.direction, outcome).observe(event.seconds)
             case facts.Transitioned():
                 self._transitions.labels(self._run, event.source, event.target).inc()
-
-
-@contextmanager
-def served(metrics: RunMetrics, listen: str | None) -> Iterator[None]:
-    """`/metrics` on host:port for as long as the block lasts; without an address nothing is served."""
-    if listen is None:
-        yield
-        return
-    host, _, port = listen.rpartition(":")
-    server, thread = start_http_server(int(port), addr=host, registry=metrics.registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)

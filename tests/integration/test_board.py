@@ -1,0 +1,170 @@
+"""Every panel, annotation and alert, asked of a real Prometheus that scraped a night, answers what the night's journal says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from pathlib import Path
+
+import pytest
+from aftermath import assert_completed
+from night import a_night
+from prometheus import Prometheus, program, watching
+from prometheus_client import generate_latest
+from servers import Clusters
+
+from cutoverd.daemon.embedded.loopback import free_port
+from cutoverd.daemon.face.metrics import ALL_STATES, RunMetrics
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.evolve import evolve
+from cutoverd.states.run import Run
+
+GRAFANA = Path(__file__).parents[2] / "grafana"
+BOARD = json.loads((GRAFANA / "dashboards" / "cutoverd.json").read_text(encoding="utf-8"))
+INTERVAL_SECONDS = 0.2
+ONLY_DURING = "cutover_step_running_seconds"  # nothing runs at the end
+
+
+@dataclass
+class Watched:
+    """A night that is over, and the Prometheus that saw it."""
+
+    prometheus: Prometheus
+    journal: list[Recorded]
+
+    @property
+    def start(self) -> float:
+        return self.journal[0].envelope.time.timestamp()
+
+    @property
+    def last_scrape(self) -> float:
+        """Series end with the daemon: there is nothing to ask for afterwards."""
+        [points] = self.prometheus.over("timestamp(cutover_state_index)", self.start, self.start + 600, INTERVAL_SECONDS)
+        return points[-1][1]
+
+    def value(self, expr: str) -> float:
+        [(_, value)] = self.prometheus.instant(expr, self.last_scrape)
+        return value
+
+    def found(self, kind: type[facts.Event]) -> list[Recorded]:
+        return [each for each in self.journal if isinstance(each.event, kind)]
+
+
+@pytest.fixture(scope="module")
+def watched(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder, port = tmp_path_factory.mktemp("watched"), free_port()
+    plan = {"metrics": {"listen": f"127.0.0.1:{port}"}, "window": {"budget": "10m", "states": {"data": "5m"}}}
+    cluster = clusters.fresh("18", folder)
+    with (
+        a_night(cluster, folder, **plan, monitor={"for": "2s"}) as night,
+        watching(f"127.0.0.1:{port}", folder / "prometheus", "200ms") as prometheus,
+    ):
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert night.cli("send", "resume", "--as", "alice").returncode == 1
+        assert night.cli("send", "advance", "--as", "alice").returncode == 0
+        night.wait_for(facts.GateReached, gate="cutover")
+        assert night.cli("send", "advance", "--as", "bob").returncode == 0
+        assert_completed(night)
+        yield Watched(prometheus, night.journal())
+    clusters.clean("18")
+
+
+def panels() -> dict[str, list[str]]:
+    """What each asks, by its title."""
+    asked = {panel["title"]: [target["expr"] for target in panel.get("targets", [])] for panel in BOARD["panels"]}
+    return {title: exprs for title, exprs in asked.items() if exprs}
+
+
+def of_the_night(expr: str) -> str:
+    return expr.replace("$run", "night")
+
+
+def test_no_panel_is_empty(watched: Watched) -> None:
+    for expr in (of_the_night(expr) for exprs in panels().values() for expr in exprs):
+        if ONLY_DURING in expr:
+            assert watched.prometheus.over(expr, watched.start, watched.last_scrape, INTERVAL_SECONDS)
+        else:
+            assert watched.prometheus.instant(expr, watched.last_scrape), expr
+
+
+def test_the_last_state_is_seen_although_the_daemon_ends_with_it(watched: Watched) -> None:
+    assert watched.value("cutover_state_index") == ALL_STATES.index("completed")
+
+
+def test_the_states_are_those_of_the_journal_at_their_times(watched: Watched) -> None:
+    [points] = watched.prometheus.over("cutover_state_index", watched.start, watched.last_scrape, INTERVAL_SECONDS)
+    seen = [(ALL_STATES[int(index)], next(at for at, _ in run)) for index, run in groupby(points, lambda point: point[1])]
+    moved = watched.found(facts.Transitioned)
+    entered = {"precheck": watched.start, **{each.event.target: each.envelope.time.timestamp() for each in moved}}
+    assert [state for state, _ in seen] == [state for state in entered if state in dict(seen)], "in their order"
+    late = {state: at - entered[state] for state, at in seen[1:]}
+    assert all(-INTERVAL_SECONDS <= seconds < 5 for seconds in late.values()), late
+    lasting = [state for state, following in pairwise(entered) if entered[following] - entered[state] > 2]
+    assert {"precheck", "monitor"} <= set(lasting) <= set(dict(seen))
+
+
+def test_times_are_those_of_the_journal(watched: Watched) -> None:
+    timeline, end = Timeline(), watched.journal[-1].envelope.time
+    for each in watched.journal:
+        timeline.take_in(each)
+    assert watched.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
+    assert watched.value("cutover_window_seconds") == pytest.approx(timeline.window_seconds(end), abs=0.001)
+    assert watched.value('cutover_state_duration_seconds{state="data"}') == pytest.approx(timeline.state_seconds(end)["data"])
+    assert watched.value("cutover_window_budget_seconds") == 600
+    assert watched.value("cutover_state_budget_seconds") == 300
+
+
+def test_steps_took_what_their_events_say(watched: Watched) -> None:
+    told = watched.prometheus.instant("sum by (step) (cutover_step_duration_seconds_sum)", watched.last_scrape)
+    journal: dict[str, float] = {}
+    for each in watched.found(facts.StepSucceeded):
+        assert isinstance(each.event, facts.StepSucceeded)
+        journal[each.event.step] = journal.get(each.event.step, 0.0) + each.event.seconds
+    assert {labels["step"]: value for labels, value in told} == pytest.approx(journal)
+
+
+def test_the_proof_is_that_of_the_journal(watched: Watched) -> None:
+    rows = watched.prometheus.instant('cutover_comparison_rows{comparison="machines"}', watched.last_scrape)
+    assert {labels["side"]: value for labels, value in rows} == {"old": 500, "new": 500}
+    assert watched.value("sum(cutover_comparison_differences)") == 0
+    assert watched.value("min(cutover_validation_ok)") == 1
+    validated = {each.event.step for each in watched.found(facts.StepSucceeded) if each.event.step.startswith("validate.")}  # type: ignore[attr-defined]
+    assert watched.value("count(cutover_validation_ok)") == len(validated)
+
+
+def test_annotations_stand_at_the_time_of_their_events(watched: Watched) -> None:
+    transitions, commands = (of_the_night(each["expr"]) for each in BOARD["annotations"]["list"])
+    moved = {
+        (each.event.source, each.event.target): each.envelope.time.timestamp() * 1000  # type: ignore[attr-defined]
+        for each in watched.found(facts.Transitioned)
+    }
+    told = watched.prometheus.instant(transitions, watched.last_scrape)
+    assert {(labels["source"], labels["target"]): value for labels, value in told} == pytest.approx(moved, rel=1e-12)
+    said = watched.prometheus.instant(commands, watched.last_scrape)
+    assert {(labels["verb"], labels["by"], labels["outcome"]) for labels, _ in said} == {
+        ("advance", "alice", "accepted"),
+        ("advance", "bob", "accepted"),
+        ("resume", "alice", "rejected"),
+    }
+
+
+def test_the_alerts_pass_the_tests_of_promtool() -> None:
+    for words in (["check", "rules", "cutoverd.rules.yaml"], ["test", "rules", "cutoverd.test.yaml"]):
+        done = subprocess.run([program("promtool"), *words], cwd=GRAFANA / "alerts", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_served_is_sound_to_promtool(watched: Watched) -> None:
+    metrics, run = RunMetrics("night", "1"), Run("night")
+    for each in watched.journal:
+        run = evolve(run, each)
+        metrics(run, each)
+    command = [program("promtool"), "check", "metrics"]
+    done = subprocess.run(command, input=generate_latest(metrics.registry), capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
