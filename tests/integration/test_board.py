@@ -57,6 +57,7 @@ class Watched:
 
 @pytest.fixture(scope="module")
 def watched(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    program("prometheus")  # skipped before anything is started
     folder, port = tmp_path_factory.mktemp("watched"), free_port()
     plan = {"metrics": {"listen": f"127.0.0.1:{port}"}, "window": {"budget": "10m", "states": {"data": "5m"}}}
     cluster = clusters.fresh("18", folder)
