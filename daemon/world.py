@@ -44,7 +44,9 @@ def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
         databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence),
         scripts=scripts,
         validation=_validation(loaded, server),
-        backups=PgDump(server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts),
+        backups=PgDump(
+            server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts, evict_seconds=plan.timeouts.fence
+        ),
         services=ServicesByKind({service.name: _versions(service, site) for service in plan.services}, server.folder, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
         checks=ChecksByKind(_checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site)),

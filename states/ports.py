@@ -151,7 +151,11 @@ class Backups(Protocol):
 
     async def prove(self, mark: Mark) -> Evidence:
         """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
-        files there, drop the scratch database; {"file", "bytes", "tables", "rows"}."""
+        files there, execute the way back there, drop the scratch database; {"file", "bytes", "tables", "rows", "parts",
+        "way_back"}."""
+
+    async def clear(self, mark: Mark) -> Evidence:
+        """The way back of `prove`: nothing of one that was killed is left; {"removed": [names]}."""
 
     async def start(self, mark: Mark) -> Evidence:
         """Begin the final dump of fenced old beside the run; `finish` awaits it."""

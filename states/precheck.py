@@ -3,7 +3,9 @@
 from cutoverd.states.ports import Evidence
 from cutoverd.states.step import Context, Effect, State, step
 
-SCRATCH = "its scratch database is dropped before it ends"
+
+async def clear_proof(at: Context) -> Evidence:
+    return await at.ports.backups.clear(at.mark)
 
 
 async def drop_placeholder(at: Context) -> Evidence:
@@ -33,9 +35,9 @@ class PreCheck(State):
         """every table of production is compared, or waived by name"""
         return await at.ports.validation.check_coverage(at.mark)
 
-    @step(Effect.NONE, no_way_back=SCRATCH)
+    @step(Effect.NONE, undo=clear_proof)
     async def prove_backup(at: Context) -> Evidence:
-        """a backup was taken, restored, counted, and the schema builds on it"""
+        """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""
         return await at.ports.backups.prove(at.mark)
 
     @step(Effect.LEDGER, undo=drop_placeholder)

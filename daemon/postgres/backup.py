@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon import children
 from cutoverd.daemon.postgres import catalog, counts, dump, restore, settings
+from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
-from cutoverd.daemon.postgres.scratch import scratch
+from cutoverd.daemon.postgres.scratch import drop, scratch
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.trial import try_way_back
 from cutoverd.states.ports import Evidence, Mark
 
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -31,35 +34,54 @@ class PgDump:
     """`Backups` of states/ports.py; dumps are folders in `directory`, named by run, kind and moment."""
 
     def __init__(
-        self, server: Server, directory: Path, jobs: int, schema: SchemaTrial, *, timeout_seconds: float = TIMEOUT_SECONDS
+        self,
+        server: Server,
+        directory: Path,
+        jobs: int,
+        schema: SchemaTrial,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        evict_seconds: float = EVICT_SECONDS,
     ) -> None:
-        """`timeout_seconds`: of one dump or one restore."""
+        """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, in the trial of the way back."""
         self._server = server
         self._directory = directory.absolute()
         self._jobs = jobs
         self._schema = schema
         self._timeout_seconds = timeout_seconds
+        self._evict_seconds = evict_seconds
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
     async def prove(self, mark: Mark) -> Evidence:
-        """{"file", "bytes", "tables", "rows", "seconds", "schema_files", "warnings", "left_out"}.
+        """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings", "left_out"}.
 
-        `left_out`: what only a superuser could restore. Raises `CheckFailed` if it does not dump, restore or count the same.
+        `parts`: seconds by name; `left_out`: what only a superuser could restore. Raises `CheckFailed` if it does not
+        dump, restore or count the same, and whatever the trial of the way back raises.
         """
         started = time.monotonic()
         await self._remove_unfinished(mark, BEFORE)
         taken = dump.new_dump(self._directory, mark.run, BEFORE)
+        parts = Parts()
         try:
-            rows, superusers, warned = await self._dump_and_count(mark, taken)
+            with parts.timed("dump"):
+                rows, superusers, warned = await self._dump_and_count(mark, taken)
             async with scratch(self._server, mark) as database:
-                proven = await self._restore_and_count(mark, taken, rows, superusers)
-                tried = await self._schema.try_schema(database, mark.step)
+                with parts.timed("restore"):
+                    proven = await self._restore_and_count(mark, taken, rows, superusers)
+                way_back = await self._try_way_back(mark, rows)
+                with parts.timed("schema"):
+                    tried = await self._schema.try_schema(database, mark.step)
             taken.keep()
         finally:
             await children.to_the_end(self._remove_unfinished(mark, BEFORE))
-        counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried}
-        return {**_measured(taken, started), **counted, "warnings": [*warned, *proven["warnings"]][:_WARNINGS_MAX]}
+        counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried, "way_back": way_back}
+        warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
+        return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
+
+    async def clear(self, mark: Mark) -> Evidence:
+        """{"removed": what a proof that was killed left behind}: its databases, its unfinished file."""
+        return {"removed": [*await drop(self._server, mark), *await self._remove_unfinished(mark, BEFORE)]}
 
     async def start(self, mark: Mark) -> Evidence:
         """{"file"}; with "already_done" if an earlier daemon finished it."""
@@ -135,6 +157,13 @@ class PgDump:
                 await settings.carry(conn, self._server.names.scratch, production)
         return {"warnings": warnings, "left_out": left_out}
 
+    async def _try_way_back(self, mark: Mark, rows: Mapping[str, int]) -> Evidence:
+        """The names of the scratch database change hands, there and back, and it holds what it held."""
+        tried = await try_way_back(self._server, mark, evict_seconds=self._evict_seconds)
+        async with session(self._server, self._server.names.scratch) as conn:
+            counts.compare(rows, await counts.count_rows(conn), says="the way back does not leave")
+        return tried
+
     async def _production(self) -> catalog.DatabaseRow:
         async with session(self._server) as conn:
             oid = await catalog.oid_of(conn, self._server.names.production)
@@ -142,6 +171,19 @@ class PgDump:
 
     async def _remove_unfinished(self, mark: Mark, kind: str) -> list[str]:
         return await asyncio.to_thread(dump.remove_unfinished, self._directory, mark.run, kind)
+
+
+class Parts:
+    """How long each part took; `seconds` by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - began, 3)
 
 
 def _measured(taken: Dump, started: float) -> dict[str, object]:

@@ -30,11 +30,11 @@ async def _count(conn: Connection, schema: str, table: str) -> int:
     return int(row[0]) if row else 0
 
 
-def compare(dumped: Mapping[str, int], restored: Mapping[str, int]) -> None:
+def compare(dumped: Mapping[str, int], restored: Mapping[str, int], says: str = "the dump does not restore") -> None:
     """Raises `CheckFailed` with evidence {"tables": {name: [rows dumped, rows restored]}} (null: no such table)."""
     names = sorted(dumped.keys() | restored.keys())
     differing = {name: [dumped.get(name), restored.get(name)] for name in names if dumped.get(name) != restored.get(name)}
     if differing:
         first = dict(list(differing.items())[:_NAMED_MAX])
         told = ", ".join(f"{name}: {there} dumped, {back} restored" for name, (there, back) in first.items())
-        raise CheckFailed(f"the dump does not restore {len(differing)} table(s) as they were: {told}", evidence={"tables": first})
+        raise CheckFailed(f"{says} {len(differing)} table(s) as they were: {told}", evidence={"tables": first})

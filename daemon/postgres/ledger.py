@@ -126,10 +126,12 @@ async def _new(server: Server) -> str | None:
 
 
 LOCK = "SELECT epoch FROM cutoverd.fence WHERE run = %s FOR SHARE"
+TRIAL = "/try"  # no run's name has a slash, so the rows of a run's trial are never taken for its own
 
 
 async def _lock(conn: Connection, run: str, epoch: int) -> None:
-    row = await (await conn.execute(LOCK, (run,))).fetchone()
+    """A trial has no fence of its own: who may not act for the run may not try it either."""
+    row = await (await conn.execute(LOCK, (run.removesuffix(TRIAL),))).fetchone()
     if row is None or row[0] != epoch:
         raise NotLeader(
             f"epoch {epoch} of run {run} may not act: the ledger's fence has {'no row' if row is None else f'epoch {row[0]}'}",

@@ -36,3 +36,30 @@ class Names:
     @property
     def scratch(self) -> str:
         return f"{self.production}_try"
+
+    @property
+    def of_trial(self) -> TrialNames:
+        return TrialNames(self.scratch)
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.production, self.next, self.previous, self.closed)
+
+
+class TrialNames(Names):
+    """The same four around the scratch database: 54 bytes and `_try` leave room for five more. One trial, so one build."""
+
+    @property
+    def next(self) -> str:
+        return f"{self.production}_n"
+
+    @property
+    def previous(self) -> str:
+        return f"{self.production}_p"
+
+    @property
+    def closed(self) -> str:
+        return f"{self.production}_c"
+
+    def build(self, epoch: int) -> str:
+        return self.build_prefix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from psycopg import sql
@@ -12,6 +12,7 @@ from cutoverd.daemon.children import to_the_end
 from cutoverd.daemon.postgres import acl, catalog, creation, ledger
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.trial import drop_all
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import Mark
 
@@ -34,18 +35,23 @@ async def scratch(server: Server, mark: Mark) -> AsyncIterator[str]:
     try:
         await _make(server, mark)
         yield server.names.scratch
-    finally:
-        await to_the_end(drop(server, mark))
+    except BaseException:
+        with suppress(StepError):  # what went wrong before says more; the next attempt drops it
+            await to_the_end(drop(server, mark))
+        raise
+    await to_the_end(drop(server, mark))
 
 
-async def drop(server: Server, mark: Mark) -> None:
-    """Drop it if this run made it."""
-    name = server.names.scratch
+async def drop(server: Server, mark: Mark) -> list[str]:
+    """Drop it if this run made it, and what a trial made around it; their names."""
+    dropped, name = await drop_all(server, mark), server.names.scratch
     async with session(server) as conn:
         if name in await creation.unfinished(conn, mark.run):
             await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
             await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            dropped.append(name)
         await creation.withdraw(conn, mark, name)
+    return dropped
 
 
 async def _make(server: Server, mark: Mark) -> None:

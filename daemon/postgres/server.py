@@ -28,10 +28,12 @@ class Server:
     epoch: int
     folder: Path  # of this run, in state_dir: wrapper scripts, dumps, differing keys
     bin_dir: Path | None = None  # of psql, pg_dump, pg_restore; None: the PATH's
+    on_trial: bool = False  # its four names are those around the scratch database
 
     @property
     def names(self) -> Names:
-        return Names(str(conninfo_to_dict(self.url)["dbname"]))
+        names = Names(str(conninfo_to_dict(self.url)["dbname"]))
+        return names.of_trial if self.on_trial else names
 
     @property
     def application_name(self) -> str:

@@ -235,14 +235,14 @@ async def test_a_failed_precheck_stays_and_abort_ends_it():
     assert night.log.run.state == "aborted"
 
 
-async def test_abort_drops_the_placeholder():
+async def test_abort_drops_the_placeholder_and_what_a_killed_proof_left():
     night = Night()
     daemon = asyncio.create_task(night.daemon(auto=False))
     await night.until(lambda: night.log.run.gate is not None)
     await night.say("abort")
     await daemon
     assert night.log.run.state == "aborted"
-    assert night.world.done[-1] == "databases.drop_placeholder"
+    assert night.world.done[-2:] == ["databases.drop_placeholder", "backups.clear"]
 
 
 async def test_cheap_checks_are_made_once_more_after_the_gate():

@@ -202,6 +202,9 @@ class Backups:
     async def prove(self, mark: Mark) -> Evidence:
         return {"rows": 1}
 
+    async def clear(self, mark: Mark) -> Evidence:
+        return {"removed": []}
+
     async def start(self, mark: Mark) -> Evidence:
         self.world.dumping = True
         return {}

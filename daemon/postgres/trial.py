@@ -1,0 +1,101 @@
+"""The way back, executed before it is needed: on the scratch database, by the code that will run at night.
+
+Its rows in the ledger go by a name of their own, `<run>/try`; its sessions carry the run's, so that they are found as orphans.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from psycopg import sql
+
+from cutoverd.daemon.postgres import catalog, ledger
+from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.visitor import visiting
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Direction, Evidence, Mark
+
+DROP_SECONDS = 60
+THERE = ("make_placeholder", "fence", "build_new", "exchange")
+BACK = {"exchange_back": "exchange", "keep_new": "build_new", "lift_fence": "fence"}  # as the steps of the way back are called
+
+
+async def try_way_back(server: Server, mark: Mark, *, evict_seconds: float = EVICT_SECONDS) -> Evidence:
+    """{"seconds": by operation, "exchange_seconds", "way_back_seconds", "sessions_ended", "connections"} of the scratch database.
+
+    Somebody connects to it again and again meanwhile. Afterwards it has its name, its oid and its catalog row as before, and
+    accepts connections; `drop_all` drops it and what stands around it. Raises `CheckFailed` if not, and whatever the night's
+    own code raises.
+    """
+    trial = replace(server, on_trial=True)
+    before = await _row(trial)
+    async with visiting(trial) as visitor:
+        seconds, ended = await _there_and_back(trial, mark, evict_seconds)
+        await visitor.is_let_in()
+    _compare(before, await _row(trial))
+    back = sum(seconds[name] for name in BACK)
+    return {
+        "seconds": seconds,
+        "exchange_seconds": seconds["exchange"],
+        "way_back_seconds": round(back, 3),
+        "sessions_ended": ended,
+        "connections": visitor.connections,
+    }
+
+
+async def _there_and_back(trial: Server, mark: Mark, evict_seconds: float) -> tuple[dict[str, float], int]:
+    databases = PostgresDatabases(trial, evict_seconds=evict_seconds)
+    steps = [(name, name, Direction.FORWARD) for name in THERE] + [(name, step, Direction.BACK) for name, step in BACK.items()]
+    seconds, ended = dict[str, float](), 0
+    for name, step, direction in steps:
+        began = time.monotonic()
+        seen = await getattr(databases, name)(replace(mark, run=_run(mark), step=step, direction=direction))
+        seconds[name] = round(time.monotonic() - began, 3)
+        ended += seen.get("sessions_ended", 0)
+        if name in ("exchange", "lift_fence") and seen["differs"]:
+            raise CheckFailed(f"after {name} of the scratch database its rights differ: {'; '.join(seen['differs'])}")
+    return seconds, ended
+
+
+def _run(mark: Mark) -> str:
+    return f"{mark.run}{ledger.TRIAL}"
+
+
+async def _row(trial: Server) -> catalog.DatabaseRow:
+    async with session(trial) as conn:
+        return await catalog.read_row(conn, await catalog.oid_of(conn, trial.names.production) or 0)
+
+
+def _compare(before: catalog.DatabaseRow, after: catalog.DatabaseRow) -> None:
+    was, now = before.model_dump(), after.model_dump()
+    if differs := [f"{name} was {was[name]} and is {now[name]}" for name in was if was[name] != now[name]]:
+        raise CheckFailed(
+            f"after the way back {before.name} is not as it was: {'; '.join(differs)}", evidence={"differs": differs}
+        )
+
+
+MADE = """
+SELECT d.datname FROM pg_database d
+WHERE (d.oid IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
+       OR d.datname IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s))
+  AND d.datname = ANY(%(names)s)
+"""
+FORGET = ("database_oids", "announced", "counters", "step_log")
+
+
+async def drop_all(server: Server, mark: Mark) -> list[str]:
+    """What trials of this run made, the scratch database that they were made with, and their rows in the ledger; the names."""
+    names, run = server.names.of_trial, _run(mark)
+    async with session(server) as conn:
+        rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(mark.epoch)]})
+        found = sorted(name for (name,) in await rows.fetchall())
+        await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
+        for name in found:
+            await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        async with ledger.allowed(conn, mark):
+            for table in FORGET:
+                await conn.execute(sql.SQL("DELETE FROM cutoverd.{} WHERE run = %s").format(sql.Identifier(table)), (run,))
+    return found
