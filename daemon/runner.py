@@ -91,8 +91,11 @@ class Runner:
                         return Stopped.NEEDS_A_PERSON
 
     async def _wait(self, waiting: Await) -> bool:
-        """Take in one command; without an operator pass a gate, and say True where only a person can go on."""
-        if not self._auto:
+        """Take in one command; without an operator pass a gate, and say True where only a person can go on.
+
+        Whom the plan names is waited for all the same: it says that he will come.
+        """
+        if not self._auto or waiting.operators:
             await self._hear(await self._said.get())
             return False
         said = await self._said_within(self._patience(waiting))

@@ -25,6 +25,7 @@ class Verb(StrEnum):
     ABORT = "abort"  # end the run in PreCheck
     ROLLBACK = "rollback"  # take the way back
     FAIL = "fail"  # report a failure seen outside
+    READY = "ready"  # an operator whom the plan names is there, in PreCheck
     NOTE = "note"  # write a line into the timeline
 
 

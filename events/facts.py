@@ -57,6 +57,7 @@ class RunStarted(Event):
     budget_seconds: float | None = None  # of the window
     state_budgets: dict[str, float] = Field(default_factory=dict)  # seconds, of the states that have one
     watch_seconds: float = 0  # how long Monitor lasts
+    operators: list[str] = Field(default_factory=list)  # who says `ready` before PreCheck is left
     production: str = ""
     version: str = ""  # of cutoverd
 
@@ -177,6 +178,13 @@ class FailureReported(Event):
 
     by: str | None
     reason: str
+
+
+class OperatorReady(Event):
+    """One of the operators whom the plan names is there; a failure of PreCheck takes it back."""
+
+    by: str
+    reason: str = ""
 
 
 class NoteTaken(Event):

@@ -36,7 +36,8 @@ def allowed(run: Run) -> tuple[str, ...]:
 
 def _would_count(run: Run, verb: Verb) -> bool:
     """Asked of the answers themselves, so that no refusal ever names a verb that would be refused too."""
-    said = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True)
+    by = next(iter(run.missing), None)
+    said = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, by=by)
     try:
         _ANSWERS[verb](run, said, run.frozen.opens or datetime.max)
     except Refused:
@@ -140,6 +141,27 @@ def _fail(run: Run, command: Command, now: datetime) -> facts.Event:
     return facts.FailureReported(by=command.by, reason=command.reason or "no reason given")
 
 
+def _ready(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.state != "precheck" or run.aborting:
+        raise Refused("who is ready is asked in PreCheck alone, before the window")
+    if run.failure:
+        raise Refused(f"PreCheck failed ({run.failure.reason}): `retry` first, and be ready for what it shows then")
+    if command.by not in run.frozen.operators:
+        raise Refused(_whom_the_plan_names(run, command.by))
+    if command.by in run.ready:
+        raise Refused(f"{command.by} is ready already; who is missing: {', '.join(run.missing) or 'nobody'}")
+    return facts.OperatorReady(by=command.by, reason=command.reason)
+
+
+def _whom_the_plan_names(run: Run, by: str | None) -> str:
+    if not run.frozen.operators:
+        return "the plan names no operators, so nobody has to be"
+    named = f"it counts from {', '.join(run.frozen.operators)} alone, whom the plan names"
+    if by is None:
+        return f"nobody knows who said it: {named}; say it on the subject cutover.cmd.<operator>, by `--as` of the terminal"
+    return f"it came from {by}: {named}"
+
+
 def _note(run: Run, command: Command, now: datetime) -> facts.Event:
     if not command.reason:
         raise Refused('a note has a text: {"verb": "note", "reason": "…"}')
@@ -165,5 +187,6 @@ _ANSWERS: dict[Verb, Callable[[Run, Command, datetime], facts.Event]] = {
     Verb.ABORT: _abort,
     Verb.ROLLBACK: _rollback,
     Verb.FAIL: _fail,
+    Verb.READY: _ready,
     Verb.NOTE: _note,
 }

@@ -35,6 +35,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         watch_seconds=event.watch_seconds,
         budget_seconds=event.budget_seconds,
         state_budgets=event.state_budgets,
+        operators=tuple(event.operators),
         plan_sha256=event.plan_sha256,
         files=event.files,
         files_sha256=event.files_sha256,
@@ -91,7 +92,7 @@ def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
     if _is_overtaken(run, event):
         return failed
     failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
-    return replace(failed, failure=failure, passed=_gates_that_stay_passed(run))
+    return replace(_let_through_no_more(failed), failure=failure)
 
 
 def _is_overtaken(run: Run, event: facts.StepFailed) -> bool:
@@ -100,9 +101,9 @@ def _is_overtaken(run: Run, event: facts.StepFailed) -> bool:
     return event.direction == Direction.FORWARD and turned
 
 
-def _gates_that_stay_passed(run: Run) -> frozenset[str]:
-    """A check that fails after the gate closes it again: who let the run through did not know."""
-    return frozenset() if run.state == "precheck" else run.passed
+def _let_through_no_more(run: Run) -> Run:
+    """A failure of PreCheck closes its gate again and asks its operators again: they did not know."""
+    return replace(run, passed=frozenset(), ready=frozenset()) if run.state == "precheck" else run
 
 
 def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> Run:
@@ -142,7 +143,11 @@ def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run
 
 def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> Run:
     failure = Failure("", Direction.FORWARD, event.reason, at.seq)
-    return replace(run, failure=failure, gate=None, passed=_gates_that_stay_passed(run))
+    return replace(_let_through_no_more(run), failure=failure, gate=None)
+
+
+def _operator_ready(run: Run, event: facts.OperatorReady, at: Recorded) -> Run:
+    return replace(run, ready=run.ready | {event.by})
 
 
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
@@ -171,6 +176,7 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.RetryRequested: _retry_requested,
     facts.AbortRequested: _abort_requested,
     facts.FailureReported: _failure_reported,
+    facts.OperatorReady: _operator_ready,
     facts.NoteTaken: _nothing,
     facts.CommandRejected: _nothing,
 }

@@ -44,6 +44,7 @@ class Await:
 
     reason: str
     gate: str = ""
+    operators: tuple[str, ...] = ()  # who has not said `ready`
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def _first_open(run: Run, keys: Iterable[Key]) -> Next | None:
 
 
 def _leave(run: Run) -> Next:
+    if run.state == "precheck" and run.missing:
+        return Await(f"waits for `ready` of {', '.join(run.missing)}", operators=run.missing)
     gate = target(run.state, "proceed")
     if gate not in run.frozen.gates or gate in run.passed:
         return _transition(run, "proceed", "")

@@ -95,6 +95,7 @@ class Frozen:
     watch_seconds: float = 0.0
     budget_seconds: float | None = None
     state_budgets: Mapping[str, float] = field(default_factory=dict)
+    operators: tuple[str, ...] = ()
     plan_sha256: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
     files_sha256: str = ""
@@ -116,6 +117,7 @@ class Run:
     entered_at: datetime = datetime.min
     gate: Gate | None = None
     passed: frozenset[str] = frozenset()
+    ready: frozenset[str] = frozenset()
     held: Held | None = None
     failure: Failure | None = None
     aborting: bool = False
@@ -148,6 +150,11 @@ class Run:
 
     def evidence(self) -> dict[str, Evidence]:
         return {key: tried.evidence for (key, way), tried in self.attempts.items() if way is Direction.FORWARD and tried.evidence}
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The operators who have not said `ready`, in the plan's order."""
+        return tuple(name for name in self.frozen.operators if name not in self.ready)
 
     @property
     def opened(self) -> list[Key]:

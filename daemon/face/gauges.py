@@ -44,6 +44,7 @@ VERBS: dict[type[facts.Event], str] = {
     facts.RetryRequested: "retry",
     facts.AbortRequested: "abort",
     facts.FailureReported: "fail",
+    facts.OperatorReady: "ready",
     facts.NoteTaken: "note",
 }
 

@@ -73,6 +73,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
     facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}: {e.reason}"),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
+    facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + (f": {e.reason}" if e.reason else "")),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
     facts.CommandRejected: _rejected,
 }

@@ -40,6 +40,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         budget_seconds=plan.window.budget,
         state_budgets=plan.window.states,
         watch_seconds=plan.monitor.duration,
+        operators=list(plan.operators),
         production=production,
         version=version("cutoverd"),
     )

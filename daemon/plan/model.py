@@ -22,7 +22,7 @@ from cutoverd.daemon.plan.parts import (
     Validate,
     Window,
 )
-from cutoverd.daemon.plan.values import Gate, RunName
+from cutoverd.daemon.plan.values import Gate, HttpUrl, OperatorName, RunName
 
 
 class Plan(Part):
@@ -31,9 +31,11 @@ class Plan(Part):
     run: RunName
     state_dir: Path
     window: Window = Window()
+    operators: list[OperatorName] = Field(default_factory=list)
     database: Database
     bus: Bus | None = None
     metrics: Metrics | None = None
+    dashboards: list[HttpUrl] = Field(default_factory=list)
     health: list[Check] = Field(min_length=1)
     services: list[Service] = Field(default_factory=list)
     backup: Backup = Backup()
@@ -62,6 +64,8 @@ class Plan(Part):
 
     def _named(self) -> dict[str, list[str]]:
         return {
+            "operators": list(self.operators),
+            "dashboards": list(self.dashboards),
             "services": [service.name for service in self.services],
             "traffic": [door.name for door in self.traffic],
             "health": [check.title for check in self.health],

@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, StateName, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "queries", "checks", "every",
 }  # fmt: skip
 
 

@@ -57,6 +57,14 @@ def _without_secret(url: str) -> str:
     return url
 
 
+def _operator(name: str) -> str:
+    if not is_token(name):
+        raise ValueError(
+            "an operator's name has only letters, digits, '-' and '_': it is the end of the subject cutover.cmd.<operator>"
+        )
+    return name
+
+
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs its time zone: 2026-12-05T22:00:00Z")
@@ -74,5 +82,6 @@ RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
+OperatorName = Annotated[str, AfterValidator(_operator)]
 StateName = Annotated[str, AfterValidator(_state)]
 Moment = Annotated[datetime, AfterValidator(_aware)]

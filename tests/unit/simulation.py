@@ -123,6 +123,7 @@ class Simulation:
     fates: Mapping[int, Fate] = field(default_factory=dict)
     mail: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
     opens: datetime | None = None
+    operators: Sequence[str] = ()
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
 
@@ -183,7 +184,8 @@ class Simulation:
         self.append(facts.LeaderAcquired(epoch=self.epoch, host="db1", pid=self.epoch))
         if self.run.plan is None:
             items = {kind: list(names) for kind, names in self.items.items()}
-            self.append(facts.RunStarted(plan_sha256="", files={}, items=items, gates=list(self.gates), opens=self.opens))
+            named = {"gates": list(self.gates), "operators": list(self.operators)}
+            self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
         return self
 
     def drive(self) -> Await | Over:
@@ -294,7 +296,7 @@ class Simulation:
 
 
 def _answer(run: Run, *, going_on: bool) -> str:
-    forward, back = ("advance", "resume", "retry"), ("rollback", "abort", "retry", "resume")
+    forward, back = ("advance", "resume", "retry", "ready"), ("rollback", "abort", "retry", "resume")
     return next(verb for verb in (forward if going_on else back) if verb in allowed(run))
 
 

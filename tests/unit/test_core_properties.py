@@ -132,12 +132,13 @@ def stormy(seed: int) -> Simulation:
             fates[moment] = chance.choice(list(Fate))
     mail = {moment: [a_word(chance)] for moment in range(1, LAST_MOMENT) if chance.random() < 0.125}
     gates = [state.name for state in WAY[1:] if chance.random() < 0.3]
-    return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail).start()
+    operators = ["alice"] if chance.random() < 0.5 else []
+    return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail, operators=operators).start()
 
 
 def a_word(chance: random.Random) -> dict[str, Any]:
     """What a hasty operator says: mostly what leads on, at times with all the consequences."""
-    verb = chance.choices([*Verb], weights=[6, 1, 6, 3, 1, 0.3, 0.5, 1])[0]
+    verb = chance.choices([*Verb], weights=[6, 1, 6, 3, 1, 0.3, 0.5, 2, 1])[0]
     return {"verb": verb, "reason": "hasty", "now": chance.random() < 0.5, "accept_loss": chance.random() < 0.5}
 
 

@@ -52,6 +52,8 @@ SITUATIONS: dict[str, tuple[Callable[[], Simulation], set[str]]] = {
         lambda: waiting(waiting(night(("downtime",))), "hold"),
         {"resume", "hold", "abort", "fail", "note"},
     ),
+    "precheck, operators missing": (lambda: waiting(night(operators=["alice"])), {"ready", "hold", "abort", "fail", "note"}),
+    "precheck, all operators ready": (lambda: saying(night(operators=["alice"]), "ready"), {"hold", "abort", "fail", "note"}),
     "aborting": (lambda: saying(night(), "abort"), {"hold", "note"}),
     "aborting, held": (lambda: saying(saying(night(), "abort"), "hold"), {"resume", "hold", "note"}),
     "abort failed": (abort_failed, {"retry", "hold", "note"}),

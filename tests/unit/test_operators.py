@@ -1,0 +1,84 @@
+"""Who is named in the plan says `ready` in PreCheck, by a subject of his own; nobody goes down without them."""
+
+from __future__ import annotations
+
+import pytest
+from unit.simulation import Simulation
+from unit.situations import entering, failing, night, recorded, saying, waiting
+
+from cutoverd.events import facts
+from cutoverd.events.commands import Command, Verb
+from cutoverd.states.decide import allowed, decide
+from cutoverd.states.plan import Await, Record, plan
+from cutoverd.states.run import Run
+
+BOTH = ("alice", "bob")
+
+
+def ready(to: Run, by: str | None) -> facts.Event:
+    (event,) = decide(to, Command(verb=Verb.READY, seq=to.last_seq + 1, by=by), to.entered_at)
+    return event
+
+
+def says_ready(simulation: Simulation, by: str) -> Simulation:
+    simulation.append(ready(simulation.run, by), Command(verb=Verb.READY, seq=simulation.run.last_seq + 1, by=by))
+    return simulation
+
+
+def refusal(event: facts.Event) -> str:
+    assert isinstance(event, facts.CommandRejected), event
+    return event.reason
+
+
+def test_the_gate_is_reached_only_when_all_are_ready_and_who_is_missing_is_named() -> None:
+    simulation = waiting(night(("downtime",), operators=BOTH))
+    assert plan(simulation.run) == Await("waits for `ready` of alice, bob", operators=BOTH)
+    says_ready(simulation, "alice")
+    assert plan(simulation.run) == Await("waits for `ready` of bob", operators=("bob",))
+    assert "ready" in allowed(simulation.run)
+    says_ready(simulation, "bob")
+    assert plan(simulation.run) == Record(facts.GateReached(gate="downtime"))
+    assert "ready" not in allowed(simulation.run)
+
+
+def test_without_a_gate_they_are_waited_for_all_the_same() -> None:
+    simulation = waiting(night(operators=("alice",)))
+    assert simulation.run.state == "precheck"
+    says_ready(simulation, "alice")
+    simulation.drive()
+    assert simulation.run.state == "completed"
+
+
+def test_ready_from_somebody_whom_the_plan_does_not_name_is_refused() -> None:
+    run = night(operators=BOTH).run
+    assert refusal(ready(run, "mallory")) == "it came from mallory: it counts from alice, bob alone, whom the plan names"
+    assert "say it on the subject cutover.cmd.<operator>" in refusal(ready(run, None))
+    assert "names no operators" in refusal(ready(night().run, "alice"))
+
+
+def test_ready_said_twice_is_refused_and_says_who_is_missing() -> None:
+    simulation = says_ready(night(operators=BOTH), "alice")
+    assert refusal(ready(simulation.run, "alice")) == "alice is ready already; who is missing: bob"
+
+
+def test_ready_counts_in_precheck_alone() -> None:
+    simulation = entering("data")
+    assert "PreCheck alone" in refusal(ready(simulation.run, "alice"))
+
+
+@pytest.mark.parametrize("fails", [failing, lambda night: waiting(night, "fail", reason="the pager is dead")])
+def test_a_failure_of_precheck_asks_them_again(fails) -> None:
+    simulation = fails(says_ready(night(operators=("alice",)), "alice"))
+    assert simulation.run.missing == ("alice",)
+    assert "`retry` first" in refusal(ready(simulation.run, "alice"))
+    saying(simulation, "retry")
+    assert isinstance(ready(simulation.run, "alice"), facts.OperatorReady)
+    assert simulation.finish().state == "completed"
+    assert [type(event) for event in recorded(simulation)].count(facts.OperatorReady) == 2
+
+
+def test_a_failure_after_the_gate_asks_them_again() -> None:
+    simulation = waiting(says_ready(night(("downtime",), operators=("alice",)), "alice"))
+    failing(saying(simulation, "advance"))
+    assert simulation.run.state == "precheck"
+    assert (simulation.run.passed, simulation.run.missing) == (frozenset(), ("alice",))
