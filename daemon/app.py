@@ -19,6 +19,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.runs import Runs
 from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
@@ -37,13 +38,15 @@ class AlreadyDriven(Exception):
     """another daemon on this machine drives this run"""
 
 
-async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = ()) -> Exit:
+async def drive(
+    loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = (), scrapes: Scrapes | None = None
+) -> Exit:
     """Take the plan's run to its end, or as far as it goes without a person; the exit code."""
     with _one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers)
+            run = await _drive(loaded, server, auto, observers, scrapes)
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -52,7 +55,7 @@ async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[O
         return exit_of(run)
 
 
-async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer]) -> Run:
+async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer], scrapes: Scrapes | None) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
     async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
@@ -66,7 +69,7 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         async with _said(client, runlog) as said:
             runner = Runner(
                 runlog,
-                ports_of(loaded, server),
+                ports_of(loaded, server, scrapes),
                 said,
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,

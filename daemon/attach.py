@@ -52,6 +52,22 @@ async def _embedded(loaded: LoadedPlan) -> AsyncIterator[Client]:
         await client.close()
 
 
+@asynccontextmanager
+async def bus_as_it_is(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
+    """A connection if a server runs; no embedded one is started or kept for it."""
+    if loaded.plan.bus:
+        async with bus(loaded) as theirs:
+            yield theirs
+        return
+    server = embedded.find(loaded.state_dir / "nats")
+    client = await connect(server.url, user=server.user, password=server.password) if server else None
+    try:
+        yield client
+    finally:
+        if client:
+            await client.close()
+
+
 async def revive(loaded: LoadedPlan, client: Client) -> None:
     """Start the embedded server anew; a team's own NATS is left alone.
 

@@ -206,6 +206,7 @@ class Runner:
             item=key.item,
             entered_at=run.entered_at,
             watch_seconds=run.frozen.watch_seconds,
+            budget_seconds=run.frozen.budget_seconds,
             evidence=run.evidence(),
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.daemon.face.seen import ScrapedCheck
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.postgres.backup import PgDump
@@ -35,8 +37,8 @@ class SystemClock:
             await asyncio.sleep(min(seconds, 60.0))  # in small pieces: the clock may be set
 
 
-def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
-    """All that the steps of this plan may touch, as the daemon of this epoch."""
+def ports_of(loaded: LoadedPlan, server: Server, scrapes: Scrapes | None = None) -> Ports:
+    """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
     plan, site = loaded.plan, _site(loaded, server)
     systems = Timeouts(change_seconds=plan.timeouts.service, status_seconds=plan.timeouts.command)
     scripts = _scripts(loaded, server)
@@ -49,7 +51,9 @@ def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
         ),
         services=ServicesByKind({service.name: _versions(service, site) for service in plan.services}, server.folder, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
-        checks=ChecksByKind(_checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site)),
+        checks=ChecksByKind(
+            _checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site), _dashboards(loaded), _scraped(loaded, scrapes)
+        ),
         clock=SystemClock(),
     )
 
@@ -92,3 +96,12 @@ def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind
         http = check.http
         return HttpCheck(http.url, http.status, http.contains, http.within or timeouts.http)
     return by_command.CommandCheck(check.command or [], site, timeouts.smoke)
+
+
+def _dashboards(loaded: LoadedPlan) -> dict[str, CheckKind]:
+    return {url: HttpCheck(url, within_seconds=loaded.plan.timeouts.http) for url in loaded.plan.dashboards}
+
+
+def _scraped(loaded: LoadedPlan, scrapes: Scrapes | None) -> CheckKind | None:
+    metrics = loaded.plan.metrics
+    return ScrapedCheck(scrapes, metrics.listen, metrics.scraped_within) if metrics and scrapes else None

@@ -149,6 +149,11 @@ class Validation(Protocol):
 class Backups(Protocol):
     """Dumps that count only once they were restored."""
 
+    async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
+        """Backup directory and server have room, as far as can be seen from here; raises `Unfit`.
+
+        `dumped_bytes`: the size of a dump that was taken, if one was."""
+
     async def prove(self, mark: Mark) -> Evidence:
         """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
         files there, execute the way back there, drop the scratch database; {"file", "bytes", "tables", "rows", "parts",
@@ -196,6 +201,11 @@ class Checks(Protocol):
     async def prove_health(self, mark: Mark, name: str) -> Evidence: ...
 
     async def smoke(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def prove_scraped(self, mark: Mark) -> Evidence:
+        """Somebody asked for our own metrics not long ago, or does so now; raises `TimedOut`."""
 
 
 class Clock(Protocol):

@@ -2,6 +2,7 @@
 
 from cutoverd.states.ports import Evidence
 from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.window import PROOF, check_window
 
 
 async def clear_proof(at: Context) -> Evidence:
@@ -25,6 +26,16 @@ class PreCheck(State):
         """the server, the role and the names are fit for it"""
         return await at.ports.databases.check_fit(at.mark)
 
+    @step(Effect.NONE, again=True)
+    async def check_room(at: Context) -> Evidence:
+        """disks have room for the backups, the clone and the new tables"""
+        return await at.ports.backups.check_room(at.mark, at.evidence.get(PROOF, {}).get("bytes"))
+
+    @step(Effect.NONE, each="dashboards", again=True)
+    async def prove_dashboard(at: Context) -> Evidence:
+        """a dashboard answers"""
+        return await at.ports.checks.prove_dashboard(at.mark, at.item)
+
     @step(Effect.NONE, each="health", again=True)
     async def prove_health(at: Context) -> Evidence:
         """what runs today is healthy"""
@@ -40,7 +51,17 @@ class PreCheck(State):
         """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""
         return await at.ports.backups.prove(at.mark)
 
+    @step(Effect.NONE)
+    async def check_window(at: Context) -> Evidence:
+        """the window is long enough for what was measured"""
+        return check_window(at.budget_seconds, at.evidence)
+
     @step(Effect.LEDGER, undo=drop_placeholder)
     async def make_placeholder(at: Context) -> Evidence:
         """an empty database that refuses connections waits to take production's name"""
         return await at.ports.databases.make_placeholder(at.mark)
+
+    @step(Effect.NONE, each="metrics", again=True)
+    async def prove_scraped(at: Context) -> Evidence:
+        """somebody scrapes our own metrics"""
+        return await at.ports.checks.prove_scraped(at.mark)

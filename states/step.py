@@ -28,6 +28,7 @@ class Context:
     item: str  # "" for a step that is not made once per item
     entered_at: datetime  # of the state
     watch_seconds: float
+    budget_seconds: float | None = field(default=None, kw_only=True)  # of the window
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # of the steps that succeeded, by key
 
 

@@ -192,7 +192,11 @@ class Night:
 
     def cli(self, *words: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """`cutoverd WORDS --plan PLAN`."""
-        command = [sys.executable, "-m", "cutoverd.daemon", *words, "--plan", str(self.plan_file)]
+        return self.main(*words, "--plan", str(self.plan_file), seconds=seconds)
+
+    def main(self, *words: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
+        """`cutoverd WORDS`."""
+        command = [sys.executable, "-m", "cutoverd.daemon", *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
     # --- what is seen

@@ -35,16 +35,18 @@ class Runs:
     async def open_run(self, run: str) -> None:
         """Open `run`, or find it open; raises `RunOpen`, `RunEnded`, ValueError for a name that cannot be a subject's token."""
         events_of(run)
-        while True:
-            history = await self.history()
-            if history.open == run:
-                return
-            if history.open is not None:
-                raise RunOpen(f"run {run!r} cannot be opened: run {history.open!r} is open on this stream")
-            if run in history.ends:
-                raise RunEnded(f"run {run!r} has ended already ({history.ends[run]})")
+        while not await self.check_free(run):
             if await self._append({"type": OPENED, "run": run}):
                 return
+
+    async def check_free(self, run: str) -> bool:
+        """Whether `run` is the open one already; raises `RunOpen` if another is, `RunEnded` if it was."""
+        history = await self.history()
+        if history.open not in (None, run):
+            raise RunOpen(f"run {run!r} cannot be opened: run {history.open!r} is open on this stream")
+        if run in history.ends:
+            raise RunEnded(f"run {run!r} has ended already ({history.ends[run]})")
+        return history.open == run
 
     async def close_run(self, run: str, end: str) -> None:
         """Close `run`, or find it closed with the same `end`; raises `RunEnded` if it has another end or was never opened."""

@@ -24,14 +24,19 @@ from cutoverd.states.run import Run
 @app.command(help=f"Drive the run of a plan: start it, or go on where it stands.\n\n{CODES}")
 def run(
     plan: PlanArgument,
-    auto: Annotated[bool, typer.Option("--auto", help="Pass gates without asking; end where a person would be needed.")] = False,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto", help="Pass gates without asking; wait for `ready` alone, and end where else a person would be needed."
+        ),
+    ] = False,
 ) -> None:
     given = loaded(plan)
     metrics = RunMetrics(given.plan.run, version("cutoverd"))
     listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
         with served(metrics.registry, listen) as scrapes:
-            code = ended(drive(given, auto=auto, observers=[metrics, _print]))
+            code = ended(drive(given, auto=auto, observers=[metrics, _print], scrapes=scrapes if listen else None))
             _let_the_end_be_seen(scrapes, code)
             raise typer.Exit(code)
     except (OSError, OverflowError) as error:

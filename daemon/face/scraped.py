@@ -33,6 +33,11 @@ class Scrapes:
             self._told.notify_all()
 
     @property
+    def seconds_ago(self) -> float | None:
+        """Since the last one; None if there was none."""
+        return self._clock() - self._at[-1] if self._at else None
+
+    @property
     def linger_seconds(self) -> float:
         """How long the next scrape may take: twice the interval seen, a minute at most; 0 if nobody asks regularly."""
         if len(self._at) < 2:

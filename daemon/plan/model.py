@@ -78,6 +78,7 @@ class Plan(Part):
         services = self.services
         return {
             **self._named(),
+            "metrics": [self.metrics.listen] if self.metrics and self.metrics.scraped_within else [],
             "tested_services": [service.name for service in services if service.test],
             "new_services": [service.name for service in services if service.new],
         }

@@ -49,7 +49,10 @@ class Bus(Part):
 
 
 class Metrics(Part):
+    """`scraped_within`: how old the last scrape may be in PreCheck, and how long one is waited for; 0s: none is asked for."""
+
     listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+    scraped_within: Seconds = 120.0
 
 
 class Http(Part):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon import children
-from cutoverd.daemon.postgres import catalog, counts, dump, restore, settings
+from cutoverd.daemon.postgres import catalog, counts, dump, restore, room, settings
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
 from cutoverd.daemon.postgres.scratch import drop, scratch
@@ -52,6 +52,9 @@ class PgDump:
         self._evict_seconds = evict_seconds
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
+
+    async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
+        return await room.check_room(self._server, self._directory, dumped_bytes)
 
     async def prove(self, mark: Mark) -> Evidence:
         """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings", "left_out"}.

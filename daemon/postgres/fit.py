@@ -6,8 +6,9 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, settings
+from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, settings
 from cutoverd.daemon.postgres.catalog import DatabaseRow
+from cutoverd.daemon.postgres.ledger import TRIAL
 from cutoverd.daemon.postgres.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
@@ -21,29 +22,58 @@ RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint"
 
 
 async def check_fit(server: Server, mark: Mark) -> Evidence:
-    """{"server_version", "role", "owner", "not_carried": […], "standbys": […]}; raises `Unfit` with every reason found."""
-    names = server.names
+    """{"server_version", "role", "owner", "not_carried": […], "clock_ahead_seconds", "warnings": […]}.
+
+    Raises `Unfit` with every reason found. Who only looks does not try the rights: that is a write, rolled back.
+    """
     async with session(server) as conn:
-        reasons = [*_too_long(server), *await _too_old(conn)]
-        oid = await catalog.oid_of(conn, names.production)
+        oid, reasons, ahead = await catalog.oid_of(conn, server.names.production), _too_long(server), await clocks.ahead(conn)
+        reasons += [*await _too_old(conn), *clocks.too_far(ahead)]
         if oid is None:
-            raise Unfit(f"there is no database {names.production}; {'; '.join(reasons)}")
+            raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await catalog.read_row(conn, oid)
-        reasons += await _rights(conn, row)
-        reasons += await _left_over(conn, names, mark.run)
-        for query, reason in IN_THE_WAY:
-            reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, oid)]
-        not_carried, differs = ([], []) if reasons else await _rehearse(conn, row)
-        reasons += differs
-        if reasons:
-            raise Unfit("; ".join(reasons), hint="see to all of them, then `retry`", evidence={"reasons": reasons})
+        reasons += await _in_the_way(conn, server, mark.run, row)
+        not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
+        warnings = [warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]
+        if reasons := [*reasons, *differs]:
+            raise _unfit(reasons, warnings)
         return {
             "server_version": conn.info.server_version,
             "role": conn.info.user,
             "owner": row.owner,
-            "not_carried": not_carried,
-            "standbys": [found[0] for found in await _all(conn, STANDBYS)],  # their sessions are not fenced
+            "not_carried": [*not_carried, *await _labels(conn, row)],
+            "clock_ahead_seconds": round(ahead.total_seconds(), 3),
+            "warnings": warnings,
         }
+
+
+def _unfit(reasons: list[str], warnings: list[str] | None = None) -> Unfit:
+    hint = "see to all of them, then `retry`"
+    return Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons, "warnings": warnings or []})
+
+
+async def _not_there(conn: Connection, name: str) -> str:
+    others = await _all(conn, "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname LIMIT 20")
+    return f"there is no database {name}: database.url must end with one of {', '.join(other for (other,) in others)}"
+
+
+async def _in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow) -> list[str]:
+    reasons = [*await _rights(conn, row), *await _left_over(conn, server.names, run)]
+    for query, reason in IN_THE_WAY:
+        reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, row.oid)]
+    return [*reasons, *[reason async for reason in hurting.found(conn, hurting.IMPOSSIBLE, row.oid)]]
+
+
+LABELS = "SELECT provider, label FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass AND objoid = %s"
+
+
+async def _labels(conn: Connection, row: DatabaseRow) -> list[str]:
+    """A clone has none of them, and only their provider may set them."""
+    name = sql.Identifier(row.name).as_string(conn)
+    labels = await _all(conn, LABELS, row.oid)
+    return [
+        f"SECURITY LABEL FOR {provider} ON DATABASE {name} IS {sql.Literal(label).as_string(conn)};" for provider, label in labels
+    ]
 
 
 def _too_long(server: Server) -> list[str]:
@@ -76,8 +106,19 @@ async def _rights(conn: Connection, row: DatabaseRow) -> list[str]:
         reasons.append(f"role {me} may not act for {row.owner}, who owns {row.name}: GRANT {owner} TO {role}{options}")
     for right in RIGHTS:
         if not (await _all(conn, "SELECT pg_has_role(%s, 'USAGE')", right))[0][0]:
-            reasons.append(f"role {me} lacks {right}: GRANT {right} TO {role}")
+            unseen = ", and what other sessions do cannot be seen without it" if right == "pg_monitor" else ""
+            reasons.append(f"role {me} lacks {right}{unseen}: GRANT {right} TO {role}")
+    for (owner,) in await _all(conn, LOCKED_OUT, LEDGER):
+        reasons.append(
+            f"the ledger {LEDGER} belongs to {owner} and role {me} may not connect to it: GRANT {owner} TO {role}{options}"
+        )
     return reasons
+
+
+LOCKED_OUT = (
+    "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+    " AND NOT has_database_privilege(current_user, oid, 'CONNECT')"
+)
 
 
 async def _is_member(conn: Connection, owner: str) -> bool:
@@ -86,22 +127,30 @@ async def _is_member(conn: Connection, owner: str) -> bool:
     return bool((await _all(conn, "SELECT pg_has_role(%s, 'USAGE') AND pg_has_role(%s, %s)", owner, owner, become))[0][0])
 
 
-LEFT_OVER = """
-SELECT d.datname, (SELECT string_agg(DISTINCT run, ', ') FROM (
-    SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
-    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)
-FROM pg_database d
+NAMED = """
+SELECT d.datname, {made_by} FROM pg_database d
 WHERE (d.datname = ANY(%(names)s)
        OR (starts_with(d.datname, %(prefix)s) AND substr(d.datname, length(%(prefix)s) + 1) ~ '^[0-9]+$'))
-  AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
-  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s)
+  {not_ours}
 ORDER BY 1
 """
+LEFT_OVER = NAMED.format(
+    made_by="""(SELECT string_agg(DISTINCT run, ', ') FROM (
+    SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
+    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)""",
+    not_ours="""AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = ANY(%(runs)s))
+  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = ANY(%(runs)s))""",
+)
+WITHOUT_LEDGER = NAMED.format(made_by="NULL::text", not_ours="")
 
 
 async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
-    wanted = {"names": [names.next, names.previous, names.closed], "prefix": names.build_prefix, "run": run}
-    rows = await (await conn.execute(LEFT_OVER, wanted)).fetchall()
+    taken = [names.next, names.previous, names.closed, names.scratch]
+    trial = names.of_trial
+    taken += [trial.next, trial.previous, trial.closed, trial.build_prefix]
+    wanted = {"names": taken, "prefix": names.build_prefix, "runs": [run, f"{run}{TRIAL}"]}
+    (has_ledger,) = (await _all(conn, "SELECT to_regclass('cutoverd.announced') IS NOT NULL"))[0]
+    rows = await (await conn.execute((LEFT_OVER if has_ledger else WITHOUT_LEDGER).encode(), wanted)).fetchall()
     return [
         f"{name} is left over from run {other}, and this is run {run}: rename or drop it"
         if other
@@ -140,7 +189,6 @@ IN_THE_WAY = (
         "{database} is marked as a template, which a clone is not: ALTER DATABASE {database} IS_TEMPLATE false",
     ),
 )
-STANDBYS = "SELECT application_name || ' (' || coalesce(client_addr::text, 'local') || ')' FROM pg_stat_replication"
 
 
 class _RehearsalEnds(Exception):

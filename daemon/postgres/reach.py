@@ -9,24 +9,23 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from cutoverd.daemon.postgres.names import LEDGER
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.states.errors import OutcomeUnknown, StepError
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
-REACH_SECONDS = 30.0  # a server that crashed recovers meanwhile; the way back must not fail because of it
 PAUSE_SECONDS = 0.2
 
 
 async def reach(
     server: Server,
-    database: str = LEDGER,
+    database: str = "",
     *,
     settings: Mapping[str, str] | None = None,
-    reach_seconds: float = REACH_SECONDS,
+    reach_seconds: float | None = None,
 ) -> Connection:
     """A session in autocommit; raises `OutcomeUnknown` if the server was not reached in `reach_seconds`."""
+    reach_seconds = server.reach_seconds if reach_seconds is None else reach_seconds
     deadline = time.monotonic() + reach_seconds
     while True:
         try:
@@ -34,7 +33,7 @@ async def reach(
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise OutcomeUnknown(
-                    f"database {database} was not reached for {reach_seconds:.0f} s: {said(error)}",
+                    f"database {database or server.home} was not reached for {reach_seconds:.0f} s: {said(error)}",
                     hint="look whether the server runs and lets our role in",
                 ) from error
         await asyncio.sleep(PAUSE_SECONDS)

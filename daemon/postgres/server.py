@@ -28,6 +28,9 @@ class Server:
     epoch: int
     folder: Path  # of this run, in state_dir: wrapper scripts, dumps, differing keys
     bin_dir: Path | None = None  # of psql, pg_dump, pg_restore; None: the PATH's
+    home: str = LEDGER  # where sessions go that are about no database in particular
+    only_looks: bool = False  # its sessions can write nothing
+    reach_seconds: float = 30.0  # a server that crashed recovers meanwhile; the way back must not fail because of it
     on_trial: bool = False  # its four names are those around the scratch database
 
     @property
@@ -43,10 +46,10 @@ class Server:
         return str(self.bin_dir / name) if self.bin_dir else name
 
     async def connect(
-        self, database: str = LEDGER, *, settings: Mapping[str, str] | None = None, autocommit: bool = True
+        self, database: str = "", *, settings: Mapping[str, str] | None = None, autocommit: bool = True
     ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        """A session on `database`, in autocommit unless said otherwise; raises psycopg.OperationalError."""
-        return await psycopg.AsyncConnection.connect(self.conninfo(database, settings), autocommit=autocommit)
+        """A session on `database`, at home without one, in autocommit unless said otherwise; raises psycopg.OperationalError."""
+        return await psycopg.AsyncConnection.connect(self.conninfo(database or self.home, settings), autocommit=autocommit)
 
     def conninfo(self, database: str, settings: Mapping[str, str] | None = None) -> str:
         """Also for `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""

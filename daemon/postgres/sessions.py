@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from cutoverd.daemon.postgres.names import LEDGER
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.reach import Connection, reach, told
 from cutoverd.daemon.postgres.server import Server
@@ -22,14 +21,14 @@ WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout',
 
 
 @asynccontextmanager
-async def session(
-    server: Server, database: str = LEDGER, *, settings: Mapping[str, str] | None = None
-) -> AsyncIterator[Connection]:
+async def session(server: Server, database: str = "", *, settings: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
     """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on."""
     conn = await reach(server, database, settings=settings)
     pid = conn.info.backend_pid
     try:
         await conn.execute(UNHURRIED)
+        if server.only_looks:
+            await conn.execute("SET default_transaction_read_only = on")
         yield conn
     except asyncio.CancelledError:
         await conn.close()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cutoverd.daemon.systems.kinds import Check
 from cutoverd.daemon.systems.named import named
 from cutoverd.states.ports import Evidence, Mark
+
+NOT_SERVED: Evidence = {"not_looked_at": "our metrics are served only while `cutoverd run` drives the run"}
 
 
 @dataclass(frozen=True)
@@ -16,9 +18,17 @@ class ChecksByKind:
 
     health: Mapping[str, Check]
     smoke_tests: Mapping[str, Check]
+    dashboards: Mapping[str, Check] = field(default_factory=dict)
+    scraped: Check | None = None  # None: our own metrics are not served
 
     async def prove_health(self, mark: Mark, name: str) -> Evidence:
         return await named(self.health, name, "health check").prove(mark)
 
     async def smoke(self, mark: Mark, name: str) -> Evidence:
         return await named(self.smoke_tests, name, "smoke test").prove(mark)
+
+    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence:
+        return await named(self.dashboards, name, "dashboard").prove(mark)
+
+    async def prove_scraped(self, mark: Mark) -> Evidence:
+        return await self.scraped.prove(mark) if self.scraped else NOT_SERVED

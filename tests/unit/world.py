@@ -199,8 +199,11 @@ class Validation:
 class Backups:
     world: World
 
+    async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
+        return {}
+
     async def prove(self, mark: Mark) -> Evidence:
-        return {"rows": 1}
+        return {"rows": 1, "bytes": 1}
 
     async def clear(self, mark: Mark) -> Evidence:
         return {"removed": []}
@@ -275,6 +278,12 @@ class Checks:
         return {}
 
     async def smoke(self, mark: Mark, name: str) -> Evidence:
+        return {}
+
+    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence:
+        return {}
+
+    async def prove_scraped(self, mark: Mark) -> Evidence:
         return {}
 
 

@@ -1,0 +1,38 @@
+"""`cutoverd check`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from cutoverd.daemon.cli.common import Form, PlanArgument, app, ended, loaded
+from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.face.lines import DONE, FAILED, WAITING, WARNING
+from cutoverd.daemon.survey import Finding, Verdict, survey
+
+ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_SEEN: WAITING}
+
+
+@app.command(
+    help="What PreCheck would find, without writing anything. Exit codes: 0 fit, 1 could not look, 2 usage or plan, 5 not fit."
+)
+def check(
+    plan: PlanArgument,
+    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
+) -> None:
+    findings = ended(survey(loaded(plan)))
+    unfit = sum(finding.verdict is Verdict.UNFIT for finding in findings)
+    if form is Form.JSON:
+        typer.echo(json.dumps({"fit": not unfit, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        typer.echo("\n".join(map(_line, findings)))
+        typer.echo(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing")
+    raise typer.Exit(Exit.ABORTED if unfit else Exit.COMPLETED)
+
+
+def _line(finding: Finding) -> str:
+    todo = f"\n      → {finding.todo}" if finding.todo else ""
+    return f"{ICONS[finding.verdict]} {finding.check}  {finding.says}{todo}"

@@ -1,0 +1,35 @@
+"""A proof that somebody watches: our own metrics were asked for not long ago."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.states.errors import TimedOut
+from cutoverd.states.ports import Evidence, Mark
+
+LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ScrapedCheck:
+    """A `Check` (systems/kinds.py); `within_seconds`: how old the last scrape may be, and how long one is waited for."""
+
+    scrapes: Scrapes
+    listen: str
+    within_seconds: float
+
+    async def prove(self, mark: Mark) -> Evidence:
+        """{"scrapes", "seconds_ago"}; raises `TimedOut`."""
+        deadline = time.monotonic() + self.within_seconds
+        while (ago := self.scrapes.seconds_ago) is None or ago > self.within_seconds:
+            if time.monotonic() >= deadline:
+                raise TimedOut(
+                    f"nobody asked for http://{self.listen}/metrics within {self.within_seconds:g} s"
+                    + (f"; the last who did came {ago:.0f} s ago" if ago is not None else ""),
+                    hint="see that Prometheus has it as a target and reaches it; metrics.scraped_within: 0s asks for no scrape",
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+        return {"scrapes": self.scrapes.count, "seconds_ago": round(ago, 1)}

@@ -1,0 +1,74 @@
+"""What a server's state and settings do to a night: what makes it impossible, and what a person should know of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+from cutoverd.daemon.postgres.reach import Connection
+
+SESSIONS = 12  # as many as a run has open at once, and some
+LONG_MINUTES = 5
+
+Finding = tuple[str, str]  # a query that is asked with production's oid, and what a row of its answer means
+
+IMPOSSIBLE: Sequence[Finding] = (
+    (
+        "SELECT 1 WHERE pg_is_in_recovery()",
+        "the server is a standby, where nothing can be changed: give database.url the address of its primary",
+    ),
+    (
+        "SELECT 1 FROM pg_settings WHERE name = 'track_counts' AND reset_val = 'off'",
+        "track_counts is off, so nothing could prove that old is unchanged: ALTER SYSTEM SET track_counts = on, and reload",
+    ),
+    (
+        "SELECT current_user FROM pg_settings WHERE name = 'default_transaction_read_only' AND reset_val = 'on'",
+        "sessions of {0} are read-only, so nothing could be recorded: ALTER ROLE {0} RESET default_transaction_read_only",
+    ),
+    (
+        "SELECT * FROM (SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+        " - coalesce(current_setting('reserved_connections', true), '0')::int"
+        " - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid())) AS free (n)"
+        " WHERE n < %(sessions)s",
+        f"only {{0}} connections are free and a run needs up to {SESSIONS}: end some, or raise max_connections",
+    ),
+    (
+        "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0"
+        " AND rolconnlimit < %(sessions)s",
+        f"role {{0}} may have {{1}} connections and a run needs up to {SESSIONS}: ALTER ROLE {{0}} CONNECTION LIMIT -1",
+    ),
+)
+TO_KNOW: Sequence[Finding] = (
+    (
+        "SELECT pid, usename, application_name, (extract(epoch FROM now() - xact_start) / 60)::int FROM pg_stat_activity"
+        " WHERE datid = %(oid)s AND pid <> pg_backend_pid() AND xact_start < now() - make_interval(mins => %(minutes)s)"
+        " AND backend_type = 'client backend' ORDER BY xact_start",
+        "a transaction of {1} ({2}, pid {0}) is open for {3} minutes: the fence ends it and its work is lost; see whose it is",
+    ),
+    (
+        "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY 1",
+        "{0} is off: if the machine crashes in the night old and new may both be damaged; switch it on",
+    ),
+    (
+        "SELECT current_setting('synchronous_standby_names') WHERE current_setting('synchronous_standby_names') <> ''"
+        " AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))",
+        "synchronous_standby_names is {0} and no standby is synchronous: commits wait; start one, or take the setting back",
+    ),
+    (
+        "SELECT last_failed_wal FROM pg_stat_archiver WHERE last_failed_time > coalesce(last_archived_time, '-infinity')"
+        " AND current_setting('archive_mode') <> 'off'",
+        "WAL {0} could not be archived, so pg_wal grows, and the night writes much: mend archive_command",
+    ),
+    (
+        "SELECT application_name, coalesce(client_addr::text, 'local') FROM pg_stat_replication",
+        "standby {0} ({1}) follows: its readers are not fenced, they see the names change hands; tell them, or stop it",
+    ),
+)
+
+
+async def found(conn: Connection, findings: Sequence[Finding], oid: int) -> AsyncIterator[str]:
+    """In words, those that are true of the server now."""
+    for query, says in findings:
+        for row in await (
+            await conn.execute(query.encode(), {"oid": oid, "sessions": SESSIONS, "minutes": LONG_MINUTES})
+        ).fetchall():
+            yield says.format(*row)

@@ -1,0 +1,149 @@
+"""What PreCheck would find, without writing anything: its own steps that only look, by sessions that can write nothing.
+
+No ledger is made, no stream, no embedded server is started, and what a check's commands leave on this machine goes to a folder
+that is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from cutoverd.daemon.attach import bus_as_it_is
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.postgres.ledger import MAINTENANCE
+from cutoverd.daemon.postgres.names import LEDGER
+from cutoverd.daemon.postgres.reach import said
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.world import ports_of
+from cutoverd.events.subjects import RUNS
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Direction, Evidence, Mark, Ports
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.run import Frozen, Key, Run
+from cutoverd.states.step import Context, Effect
+
+REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
+BUS = "bus"
+WRITES = "not tried: it writes; `cutoverd run` makes it in PreCheck"
+
+
+class Verdict(StrEnum):
+    """What a finding means for the night."""
+
+    FIT = "fit"
+    UNFIT = "unfit"
+    WARNING = "warning"
+    NOT_SEEN = "not seen"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at, or one that is wrong with it and what to do."""
+
+    check: str  # the step that finds it too, or `bus`
+    verdict: Verdict
+    says: str
+    todo: str = ""
+
+
+class CannotLook(StepError):
+    """no session on the server could be had"""
+
+
+async def survey(loaded: LoadedPlan) -> list[Finding]:
+    """Every finding, in PreCheck's order; raises `CannotLook`."""
+    with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
+        server = await _looking(loaded, Path(folder))
+        ports, findings = ports_of(loaded, server), [await _of_bus(loaded)]
+        for key in _run(loaded).keys(PreCheck.name):
+            findings += [finding async for finding in _of_step(loaded, ports, key)]
+        return findings
+
+
+async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
+    """At home where we are let in first; production itself last: it may be what is missing."""
+    plan, refused = loaded.plan, []
+    server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, only_looks=True, reach_seconds=REACH_SECONDS)
+    for home in (LEDGER, MAINTENANCE, server.names.production):
+        try:
+            async with await server.connect(home):
+                return replace(server, home=home)
+        except psycopg.OperationalError as error:
+            refused.append(f"{home}: {said(error)}")
+    raise CannotLook(f"no session could be had: {'; '.join(refused)}", hint="see that the server runs and lets our role in")
+
+
+def _run(loaded: LoadedPlan) -> Run:
+    frozen = Frozen(items=loaded.items(), budget_seconds=loaded.plan.window.budget)
+    return Run(loaded.plan.run, plan=frozen)
+
+
+async def _of_step(loaded: LoadedPlan, ports: Ports, key: Key) -> AsyncIterator[Finding]:
+    step = key.definition
+    if step.effect is not Effect.NONE or step.undo:
+        yield Finding(str(key), Verdict.NOT_SEEN, WRITES)
+        return
+    mark = Mark(loaded.plan.run, 0, str(key), Direction.FORWARD, "")
+    try:
+        async with asyncio.timeout(loaded.plan.timeouts.step):
+            seen = await step.run(
+                Context(ports, mark, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
+            )
+    except (StepError, psycopg.Error, OSError) as error:
+        for finding in _wrong(str(key), error):
+            yield finding
+        return
+    for finding in _seen(str(key), step.says, seen):
+        yield finding
+
+
+def _wrong(check: str, error: Exception) -> Iterator[Finding]:
+    """Each reason by itself, where there are many."""
+    evidence: Mapping[str, Any] = getattr(error, "evidence", {})
+    hint = getattr(error, "hint", "").replace(", then `retry`", "")
+    for reason in evidence.get("reasons") or evidence.get("findings") or [str(error).strip() or type(error).__name__]:
+        yield Finding(check, Verdict.UNFIT, str(reason), hint)
+    yield from _warnings(check, evidence)
+
+
+def _seen(check: str, says: str, evidence: Evidence) -> Iterator[Finding]:
+    if "not_looked_at" in evidence:
+        yield Finding(check, Verdict.NOT_SEEN, str(evidence["not_looked_at"]))
+        return
+    yield Finding(check, Verdict.FIT, says)
+    yield from _warnings(check, evidence)
+
+
+def _warnings(check: str, evidence: Evidence) -> Iterator[Finding]:
+    for warning in evidence.get("warnings", ()):
+        yield Finding(check, Verdict.WARNING, str(warning))
+    for name, seen in evidence.items():
+        if isinstance(seen, dict) and "cannot_be_seen" in seen:
+            yield Finding(check, Verdict.WARNING, f"{name} cannot be seen: {seen['cannot_be_seen']}")
+
+
+async def _of_bus(loaded: LoadedPlan) -> Finding:
+    """Whether the run may begin, or go on, on its stream; a server of ours that does not run is left so."""
+    try:
+        await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
+        async with bus_as_it_is(loaded) as client:
+            if client is None:
+                return Finding(BUS, Verdict.NOT_SEEN, "the embedded nats-server does not run, and is not started to look")
+            if await stream.exists(client):
+                await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
+    except BusError as error:
+        return Finding(BUS, Verdict.UNFIT, error.args[0], error.hint)
+    return Finding(BUS, Verdict.FIT, "the run may begin, or go on, on its stream")

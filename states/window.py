@@ -1,0 +1,45 @@
+"""Whether the window is long enough, by what PreCheck measured. Pure arithmetic, and all of it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cutoverd.states.errors import Unfit
+from cutoverd.states.ports import Evidence
+
+PROOF = "precheck.prove_backup"
+PARTS = {  # what was measured, and what of the night takes at least as long
+    "clone": "the clone",
+    "schema": "the schema files",
+    "restore": "the rows written once, as the restore wrote them",
+    "dump": "the rows read once, as the dump read them",
+    "way back": "the names there and back",
+}
+
+
+def check_window(budget_seconds: float | None, evidence: Mapping[str, Evidence]) -> Evidence:
+    """{"measured": seconds by part, "seconds": their sum, "budget_seconds"}; raises `Unfit` if the budget is smaller.
+
+    Without a budget, or before anything was measured, nothing is judged.
+    """
+    measured = _measured(evidence.get(PROOF, {}))
+    needed = round(sum(measured.values()), 3)
+    told = {"measured": measured, "seconds": needed, "budget_seconds": budget_seconds}
+    if budget_seconds is None or needed <= budget_seconds:
+        return told
+    sum_of = " + ".join(f"{seconds:g} s {name} ({PARTS[name]})" for name, seconds in measured.items())
+    raise Unfit(
+        f"the window is too short: {sum_of} = {needed:g} s at least, and window.budget is {budget_seconds:g} s",
+        hint="a longer window.budget, more backup.jobs or faster disks; a plan that was changed is a new run",
+        evidence=told,
+    )
+
+
+def _measured(proof: Mapping[str, Any]) -> dict[str, float]:
+    """Of a proof that an older version took there may be less."""
+    parts, way_back = proof.get("parts", {}), proof.get("way_back", {})
+    clone = way_back.get("seconds", {}).get("build_new")
+    there_and_back = [way_back[name] for name in ("exchange_seconds", "way_back_seconds") if name in way_back]
+    given = {**parts, "clone": clone, "way back": round(sum(there_and_back), 3) if there_and_back else None}
+    return {name: given[name] for name in PARTS if given.get(name) is not None}
