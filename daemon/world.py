@@ -10,6 +10,7 @@ from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.validation import PostgresValidation
@@ -64,7 +65,16 @@ def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
-    return PostgresValidation(server, comparisons, given.waive, dict(loaded.validation_scripts), server.folder / "differences")
+    queries = [Query(**each.model_dump()) for each in given.queries]
+    return PostgresValidation(
+        server,
+        comparisons,
+        given.waive,
+        dict(loaded.validation_scripts),
+        server.folder / "differences",
+        queries=queries,
+        query_seconds=loaded.plan.timeouts.query,
+    )
 
 
 def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceKind]:

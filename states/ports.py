@@ -141,6 +141,12 @@ class Validation(Protocol):
 
     async def check_invariants(self, mark: Mark) -> Evidence: ...
 
+    async def time_query(self, mark: Mark, name: str) -> Evidence:
+        """A named query of the plan, timed on old and on new: {"old_ms", "new_ms", "ratio", "allowed", "rows_old", "rows_new"}.
+
+        Raises `CheckFailed`, with both timings, where new is slower than the plan allows.
+        """
+
     async def set_sequences(self, mark: Mark) -> Evidence: ...
 
     async def analyze(self, mark: Mark) -> Evidence: ...

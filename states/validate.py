@@ -33,6 +33,11 @@ class Validate(State):
         """the final backup is complete"""
         return await at.ports.backups.finish(at.mark)
 
+    @step(Effect.NONE, each="queries")  # once the dump no longer competes with them
+    async def time_query(at: Context) -> Evidence:
+        """a named query is answered by new as fast as the plan wants it"""
+        return await at.ports.validation.time_query(at.mark, at.item)
+
     @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}")
     async def close_old(at: Context) -> Evidence:
         """the old database refuses all connections again"""

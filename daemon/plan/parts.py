@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "checks", "every",
 }  # fmt: skip
 
 
@@ -129,10 +129,21 @@ class Comparison(Part):
     key: list[str] = Field(min_length=1)
 
 
+class Query(Part):
+    """A question that the application asks, in the words of each schema; timed on both."""
+
+    name: str = Field(min_length=1)
+    old: str
+    new: str
+    no_slower_than: float = Field(default=1.5, gt=0)  # times as long as on old
+    same_rows: bool = True  # both have to give as many rows
+
+
 class Validate(Part):
     scripts: list[str] = Field(default_factory=list)
     compare: list[Comparison] = Field(default_factory=list)
     waive: dict[str, str] = Field(default_factory=dict)
+    queries: list[Query] = Field(default_factory=list)
 
 
 class Monitor(Part):
@@ -148,3 +159,4 @@ class Timeouts(Part):
     command: Seconds = 30.0  # of a service or a door
     http: Seconds = 30.0  # until a check passes
     smoke: Seconds = 600.0  # a smoke command
+    query: Seconds = 30.0  # a named query, each time it is asked

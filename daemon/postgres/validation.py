@@ -10,6 +10,7 @@ from cutoverd.daemon.postgres.checks import check_script
 from cutoverd.daemon.postgres.compare import Comparison, compare
 from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.invariants import check_invariants
+from cutoverd.daemon.postgres.queries import Query, time_query
 from cutoverd.daemon.postgres.sequences import set_sequences
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -31,13 +32,21 @@ class PostgresValidation:
         waive: Mapping[str, str],
         scripts: Mapping[str, Path],
         folder: Path,
+        *,
+        queries: Sequence[Query] = (),
+        query_seconds: float = 30.0,
     ) -> None:
-        """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows."""
+        """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows.
+
+        `query_seconds`: how long a named query may take, each time it is asked.
+        """
         self._server = server
         self._comparisons = {each.name: each for each in comparisons}
         self._waive = waive
         self._scripts = scripts
         self._folder = folder
+        self._queries = {each.name: each for each in queries}
+        self._query_seconds = query_seconds
 
     async def check_script(self, mark: Mark, name: str) -> Evidence:
         return await check_script(self._server, mark, self._scripts[name])
@@ -53,6 +62,10 @@ class PostgresValidation:
 
     async def check_invariants(self, mark: Mark) -> Evidence:
         return await check_invariants(self._server, new=self._server.names.next, old=self._server.names.previous)
+
+    async def time_query(self, mark: Mark, name: str) -> Evidence:
+        names, query = self._server.names, self._queries[name]
+        return await time_query(self._server, query, old=names.previous, new=names.next, seconds_max=self._query_seconds)
 
     async def set_sequences(self, mark: Mark) -> Evidence:
         return await set_sequences(self._server, new=self._server.names.next, old=self._server.names.previous)

@@ -25,6 +25,7 @@ ITEMS = {
     "data_scripts": ["1.sql"],
     "validation_scripts": ["v.sql"],
     "comparisons": ["flights"],
+    "queries": ["overview"],
 }
 
 

@@ -51,6 +51,13 @@ def test_a_plan_without_mistakes_is_loaded(write):
     assert set(loaded.hashes()) == {"schema/1.sql", "schema/2.sql", "data/1.sql"}
 
 
+def test_named_queries_are_steps_of_their_own(write):
+    queries = "queries: [{name: overview, old: SELECT 1, new: SELECT 1}]"
+    loaded = load(write(PLAN.replace("validate:\n", f"validate:\n  {queries}\n")))
+    assert loaded.items()["queries"] == ["overview"]
+    assert loaded.plan.validate_.queries[0].no_slower_than == 1.5
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -79,6 +86,11 @@ def test_a_plan_without_mistakes_is_loaded(write):
         ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00Z}\ngates: [cutover]", "`gates` must name downtime"),
         ("run: night-1", "run: [", "not YAML"),
+        (
+            "  compare:",
+            "  queries: [{name: q, old: SELECT 1, new: SELECT 1, no_slower_than: 0}]\n  compare:",
+            "plan.yaml:12: validate.queries.0.no_slower_than: saw 0",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(write, old, new, told):
