@@ -19,6 +19,7 @@ from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.kinds import Check as CheckKind
 from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
+from cutoverd.daemon.systems.login import LoginCheck
 from cutoverd.daemon.systems.proven import Timeouts
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.traffic import TrafficByKind
@@ -72,6 +73,7 @@ def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
         given.waive,
         dict(loaded.validation_scripts),
         server.folder / "differences",
+        waive_grants=given.grants.waive,
         queries=queries,
         query_seconds=loaded.plan.timeouts.query,
     )
@@ -99,4 +101,7 @@ def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind
     if check.http:
         http = check.http
         return HttpCheck(http.url, http.status, http.contains, http.within or timeouts.http)
+    if check.login:
+        login, server = check.login, Server(loaded.plan.database.url, site.run, site.epoch, site.folder)
+        return LoginCheck(login.url, server.names.production, login.within or timeouts.http, server.application_name)
     return by_command.CommandCheck(check.command or [], site, timeouts.smoke)

@@ -62,6 +62,11 @@ class Smoke(State):
         """the new database has production's name"""
         return await at.ports.databases.exchange(at.mark)
 
+    @step(Effect.NONE)
+    async def check_logins(at: Context) -> Evidence:
+        """whoever could log in to production before can log in now"""
+        return await at.ports.databases.check_logins(at.mark)
+
     @step(Effect.PROBED, each="tested_services", newest_first=True, undo=end_test, probe=is_test_running)
     async def start_test(at: Context) -> Evidence:
         """a service runs in test mode"""
@@ -80,4 +85,5 @@ class Smoke(State):
     @step(Effect.NONE)
     async def record_written(at: Context) -> Evidence:
         """the tables written during the smoke tests are on record"""
-        return await at.ports.databases.written(at.mark)
+        seen = await at.ports.databases.written(at.mark)
+        return {**seen, "written": sorted(seen["tables"])}

@@ -28,6 +28,11 @@ class Validate(State):
         """foreign keys hold, indexes are valid, sequences are ahead"""
         return await at.ports.validation.check_invariants(at.mark)
 
+    @step(Effect.NONE)
+    async def check_grants(at: Context) -> Evidence:
+        """what a role could do in old it can do in new, or the plan waives it by name"""
+        return await at.ports.validation.check_grants(at.mark)
+
     @step(Effect.NONE, no_way_back="a finished backup is kept")
     async def finish_backup(at: Context) -> Evidence:
         """the final backup is complete"""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, Words
+from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, LoginUrl, Moment, Words
 
 NOT_BUILT_YET = {
     "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "checks", "every",
@@ -58,21 +58,31 @@ class Http(Part):
     within: Seconds | None = None
 
 
+class Login(Part):
+    """A session in production as the application opens it; libpq finds the password."""
+
+    url: LoginUrl
+    within: Seconds | None = None
+
+
 class Check(Part):
-    """A proof from outside: `http` or `command`, exactly one."""
+    """A proof from outside: `http`, `command` or `login`, exactly one."""
 
     name: str | None = None
     http: Http | None = None
     command: Words | None = None
+    login: Login | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Check:
-        if (self.http is None) == (self.command is None):
-            raise ValueError("a check is either `http: {url, status}` or `command: [word, …]`")
+        if [self.http, self.command, self.login].count(None) != 2:
+            raise ValueError("a check is either `http: {url, status}` or `command: [word, …]` or `login: {url}`")
         return self
 
     @property
     def title(self) -> str:
+        if self.login:
+            return self.name or f"login {self.login.url}"[:120]
         return self.name or (f"http {self.http.url}" if self.http else " ".join(self.command or ()))[:120]
 
 
@@ -139,11 +149,18 @@ class Query(Part):
     same_rows: bool = True  # both have to give as many rows
 
 
+class Grants(Part):
+    """`waive`: reasons by role, by object (schema.name), or by "role on object"."""
+
+    waive: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+
+
 class Validate(Part):
     scripts: list[str] = Field(default_factory=list)
     compare: list[Comparison] = Field(default_factory=list)
     waive: dict[str, str] = Field(default_factory=dict)
     queries: list[Query] = Field(default_factory=list)
+    grants: Grants = Grants()
 
 
 class Monitor(Part):
