@@ -47,7 +47,7 @@ def ports_of(loaded: LoadedPlan, server: Server) -> Ports:
         scripts=scripts,
         validation=_validation(loaded, server),
         backups=PgDump(server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts),
-        services=ServicesByKind({service.name: _versions(service, site) for service in plan.services}, server.folder, systems),
+        services=_services(loaded, site, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
         checks=ChecksByKind(_checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site)),
         clock=SystemClock(),
@@ -76,6 +76,17 @@ def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
         waive_grants=given.grants.waive,
         queries=queries,
         query_seconds=loaded.plan.timeouts.query,
+    )
+
+
+def _services(loaded: LoadedPlan, site: by_command.Site, timeouts: Timeouts) -> ServicesByKind:
+    services = loaded.plan.services
+    proofs = {(s.name, v): c.health for s in services for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
+    return ServicesByKind(
+        {service.name: _versions(service, site) for service in services},
+        site.folder,
+        timeouts,
+        {key: [_check(check, loaded, site) for check in checks] for key, checks in proofs.items()},
     )
 
 

@@ -187,6 +187,9 @@ class Services(Protocol):
     async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
         """Returns once its status says stopped."""
 
+    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+        """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
+
 
 class Traffic(Protocol):
     """Doors between clients and services, by name."""

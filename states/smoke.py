@@ -72,10 +72,20 @@ class Smoke(State):
         """a service runs in test mode"""
         return await at.ports.services.start(at.mark, at.item, Version.TEST)
 
+    @step(Effect.NONE, each="tested_services")
+    async def check_test(at: Context) -> Evidence:
+        """a service in test mode answers as its version should"""
+        return await at.ports.services.check(at.mark, at.item, Version.TEST)
+
     @step(Effect.NONE, each="smoke")
     async def smoke_test(at: Context) -> Evidence:
         """the new version does what it should"""
         return await at.ports.checks.smoke(at.mark, at.item)
+
+    @step(Effect.NONE, each="tested_services")
+    async def check_test_again(at: Context) -> Evidence:
+        """a service in test mode has outlived the tests"""
+        return await at.ports.services.check(at.mark, at.item, Version.TEST)
 
     @step(Effect.PROBED, each="tested_services", probe=is_test_stopped, no_way_back="a service in test mode stays stopped")
     async def stop_test(at: Context) -> Evidence:

@@ -87,11 +87,12 @@ class Check(Part):
 
 
 class Commands(Part):
-    """A service by three commands; status exits 0 when it runs and 3 when it does not."""
+    """A service by three commands; status exits 0 when it runs and 3 when it does not; `health`: what it has to answer then."""
 
     start: Words
     stop: Words
     status: Words
+    health: list[Check] = Field(default_factory=list)
 
 
 class Service(Part):
@@ -99,6 +100,14 @@ class Service(Part):
     old: Commands
     new: Commands | None = None
     test: Commands | None = None
+
+    @model_validator(mode="after")
+    def _old_is_proven_by_the_plans_health(self) -> Service:
+        if self.old.health:
+            raise ValueError(
+                "`health` of a service is for `new` and `test`; what runs today is proven by the plan's own `health`"
+            )
+        return self
 
 
 class Door(Part):

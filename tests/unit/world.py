@@ -251,6 +251,10 @@ class Services:
         self.world.happened(mark)
         return {"running": False}
 
+    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+        assert self.world.running.get((name, version)), "nothing that was started is running"
+        return {"running": True}
+
     def _any(self, version: Version) -> bool:
         return any(runs for (_, which), runs in self.world.running.items() if which is version)
 
