@@ -12,6 +12,7 @@ from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.validation import PostgresValidation
@@ -20,6 +21,7 @@ from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.kinds import Check as CheckKind
 from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
+from cutoverd.daemon.systems.login import LoginCheck
 from cutoverd.daemon.systems.proven import Timeouts
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.traffic import TrafficByKind
@@ -49,7 +51,7 @@ def ports_of(loaded: LoadedPlan, server: Server, scrapes: Scrapes | None = None)
         backups=PgDump(
             server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts, evict_seconds=plan.timeouts.fence
         ),
-        services=ServicesByKind({service.name: _versions(service, site) for service in plan.services}, server.folder, systems),
+        services=_services(loaded, site, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
         checks=ChecksByKind(
             _checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site), _dashboards(loaded), _scraped(loaded, scrapes)
@@ -70,7 +72,28 @@ def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
-    return PostgresValidation(server, comparisons, given.waive, dict(loaded.validation_scripts), server.folder / "differences")
+    queries = [Query(**each.model_dump()) for each in given.queries]
+    return PostgresValidation(
+        server,
+        comparisons,
+        given.waive,
+        dict(loaded.validation_scripts),
+        server.folder / "differences",
+        waive_grants=given.grants.waive,
+        queries=queries,
+        query_seconds=loaded.plan.timeouts.query,
+    )
+
+
+def _services(loaded: LoadedPlan, site: by_command.Site, timeouts: Timeouts) -> ServicesByKind:
+    services = loaded.plan.services
+    proofs = {(s.name, v): c.health for s in services for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
+    return ServicesByKind(
+        {service.name: _versions(service, site) for service in services},
+        site.folder,
+        timeouts,
+        {key: [_check(check, loaded, site) for check in checks] for key, checks in proofs.items()},
+    )
 
 
 def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceKind]:
@@ -95,6 +118,9 @@ def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind
     if check.http:
         http = check.http
         return HttpCheck(http.url, http.status, http.contains, http.within or timeouts.http)
+    if check.login:
+        login, server = check.login, Server(loaded.plan.database.url, site.run, site.epoch, site.folder)
+        return LoginCheck(login.url, server.names.production, login.within or timeouts.http, server.application_name)
     return by_command.CommandCheck(check.command or [], site, timeouts.smoke)
 
 

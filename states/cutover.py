@@ -30,6 +30,11 @@ class Cutover(State):
         """the new version of a service runs"""
         return await at.ports.services.start(at.mark, at.item, Version.NEW)
 
+    @step(Effect.NONE, each="new_services")  # the last moment at which going back is free
+    async def check_service(at: Context) -> Evidence:
+        """the new version of a service still runs, and answers as its version should"""
+        return await at.ports.services.check(at.mark, at.item, Version.NEW)
+
     @step(Effect.PROBED, each="traffic", undo=close_traffic, probe=is_traffic_open, opens_traffic=True)
     async def open_traffic(at: Context) -> Evidence:
         """clients are let in"""

@@ -99,6 +99,9 @@ class Databases(Protocol):
     async def exchange(self, mark: Mark) -> Evidence:
         """new takes the production name and accepts connections: one transaction."""
 
+    async def check_logins(self, mark: Mark) -> Evidence:
+        """Whoever could connect to production before the fence can now: {"roles", "warnings"}; raises `CheckFailed`."""
+
     async def exchange_back(self, mark: Mark) -> Evidence:
         """The fence on new, then the names the other way round; new is kept as `next`, closed. Fine if nothing was exchanged."""
 
@@ -140,6 +143,15 @@ class Validation(Protocol):
         """Every table of old is read by a comparison or waived by name (asked of the server by EXPLAIN)."""
 
     async def check_invariants(self, mark: Mark) -> Evidence: ...
+
+    async def check_grants(self, mark: Mark) -> Evidence:
+        """What a role could do in old it can do in new, unless the plan waives it: {"roles", "grants", "waived", "warnings"}."""
+
+    async def time_query(self, mark: Mark, name: str) -> Evidence:
+        """A named query of the plan, timed on old and on new: {"old_ms", "new_ms", "ratio", "allowed", "rows_old", "rows_new"}.
+
+        Raises `CheckFailed`, with both timings, where new is slower than the plan allows.
+        """
 
     async def set_sequences(self, mark: Mark) -> Evidence: ...
 
@@ -183,6 +195,9 @@ class Services(Protocol):
 
     async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
         """Returns once its status says stopped."""
+
+    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+        """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
 
 
 class Traffic(Protocol):

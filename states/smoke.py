@@ -62,15 +62,30 @@ class Smoke(State):
         """the new database has production's name"""
         return await at.ports.databases.exchange(at.mark)
 
+    @step(Effect.NONE)
+    async def check_logins(at: Context) -> Evidence:
+        """whoever could log in to production before can log in now"""
+        return await at.ports.databases.check_logins(at.mark)
+
     @step(Effect.PROBED, each="tested_services", newest_first=True, undo=end_test, probe=is_test_running)
     async def start_test(at: Context) -> Evidence:
         """a service runs in test mode"""
         return await at.ports.services.start(at.mark, at.item, Version.TEST)
 
+    @step(Effect.NONE, each="tested_services")
+    async def check_test(at: Context) -> Evidence:
+        """a service in test mode answers as its version should"""
+        return await at.ports.services.check(at.mark, at.item, Version.TEST)
+
     @step(Effect.NONE, each="smoke")
     async def smoke_test(at: Context) -> Evidence:
         """the new version does what it should"""
         return await at.ports.checks.smoke(at.mark, at.item)
+
+    @step(Effect.NONE, each="tested_services")
+    async def check_test_again(at: Context) -> Evidence:
+        """a service in test mode has outlived the tests"""
+        return await at.ports.services.check(at.mark, at.item, Version.TEST)
 
     @step(Effect.PROBED, each="tested_services", probe=is_test_stopped, no_way_back="a service in test mode stays stopped")
     async def stop_test(at: Context) -> Evidence:
@@ -80,4 +95,5 @@ class Smoke(State):
     @step(Effect.NONE)
     async def record_written(at: Context) -> Evidence:
         """the tables written during the smoke tests are on record"""
-        return await at.ports.databases.written(at.mark)
+        seen = await at.ports.databases.written(at.mark)
+        return {**seen, "written": sorted(seen["tables"])}

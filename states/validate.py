@@ -28,10 +28,20 @@ class Validate(State):
         """foreign keys hold, indexes are valid, sequences are ahead"""
         return await at.ports.validation.check_invariants(at.mark)
 
+    @step(Effect.NONE)
+    async def check_grants(at: Context) -> Evidence:
+        """what a role could do in old it can do in new, or the plan waives it by name"""
+        return await at.ports.validation.check_grants(at.mark)
+
     @step(Effect.NONE, no_way_back="a finished backup is kept")
     async def finish_backup(at: Context) -> Evidence:
         """the final backup is complete"""
         return await at.ports.backups.finish(at.mark)
+
+    @step(Effect.NONE, each="queries")  # once the dump no longer competes with them
+    async def time_query(at: Context) -> Evidence:
+        """a named query is answered by new as fast as the plan wants it"""
+        return await at.ports.validation.time_query(at.mark, at.item)
 
     @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}")
     async def close_old(at: Context) -> Evidence:

@@ -76,3 +76,4 @@ def _words(service: Any) -> Iterator[list[str]]:
     for commands in (service.old, service.new, service.test):
         if commands:
             yield from (commands.start, commands.stop, commands.status)
+            yield from (check.command for check in commands.health if check.command)

@@ -71,6 +71,7 @@ class Plan(Part):
             "health": [check.title for check in self.health],
             "smoke": [check.title for check in self.smoke],
             "comparisons": [comparison.name for comparison in self.validate_.compare],
+            "queries": [query.name for query in self.validate_.queries],
         }
 
     def items(self) -> dict[str, list[str]]:

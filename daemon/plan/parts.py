@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, StateName, Words
+from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, LoginUrl, Moment, StateName, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "queries", "checks", "every",
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "checks", "every",
 }  # fmt: skip
 
 
@@ -62,30 +62,41 @@ class Http(Part):
     within: Seconds | None = None
 
 
+class Login(Part):
+    """A session in production as the application opens it; libpq finds the password."""
+
+    url: LoginUrl
+    within: Seconds | None = None
+
+
 class Check(Part):
-    """A proof from outside: `http` or `command`, exactly one."""
+    """A proof from outside: `http`, `command` or `login`, exactly one."""
 
     name: str | None = None
     http: Http | None = None
     command: Words | None = None
+    login: Login | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Check:
-        if (self.http is None) == (self.command is None):
-            raise ValueError("a check is either `http: {url, status}` or `command: [word, …]`")
+        if [self.http, self.command, self.login].count(None) != 2:
+            raise ValueError("a check is either `http: {url, status}` or `command: [word, …]` or `login: {url}`")
         return self
 
     @property
     def title(self) -> str:
+        if self.login:
+            return self.name or f"login {self.login.url}"[:120]
         return self.name or (f"http {self.http.url}" if self.http else " ".join(self.command or ()))[:120]
 
 
 class Commands(Part):
-    """A service by three commands; status exits 0 when it runs and 3 when it does not."""
+    """A service by three commands; status exits 0 when it runs and 3 when it does not; `health`: what it has to answer then."""
 
     start: Words
     stop: Words
     status: Words
+    health: list[Check] = Field(default_factory=list)
 
 
 class Service(Part):
@@ -93,6 +104,14 @@ class Service(Part):
     old: Commands
     new: Commands | None = None
     test: Commands | None = None
+
+    @model_validator(mode="after")
+    def _old_is_proven_by_the_plans_health(self) -> Service:
+        if self.old.health:
+            raise ValueError(
+                "`health` of a service is for `new` and `test`; what runs today is proven by the plan's own `health`"
+            )
+        return self
 
 
 class Door(Part):
@@ -133,10 +152,28 @@ class Comparison(Part):
     key: list[str] = Field(min_length=1)
 
 
+class Query(Part):
+    """A question that the application asks, in the words of each schema; timed on both."""
+
+    name: str = Field(min_length=1)
+    old: str
+    new: str
+    no_slower_than: float = Field(default=1.5, gt=0)  # times as long as on old
+    same_rows: bool = True  # both have to give as many rows
+
+
+class Grants(Part):
+    """`waive`: reasons by role, by object (schema.name), or by "role on object"."""
+
+    waive: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+
+
 class Validate(Part):
     scripts: list[str] = Field(default_factory=list)
     compare: list[Comparison] = Field(default_factory=list)
     waive: dict[str, str] = Field(default_factory=dict)
+    queries: list[Query] = Field(default_factory=list)
+    grants: Grants = Grants()
 
 
 class Monitor(Part):
@@ -152,3 +189,4 @@ class Timeouts(Part):
     command: Seconds = 30.0  # of a service or a door
     http: Seconds = 30.0  # until a check passes
     smoke: Seconds = 600.0  # a smoke command
+    query: Seconds = 30.0  # a named query, each time it is asked

@@ -37,6 +37,20 @@ def _state(name: str) -> str:
 
 
 def _database_url(url: str) -> str:
+    if not _libpq(url).get("dbname"):
+        raise ValueError("it names no database: postgresql://role@host:port/DATABASE")
+    return url
+
+
+def _login_url(url: str) -> str:
+    found = _libpq(url)
+    if not found.get("service") and not (found.get("dbname") and found.get("user")):
+        raise ValueError("it names no role or no database: postgresql://role@host:port/DATABASE, or service=NAME")
+    return url
+
+
+def _libpq(url: str) -> dict[str, Any]:
+    """What libpq reads in it; raises ValueError where it cannot, or where a password is."""
     try:
         found = conninfo_to_dict(url)
     except ProgrammingError as error:
@@ -46,9 +60,7 @@ def _database_url(url: str) -> str:
         raise ValueError("a plan holds no password: leave it to PGPASSFILE, PGPASSWORD or a libpq service")
     if any(not port.isdigit() for port in str(found.get("port") or "0").split(",")):  # what a '/' in a password leads to
         raise ValueError("its port is no number: postgresql://role@host:port/DATABASE")
-    if not found.get("dbname"):
-        raise ValueError("it names no database: postgresql://role@host:port/DATABASE")
-    return url
+    return dict(found)
 
 
 def _without_secret(url: str) -> str:
@@ -81,6 +93,7 @@ Words = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+LoginUrl = Annotated[str, AfterValidator(_login_url)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
 OperatorName = Annotated[str, AfterValidator(_operator)]
 StateName = Annotated[str, AfterValidator(_state)]

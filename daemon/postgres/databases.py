@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.postgres import catalog, clone, creation, exchange, fence, fit, placeholder, unchanged, written
+from cutoverd.daemon.postgres import catalog, clone, creation, exchange, fence, fit, logins, placeholder, unchanged, written
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.states.ports import Evidence, Mark
@@ -57,6 +57,9 @@ class PostgresDatabases:
 
     async def exchange(self, mark: Mark) -> Evidence:
         return await exchange.exchange(self._server, mark, evict_seconds=self._evict_seconds)
+
+    async def check_logins(self, mark: Mark) -> Evidence:
+        return await logins.check_logins(self._server, mark)
 
     async def exchange_back(self, mark: Mark) -> Evidence:
         return await exchange.exchange_back(self._server, mark, evict_seconds=self._evict_seconds)

@@ -1,4 +1,4 @@
-"""What must hold in new beside its rows: constraints, indexes, triggers, sequences, grants. Old is the measure."""
+"""What must hold in new beside its rows: constraints, indexes, triggers, sequences. Old is the measure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from cutoverd.states.ports import Evidence
 FOLDER = Path(__file__).parent
 ODD = (FOLDER / "invariants.sql").read_bytes()
 RELATIONS = (FOLDER / "invariants_relations.sql").read_bytes()
-GRANTS = (FOLDER / "invariants_grants.sql").read_bytes()
 SHOWN = 10  # in the message; the evidence has all
 
 Finding: TypeAlias = tuple[str, str]  # what is wrong, with what
@@ -27,13 +26,7 @@ class Seen:
     """One database as far as the invariants go."""
 
     odd: frozenset[Finding]
-    relations: dict[str, int]  # oid by schema.name
-    grants: frozenset[tuple[str, str, str]]  # schema.name, role, privilege
-
-    def lost(self, new: Seen) -> set[Finding]:
-        """Grants on relations that new made anew under an old name, and did not grant again."""
-        anew = {name for name, oid in self.relations.items() if new.relations.get(name, oid) != oid}
-        return {("grant is lost", f"{what} on {name} to {role}") for name, role, what in self.grants - new.grants if name in anew}
+    relations: int
 
 
 async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
@@ -50,21 +43,17 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
         for each in standings
         if each.is_behind
     }
-    found = (now.odd - before.odd) | behind | before.lost(now)
+    found = (now.odd - before.odd) | behind
     if found:
         raise _failure(found)
     inherited = [f"{what}: {name}" for what, name in sorted(now.odd & before.odd)]
-    return {"relations": len(now.relations), "sequences": len(standings), "inherited": inherited}
+    return {"relations": now.relations, "sequences": len(standings), "inherited": inherited}
 
 
 async def _seen(server: Server, database: str) -> Seen:
     async with reading(server, database) as connection:
-        grants = await _rows(connection, GRANTS)
-        return Seen(
-            frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD)),
-            {str(name): int(str(oid)) for name, oid in await _rows(connection, RELATIONS)},
-            frozenset((str(name), str(role), str(privilege)) for name, role, privilege in grants),
-        )
+        odd = frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD))
+        return Seen(odd, len(await _rows(connection, RELATIONS)))
 
 
 async def _rows(connection: Connection, query: bytes) -> list[tuple[object, ...]]:

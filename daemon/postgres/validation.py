@@ -9,7 +9,9 @@ from cutoverd.daemon.postgres.analyze import analyze
 from cutoverd.daemon.postgres.checks import check_script
 from cutoverd.daemon.postgres.compare import Comparison, compare
 from cutoverd.daemon.postgres.coverage import check_coverage
+from cutoverd.daemon.postgres.grants import check_grants
 from cutoverd.daemon.postgres.invariants import check_invariants
+from cutoverd.daemon.postgres.queries import Query, time_query
 from cutoverd.daemon.postgres.sequences import set_sequences
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -31,13 +33,23 @@ class PostgresValidation:
         waive: Mapping[str, str],
         scripts: Mapping[str, Path],
         folder: Path,
+        *,
+        waive_grants: Mapping[str, str] | None = None,
+        queries: Sequence[Query] = (),
+        query_seconds: float = 30.0,
     ) -> None:
-        """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows."""
+        """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows.
+
+        `waive_grants`: reasons as check_grants has them; `query_seconds`: how long a named query may take, each time it is asked.
+        """
         self._server = server
         self._comparisons = {each.name: each for each in comparisons}
         self._waive = waive
         self._scripts = scripts
         self._folder = folder
+        self._waive_grants = waive_grants or {}
+        self._queries = {each.name: each for each in queries}
+        self._query_seconds = query_seconds
 
     async def check_script(self, mark: Mark, name: str) -> Evidence:
         return await check_script(self._server, mark, self._scripts[name])
@@ -53,6 +65,14 @@ class PostgresValidation:
 
     async def check_invariants(self, mark: Mark) -> Evidence:
         return await check_invariants(self._server, new=self._server.names.next, old=self._server.names.previous)
+
+    async def check_grants(self, mark: Mark) -> Evidence:
+        names = self._server.names
+        return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous)
+
+    async def time_query(self, mark: Mark, name: str) -> Evidence:
+        names, query = self._server.names, self._queries[name]
+        return await time_query(self._server, query, old=names.previous, new=names.next, seconds_max=self._query_seconds)
 
     async def set_sequences(self, mark: Mark) -> Evidence:
         return await set_sequences(self._server, new=self._server.names.next, old=self._server.names.previous)

@@ -88,6 +88,13 @@ class MemoryServices:
     async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
         return await self.switches.change((name, version), False) if self._configured(name, version) else NOT_CONFIGURED
 
+    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+        if not self._configured(name, version):
+            return NOT_CONFIGURED
+        if not self.switches.is_on((name, version)):
+            raise CheckFailed(f"{name} has ended by itself", hint=f"see why {name} ended", evidence={"status": "stopped"})
+        return {"running": True, "health": []}
+
     def _configured(self, name: str, version: Version) -> bool:
         return version in named(self._services, name, "service")
 

@@ -115,6 +115,15 @@ async def test_stopping_what_is_stopped_asks_nothing_of_it(rig: Rig) -> None:
     assert rig.asked() == []
 
 
+async def test_a_service_that_runs_is_fine_and_one_that_has_ended_is_told(rig: Rig) -> None:
+    assert await rig.services.check(MARK, "api", OLD) == {"running": True, "health": []}
+    with pytest.raises(CheckFailed, match=r"api.* has ended by itself") as failed:
+        await rig.services.check(MARK, "api", NEW)
+    assert failed.value.hint
+    assert await rig.services.check(MARK, "importer", NEW) == {"configured": False}
+    assert rig.asked() == []
+
+
 async def test_a_version_that_the_plan_leaves_out_never_runs_and_is_left_alone(rig: Rig) -> None:
     assert not await rig.services.is_running("importer", NEW)
     assert await rig.services.start(MARK, "importer", NEW) == {"configured": False}

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from pathlib import Path
 
 import pytest
 from night import Night, a_night
 from servers import Cluster
+from wire import publish
 
 from cutoverd.events import facts
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
-WIRE_SECONDS = 10
-
-
-def publish(night: Night) -> None:
-    """Returns once the server has taken it."""
-    server = night.nats()
-    host, _, port = server.url.removeprefix("nats://").partition(":")
-    who = {"verbose": False, "pedantic": False, "user": server.user, "pass": server.password, "lang": "none", "version": "0"}
-    with socket.create_connection((host, int(port)), WIRE_SECONDS) as wire, wire.makefile("rb") as answers:
-        assert answers.readline().startswith(b"INFO ")
-        wire.sendall(b"CONNECT " + json.dumps(who).encode() + b"\r\nPUB cutover.cmd 7\r\nadvance\r\nPING\r\n")
-        assert answers.readline() == b"PONG\r\n"
 
 
 def passed(night: Night) -> list[facts.GatePassed]:

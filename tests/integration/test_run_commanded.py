@@ -11,6 +11,7 @@ import pytest
 from aftermath import assert_completed, assert_rolled_back
 from night import Night, a_night, until
 from servers import Cluster
+from wire import publish
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
@@ -18,6 +19,7 @@ from cutoverd.events import facts
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 SCRIPT = "data.run_script:data/010.sql"
+CHECKS = "validate.check_script:validate/001.sql"
 WATCHES = {"for": "60s"}
 
 
@@ -130,16 +132,27 @@ def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Clu
         assert [(event.step, event.found) for event in probed] == [(SCRIPT, "absent")]
 
 
-@pytest.mark.parametrize("words", [("rollback", "--reason", "it takes too long"), ("fail", "--reason", "the pager says so")])
-def test_a_word_in_the_middle_of_a_script_ends_it_and_takes_the_run_back(
-    cluster: Cluster, tmp_path: Path, words: tuple[str, ...]
-) -> None:
+def test_a_word_in_the_middle_of_a_script_ends_it_and_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         begun(night, "--auto")
-        assert said(night, *words, "--as", "bob")[0] == 0
+        assert said(night, "rollback", "--reason", "it takes too long", "--as", "bob")[0] == 0
         assert_rolled_back(night)
         interrupted = [e.event for e in night.journal() if isinstance(e.event, facts.StepInterrupted)]
         assert [event.step for event in interrupted] == [SCRIPT]
+
+
+def test_a_failure_that_an_outside_validator_reports_takes_the_run_back_alone(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall(CHECKS)
+        night.start("--auto")
+        night.wait_for_step(CHECKS)
+        publish(night, '{"verb": "fail", "reason": "two invoices are gone"}', "cutover.cmd.validator")
+        assert_rolled_back(night)
+        journal = [e.event for e in night.journal()]
+        assert facts.FailureReported(by="validator", reason="two invoices are gone") in journal
+        [turned] = [e for e in journal if isinstance(e, facts.Transitioned) and e.target == "rollback"]
+        assert (turned.source, turned.by, turned.reason) == ("validate", None, "reported: two invoices are gone")
+        assert "✖ validator reports a failure: two invoices are gone" in night.said
 
 
 def test_from_monitor_back_only_with_accept_loss_and_what_was_written_is_named(cluster: Cluster, tmp_path: Path) -> None:
@@ -168,7 +181,7 @@ def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Clus
             night.wait_for(facts.GateReached, gate=gate)
             assert said(night, "advance", "--as", "alice")[0] == 0
         night.wait_for(facts.StepStarted, step="monitor.watch")
-        assert said(night, "fail", "--reason", "errors everywhere")[0] == 0
+        publish(night, '{"verb": "fail", "reason": "errors everywhere"}', "cutover.cmd.validator")
         held = night.wait_for(facts.RunHeld)
         assert held.reason == "reported: errors everywhere; clients may have written: `rollback` needs accept_loss"
         assert night.systems() == {"worker.new", "api.new", "door.door"}

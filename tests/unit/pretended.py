@@ -25,6 +25,7 @@ ITEMS = {
     "data_scripts": ["1.sql"],
     "validation_scripts": ["v.sql"],
     "comparisons": ["flights"],
+    "queries": ["overview"],
 }
 
 
@@ -38,7 +39,7 @@ class World:
 
     async def act(self, port: str, method: str, args: tuple[Any, ...]) -> Any:
         name = ".".join([port, method, *(str(arg) for arg in args[1:] if isinstance(arg, str))])
-        if method not in ("is_running", "is_open"):
+        if method not in ("is_running", "is_open", "check"):  # they only look
             self.done.append(name)
         if name in self.wrong:
             answer = self.wrong[name]()

@@ -17,6 +17,7 @@ ITEMS = {
     "tested_services": ["api"],
     "traffic": ["lb"],
     "data_scripts": ["a.sql"],
+    "queries": ["overview"],
     "health": ["page"],
 }
 DOOR = Key("cutover", "open_traffic", "lb")

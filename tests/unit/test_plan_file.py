@@ -51,6 +51,13 @@ def test_a_plan_without_mistakes_is_loaded(write):
     assert set(loaded.hashes()) == {"schema/1.sql", "schema/2.sql", "data/1.sql"}
 
 
+def test_named_queries_are_steps_of_their_own(write):
+    queries = "queries: [{name: overview, old: SELECT 1, new: SELECT 1}]"
+    loaded = load(write(PLAN.replace("validate:\n", f"validate:\n  {queries}\n")))
+    assert loaded.items()["queries"] == ["overview"]
+    assert loaded.plan.validate_.queries[0].no_slower_than == 1.5
+
+
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
@@ -79,6 +86,19 @@ def test_a_plan_without_mistakes_is_loaded(write):
         ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00Z}\ngates: [cutover]", "`gates` must name downtime"),
         ("run: night-1", "run: [", "not YAML"),
+        ("  compare:", "  grants: {waive: {reporting: ''}}\n  compare:", "plan.yaml:12: validate.grants.waive.reporting: saw ''"),
+        (
+            'command: ["true"]',
+            "login: {url: postgresql://127.0.0.1/app}",
+            "smoke.0.login.url: saw 'postgresql://127.0.0.1/app'; it na",
+        ),
+        ('command: ["true"]', 'login: {url: "service=x password=hunter2"}', "a plan holds no password"),
+        ('command: ["true"]', 'login: {url: service=x}\n    command: ["true"]', "plan.yaml:15: smoke.0; a check is either"),
+        (
+            "  compare:",
+            "  queries: [{name: q, old: SELECT 1, new: SELECT 1, no_slower_than: 0}]\n  compare:",
+            "plan.yaml:12: validate.queries.0.no_slower_than: saw 0",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(write, old, new, told):

@@ -138,6 +138,10 @@ class Databases:
         assert not self.world.old_readable, "old could still be read under its old name"
         return self.world.recorded(mark, self.world.set(exchanged=True))
 
+    async def check_logins(self, mark: Mark) -> Evidence:
+        assert self.world.exchanged, "production is not new yet"
+        return {"roles": 1}
+
     async def exchange_back(self, mark: Mark) -> Evidence:
         assert not any(self.world.open_doors.values()), "clients write to the database that loses the name"
         return self.world.recorded(mark, self.world.set(exchanged=False))
@@ -187,6 +191,15 @@ class Validation:
 
     async def check_invariants(self, mark: Mark) -> Evidence:
         return {}
+
+    async def check_grants(self, mark: Mark) -> Evidence:
+        assert self.world.old_readable, "old refuses connections: nothing can be compared"
+        return {"roles": 1}
+
+    async def time_query(self, mark: Mark, name: str) -> Evidence:
+        assert self.world.old_readable, "old refuses connections: nothing can be asked of it"
+        assert not self.world.dumping, "the dump competes with what is timed"
+        return {"ratio": 1.0}
 
     async def set_sequences(self, mark: Mark) -> Evidence:
         return {}
@@ -243,6 +256,10 @@ class Services:
         self.world.running[name, version] = False
         self.world.happened(mark)
         return {"running": False}
+
+    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+        assert self.world.running.get((name, version)), "nothing that was started is running"
+        return {"running": True}
 
     def _any(self, version: Version) -> bool:
         return any(runs for (_, which), runs in self.world.running.items() if which is version)

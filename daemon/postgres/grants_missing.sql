@@ -1,0 +1,10 @@
+-- Which of the given grants are not held on the object of the same name, by whatever way: a group, the owner, PUBLIC.
+, wanted AS (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS w(kind, name, role, privilege))
+SELECT w.kind, w.name, w.role, w.privilege
+  FROM wanted w JOIN objects o USING (kind, name)
+ WHERE NOT CASE w.kind WHEN 'schema' THEN has_schema_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'sequence' THEN has_sequence_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'column' THEN has_column_privilege(w.role, o.oid, o.number::smallint, w.privilege)
+                       WHEN 'function' THEN has_function_privilege(w.role, o.oid, w.privilege)
+                       ELSE has_table_privilege(w.role, o.oid, w.privilege) END
+ ORDER BY 1, 2, 3, 4

@@ -1,0 +1,24 @@
+-- All that rights may be granted on in this database; what follows says which of them are meant.
+WITH ours AS (
+    SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
+     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'cutoverd')
+), relations AS (
+    SELECT c.oid, o.oid AS schema, o.nspname || '.' || c.relname AS name, c.relowner, c.relacl, c.relrowsecurity,
+           CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END AS kind
+      FROM pg_catalog.pg_class c JOIN ours o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+), functions AS (
+    SELECT p.oid, o.oid AS schema, o.nspname || '.' || p.proname || '(' || oidvectortypes(p.proargtypes) || ')' AS name,
+           p.proowner, p.proacl
+      FROM pg_catalog.pg_proc p JOIN ours o ON o.oid = p.pronamespace
+), objects AS (
+    SELECT 'schema' AS kind, nspname::text AS name, oid, 0 AS number, nspowner AS owner, coalesce(nspacl, acldefault('n', nspowner)) AS acl
+      FROM ours
+    UNION ALL
+    SELECT kind, name, oid, 0, relowner, coalesce(relacl, acldefault(CASE kind WHEN 'sequence' THEN 's' ELSE 'r' END::"char", relowner))
+      FROM relations
+    UNION ALL
+    SELECT 'column', r.name || '.' || a.attname, r.oid, a.attnum, r.relowner, a.attacl
+      FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+    UNION ALL
+    SELECT 'function', name, oid, 0, proowner, coalesce(proacl, acldefault('f', proowner)) FROM functions
+)

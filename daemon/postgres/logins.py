@@ -1,0 +1,60 @@
+"""Who can log in to production: all that could before the fence, as far as it is seen without their passwords."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cutoverd.daemon.postgres import catalog
+from cutoverd.daemon.postgres.catalog import DatabaseRow, Settings
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed, StepError
+from cutoverd.states.ports import Evidence, Mark
+
+# old's own ACL is closed now, so it is asked of the grants that were on record before the fence
+ROLES = """
+SELECT r.rolname::text, has_database_privilege(r.oid, %(now)s::oid, 'CONNECT')
+  FROM pg_catalog.pg_roles r
+ WHERE r.rolcanlogin AND NOT r.rolsuper
+   AND EXISTS (SELECT FROM unnest(%(then)s::oid[]) AS g(role) LEFT JOIN pg_catalog.pg_roles k ON k.oid = g.role
+                WHERE g.role = 0 OR (k.oid IS NOT NULL AND pg_has_role(r.oid, k.oid, 'USAGE')))
+ ORDER BY 1
+"""
+SHOWN = 10
+
+
+async def check_logins(server: Server, mark: Mark) -> Evidence:
+    """{"roles": how many, "warnings": settings that are not as they were}; after the exchange.
+
+    Passwords and pg_hba.conf are not seen. Raises CheckFailed with evidence {"shut_out": [roles]}.
+    """
+    async with session(server) as conn:
+        known = await catalog.known(conn, mark.run)
+        if not {"old", "new"} <= known.keys() or known["new"].name != server.names.production:
+            raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
+        was, now = known["old"].row, await catalog.read_row(conn, known["new"].oid)
+        then = [grant.grantee for grant in was.grants if grant.privilege == "CONNECT"]
+        roles = await (await conn.execute(ROLES, {"now": now.oid, "then": then})).fetchall()
+    _check(now, [role for role, may_connect in roles if not may_connect])
+    return {"roles": len(roles), "warnings": list(differing(was.settings, now.settings))}
+
+
+def _check(now: DatabaseRow, shut_out: list[str]) -> None:
+    if not now.accepts_connections:
+        raise CheckFailed(f"{now.name} accepts no connections", hint="somebody closed it after the exchange")
+    if shut_out:
+        told = ", ".join(shut_out[:SHOWN]) + (", …" if len(shut_out) > SHOWN else "")
+        raise CheckFailed(
+            f"could log in to {now.name} before the fence and cannot now: {told}",
+            hint=f"GRANT CONNECT ON DATABASE {now.name}; see what the exchange could not grant again",
+            evidence={"shut_out": shut_out},
+        )
+
+
+def differing(was: Iterable[Settings], now: Iterable[Settings]) -> Iterator[str]:
+    """Settings of the database, and of roles in it, that are not as they were, in words."""
+    before, after = ({(s.role, entry) for s in settings for entry in s.config} for settings in (was, now))
+    for role, entry in sorted(before - after, key=str):
+        yield f"not set any more: {entry}" + (f" of {role}" if role else "")
+    for role, entry in sorted(after - before, key=str):
+        yield f"newly set: {entry}" + (f" of {role}" if role else "")

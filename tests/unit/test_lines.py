@@ -1,0 +1,25 @@
+"""The lines that people read."""
+
+from datetime import UTC, datetime
+
+from unit.pretended import Night
+
+from cutoverd.daemon.face.lines import line
+from cutoverd.events import facts
+from cutoverd.events.codec import Envelope, Recorded
+from cutoverd.states.run import Run
+
+
+def said(event: facts.Event) -> str:
+    envelope = Envelope("1", "night", datetime(2026, 1, 1, tzinfo=UTC), 1, "", 1, 0, event)
+    return line(Run("night"), Recorded(1, envelope))
+
+
+async def test_the_tables_that_the_smoke_tests_wrote_are_named_in_the_line_and_counted_in_the_event() -> None:
+    night = Night()
+    counted = {"inserted": 2, "updated": 0, "deleted": 0, "replaced": False}
+    night.world.wrong["databases.written"] = lambda: {"tables": {"store.note": counted}, "complete": True}
+    await night.daemon()
+    [recorded] = [e for e in await night.events() if isinstance(e, facts.StepSucceeded) and e.step == "smoke.record_written"]
+    assert recorded.evidence == {"tables": {"store.note": counted}, "complete": True, "written": ["store.note"]}
+    assert '⚠ written: ["store.note"]' in said(recorded)
