@@ -26,6 +26,7 @@ from cutoverd.daemon.postgres.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
+from cutoverd.daemon.systems.watching import Looker
 from cutoverd.daemon.takeover import take
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
@@ -37,13 +38,18 @@ class AlreadyDriven(Exception):
     """another daemon on this machine drives this run"""
 
 
-async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = ()) -> Exit:
-    """Take the plan's run to its end, or as far as it goes without a person; the exit code."""
+async def drive(
+    loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = (), lookers: Sequence[Looker] = ()
+) -> Exit:
+    """Take the plan's run to its end, or as far as it goes without a person; the exit code.
+
+    `observers` are told of each event, `lookers` of each round of Monitor's checks.
+    """
     with _one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers)
+            run = await _drive(loaded, server, auto, observers, lookers)
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -52,7 +58,7 @@ async def drive(loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[O
         return exit_of(run)
 
 
-async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer]) -> Run:
+async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer], lookers: Sequence[Looker]) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
     async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
@@ -66,7 +72,7 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         async with _said(client, runlog) as said:
             runner = Runner(
                 runlog,
-                ports_of(loaded, server),
+                ports_of(loaded, server, lookers),
                 said,
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -42,7 +44,15 @@ class NotACommand:
         self.seq, self.by, self.reason = seq, by, reason
 
 
-Said = Command | NotACommand | Exception  # the last: why nothing more will be heard
+@dataclass(frozen=True)
+class Seen:
+    """What a step saw change while it runs: only the loop appends, so it is told on the way that commands come."""
+
+    event: facts.Event
+    recorded: asyncio.Future[None]
+
+
+Said = Command | NotACommand | Seen | Exception  # the last: why nothing more will be heard
 
 
 class Runner:
@@ -87,8 +97,36 @@ class Runner:
                 case Look(key, direction):
                     await self._listening(key, direction, self._look(key, direction))
                 case Await():
-                    if await self._wait(upcoming):
-                        return Stopped.NEEDS_A_PERSON
+                    async with self._going_on(upcoming.meanwhile):
+                        if await self._wait(upcoming):
+                            return Stopped.NEEDS_A_PERSON
+
+    @asynccontextmanager
+    async def _going_on(self, key: Key | None) -> AsyncIterator[None]:
+        """What goes on while the run is held, for as long as nobody speaks."""
+        if key is None:
+            yield
+            return
+        going = asyncio.create_task(self._keep_going(key))
+        try:
+            yield
+        finally:
+            going.cancel()
+            await asyncio.wait([going])
+
+    async def _keep_going(self, key: Key) -> None:
+        go = key.definition.while_held
+        assert go is not None, f"{key} does not go on while held"  # noqa: S101  # plan() names only those that do
+        try:
+            await go(self._context(key, Direction.FORWARD, ""))
+        except Exception as error:  # NotLeader: this daemon must stop, and the loop is who knows how
+            self._said.put_nowait(error)
+
+    async def _record(self, event: facts.Event) -> None:
+        """Once this returns the event is in the journal."""
+        seen = Seen(event, asyncio.get_running_loop().create_future())
+        self._said.put_nowait(seen)
+        await seen.recorded
 
     async def _wait(self, waiting: Await) -> bool:
         """Take in one command; without an operator pass a gate, and say True where only a person can go on."""
@@ -117,10 +155,18 @@ class Runner:
     async def _hear(self, said: Said) -> None:
         if isinstance(said, Exception):  # a daemon that nobody can stop must not go on
             raise said
+        if isinstance(said, Seen):
+            await self._take_in(said)
+            return
         if said.seq <= self.run.command_position:
             return
         for event in self._answer(said):
             await self._log.append(event, command_position=said.seq)
+
+    async def _take_in(self, seen: Seen) -> None:
+        if not seen.recorded.done():  # else whoever saw it was ended before it was on record
+            await self._log.append(seen.event)
+            seen.recorded.set_result(None)
 
     def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
         if isinstance(said, NotACommand):
@@ -204,6 +250,9 @@ class Runner:
             entered_at=run.entered_at,
             watch_seconds=run.frozen.watch_seconds,
             evidence=run.evidence(),
+            breached=run.breached,
+            answered_seq=run.answered_seq,
+            record=self._record,
         )
 
 

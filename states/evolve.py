@@ -117,7 +117,8 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
     """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
-    return replace(_answered(run), held=None, failure=None if run.may_lose_writes else run.failure)
+    failure = None if run.may_lose_writes else run.failure
+    return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.seq)
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
@@ -141,6 +142,14 @@ def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run
 def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> Run:
     failure = Failure("", Direction.FORWARD, event.reason, at.seq)
     return replace(run, failure=failure, gate=None, passed=_gates_that_stay_passed(run))
+
+
+def _check_breached(run: Run, event: facts.CheckBreached, at: Recorded) -> Run:
+    return replace(run, breached=run.breached | {event.check})
+
+
+def _check_recovered(run: Run, event: facts.CheckRecovered, at: Recorded) -> Run:
+    return replace(run, breached=run.breached - {event.check})
 
 
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
@@ -170,5 +179,7 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.AbortRequested: _abort_requested,
     facts.FailureReported: _failure_reported,
     facts.NoteTaken: _nothing,
+    facts.CheckBreached: _check_breached,
+    facts.CheckRecovered: _check_recovered,
     facts.CommandRejected: _nothing,
 }

@@ -44,6 +44,7 @@ class Await:
 
     reason: str
     gate: str = ""
+    meanwhile: Key | None = None  # the step whose `while_held` goes on
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,16 @@ def plan(run: Run) -> Next:
     if run.is_stuck:
         return Await(f"the way back failed: {_why(run)}")
     if run.held:
-        return Await(f"held: {run.held.reason}")
+        return Await(f"held: {run.held.reason}", meanwhile=_meanwhile(run))
     if run.aborting:
         return _aborting(run)
     if run.failure:
         return _failed(run)
     return _going_back(run) if run.state == "rollback" else _going_on(run)
+
+
+def _meanwhile(run: Run) -> Key | None:
+    return next((key for key in run.keys(run.state) if key.definition.while_held and not run.is_done(key)), None)
 
 
 def _going_on(run: Run) -> Next:

@@ -117,6 +117,8 @@ class Run:
     held: Held | None = None
     failure: Failure | None = None
     aborting: bool = False
+    breached: frozenset[str] = frozenset()  # checks of Monitor
+    answered_seq: int = 0  # of the last `resume`
     # by str(Key), in the order of their beginning
     attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -28,7 +28,7 @@ def run(
     listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
         with served(metrics, listen):
-            raise typer.Exit(ended(drive(given, auto=auto, observers=[metrics, _print])))
+            raise typer.Exit(ended(drive(given, auto=auto, observers=[metrics, _print], lookers=[metrics.looked])))
     except (OSError, OverflowError) as error:
         typer.echo(f"cutoverd: metrics.listen {listen}: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None

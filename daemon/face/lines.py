@@ -74,6 +74,8 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}: {e.reason}"),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
+    facts.CheckBreached: lambda e: (FAILED, f"check {e.check} is breached: {e.saw}, for {e.seconds:g} s"),
+    facts.CheckRecovered: lambda e: (DONE, f"check {e.check} is good again: {e.saw}"),
     facts.CommandRejected: _rejected,
 }
 

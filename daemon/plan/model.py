@@ -14,7 +14,6 @@ from cutoverd.daemon.plan.parts import (
     Database,
     Door,
     Metrics,
-    Monitor,
     Part,
     Schema,
     Service,
@@ -23,6 +22,7 @@ from cutoverd.daemon.plan.parts import (
     Window,
 )
 from cutoverd.daemon.plan.values import Gate, RunName
+from cutoverd.daemon.plan.watching import Monitor
 
 
 class Plan(Part):
@@ -67,6 +67,7 @@ class Plan(Part):
             "health": [check.title for check in self.health],
             "smoke": [check.title for check in self.smoke],
             "comparisons": [comparison.name for comparison in self.validate_.compare],
+            "watched": [check.name for check in self.monitor.checks],
         }
 
     def items(self) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries", "checks", "every",
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "operators", "dashboards", "queries",
 }  # fmt: skip
 
 
@@ -135,10 +135,6 @@ class Validate(Part):
     waive: dict[str, str] = Field(default_factory=dict)
 
 
-class Monitor(Part):
-    duration: Seconds = Field(default=0.0, alias="for")
-
-
 class Timeouts(Part):
     """How long each kind of wait may last."""
 
@@ -148,3 +144,4 @@ class Timeouts(Part):
     command: Seconds = 30.0  # of a service or a door
     http: Seconds = 30.0  # until a check passes
     smoke: Seconds = 600.0  # a smoke command
+    sample: Seconds = Field(default=10.0, gt=0)  # one check of Monitor, once

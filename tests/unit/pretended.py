@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,8 @@ from cutoverd.daemon.runner import Runner, Said, Stopped
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
-from cutoverd.states.ports import Found, Ports, Probed
+from cutoverd.states.ports import Found, Mark, Ports, Probed
+from cutoverd.states.watching import Reading, Rules, Sample, Watched
 
 ITEMS = {
     "services": ["worker", "api"],
@@ -35,6 +37,7 @@ class World:
         self.done: list[str] = []
         self.on = {"worker/old", "api/old", "door"}
         self.wrong: dict[str, Callable[[], Any]] = {}
+        self.watching = Watching()
 
     async def act(self, port: str, method: str, args: tuple[Any, ...]) -> Any:
         name = ".".join([port, method, *(str(arg) for arg in args[1:] if isinstance(arg, str))])
@@ -63,7 +66,7 @@ class World:
 
     def ports(self) -> Ports:
         names = ("databases", "scripts", "validation", "backups", "services", "traffic", "checks")
-        return Ports(**{name: _Port(self, name) for name in names}, clock=_Clock())
+        return Ports(**{name: _Port(self, name) for name in names}, watching=self.watching, clock=_Clock())
 
 
 class _Port:
@@ -74,12 +77,36 @@ class _Port:
         return lambda *args: self._world.act(self._name, method, args)
 
 
+class Watching:
+    """Checks of Monitor whose samples a test sets; what was kept outlives a daemon."""
+
+    def __init__(self) -> None:
+        self.rules = Rules()
+        self.samples: dict[str, Sample] = {}
+        self.kept: Watched | None = None
+        self.wrong: Exception | None = None
+
+    async def sample(self, mark: Mark) -> dict[str, Sample]:
+        if self.wrong:
+            raise self.wrong
+        return dict(self.samples)
+
+    async def recall(self) -> Watched | None:
+        return self.kept
+
+    async def keep(self, watched: Watched) -> None:
+        self.kept = watched
+
+
 class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    async def sleep_until(self, moment: datetime) -> None:
-        await asyncio.sleep(max(0.0, (moment - self.now()).total_seconds()))
+    def reading(self) -> Reading:
+        return Reading(self.now(), "here", time.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class Night:

@@ -132,7 +132,7 @@ def stormy(seed: int) -> Simulation:
             fates[moment] = chance.choice(list(Fate))
     mail = {moment: [a_word(chance)] for moment in range(1, LAST_MOMENT) if chance.random() < 0.125}
     gates = [state.name for state in WAY[1:] if chance.random() < 0.3]
-    return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail).start()
+    return Simulation(items, gates, ran=set(services[1:]), fates=fates, mail=mail, ailing=chance.randint(0, 2)).start()
 
 
 def a_word(chance: random.Random) -> dict[str, Any]:
