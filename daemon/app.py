@@ -45,7 +45,7 @@ async def drive(
 
     `observers` are told of each event, `lookers` of each round of Monitor's checks.
     """
-    with _one_daemon(loaded):
+    with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
@@ -60,7 +60,7 @@ async def drive(
 
 async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer], lookers: Sequence[Looker]) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
-    async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
+    async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
@@ -94,7 +94,7 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     await runs.open_run(run)
 
 
-class _Anchors:
+class Anchors:
     """The end of the journal, remembered in two other places."""
 
     def __init__(self, loaded: LoadedPlan, server: Server) -> None:
@@ -134,7 +134,7 @@ def _understood(message: Message) -> Said:
 
 
 @contextmanager
-def _one_daemon(loaded: LoadedPlan) -> Iterator[None]:
+def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
     """On this machine one daemon drives a run; on others the epoch fences. Raises `AlreadyDriven`."""
     loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (loaded.run_dir / "daemon.lock").open("a+") as lock:

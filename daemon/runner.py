@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
+CLOCK_LOOK_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
 READ_FILES = {"precheck", "schema", "data", "validate"}  # states whose steps read the plan's files
 
 
@@ -136,9 +137,14 @@ class Runner:
         said = await self._said_within(self._patience(waiting))
         if said:
             await self._hear(said)
-        elif waiting.gate:
+        elif waiting.gate and self._is_window_open():
             await self._log.append(facts.GatePassed(gate=waiting.gate, by="auto"))
         return not said and not waiting.gate
+
+    def _is_window_open(self) -> bool:
+        """Asked of the clock once the wait is over: it may have been set back meanwhile."""
+        opens = self.run.frozen.opens
+        return opens is None or datetime.now(UTC) >= opens
 
     async def _said_within(self, seconds: float) -> Said | None:
         try:
@@ -150,7 +156,7 @@ class Runner:
     def _patience(self, waiting: Await) -> float:
         opens = self.run.frozen.opens
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
-        return max(until_opens, 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
+        return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
 
     async def _hear(self, said: Said) -> None:
         if isinstance(said, Exception):  # a daemon that nobody can stop must not go on

@@ -202,6 +202,16 @@ class CheckRecovered(Event):
     value: float | None = None
 
 
+class LeftoverDropped(Event):
+    """After the end: a database of the run is gone; `found`: it was, and nobody had seen it being dropped."""
+
+    database: str
+    oid: int
+    what: str  # "old", "new", "placeholder" or "unfinished"
+    bytes: int | None = None
+    found: bool = False
+
+
 class CommandRejected(Event):
     """A command was refused: what was seen, what would be right, what may be done next."""
 

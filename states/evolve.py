@@ -152,6 +152,10 @@ def _check_recovered(run: Run, event: facts.CheckRecovered, at: Recorded) -> Run
     return replace(run, breached=run.breached - {event.check})
 
 
+def _leftover_dropped(run: Run, event: facts.LeftoverDropped, at: Recorded) -> Run:
+    return replace(run, dropped=run.dropped | {event.oid})
+
+
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
     return run
 
@@ -181,5 +185,6 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.NoteTaken: _nothing,
     facts.CheckBreached: _check_breached,
     facts.CheckRecovered: _check_recovered,
+    facts.LeftoverDropped: _leftover_dropped,
     facts.CommandRejected: _nothing,
 }

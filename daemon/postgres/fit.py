@@ -103,7 +103,7 @@ async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
     wanted = {"names": [names.next, names.previous, names.closed], "prefix": names.build_prefix, "run": run}
     rows = await (await conn.execute(LEFT_OVER, wanted)).fetchall()
     return [
-        f"{name} is left over from run {other}, and this is run {run}: rename or drop it"
+        f"{name} is left over from run {other}, and this is run {run}: `cutoverd finalize` with that run's plan drops it"
         if other
         else f"{name} is in the way of run {run}, and no run in the ledger made it: rename or drop it"
         for name, other in rows
