@@ -11,6 +11,7 @@ from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Key, Run, Status
 from cutoverd.states.step import Effect
 
+LONGEST_REASON = 300  # characters of one reason within another
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
 
 
@@ -108,8 +109,15 @@ def _attempt(run: Run, key: Key, direction: Direction) -> Next:
 
 
 def _unknown(run: Run, key: Key, direction: Direction) -> Next:
-    reason = f"whether {key} took effect cannot be known: look at it, then `resume` probes again"
+    said = _last_line(run.of(key, direction).reason)
+    reason = f"whether {key} took effect cannot be known{said}: look at it, then `resume` probes again"
     return _transition(run, "fail", reason) if direction is BACK else Record(facts.RunHeld(reason=reason, by=None))
+
+
+def _last_line(reason: str) -> str:
+    """Why nobody saw the outcome: of what a command said, its last words."""
+    lines = reason.strip().splitlines()
+    return f" ({lines[-1].strip()[:LONGEST_REASON]})" if lines else ""
 
 
 def _failed(run: Run) -> Next:

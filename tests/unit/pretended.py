@@ -112,9 +112,11 @@ class _Clock:
 class Night:
     """One run in memory, and daemons that take it one after the other."""
 
-    def __init__(self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0) -> None:
+    def __init__(
+        self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0, opens: datetime | None = None
+    ) -> None:
         self.world, self.stream = World(), MemoryStream()
-        self.gates, self.watch_seconds = gates, watch_seconds
+        self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
         self.said: asyncio.Queue[Said] = asyncio.Queue()
         self.log: RunLog = self._log()
 
@@ -129,7 +131,14 @@ class Night:
         await self.log.append(facts.LeaderAcquired(epoch=self.log.epoch, host="here", pid=1))
         if self.log.run.plan is None:
             await self.log.append(
-                facts.RunStarted(plan_sha256="", files={}, items=ITEMS, gates=list(self.gates), watch_seconds=self.watch_seconds)
+                facts.RunStarted(
+                    plan_sha256="",
+                    files={},
+                    items=ITEMS,
+                    gates=list(self.gates),
+                    watch_seconds=self.watch_seconds,
+                    opens=self.opens,
+                )
             )
         return await Runner(self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto).drive()
 
