@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 
@@ -27,10 +27,12 @@ from cutoverd.daemon.postgres.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
+from cutoverd.daemon.systems.watching import Looker
 from cutoverd.daemon.takeover import take
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
+from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
 
 
@@ -39,14 +41,22 @@ class AlreadyDriven(Exception):
 
 
 async def drive(
-    loaded: LoadedPlan, *, auto: bool = False, observers: Sequence[Observer] = (), scrapes: Scrapes | None = None
+    loaded: LoadedPlan,
+    *,
+    auto: bool = False,
+    observers: Sequence[Observer] = (),
+    lookers: Sequence[Looker] = (),
+    scrapes: Scrapes | None = None,
 ) -> Exit:
-    """Take the plan's run to its end, or as far as it goes without a person; the exit code."""
-    with _one_daemon(loaded):
+    """Take the plan's run to its end, or as far as it goes without a person; the exit code.
+
+    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served.
+    """
+    with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers, scrapes)
+            run = await _drive(loaded, server, auto, observers, partial(ports_of, lookers=lookers, scrapes=scrapes))
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -55,9 +65,15 @@ async def drive(
         return exit_of(run)
 
 
-async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequence[Observer], scrapes: Scrapes | None) -> Run:
+async def _drive(
+    loaded: LoadedPlan,
+    server: Server,
+    auto: bool,
+    observers: Sequence[Observer],
+    ports: Callable[[LoadedPlan, Server], Ports],
+) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
-    async with bus(loaded) as client, aclosing(_Anchors(loaded, server)) as anchors:
+    async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
@@ -69,7 +85,7 @@ async def _drive(loaded: LoadedPlan, server: Server, auto: bool, observers: Sequ
         async with _said(client, runlog) as said:
             runner = Runner(
                 runlog,
-                ports_of(loaded, server, scrapes),
+                ports(loaded, server),
                 said,
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,
@@ -91,7 +107,7 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     await runs.open_run(run)
 
 
-class _Anchors:
+class Anchors:
     """The end of the journal, remembered in two other places."""
 
     def __init__(self, loaded: LoadedPlan, server: Server) -> None:
@@ -131,7 +147,7 @@ def _understood(message: Message) -> Said:
 
 
 @contextmanager
-def _one_daemon(loaded: LoadedPlan) -> Iterator[None]:
+def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
     """On this machine one daemon drives a run; on others the epoch fences. Raises `AlreadyDriven`."""
     loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (loaded.run_dir / "daemon.lock").open("a+") as lock:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,6 +19,8 @@ from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.plan.loaded import LoadedPlan
 
 log = structlog.get_logger(__name__)
+
+LEAST_FREE_BYTES = 1 << 20  # an event has a few hundred, and the store writes in blocks
 
 
 @asynccontextmanager
@@ -76,6 +80,7 @@ async def revive(loaded: LoadedPlan, client: Client) -> None:
     """
     if not loaded.plan.bus:
         folder = loaded.state_dir / "nats"
+        _name_a_full_disk(folder)
         log.warning("embedded_nats_started_anew", folder=str(folder))
         try:
             await embedded.stop(folder)
@@ -88,6 +93,13 @@ async def revive(loaded: LoadedPlan, client: Client) -> None:
                 f"the embedded nats-server is at {running.url} now: another program has taken its port",
                 hint="start the daemon again: it finds it there",
             )
+
+
+def _name_a_full_disk(folder: Path) -> None:
+    """The server itself says no more than that it did not answer in time."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < LEAST_FREE_BYTES:
+        log.error("disk_full", folder=str(folder), free_bytes=free_bytes, doing="no event can be kept: make room, it goes on")
 
 
 async def end_embedded(loaded: LoadedPlan) -> None:

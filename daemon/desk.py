@@ -13,6 +13,7 @@ from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.runlog import RunLog
@@ -22,7 +23,10 @@ from cutoverd.events.subjects import events_of
 from cutoverd.states import ENDS
 from cutoverd.states.decide import allowed
 from cutoverd.states.plan import Await, plan
-from cutoverd.states.run import Run, Status
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key, Run, Status
+
+EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ async def look(loaded: LoadedPlan) -> dict[str, Any]:
         told = await _read(client, loaded.plan.run) if await stream.exists(client) else {}
     if not was_there:
         await end_embedded(loaded)
-    return told
+    return told | checks_of(told, loaded.run_dir)
 
 
 async def _read(client: Client, name: str) -> dict[str, Any]:
@@ -115,6 +119,8 @@ def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
         "epoch": run.epoch,
         "downtime_seconds": round(timeline.downtime_seconds(now), 3),
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
+        "breached": sorted(run.breached),
+        "written": dict(run.of(EXCHANGED, Direction.BACK).evidence.get("written", {})),
         "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
         "next": list(allowed(run)),
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
+CLOCK_LOOK_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
 READ_FILES = {"precheck", "schema", "data", "validate"}  # states whose steps read the plan's files
 
 
@@ -42,7 +45,15 @@ class NotACommand:
         self.seq, self.by, self.reason = seq, by, reason
 
 
-Said = Command | NotACommand | Exception  # the last: why nothing more will be heard
+@dataclass(frozen=True)
+class Seen:
+    """What a step saw change while it runs: only the loop appends, so it is told on the way that commands come."""
+
+    event: facts.Event
+    recorded: asyncio.Future[None]
+
+
+Said = Command | NotACommand | Seen | Exception  # the last: why nothing more will be heard
 
 
 class Runner:
@@ -87,8 +98,36 @@ class Runner:
                 case Look(key, direction):
                     await self._listening(key, direction, self._look(key, direction))
                 case Await():
-                    if await self._wait(upcoming):
-                        return Stopped.NEEDS_A_PERSON
+                    async with self._going_on(upcoming.meanwhile):
+                        if await self._wait(upcoming):
+                            return Stopped.NEEDS_A_PERSON
+
+    @asynccontextmanager
+    async def _going_on(self, key: Key | None) -> AsyncIterator[None]:
+        """What goes on while the run is held, for as long as nobody speaks."""
+        if key is None:
+            yield
+            return
+        going = asyncio.create_task(self._keep_going(key))
+        try:
+            yield
+        finally:
+            going.cancel()
+            await asyncio.wait([going])
+
+    async def _keep_going(self, key: Key) -> None:
+        go = key.definition.while_held
+        assert go is not None, f"{key} does not go on while held"  # noqa: S101  # plan() names only those that do
+        try:
+            await go(self._context(key, Direction.FORWARD, ""))
+        except Exception as error:  # NotLeader: this daemon must stop, and the loop is who knows how
+            self._said.put_nowait(error)
+
+    async def _record(self, event: facts.Event) -> None:
+        """Once this returns the event is in the journal."""
+        seen = Seen(event, asyncio.get_running_loop().create_future())
+        self._said.put_nowait(seen)
+        await seen.recorded
 
     async def _wait(self, waiting: Await) -> bool:
         """Take in one command; without an operator pass a gate, and say True where only a person can go on.
@@ -101,9 +140,14 @@ class Runner:
         said = await self._said_within(self._patience(waiting))
         if said:
             await self._hear(said)
-        elif waiting.gate:
+        elif waiting.gate and self._is_window_open():
             await self._log.append(facts.GatePassed(gate=waiting.gate, by="auto"))
         return not said and not waiting.gate
+
+    def _is_window_open(self) -> bool:
+        """Asked of the clock once the wait is over: it may have been set back meanwhile."""
+        opens = self.run.frozen.opens
+        return opens is None or datetime.now(UTC) >= opens
 
     async def _said_within(self, seconds: float) -> Said | None:
         try:
@@ -115,15 +159,23 @@ class Runner:
     def _patience(self, waiting: Await) -> float:
         opens = self.run.frozen.opens
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
-        return max(until_opens, 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
+        return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
 
     async def _hear(self, said: Said) -> None:
         if isinstance(said, Exception):  # a daemon that nobody can stop must not go on
             raise said
+        if isinstance(said, Seen):
+            await self._take_in(said)
+            return
         if said.seq <= self.run.command_position:
             return
         for event in self._answer(said):
             await self._log.append(event, command_position=said.seq)
+
+    async def _take_in(self, seen: Seen) -> None:
+        if not seen.recorded.done():  # else whoever saw it was ended before it was on record
+            await self._log.append(seen.event)
+            seen.recorded.set_result(None)
 
     def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
         if isinstance(said, NotACommand):
@@ -208,6 +260,9 @@ class Runner:
             watch_seconds=run.frozen.watch_seconds,
             budget_seconds=run.frozen.budget_seconds,
             evidence=run.evidence(),
+            breached=run.breached,
+            answered_seq=run.answered_seq,
+            record=self._record,
         )
 
 

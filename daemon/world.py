@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
+from cutoverd.daemon.clock import SystemClock
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
+from cutoverd.daemon.plan.watching import WatchedCheck
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
+from cutoverd.daemon.postgres.sample import SqlSample
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.validation import PostgresValidation
@@ -23,23 +25,15 @@ from cutoverd.daemon.systems.kinds import Check as CheckKind
 from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
 from cutoverd.daemon.systems.login import LoginCheck
 from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.traffic import TrafficByKind
+from cutoverd.daemon.systems.watching import Looker, WatchingByKind
 from cutoverd.states.ports import Ports, Version
+from cutoverd.states.watching import Rule, Rules
 
 
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    async def sleep_until(self, moment: datetime) -> None:
-        while (seconds := (moment - self.now()).total_seconds()) > 0:
-            await asyncio.sleep(min(seconds, 60.0))  # in small pieces: the clock may be set
-
-
-def ports_of(loaded: LoadedPlan, server: Server, scrapes: Scrapes | None = None) -> Ports:
+def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = (), scrapes: Scrapes | None = None) -> Ports:
     """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
     plan, site = loaded.plan, _site(loaded, server)
     systems = Timeouts(change_seconds=plan.timeouts.service, status_seconds=plan.timeouts.command)
@@ -56,8 +50,26 @@ def ports_of(loaded: LoadedPlan, server: Server, scrapes: Scrapes | None = None)
         checks=ChecksByKind(
             _checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site), _dashboards(loaded), _scraped(loaded, scrapes)
         ),
+        watching=_watching(loaded, server, site, lookers),
         clock=SystemClock(),
     )
+
+
+def _watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[Looker]) -> WatchingByKind:
+    given = loaded.plan.monitor
+    checks = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
+    rules = Rules(checks, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
+    return WatchingByKind(rules, {check.name: _watched(check, server, site) for check in given.checks}, server.folder, lookers)
+
+
+def _watched(check: WatchedCheck, server: Server, site: by_command.Site) -> SampleKind:
+    if check.http:
+        page = check.http
+        number = (page.number or "") if check.has_threshold else None
+        return HttpSample(HttpCheck(page.url, page.status, page.contains), number)
+    if check.sql:
+        return SqlSample(server, check.sql, check.has_threshold)
+    return CommandSample(check.command or [], site, check.has_threshold)
 
 
 def _site(loaded: LoadedPlan, server: Server) -> by_command.Site:

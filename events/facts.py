@@ -194,6 +194,33 @@ class NoteTaken(Event):
     text: str
 
 
+class CheckBreached(Event):
+    """A check of Monitor was bad for as long as the plan says; `saw`: last, and what is allowed."""
+
+    check: str
+    saw: str
+    value: float | None = None
+    seconds: float  # for how long it has been bad
+
+
+class CheckRecovered(Event):
+    """A check of Monitor whose breach is on record is good again."""
+
+    check: str
+    saw: str
+    value: float | None = None
+
+
+class LeftoverDropped(Event):
+    """After the end: a database of the run is gone; `found`: it was, and nobody had seen it being dropped."""
+
+    database: str
+    oid: int
+    what: str  # "old", "new", "placeholder" or "unfinished"
+    bytes: int | None = None
+    found: bool = False
+
+
 class CommandRejected(Event):
     """A command was refused: what was seen, what would be right, what may be done next."""
 

@@ -55,8 +55,17 @@ def _addressed(run: Run, command: Command, now: datetime) -> None:
         raise Refused(f"it is for run {command.run!r}; this is {run.name!r}")
     if command.expect_state not in (None, run.state):
         raise Refused(f"it expects state {command.expect_state!r}; the run is in {run.state!r}")
-    if command.ttl and command.sent_at and now > command.sent_at + timedelta(seconds=command.ttl):
-        raise Refused(f"it was to count for {command.ttl:g} s, and was sent at {command.sent_at.isoformat(timespec='seconds')}")
+    if command.ttl and command.sent_at:
+        _still_counts(command.ttl, command.sent_at, now)
+
+
+def _still_counts(ttl: float, sent_at: datetime, now: datetime) -> None:
+    """Raises `Refused` for a command that is too old, or whose age nobody can tell because a clock was set back."""
+    sent = f"it was to count for {ttl:g} s, and was sent at {sent_at.isoformat(timespec='seconds')}"
+    if now > sent_at + timedelta(seconds=ttl):
+        raise Refused(sent)
+    if now < sent_at - timedelta(seconds=ttl):
+        raise Refused(f"{sent}, but here it is {now.isoformat(timespec='seconds')}: a clock was set, so nobody can tell its age")
 
 
 def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:

@@ -120,7 +120,8 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
     """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
-    return replace(_answered(run), held=None, failure=None if run.may_lose_writes else run.failure)
+    failure = None if run.may_lose_writes else run.failure
+    return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.seq)
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
@@ -148,6 +149,18 @@ def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> R
 
 def _operator_ready(run: Run, event: facts.OperatorReady, at: Recorded) -> Run:
     return replace(run, ready=run.ready | {event.by})
+
+
+def _check_breached(run: Run, event: facts.CheckBreached, at: Recorded) -> Run:
+    return replace(run, breached=run.breached | {event.check})
+
+
+def _check_recovered(run: Run, event: facts.CheckRecovered, at: Recorded) -> Run:
+    return replace(run, breached=run.breached - {event.check})
+
+
+def _leftover_dropped(run: Run, event: facts.LeftoverDropped, at: Recorded) -> Run:
+    return replace(run, dropped=run.dropped | {event.oid})
 
 
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
@@ -178,5 +191,8 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.FailureReported: _failure_reported,
     facts.OperatorReady: _operator_ready,
     facts.NoteTaken: _nothing,
+    facts.CheckBreached: _check_breached,
+    facts.CheckRecovered: _check_recovered,
+    facts.LeftoverDropped: _leftover_dropped,
     facts.CommandRejected: _nothing,
 }

@@ -1,17 +1,67 @@
 """Monitor: production is watched for as long as the plan says."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from typing import Any
 
+from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.watching import Standing, Watched, after_round, bad_seconds, begun, breached, changes, ends_after
+
+RESUME = "`resume` goes on watching, and what is bad counts anew; `rollback` with accept_loss takes production back"
+
+
+async def look_on(at: Context) -> None:
+    """Nothing ends a watch while the run is held; what changes is on record all the same."""
+    so_far, on_record = await _begun(at), set(at.breached)
+    while True:
+        so_far = await _look(at, so_far, on_record)
+        await at.ports.clock.sleep(at.ports.watching.rules.every_seconds)
+
+
+async def _begun(at: Context) -> Watched:
+    kept = await at.ports.watching.recall()
+    return begun(kept, at.ports.clock.reading(), at.entered_at, at.answered_seq, at.ports.watching.rules)
+
+
+async def _look(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
+    """One round: every check is asked once, and what has changed is recorded before anything follows from it."""
+    watching = at.ports.watching
+    so_far = after_round(so_far, await watching.sample(at.mark), at.ports.clock.reading(), watching.rules)
+    await watching.keep(so_far)
+    for change in changes(so_far, watching.rules, on_record):
+        await at.record(change)
+        on_record ^= {change.check}
+    return so_far
+
+
+def _seen(so_far: Watched) -> dict[str, Any]:
+    return {
+        "elapsed_seconds": round(so_far.elapsed_seconds, 3),
+        "unwatched_seconds": round(so_far.unwatched_seconds, 3),
+        "clock_set_seconds": round(so_far.clock_set_seconds, 3),
+        "rounds": so_far.rounds,
+        "checks": {name: {"ok": each.ok, "value": each.value, "saw": each.saw} for name, each in so_far.standings.items()},
+    }
+
+
+def _in_words(breaches: Mapping[str, Standing], so_far: Watched) -> str:
+    return "; ".join(f"{name}: {each.saw}, for {bad_seconds(each, so_far):g} s" for name, each in breaches.items())
 
 
 class Monitor(State):
     """Watch the new version at work."""
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, while_held=look_on)
     async def watch(at: Context) -> Evidence:
-        """the time to watch is over"""
-        until = at.entered_at + timedelta(seconds=at.watch_seconds)
-        await at.ports.clock.sleep_until(until)
-        return {"until": until.isoformat()}
+        """the time to watch is over, and no check was bad for longer than it may be"""
+        rules = at.ports.watching.rules
+        so_far, on_record = await _begun(at), set(at.breached)
+        end = ends_after(so_far, at.watch_seconds, rules)
+        while True:
+            so_far = await _look(at, so_far, on_record)
+            if breaches := breached(so_far, rules):
+                raise CheckFailed(_in_words(breaches, so_far), hint=RESUME, evidence=_seen(so_far))
+            if so_far.elapsed_seconds >= end:
+                return _seen(so_far)
+            await at.ports.clock.sleep(min(rules.every_seconds, end - so_far.elapsed_seconds))

@@ -11,6 +11,7 @@ from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Key, Run, Status
 from cutoverd.states.step import Effect
 
+LONGEST_REASON = 300  # characters of one reason within another
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
 
 
@@ -45,6 +46,7 @@ class Await:
     reason: str
     gate: str = ""
     operators: tuple[str, ...] = ()  # who has not said `ready`
+    meanwhile: Key | None = None  # the step whose `while_held` goes on
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,16 @@ def plan(run: Run) -> Next:
     if run.is_stuck:
         return Await(f"the way back failed: {_why(run)}")
     if run.held:
-        return Await(f"held: {run.held.reason}")
+        return Await(f"held: {run.held.reason}", meanwhile=_meanwhile(run))
     if run.aborting:
         return _aborting(run)
     if run.failure:
         return _failed(run)
     return _going_back(run) if run.state == "rollback" else _going_on(run)
+
+
+def _meanwhile(run: Run) -> Key | None:
+    return next((key for key in run.keys(run.state) if key.definition.while_held and not run.is_done(key)), None)
 
 
 def _going_on(run: Run) -> Next:
@@ -106,8 +112,15 @@ def _attempt(run: Run, key: Key, direction: Direction) -> Next:
 
 
 def _unknown(run: Run, key: Key, direction: Direction) -> Next:
-    reason = f"whether {key} took effect cannot be known: look at it, then `resume` probes again"
+    said = _last_line(run.of(key, direction).reason)
+    reason = f"whether {key} took effect cannot be known{said}: look at it, then `resume` probes again"
     return _transition(run, "fail", reason) if direction is BACK else Record(facts.RunHeld(reason=reason, by=None))
+
+
+def _last_line(reason: str) -> str:
+    """Why nobody saw the outcome: of what a command said, its last words."""
+    lines = reason.strip().splitlines()
+    return f" ({lines[-1].strip()[:LONGEST_REASON]})" if lines else ""
 
 
 def _failed(run: Run) -> Next:

@@ -17,6 +17,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from cutoverd.states.watching import Reading, Rules, Sample, Watched
+
 Evidence = Mapping[str, Any]  # JSON: what was observed, in the words of the events; never a secret
 
 
@@ -228,7 +230,25 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
 
-    async def sleep_until(self, moment: datetime) -> None: ...
+    def reading(self) -> Reading: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Watching(Protocol):
+    """The checks of Monitor, and what is known of the watch between two daemons."""
+
+    @property
+    def rules(self) -> Rules: ...
+
+    async def sample(self, mark: Mark) -> Mapping[str, Sample]:
+        """Each check asked once, at the same time; one that cannot be made is a sample that has not passed, never an error."""
+
+    async def recall(self) -> Watched | None:
+        """What was kept last on this machine."""
+
+    async def keep(self, watched: Watched) -> None:
+        """Never raises: what cannot be kept is counted anew after a restart."""
 
 
 @dataclass(frozen=True)
@@ -242,4 +262,5 @@ class Ports:
     services: Services
     traffic: Traffic
     checks: Checks
+    watching: Watching
     clock: Clock

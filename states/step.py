@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from cutoverd.events.facts import Event
 from cutoverd.states.ports import Evidence, Mark, Ports, Probed
 
 
@@ -17,6 +18,10 @@ class Effect(StrEnum):
     NONE = "none"  # it changes nothing that lasts: taken again
     LEDGER = "ledger"  # its record commits with its effect, or it asks the catalog itself: taken again, finds "already done"
     PROBED = "probed"  # it acts outside any transaction: taken again only after its probe said that the effect is absent
+
+
+async def _nowhere(event: Event) -> None:
+    """Where nobody keeps a journal."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Context:
     watch_seconds: float
     budget_seconds: float | None = field(default=None, kw_only=True)  # of the window
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # of the steps that succeeded, by key
+    breached: frozenset[str] = frozenset()  # checks of Monitor whose breach is on record
+    answered_seq: int = 0  # of the last `resume`
+    record: Callable[[Event], Awaitable[None]] = _nowhere  # a change seen meanwhile, appended by the loop before it returns
 
 
 Act = Callable[[Context], Awaitable[Evidence]]
 Probe = Callable[[Context], Awaitable[Probed]]
+Going = Callable[[Context], Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class Step:
     again: bool = False  # a cheap check: made once more right after the gate
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
     no_way_back: str = ""  # why it needs no undo
+    while_held: Going | None = None  # what goes on while the run is held in this state, until it is cancelled
 
     @property
     def name(self) -> str:

@@ -36,7 +36,8 @@ def run(
     listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
         with served(metrics.registry, listen) as scrapes:
-            code = ended(drive(given, auto=auto, observers=[metrics, _print], scrapes=scrapes if listen else None))
+            asked = scrapes if listen else None
+            code = ended(drive(given, auto=auto, observers=[metrics, _print], lookers=[metrics.looked], scrapes=asked))
             _let_the_end_be_seen(scrapes, code)
             raise typer.Exit(code)
     except (OSError, OverflowError) as error:

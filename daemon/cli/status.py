@@ -28,7 +28,15 @@ def status(
         raise typer.Exit(Exit.ERROR)
 
 
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return f"{part:g}"
+    if "saw" in part:
+        return f"{'ok' if part['ok'] else 'bad'} ({part['saw']})"
+    return "/".join(f"{number:g} {what}" for what, number in part.items() if number)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {number:g}" for name, number in value.items())
+        return ", ".join(f"{name} {_part(part)}" for name, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

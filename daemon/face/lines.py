@@ -75,6 +75,9 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
     facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + (f": {e.reason}" if e.reason else "")),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
+    facts.CheckBreached: lambda e: (FAILED, f"check {e.check} is breached: {e.saw}, for {e.seconds:g} s"),
+    facts.CheckRecovered: lambda e: (DONE, f"check {e.check} is good again: {e.saw}"),
+    facts.LeftoverDropped: lambda e: (DONE, f"{e.database} (oid {e.oid}) {'was found to be gone' if e.found else 'dropped'}"),
     facts.CommandRejected: _rejected,
 }
 

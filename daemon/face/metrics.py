@@ -11,6 +11,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run
+from cutoverd.states.watching import Watched
 
 ALL_STATES = [*STATES, STUCK, *ENDS]
 STEP_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
@@ -37,6 +38,9 @@ class RunMetrics:
             buckets=STEP_BUCKETS,
             registry=self.registry,
         )
+        labels = ["run", "check"]
+        self._check_value = Gauge("cutover_check_value", "Last number of a check of Monitor", labels, registry=self.registry)
+        self._check_ok = Gauge("cutover_check_ok", "1 while a check of Monitor is good", labels, registry=self.registry)
         self._transitions = self._counter("cutover_transitions", "Transitions taken", "source", "target")
         self._commands = self._counter("cutover_commands", "Commands by outcome: accepted or rejected", "verb", "outcome")
         Gauge("cutover_build_info", "Version of cutoverd", ["version"], registry=self.registry).labels(version).set(1)
@@ -56,6 +60,15 @@ class RunMetrics:
         self._epoch.set(run.epoch)
         self._last.set(recorded.envelope.time.timestamp())
         self._count(recorded.event)
+
+    def looked(self, watched: Watched) -> None:
+        """A round of Monitor's checks; a check without a number has no value."""
+        for name, standing in watched.standings.items():
+            self._check_ok.labels(self._run, name).set(standing.ok)
+            if standing.value is not None:
+                self._check_value.labels(self._run, name).set(standing.value)
+            else:
+                self._check_value.remove_by_labels({"run": self._run, "check": name})
 
     def _count(self, event: facts.Event) -> None:
         if command := spoken(event):

@@ -14,7 +14,10 @@ from cutoverd.states.run import Key
 
 @dataclass
 class Timeline:
-    """Seconds by state, and of downtime: from the first step of Downtime until clients are let in again."""
+    """Seconds by state, and of downtime: from the first step of Downtime until clients are let in again.
+
+    What came first is told by the order of the events: the clock may have been set between two of them.
+    """
 
     entered: list[tuple[str, datetime]] = field(default_factory=list)
     closed_at: datetime | None = None
@@ -35,34 +38,37 @@ class Timeline:
             case facts.GateReached():
                 self._gate_at = at
             case facts.GatePassed() if self._gate_at:
-                self.gate_seconds += (at - self._gate_at).total_seconds()
+                self.gate_seconds += _between(self._gate_at, at)
             case facts.StepStarted():
                 self.begun[event.step, event.direction] = at
                 if event.direction == Direction.FORWARD and _closes(event.step):
                     self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
-                self.opened_at = at
+                self.opened_at = at if self.closed_at else None
 
     def downtime_seconds(self, now: datetime) -> float:
         """0 until it begins; counted on until it is over."""
         if self.closed_at is None:
             return 0.0
-        end = self.opened_at if self.opened_at and self.opened_at > self.closed_at else now
-        return (end - self.closed_at).total_seconds()
+        return _between(self.closed_at, self.opened_at or now)
 
     def window_seconds(self, now: datetime) -> float:
         """0 until PreCheck is left; counted on until the run watches what it did, or is over."""
         left = next((at for state, at in self.entered if state == "downtime"), None)
         ended = next((at for state, at in self.entered if state in ("monitor", *ENDS)), now)
-        return (ended - left).total_seconds() if left else 0.0
+        return _between(left, ended) if left else 0.0
 
     def state_seconds(self, now: datetime) -> dict[str, float]:
         """Seconds spent in each state that was entered, in order."""
         ends = [*(at for _, at in self.entered[1:]), *([now] if self.entered else [])]
         spent: dict[str, float] = {}
         for (state, began), ended in zip(self.entered, ends, strict=True):
-            spent[state] = spent.get(state, 0.0) + (ended - began).total_seconds()
+            spent[state] = spent.get(state, 0.0) + _between(began, ended)
         return spent
+
+
+def _between(began: datetime, ended: datetime) -> float:
+    return max(0.0, (ended - began).total_seconds())
 
 
 def _closes(step: str) -> bool:

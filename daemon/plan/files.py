@@ -65,6 +65,7 @@ def programs(plan: Plan, folder: Path) -> list[Path]:
     """The files of the plan's folder that its commands name."""
     commands = [
         *(words for check in (*plan.health, *plan.smoke) if (words := check.command)),
+        *(words for watched in plan.monitor.checks if (words := watched.command)),
         *(words for door in plan.traffic for words in (door.close, door.open, door.status)),
         *(words for service in plan.services for words in _words(service)),
     ]

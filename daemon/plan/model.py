@@ -14,7 +14,6 @@ from cutoverd.daemon.plan.parts import (
     Database,
     Door,
     Metrics,
-    Monitor,
     Part,
     Schema,
     Service,
@@ -23,6 +22,7 @@ from cutoverd.daemon.plan.parts import (
     Window,
 )
 from cutoverd.daemon.plan.values import Gate, HttpUrl, OperatorName, RunName
+from cutoverd.daemon.plan.watching import Monitor
 
 
 class Plan(Part):
@@ -72,6 +72,7 @@ class Plan(Part):
             "smoke": [check.title for check in self.smoke],
             "comparisons": [comparison.name for comparison in self.validate_.compare],
             "queries": [query.name for query in self.validate_.queries],
+            "watched": [check.name for check in self.monitor.checks],
         }
 
     def items(self) -> dict[str, list[str]]:

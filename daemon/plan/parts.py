@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, LoginUrl, Moment, StateName, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns", "checks", "every",
+    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns",
 }  # fmt: skip
 
 
@@ -176,10 +176,6 @@ class Validate(Part):
     grants: Grants = Grants()
 
 
-class Monitor(Part):
-    duration: Seconds = Field(default=0.0, alias="for")
-
-
 class Timeouts(Part):
     """How long each kind of wait may last."""
 
@@ -190,3 +186,4 @@ class Timeouts(Part):
     http: Seconds = 30.0  # until a check passes
     smoke: Seconds = 600.0  # a smoke command
     query: Seconds = 30.0  # a named query, each time it is asked
+    sample: Seconds = Field(default=10.0, gt=0)  # one check of Monitor, once

@@ -152,7 +152,7 @@ async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
     (has_ledger,) = (await _all(conn, "SELECT to_regclass('cutoverd.announced') IS NOT NULL"))[0]
     rows = await (await conn.execute((LEFT_OVER if has_ledger else WITHOUT_LEDGER).encode(), wanted)).fetchall()
     return [
-        f"{name} is left over from run {other}, and this is run {run}: rename or drop it"
+        f"{name} is left over from run {other}, and this is run {run}: `cutoverd finalize` with that run's plan drops it"
         if other
         else f"{name} is in the way of run {run}, and no run in the ledger made it: rename or drop it"
         for name, other in rows

@@ -18,7 +18,7 @@ from cutoverd.states.ports import Evidence, Mark
 
 OUTPUT_BYTES_MAX = 2048  # of each output, its end
 STATUS_YES, STATUS_NO = 0, 3  # as LSB has it for `status`; 1 is what a script that crashes says, too
-_APART = [sys.executable, "-I", "-S", apart.__file__]
+COMMAND_APART = [sys.executable, "-I", "-S", apart.__file__]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,15 @@ class Site:
 
     async def call(self, command: Sequence[str], step: str, seconds: float, *, group: bool) -> dict[str, Any]:
         """{"exit", "output" if it said anything}; raises `TimedOut`. With `group` all that it began ends with it."""
-        ended = await children.run(
+        ended = await self.run_to_its_end(command, step, seconds, group=group)
+        output = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
+        return {"exit": ended.returncode, **({"output": output} if output else {})}
+
+    async def run_to_its_end(
+        self, command: Sequence[str], step: str, seconds: float, *, group: bool, output_bytes_max: int = OUTPUT_BYTES_MAX
+    ) -> children.Completed:
+        """As `call`, with both outputs apart."""
+        return await children.run(
             command,
             folder=self.folder,
             epoch=self.epoch,
@@ -40,11 +48,9 @@ class Site:
             cwd=self.directory,
             env={**os.environ, "CUTOVERD_RUN": self.run},
             timeout_seconds=seconds,
-            output_bytes_max=OUTPUT_BYTES_MAX,
+            output_bytes_max=output_bytes_max,
             group=group,
         )
-        output = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
-        return {"exit": ended.returncode, **({"output": output} if output else {})}
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class CommandCheck:
         began = time.monotonic()
         evidence: dict[str, Any] = {"command": list(self.command)}
         try:
-            ended = await self.site.call([*_APART, *self.command], mark.step, self.within_seconds, group=True)
+            ended = await self.site.call([*COMMAND_APART, *self.command], mark.step, self.within_seconds, group=True)
         except TimedOut as late:
             raise TimedOut(
                 f"{shown(self.command)} did not end within {self.within_seconds:g} s, and was ended with all that it began",

@@ -58,20 +58,28 @@ class HttpCheck:
         verify = ssl.create_default_context() if parts.scheme == "https" else True
         return httpx.AsyncClient(auth=auth, verify=verify, trust_env=False, follow_redirects=False)
 
+    async def once(self, seconds: float) -> tuple[dict[str, Any], str]:
+        """Asked a single time: {"status"}, and {"seen": in words} if it is not what the plan wants; and the body."""
+        async with self._client() as client:
+            return await self._asked(client, seconds)
+
     async def _ask(self, client: httpx.AsyncClient, seconds: float) -> dict[str, Any]:
-        """{"status"}, and {"seen": in words} if it is not what the plan wants."""
+        seen, _ = await self._asked(client, seconds)
+        return seen
+
+    async def _asked(self, client: httpx.AsyncClient, seconds: float) -> tuple[dict[str, Any], str]:
         try:
             async with asyncio.timeout(seconds), client.stream("GET", self.shown_url, timeout=seconds) as response:
                 body = await _text(response)
         except TimeoutError:
-            return {"seen": f"no answer within {seconds:.1f} s"}
+            return {"seen": f"no answer within {seconds:.1f} s"}, ""
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return {"seen": f"{type(error).__name__}: {error}".removesuffix(": ")}
+            return {"seen": f"{type(error).__name__}: {error}".removesuffix(": ")}, ""
         if response.status_code != self.status:
-            return {"status": response.status_code, "seen": f"status {response.status_code}, body {body[:EXCERPT_CHARS]!r}"}
+            return {"status": response.status_code, "seen": f"status {response.status_code}, body {body[:EXCERPT_CHARS]!r}"}, body
         if self.contains is not None and self.contains not in body:
-            return {"status": response.status_code, "seen": f"status {self.status}, but body {body[:EXCERPT_CHARS]!r}"}
-        return {"status": response.status_code}
+            return {"status": response.status_code, "seen": f"status {self.status}, but body {body[:EXCERPT_CHARS]!r}"}, body
+        return {"status": response.status_code}, body
 
     def _failed(self, seen: dict[str, Any]) -> CheckFailed:
         expected = f"status {self.status}" + (f" and a body with {self.contains!r}" if self.contains is not None else "")

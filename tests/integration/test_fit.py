@@ -85,7 +85,7 @@ async def test_names_left_over_are_named_with_both_runs(cluster: Cluster) -> Non
     later = await lead(cluster, run="february")
     reasons = await refused(later, "february")
     assert reasons == [
-        f"{name} is left over from run january, and this is run february: rename or drop it"
+        f"{name} is left over from run january, and this is run february: `cutoverd finalize` with that run's plan drops it"
         for name in ("app_closed", "app_next")
     ]
 

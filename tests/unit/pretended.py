@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,8 @@ from cutoverd.daemon.runner import Runner, Said, Stopped
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
-from cutoverd.states.ports import Found, Ports, Probed
+from cutoverd.states.ports import Found, Mark, Ports, Probed
+from cutoverd.states.watching import Reading, Rules, Sample, Watched
 
 ITEMS = {
     "services": ["worker", "api"],
@@ -36,6 +38,7 @@ class World:
         self.done: list[str] = []
         self.on = {"worker/old", "api/old", "door"}
         self.wrong: dict[str, Callable[[], Any]] = {}
+        self.watching = Watching()
 
     async def act(self, port: str, method: str, args: tuple[Any, ...]) -> Any:
         name = ".".join([port, method, *(str(arg) for arg in args[1:] if isinstance(arg, str))])
@@ -64,7 +67,7 @@ class World:
 
     def ports(self) -> Ports:
         names = ("databases", "scripts", "validation", "backups", "services", "traffic", "checks")
-        return Ports(**{name: _Port(self, name) for name in names}, clock=_Clock())
+        return Ports(**{name: _Port(self, name) for name in names}, watching=self.watching, clock=_Clock())
 
 
 class _Port:
@@ -75,20 +78,46 @@ class _Port:
         return lambda *args: self._world.act(self._name, method, args)
 
 
+class Watching:
+    """Checks of Monitor whose samples a test sets; what was kept outlives a daemon."""
+
+    def __init__(self) -> None:
+        self.rules = Rules()
+        self.samples: dict[str, Sample] = {}
+        self.kept: Watched | None = None
+        self.wrong: Exception | None = None
+
+    async def sample(self, mark: Mark) -> dict[str, Sample]:
+        if self.wrong:
+            raise self.wrong
+        return dict(self.samples)
+
+    async def recall(self) -> Watched | None:
+        return self.kept
+
+    async def keep(self, watched: Watched) -> None:
+        self.kept = watched
+
+
 class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    async def sleep_until(self, moment: datetime) -> None:
-        await asyncio.sleep(max(0.0, (moment - self.now()).total_seconds()))
+    def reading(self) -> Reading:
+        return Reading(self.now(), "here", time.monotonic())
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 class Night:
     """One run in memory, and daemons that take it one after the other."""
 
-    def __init__(self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0) -> None:
+    def __init__(
+        self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0, opens: datetime | None = None
+    ) -> None:
         self.world, self.stream = World(), MemoryStream()
-        self.gates, self.watch_seconds = gates, watch_seconds
+        self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
         self.said: asyncio.Queue[Said] = asyncio.Queue()
         self.log: RunLog = self._log()
 
@@ -103,7 +132,14 @@ class Night:
         await self.log.append(facts.LeaderAcquired(epoch=self.log.epoch, host="here", pid=1))
         if self.log.run.plan is None:
             await self.log.append(
-                facts.RunStarted(plan_sha256="", files={}, items=ITEMS, gates=list(self.gates), watch_seconds=self.watch_seconds)
+                facts.RunStarted(
+                    plan_sha256="",
+                    files={},
+                    items=ITEMS,
+                    gates=list(self.gates),
+                    watch_seconds=self.watch_seconds,
+                    opens=self.opens,
+                )
             )
         return await Runner(self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto).drive()
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from unit.world import Items, World, finished
+from unit.world import Clock, Items, World, finished
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Chain, Envelope, encode
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
+from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
 from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
 from cutoverd.states.ports import Direction, Found, Mark, Probed
@@ -43,6 +45,13 @@ class Fate(Enum):
     @property
     def kills(self) -> bool:
         return self in (Fate.KILLED_BEFORE, Fate.KILLED_AFTER)
+
+
+class OneRound(Clock):
+    """Ends what would go on for as long as the run is held."""
+
+    async def sleep(self, seconds: float) -> None:
+        raise StopAsyncIteration
 
 
 class Killed(Exception):
@@ -124,11 +133,13 @@ class Simulation:
     mail: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
     opens: datetime | None = None
     operators: Sequence[str] = ()
+    ailing: int = 0  # rounds of Monitor's checks that see errors
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
 
     def __post_init__(self) -> None:
         self.world = World.before_the_window(self.items, self.ran)
+        self.world.ailing = self.ailing
         self.facade = self.world.facade()
         self.referee = Referee()
         self.run, self.chain = Run(NAME), Chain()
@@ -222,6 +233,7 @@ class Simulation:
             case Look(key, direction):
                 self.look(key, direction)
             case Await(reason):
+                self.go_on(upcoming.meanwhile)
                 assert allowed(self.run), f"nothing can be said to {upcoming}"
                 assert reason, f"nobody knows why of {upcoming}"
                 return upcoming
@@ -255,10 +267,20 @@ class Simulation:
         fate = self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
         act = key.definition.run if direction is Direction.FORWARD else key.definition.undo
         assert act, f"{key} has no way back"
-        evidence = finished(act(self.context(key, direction, mark_id))) if fate.takes_effect else {}
+        try:
+            evidence = finished(act(self.context(key, direction, mark_id))) if fate.takes_effect else {}
+        except CheckFailed:
+            fate, evidence = Fate.FAILED_AFTER, {}
         if fate.kills:
             raise Killed
         self.append(_outcome(fate, key, direction, evidence))
+
+    def go_on(self, key: Key | None) -> None:
+        """One round of what goes on while the run is held."""
+        if key and key.definition.while_held:
+            held = self.context(key, Direction.FORWARD, "")
+            with suppress(StopAsyncIteration):
+                finished(key.definition.while_held(replace(held, ports=replace(held.ports, clock=OneRound()))))
 
     def look(self, key: Key, direction: Direction) -> None:
         self.listen()
@@ -279,7 +301,13 @@ class Simulation:
             self.run.entered_at,
             self.run.frozen.watch_seconds,
             self.run.evidence(),
+            self.run.breached,
+            self.run.answered_seq,
+            self.record,
         )
+
+    async def record(self, event: facts.Event) -> None:
+        self.append(event)
 
     # an operator who means well
 

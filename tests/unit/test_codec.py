@@ -32,6 +32,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     datetime: moments,
     datetime | None: st.none() | moments,
     float | None: st.none() | numbers,
+    int | None: st.none() | st.integers(),
     str | None: st.none() | texts,
     list[str]: st.lists(texts, max_size=4),
     dict[str, float]: st.dictionaries(texts, st.floats(min_value=0, max_value=1e9), max_size=3),

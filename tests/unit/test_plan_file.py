@@ -80,7 +80,6 @@ def test_named_queries_are_steps_of_their_own(write):
             "run: night-1\nmonitor: {for: 48}",
             "plan.yaml:2: monitor.for: saw 48; a duration is a number with a unit",
         ),
-        ("run: night-1", "run: night-1\nmonitor: {for: 1h, checks: []}", "plan.yaml:2: monitor; `checks` is not built yet"),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
         ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
         ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),

@@ -12,7 +12,8 @@ from cutoverd.daemon.app import listen
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.runner import Stopped
 from cutoverd.events import facts
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown
+from cutoverd.states.watching import Rule, Rules, Sample
 
 
 def failing(error: Exception):
@@ -286,4 +287,72 @@ async def test_a_daemon_that_cannot_hear_any_more_stops_and_says_why(where: str)
     await listen(Deaf(), 1, night.said)
     async with asyncio.timeout(5):
         with pytest.raises(Refused, match="closed for good"):
+            await daemon
+
+
+BAD, GOOD = Sample(True, 9.0, "9"), Sample(True, 0.0, "0")
+
+
+def watched(night: Night, sample: Sample) -> Night:
+    night.world.watching.rules = Rules({"errors": Rule(0.05, above=1.0)}, every_seconds=0.01)
+    night.world.watching.samples = {"errors": sample}
+    return night
+
+
+async def let_in(night: Night) -> asyncio.Task[Stopped]:
+    """A daemon with an operator, who lets it through both gates."""
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    for gate in ("downtime", "cutover"):
+        await night.until(lambda gate=gate: night.log.run.gate is not None and night.log.run.gate.name == gate)
+        await night.say("advance")
+    await night.until(lambda: night.world.watching.kept is not None)
+    return daemon
+
+
+async def test_a_breach_holds_the_run_and_is_on_record_before_the_failure():
+    night = watched(Night(watch_seconds=60), BAD)
+    assert await night.daemon() is Stopped.NEEDS_A_PERSON
+    assert night.log.run.held is not None
+    assert night.log.run.held.reason.startswith("monitor.watch: errors: 9, allowed up to 1")
+    assert "door" in night.world.on
+    types = types_of(await night.events())
+    assert types[-3:] == ["check_breached", "step_failed", "run_held"]
+
+
+async def test_a_held_run_goes_on_being_watched_and_resume_ends_the_watch_when_it_should():
+    night = watched(Night(watch_seconds=1.0), BAD)
+    daemon = await let_in(night)
+    await night.until(lambda: night.log.run.held is not None)
+    night.world.watching.samples = {"errors": GOOD}
+    await night.until(lambda: not night.log.run.breached)
+    assert night.log.run.held is not None, "it is a person who goes on"
+    await night.say("note", reason="the deploy was rolled forward")
+    await night.say("resume")
+    assert await daemon is Stopped.OVER
+    assert night.log.run.state == "completed"
+    types = types_of(await night.events())
+    assert types.count("check_breached") == types.count("check_recovered") == 1
+    assert types.index("check_recovered") < types.index("run_resumed")
+
+
+async def test_hold_in_monitor_ends_no_watch_and_hold_now_is_watched_on():
+    night = watched(Night(watch_seconds=60), GOOD)
+    daemon = await let_in(night)
+    for now in (False, True):
+        await night.say("hold", now=now)
+        await night.until(lambda now=now: night.log.run.held is not None and night.log.run.held.now is now)
+        rounds = night.world.watching.kept.rounds
+        await night.until(lambda rounds=rounds: night.world.watching.kept.rounds > rounds + 1)
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+async def test_a_daemon_that_may_lead_no_more_learns_it_while_the_run_is_held():
+    night = watched(Night(watch_seconds=60), BAD)
+    daemon = await let_in(night)
+    await night.until(lambda: night.log.run.held is not None)
+    night.world.watching.wrong = NotLeader("epoch 1 may start no check")
+    async with asyncio.timeout(5):
+        with pytest.raises(NotLeader):
             await daemon

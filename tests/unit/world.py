@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.states.errors import OutcomeUnknown
 from cutoverd.states.ports import Evidence, Found, Mark, Ports, Probed, Version
+from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched
 
 Items = Mapping[str, list[str]]
 
@@ -45,6 +46,7 @@ class World:
     ledger: set[tuple[str, str]] = field(default_factory=set)
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)  # by step and direction
     clients_were_let_in: bool = False  # to new
+    ailing: int = 0  # rounds of Monitor's checks that will see errors
 
     @classmethod
     def before_the_window(cls, items: Items, ran: set[str]) -> World:
@@ -56,7 +58,15 @@ class World:
 
     def ports(self) -> Ports:
         return Ports(
-            Databases(self), Scripts(self), Validation(self), Backups(self), Services(self), Traffic(self), Checks(), Clock()
+            Databases(self),
+            Scripts(self),
+            Validation(self),
+            Backups(self),
+            Services(self),
+            Traffic(self),
+            Checks(),
+            Watching(self),
+            Clock(),
         )
 
     def facade(self) -> dict[str, Any]:
@@ -308,5 +318,24 @@ class Clock:
     def now(self) -> datetime:
         raise AssertionError("no step asks for the time")
 
-    async def sleep_until(self, moment: datetime) -> None:
+    def reading(self) -> Reading:
+        return Reading(datetime.max.replace(tzinfo=UTC), "here", 0.0)
+
+    async def sleep(self, seconds: float) -> None:
+        return None
+
+
+@dataclass
+class Watching:
+    world: World
+    rules = Rules({"errors": Rule(0.0, above=1.0)})
+
+    async def sample(self, mark: Mark) -> dict[str, Sample]:
+        self.world.ailing -= 1
+        return {"errors": Sample(True, 2.0 if self.world.ailing >= 0 else 0.0, "errors")}
+
+    async def recall(self) -> Watched | None:
+        return None
+
+    async def keep(self, watched: Watched) -> None:
         return None

@@ -1,0 +1,139 @@
+"""After the end: what the run left behind is looked at, and on a word of confirmation dropped, each with its event."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from cutoverd.daemon.app import Anchors, one_daemon
+from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.desk import NotOpen
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.postgres import leftovers
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.runlog import RunLog
+from cutoverd.events import facts
+from cutoverd.events.subjects import events_of
+from cutoverd.states.errors import StepError
+from cutoverd.states.leftovers import WHAT, Database, Decision, decide_leftovers
+from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.run import Run
+
+
+class NotFinal(StepError):
+    """what the run left behind cannot be dropped now"""
+
+    hint = "nothing was dropped"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What an ended run left behind, and what becomes of it."""
+
+    run: Run
+    decision: Decision
+    left_alone: tuple[str, ...]
+    dumps: tuple[str, ...]
+
+    def told(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "run": self.run.name,
+            "state": self.run.state,
+            "left_over": [_told(each) for each in self.decision.drop],
+            "left_alone": list(self.left_alone),
+            "dumps": list(self.dumps),
+        }
+
+
+async def look(loaded: LoadedPlan) -> Inventory:
+    """Nothing is changed. Raises `NotFinal` while the run is open or somebody is in one of its databases, `NotOpen`."""
+    async with _ended(loaded) as (runlog, server):
+        return await _inventory(runlog.run, server)
+
+
+async def finalize(loaded: LoadedPlan, confirmed: Inventory) -> list[str]:
+    """Drop what was confirmed, one by one; the names. Safe to say again, whatever became of the time before."""
+    async with _ended(loaded) as (runlog, server):
+        found = await _inventory(runlog.run, server)
+        if {each.oid for each in found.decision.drop} - {each.oid for each in confirmed.decision.drop}:
+            raise NotFinal("there is more to drop now than was shown")
+        for gone in found.decision.gone:
+            await runlog.append(_dropped(gone, found=True))
+        for each in found.decision.drop:
+            await leftovers.drop(server, _mark(server, each.given_name), each)
+            await runlog.append(_dropped(each, found=False))
+        await leftovers.forget_names(server, _mark(server, "names"))
+        await runlog.settled()
+        return [each.given_name for each in found.decision.drop]
+
+
+@asynccontextmanager
+async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
+    """The run's journal, proven, and the server as the last daemon of the run saw it."""
+    if not has_a_bus(loaded):
+        raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
+    was_there = is_reachable_without_starting(loaded)
+    with one_daemon(loaded):
+        try:
+            async with bus(loaded) as client:
+                if not await stream.exists(client):
+                    raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
+                async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:
+                    yield proven
+        finally:
+            if not was_there:
+                await end_embedded(loaded)
+
+
+@asynccontextmanager
+async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[RunLog, Server]]:
+    server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+    async with aclosing(Anchors(loaded, server)) as anchors:
+        runlog = RunLog(loaded.plan.run, journal, anchors.all)
+        await runlog.replay()
+        if runlog.run.plan is None:
+            raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
+        if (was := runlog.run.frozen.production) != server.names.production:
+            raise NotFinal(f"the run was on {was}, and the plan names {server.names.production}")
+        runlog.epoch = runlog.run.epoch
+        yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
+
+
+async def _inventory(run: Run, server: Server) -> Inventory:
+    databases = await leftovers.find(server)
+    decision = decide_leftovers(run, databases, server.names.production)
+    if decision.refused:
+        raise NotFinal("; ".join(decision.refused))
+    others = [] if not run.is_over else await leftovers.strangers(server, databases)
+    return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run))
+
+
+def _dumps(run: Run) -> tuple[str, ...]:
+    files = [str(evidence["file"]) for key, evidence in run.evidence().items() if "backup" in key and evidence.get("file")]
+    return tuple(dict.fromkeys(files))
+
+
+def _mark(server: Server, what: str) -> Mark:
+    return Mark(server.run, server.epoch, f"finalize:{what}", Direction.FORWARD, "")
+
+
+def _dropped(each: Database, *, found: bool) -> facts.LeftoverDropped:
+    return facts.LeftoverDropped(database=each.given_name, oid=each.oid, what=each.role, bytes=each.bytes, found=found)
+
+
+def _told(each: Database) -> dict[str, Any]:
+    age = (datetime.now(UTC) - each.since).total_seconds() if each.since else None
+    return {
+        "database": each.name,
+        "oid": each.oid,
+        "what": WHAT[each.role],
+        "bytes": each.bytes,
+        "since": each.since.isoformat(timespec="seconds") if each.since else None,
+        "age_seconds": None if age is None else round(max(0.0, age)),
+    }

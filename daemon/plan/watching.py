@@ -1,0 +1,80 @@
+"""What a plan says of Monitor: how long, how often, and which checks with which thresholds."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from cutoverd.daemon.plan.durations import Seconds
+from cutoverd.daemon.plan.parts import Part
+from cutoverd.daemon.plan.values import HttpUrl, Words
+
+LEAST_EVERY_SECONDS = 0.1
+Threshold = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _pattern(text: str) -> str:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from error
+    if groups > 1:
+        raise ValueError(f"it has {groups} groups, and the number is the first; make the others (?:…)")
+    return text
+
+
+class Page(Part):
+    """GET `url`; `number`: a regular expression that finds the number in the body, without it the body is the number."""
+
+    url: HttpUrl
+    status: int = 200
+    contains: str | None = None
+    number: Annotated[str, AfterValidator(_pattern)] | None = None
+
+
+class WatchedCheck(Part):
+    """One check: `http`, `sql` or `command`; with `above` or `below` it gives a number that may not be beyond."""
+
+    name: str = Field(min_length=1, max_length=120)
+    http: Page | None = None
+    sql: Annotated[str, Field(min_length=1)] | None = None
+    command: Words | None = None
+    above: Threshold | None = None
+    below: Threshold | None = None
+    duration: Seconds = Field(default=120.0, alias="for")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> WatchedCheck:
+        if [self.http, self.sql, self.command].count(None) != 2:
+            raise ValueError("a check is one of `http: {url}`, `sql: SELECT …` and `command: [word, …]`")
+        if self.http and self.http.number and not self.has_threshold:
+            raise ValueError("`number` finds a number, and `above` or `below` says what is too much or too little of it")
+        if self.above is not None and self.below is not None and self.below > self.above:
+            raise ValueError(f"no number is good that may be neither above {self.above:g} nor below {self.below:g}")
+        return self
+
+    @property
+    def has_threshold(self) -> bool:
+        return self.above is not None or self.below is not None
+
+
+class Monitor(Part):
+    """`for`: how long; `every`: the pause between two rounds of the checks."""
+
+    duration: Seconds = Field(default=0.0, alias="for")
+    every: Seconds = 15.0
+    checks: list[WatchedCheck] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _is_long_enough(self) -> Monitor:
+        if self.every < LEAST_EVERY_SECONDS:
+            raise ValueError(f"every: at least {LEAST_EVERY_SECONDS * 1000:g}ms, else nothing but checks would run")
+        for check in self.checks:
+            if check.duration > self.duration:
+                raise ValueError(
+                    f"check {check.name!r} could never be breached: it has to be bad for {check.duration:g} s, and Monitor "
+                    f"lasts {self.duration:g} s; give one of them another `for`"
+                )
+        return self

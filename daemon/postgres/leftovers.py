@@ -1,0 +1,79 @@
+"""What an ended run left on the server: found by oid, and dropped one by one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from psycopg import errors, sql
+
+from cutoverd.daemon.postgres import creation, ledger
+from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError
+from cutoverd.states.leftovers import Database
+from cutoverd.states.ports import Mark
+
+FIND = Path(__file__).with_name("leftovers.sql").read_bytes()
+STEPS = {"old": "downtime.fence_old", "new": "schema.build_new", "placeholder": "precheck.make_placeholder"}
+DROP_SECONDS = 60
+OID = "SELECT oid::bigint FROM pg_database WHERE datname = %s"
+
+
+async def find(server: Server) -> tuple[Database, ...]:
+    """All that the ledger knows of this run's databases, production too."""
+    async with session(server) as conn:
+        rows = await (await conn.execute(FIND, {"run": server.run, "steps": json.dumps(STEPS)})).fetchall()
+        return tuple(_database(row, server.names, conn) for row in rows)
+
+
+async def strangers(server: Server, known: tuple[Database, ...]) -> list[str]:
+    """Names that the run has used and that another database has now."""
+    wanted = [server.names.previous, server.names.next, server.names.closed, server.names.scratch]
+    query = "SELECT datname, oid::bigint FROM pg_database WHERE datname = ANY(%s) AND oid <> ALL(%s) ORDER BY 1"
+    async with session(server) as conn:
+        rows = await (await conn.execute(query, (wanted, [each.oid for each in known]))).fetchall()
+    return [f"{name} (oid {oid}) is not of run {server.run}" for name, oid in rows]
+
+
+def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> Database:
+    role, oid, name, announced, size, since, sessions, may_drop, owner, is_as_made = row
+    given = {"old": names.previous, "new": names.next, "placeholder": names.closed}
+    lacks = f"role {conn.info.user} may not act for {owner}, who owns it: GRANT {owner} TO {conn.info.user}"
+    return Database(
+        role,
+        oid,
+        name,
+        given_name=announced or given[role],
+        bytes=size,
+        since=since,
+        sessions=tuple(sessions or ()),
+        lacks=lacks if name is not None and not may_drop else "",
+        is_as_made=bool(is_as_made) if announced else True,
+    )
+
+
+async def drop(server: Server, mark: Mark, database: Database) -> None:
+    """Drop it by its name once that is seen to be its oid's; fine if it is gone. Raises `StepError` if somebody is in it."""
+    async with session(server) as conn, ledger.held(server, mark):
+        await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
+        name = database.given_name
+        row = await (await conn.execute(OID, (name,))).fetchone()
+        if row and (row[0] != database.oid or name == server.names.production):
+            raise StepError(f"{name} is not oid {database.oid} any more", hint="run it again: it looks afresh")
+        try:
+            if row:
+                await conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        except errors.ObjectInUse as error:
+            raise StepError(f"{name} is in use: {error.diag.message_detail}", hint="end that, then run it again") from error
+        await creation.withdraw(conn, mark, name)
+
+
+async def forget_names(server: Server, mark: Mark) -> None:
+    """Names that the run has announced and that no database has any more: the next run may find them free."""
+    query = "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)"
+    async with session(server) as conn, ledger.allowed(conn, mark):
+        await conn.execute(query, (server.run,))

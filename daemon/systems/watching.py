@@ -1,0 +1,90 @@
+"""The checks of Monitor by whatever kind each is, and the file that remembers the watch (`Watching` of states/ports.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from pydantic import TypeAdapter
+
+from cutoverd.daemon.systems.samples import SampleKind
+from cutoverd.states.errors import NotLeader, StepError
+from cutoverd.states.ports import Mark
+from cutoverd.states.watching import Rules, Sample, Watched
+
+log = structlog.get_logger(__name__)
+
+FILE = "watch.json"  # in the run's folder
+_WATCHED = TypeAdapter(Watched)
+Looker = Callable[[Watched], None]  # told after each round; must not fail, must not wait
+
+
+@dataclass(frozen=True)
+class WatchingByKind:
+    """One kind per rule, by the check's name."""
+
+    rules: Rules
+    kinds: Mapping[str, SampleKind]
+    folder: Path  # of this run, in state_dir
+    lookers: Sequence[Looker] = ()
+
+    async def sample(self, mark: Mark) -> Mapping[str, Sample]:
+        asking = {name: asyncio.create_task(self._ask(kind, mark)) for name, kind in self.kinds.items()}
+        try:
+            return {name: await task for name, task in asking.items()}
+        finally:
+            await _ended(list(asking.values()))
+
+    async def _ask(self, kind: SampleKind, mark: Mark) -> Sample:
+        seconds = self.rules.sample_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await kind.sample(mark, seconds)
+        except NotLeader:
+            raise
+        except TimeoutError:
+            return Sample(False, None, f"no answer within {seconds:g} s")
+        except (StepError, OSError) as error:
+            return Sample(False, None, str(error) or type(error).__name__)
+        except Exception as error:  # a watch of 48 hours does not end by a mistake of ours
+            log.error("check_failed_unexpectedly", exc_info=error)
+            return Sample(False, None, f"{type(error).__name__}: {error}")
+
+    async def recall(self) -> Watched | None:
+        return await asyncio.to_thread(kept, self.folder)
+
+    async def keep(self, watched: Watched) -> None:
+        for look in self.lookers:
+            look(watched)
+        try:
+            await asyncio.to_thread(_replace, self.folder / FILE, _WATCHED.dump_json(watched))
+        except OSError as error:
+            log.warning("watch_not_kept", path=str(self.folder / FILE), error=str(error))
+
+
+def kept(folder: Path) -> Watched | None:
+    """What was kept last in a run's folder; None if there is nothing that can be read."""
+    try:
+        return _WATCHED.validate_json((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("watch_not_recalled", path=str(folder / FILE), error=str(error))
+        return None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+async def _ended(tasks: list[asyncio.Task[Sample]]) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)

@@ -1,0 +1,75 @@
+"""What a run that has ended left behind, and which of it may be dropped. Pure; what is in doubt is refused or left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK
+from cutoverd.states.run import Run
+
+# by how the run ended; the database that has production's name is none of them
+ROLES = {COMPLETED: ("old", "placeholder"), ROLLED_BACK: ("new", "placeholder"), ABORTED: ("placeholder",)}
+UNFINISHED = "unfinished"  # made by an attempt that was not recorded: known by its name alone
+WHAT = {
+    "old": "the old database, as it was when the window began",
+    "new": "the new database, as it was when the run went back",
+    "placeholder": "the empty placeholder",
+    UNFINISHED: "a database that an attempt of the run made and did not finish",
+}
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that this run has made or renamed, as it is now."""
+
+    role: str
+    oid: int
+    name: str | None  # None: it is gone
+    given_name: str  # by which the run left it
+    bytes: int | None = None
+    since: datetime | None = None  # when the run made it what it is
+    sessions: tuple[str, ...] = ()  # who is in it
+    lacks: str = ""  # what our role may not, with the statement that helps
+    is_as_made: bool = True  # closed as an unfinished one of ours is
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What `finalize` does about it."""
+
+    drop: tuple[Database, ...] = ()
+    gone: tuple[Database, ...] = ()  # dropped already, and not on record
+    left_alone: tuple[str, ...] = ()  # and why
+    refused: tuple[str, ...] = field(default=())  # if there is one, nothing is dropped
+
+
+def decide_leftovers(run: Run, databases: tuple[Database, ...], production: str) -> Decision:
+    """Which of the run's databases may be dropped; all reasons against it at once."""
+    if not run.is_over:
+        return Decision(refused=(f"run {run.name} is not over, it is in {run.state}",))
+    wanted = [each for each in databases if each.role in (*ROLES[run.state], UNFINISHED) and each.oid not in run.dropped]
+    there = [each for each in wanted if each.name is not None]
+    left_alone = {each.oid: why for each in there if (why := _why_left_alone(each, production))}
+    drop = tuple(each for each in there if each.oid not in left_alone)
+    return Decision(
+        drop=drop,
+        gone=tuple(each for each in wanted if each.name is None),
+        left_alone=tuple(left_alone.values()),
+        refused=tuple(why for each in drop for why in _against(each)),
+    )
+
+
+def _why_left_alone(each: Database, production: str) -> str:
+    if each.name == production:
+        return f"{each.name} (oid {each.oid}) is production"
+    if each.name != each.given_name:
+        return f"{each.name} (oid {each.oid}) was {each.given_name}: somebody gave it another name"
+    if not each.is_as_made:
+        return f"{each.name} (oid {each.oid}) lets others in, as no unfinished database of a run does"
+    return ""
+
+
+def _against(each: Database) -> list[str]:
+    who = [f"{each.name} is in use by {', '.join(each.sessions)}: end that first"] if each.sessions else []
+    return [*who, *([f"{each.name}: {each.lacks}"] if each.lacks else [])]
