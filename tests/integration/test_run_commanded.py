@@ -190,7 +190,8 @@ def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Clus
 
 def test_metrics_tell_the_state_and_the_downtime(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
-    with a_night(cluster, tmp_path, metrics={"listen": f"127.0.0.1:{port}"}, monitor=WATCHES) as night:
+    metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}
+    with a_night(cluster, tmp_path, metrics=metrics_of, monitor=WATCHES) as night:
         night.start()
         night.wait_for(facts.GateReached, gate="downtime")
         metrics = scraped(port)
