@@ -1,0 +1,40 @@
+"""The window against what PreCheck measured: the arithmetic is said."""
+
+from __future__ import annotations
+
+import pytest
+
+from cutoverd.states.errors import Unfit
+from cutoverd.states.window import PROOF, check_window
+
+PROVEN = {
+    PROOF: {
+        "parts": {"dump": 12.5, "restore": 30.0, "schema": 2.0},
+        "way_back": {"seconds": {"build_new": 4.0, "fence": 0.2}, "exchange_seconds": 0.1, "way_back_seconds": 0.4},
+    }
+}
+
+
+def test_a_window_that_is_too_short_is_refused_with_its_arithmetic() -> None:
+    with pytest.raises(Unfit) as refused:
+        check_window(40.0, PROVEN)
+    assert str(refused.value) == (
+        "the window is too short: 4 s clone (the clone) + 2 s schema (the schema files) + 30 s restore (the rows written once, "
+        "as the restore wrote them) + 12.5 s dump (the rows read once, as the dump read them) + 0.5 s way back (the names "
+        "there and back) = 49 s at least, and window.budget is 40 s"
+    )
+    assert "window.budget" in refused.value.hint
+    assert refused.value.evidence["seconds"] == 49.0
+
+
+def test_a_window_that_is_just_long_enough_is_fit() -> None:
+    assert check_window(49.0, PROVEN)["seconds"] == 49.0
+
+
+def test_without_a_budget_what_was_measured_goes_on_record() -> None:
+    assert check_window(None, PROVEN)["measured"]["restore"] == 30.0
+
+
+@pytest.mark.parametrize("evidence", [{}, {PROOF: {"seconds": 1.3, "bytes": 11782}}])
+def test_nothing_is_judged_that_was_not_measured(evidence) -> None:
+    assert check_window(0.001, evidence) == {"measured": {}, "seconds": 0, "budget_seconds": 0.001}
