@@ -10,6 +10,7 @@ from cutoverd.daemon.face.gauges import RunGauges, spoken
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.run import Run
 from cutoverd.states.watching import Watched
 
@@ -28,7 +29,7 @@ class RunMetrics:
         self._state = Enum("cutover_state", "State of the run", ["run"], states=ALL_STATES, registry=self.registry).labels(run)
         self._index = self._gauge("cutover_state_index", "State of the run by its place in the table")
         self._held = self._gauge("cutover_held", "1 while the run is held")
-        self._waiting = self._gauge("cutover_waiting_for_operator", "1 while a gate waits")
+        self._waiting = self._gauge("cutover_waiting_for_operator", "1 while a gate or PreCheck waits for somebody")
         self._epoch = self._gauge("cutover_epoch", "Epoch of the daemon")
         self._last = self._gauge("cutover_last_event_timestamp_seconds", "When the last event was written")
         self._steps = Histogram(
@@ -56,7 +57,7 @@ class RunMetrics:
         self._state.state(run.state)
         self._index.set(ALL_STATES.index(run.state))
         self._held.set(run.held is not None)
-        self._waiting.set(run.gate is not None)
+        self._waiting.set(_waits_for_an_operator(run))
         self._epoch.set(run.epoch)
         self._last.set(recorded.envelope.time.timestamp())
         self._count(recorded.event)
@@ -80,3 +81,9 @@ class RunMetrics:
                 self._steps.labels(self._run, event.step, event.direction, outcome).observe(event.seconds)
             case facts.Transitioned():
                 self._transitions.labels(self._run, event.source, event.target).inc()
+
+
+def _waits_for_an_operator(run: Run) -> bool:
+    """For `advance` at a gate, or for `ready` before it."""
+    upcoming = plan(run) if run.plan else None
+    return run.gate is not None or (isinstance(upcoming, Await) and bool(upcoming.operators))

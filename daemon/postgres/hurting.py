@@ -59,7 +59,7 @@ TO_KNOW: Sequence[Finding] = (
         "WAL {0} could not be archived, so pg_wal grows, and the night writes much: mend archive_command",
     ),
     (
-        "SELECT application_name, coalesce(client_addr::text, 'local') FROM pg_stat_replication",
+        "SELECT application_name, coalesce(host(client_addr), 'local') FROM pg_stat_replication",
         "standby {0} ({1}) follows: its readers are not fenced, they see the names change hands; tell them, or stop it",
     ),
 )

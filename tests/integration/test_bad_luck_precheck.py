@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from new_database import Site
 from production import lead, mark, names
+from psycopg.conninfo import make_conninfo
 from servers import Cluster
 
 from cutoverd.daemon.postgres import clocks, room
@@ -113,6 +114,14 @@ async def test_settings_that_hurt_are_named(cluster: Cluster) -> None:
     warnings = found.value.evidence["warnings"]
     assert any(warning.startswith("fsync is off: ") for warning in warnings)
     assert any(warning.startswith("synchronous_standby_names is nobody and no standby is synchronous") for warning in warnings)
+
+
+async def test_a_standby_is_a_warning(cluster: Cluster) -> None:
+    """A session that may replicate counts as one from its beginning."""
+    databases = await lead(cluster)
+    with psycopg.connect(make_conninfo(cluster.superuser_url(), replication="true", application_name="reports"), autocommit=True):
+        warnings = (await databases.check_fit(mark("check_server")))["warnings"]
+    assert any(each.startswith("standby reports (127.0.0.1) follows: its readers are not fenced") for each in warnings), warnings
 
 
 async def until(cluster: Cluster, query: str) -> None:

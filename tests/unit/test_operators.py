@@ -6,7 +6,9 @@ import pytest
 from unit.simulation import Simulation
 from unit.situations import entering, failing, night, recorded, saying, waiting
 
+from cutoverd.daemon.face.metrics import RunMetrics
 from cutoverd.events import facts
+from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
 from cutoverd.states.plan import Await, Record, plan
@@ -82,3 +84,13 @@ def test_a_failure_after_the_gate_asks_them_again() -> None:
     failing(saying(simulation, "advance"))
     assert simulation.run.state == "precheck"
     assert (simulation.run.passed, simulation.run.missing) == (frozenset(), ("alice",))
+
+
+def test_a_scrape_is_told_that_an_operator_is_waited_for() -> None:
+    simulation, metrics = waiting(night(("downtime",), operators=("alice",))), RunMetrics("night", "1")
+    for run, (seq, message) in zip(simulation.lived, simulation.messages, strict=True):
+        metrics(run, Recorded(seq, decode(message)))
+    assert metrics.registry.get_sample_value("cutover_waiting_for_operator", {"run": "night"}) == 1
+    says_ready(simulation, "alice")
+    metrics(simulation.run, Recorded(simulation.messages[-1][0], decode(simulation.messages[-1][1])))
+    assert metrics.registry.get_sample_value("cutover_waiting_for_operator", {"run": "night"}) == 0
