@@ -15,9 +15,12 @@ from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Evidence
 
 COPIES = 2  # of production, in the server: the clone and its new tables at night, the scratch database and its clone in PreCheck
+# without the rights for it neither answer is an error here: check_fit says which right is missing
 SEEN = """
-SELECT pg_database_size(d.oid),
-       coalesce(nullif(pg_tablespace_location(d.dattablespace), ''), current_setting('data_directory', true))
+SELECT CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
+            THEN pg_database_size(d.oid) END,
+       coalesce(nullif(pg_tablespace_location(d.dattablespace), ''),
+                (SELECT setting FROM pg_settings WHERE name = 'data_directory'))
 FROM pg_database d WHERE d.datname = %s
 """
 
@@ -39,6 +42,8 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None) 
     """
     async with session(server) as conn:
         size, data, why = await _seen(conn, server)
+    if size is None:
+        return {"production_bytes": None, "sizes": {"cannot_be_seen": why}}
     needs = [Need("backup.directory", _there(directory), size if dumped_bytes is None else dumped_bytes)]
     needs += [Need("the server's data", data, COPIES * size)] if data else []
     if reasons := [*_unwritable(needs[0]), *_lacks(needs)]:
@@ -47,12 +52,14 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None) 
     return {"production_bytes": size, **told}
 
 
-async def _seen(conn: Connection, server: Server) -> tuple[int, Path | None, str]:
+async def _seen(conn: Connection, server: Server) -> tuple[int | None, Path | None, str]:
     """Production's bytes, where the server keeps it if that is a folder of this machine, or why that cannot be seen."""
     row = await (await conn.execute(SEEN, (server.names.production,))).fetchone()
     if row is None:
         raise StepError(f"there is no database {server.names.production}")
     size, location = row
+    if size is None:
+        return None, None, f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it"
     look = f"look there that {COPIES} times {_in_words(size)} are free"
     if not _is_here(conn):
         return size, None, f"the server is on {conn.info.host}: {look}"
