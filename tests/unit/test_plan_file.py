@@ -84,6 +84,10 @@ def test_named_queries_are_steps_of_their_own(write):
         ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
         ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00Z}\ngates: [cutover]", "`gates` must name downtime"),
+        ("run: night-1", "run: night-1\noperators: [a.b]", "plan.yaml:2: operators.0: saw 'a.b'; an operator's name has only"),
+        ("run: night-1", "run: night-1\noperators: [al, al]", "operators: al is there twice"),
+        ("run: night-1", "run: night-1\ndashboards: ['http://me:hunter2@x/']", "a plan holds no user and password"),
+        ("run: night-1", "run: night-1\nmetrics: {listen: '127.0.0.1:1', scraped_within: 5}", "metrics.scraped_within: saw 5"),
         ("run: night-1", "run: [", "not YAML"),
         ("  compare:", "  grants: {waive: {reporting: ''}}\n  compare:", "plan.yaml:12: validate.grants.waive.reporting: saw ''"),
         (
@@ -187,3 +191,10 @@ def test_a_script_that_cannot_be_read_is_told_before_the_run_begins(write, monke
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(BadPlan, match=r"schema\.files: schema/2\.sql cannot be read: Permission denied"):
         load(path)
+
+
+def test_whoever_serves_metrics_says_how_fresh_a_scrape_has_to_be(write):
+    asked = load(write(f"{PLAN}metrics: {{listen: '127.0.0.1:1'}}\n"))
+    assert asked.items()["metrics"] == ["127.0.0.1:1"]
+    not_asked = load(write(f"{PLAN}metrics: {{listen: '127.0.0.1:1', scraped_within: 0s}}\n"))
+    assert not_asked.items()["metrics"] == []
