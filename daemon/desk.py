@@ -116,6 +116,7 @@ def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
         "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
         "held": run.held is not None,
         "failure": run.failure.reason if run.failure else "",
+        "turned_because": timeline.turned_because,
         "epoch": run.epoch,
         "downtime_seconds": round(timeline.downtime_seconds(now), 3),
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Evidence
+from cutoverd.states.ports import Evidence, Version
 from cutoverd.states.step import Context, Effect, State, step
 from cutoverd.states.watching import Standing, Watched, after_round, bad_seconds, begun, breached, changes, ends_after
 
@@ -65,3 +65,8 @@ class Monitor(State):
             if so_far.elapsed_seconds >= end:
                 return _seen(so_far)
             await at.ports.clock.sleep(min(rules.every_seconds, end - so_far.elapsed_seconds))
+
+    @step(Effect.NONE, each="new_services")
+    async def check_service(at: Context) -> Evidence:
+        """the new version of a service has lived through it, and answers as its version should"""
+        return await at.ports.services.check(at.mark, at.item, Version.NEW)

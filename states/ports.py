@@ -149,6 +149,9 @@ class Validation(Protocol):
     async def check_grants(self, mark: Mark) -> Evidence:
         """What a role could do in old it can do in new, unless the plan waives it: {"roles", "grants", "waived", "warnings"}."""
 
+    async def check_query(self, mark: Mark, name: str) -> Evidence:
+        """A named query is one query that old can be asked; its rows are not."""
+
     async def time_query(self, mark: Mark, name: str) -> Evidence:
         """A named query of the plan, timed on old and on new: {"old_ms", "new_ms", "ratio", "allowed", "rows_old", "rows_new"}.
 

@@ -46,6 +46,11 @@ class PreCheck(State):
         """every table of production is compared, or waived by name"""
         return await at.ports.validation.check_coverage(at.mark)
 
+    @step(Effect.NONE, each="queries")
+    async def check_query(at: Context) -> Evidence:
+        """a named query can be asked of production"""
+        return await at.ports.validation.check_query(at.mark, at.item)
+
     @step(Effect.NONE, undo=clear_proof)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""

@@ -25,6 +25,7 @@ class Timeline:
     last_at: datetime = datetime.min
     gate_seconds: float = 0.0  # spent waiting for `advance`
     begun: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last attempt at a step, by step and direction
+    turned_because: str = ""  # why the run turned back, the last time it did
     _gate_at: datetime | None = None
 
     def take_in(self, recorded: Recorded) -> None:
@@ -35,6 +36,7 @@ class Timeline:
                 self.entered.append(("precheck", at))
             case facts.Transitioned():
                 self.entered.append((event.target, at))
+                self.turned_because = event.reason if event.trigger in ("fail", "rollback") else self.turned_because
             case facts.GateReached():
                 self._gate_at = at
             case facts.GatePassed() if self._gate_at:

@@ -9,6 +9,8 @@ from typing import Any
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.parts import Script
 
+WRITTEN_BY_SERVICES = {".pid", ".lock", ".log", ".sock"}  # a service that runs changes them: nothing that a run begins with
+
 
 class Files:
     """Patterns of a plan made into files; what no pattern finds, or two do, is remembered."""
@@ -62,7 +64,7 @@ def relative(file: Path, folder: Path) -> str:
 
 
 def programs(plan: Plan, folder: Path) -> list[Path]:
-    """The files of the plan's folder that its commands name."""
+    """The files of the plan's folder that its commands name; not those that services and this daemon write."""
     commands = [
         *(words for check in (*plan.health, *plan.smoke) if (words := check.command)),
         *(words for watched in plan.monitor.checks if (words := watched.command)),
@@ -70,7 +72,9 @@ def programs(plan: Plan, folder: Path) -> list[Path]:
         *(words for service in plan.services for words in _words(service)),
     ]
     named = {folder / word for words in commands for word in words if word and not word.startswith("-")}
-    return sorted(file for file in named if file.is_file() and file.is_relative_to(folder))
+    ours = folder / plan.state_dir
+    kept = (file for file in named if file.suffix not in WRITTEN_BY_SERVICES and not file.is_relative_to(ours))
+    return sorted(file for file in kept if file.is_file() and file.is_relative_to(folder))
 
 
 def _words(service: Any) -> Iterator[list[str]]:

@@ -68,12 +68,16 @@ def _judged(file: Path, tally: Tally) -> Evidence:
         named = tally.failed[:NAMED_MAX]
         raise CheckFailed(
             f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {', '.join(named)}",
+            hint=_BY_HAND,
             evidence={"checks": tally.checks, "failed": named, "failed_count": len(tally.failed)},
         )
     return {"checks": tally.checks, "failed": []}
 
 
 _SHAPE = "a result set needs a boolean column `ok` (or `passed`) and a text column `check` (or `name`)"
+
+
+_BY_HAND = "run it by hand on the new database, which the way back keeps, closed: is the data wrong, or the check?"
 
 
 def _statements(file: Path) -> list[Statement]:
@@ -160,4 +164,4 @@ def _line(statement: Statement, error: psycopg.Error) -> int:
 def _at(file: Path, line: int, message: str, *, sqlstate: str | None = None, hint: str = "") -> CheckFailed:
     state = f" (SQLSTATE {sqlstate})" if sqlstate else ""
     evidence = {"file": str(file), "line": line, "message": message, "sqlstate": sqlstate}
-    return CheckFailed(f"{file.name}:{line}: {message}{state}", hint=hint, evidence=evidence)
+    return CheckFailed(f"{file.name}:{line}: {message}{state}", hint=hint or _BY_HAND, evidence=evidence)

@@ -18,6 +18,7 @@ from cutoverd.daemon.postgres.timings import Timings
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import Evidence
 
+CHECK_SECONDS = 10.0  # to parse and to plan
 WARM_UPS = 2  # the first reads from the disk, and sets on new what only a first reader sets
 
 
@@ -59,6 +60,13 @@ class Side:
                 async for _ in rows:
                     pass
             return cursor.rowcount
+
+
+async def check_query(server: Server, query: Query, *, old: str) -> Evidence:
+    """{"columns": how many}; raises `CheckFailed` where it is not one plain query that the database `old` can be asked."""
+    async with _asking(server, old, CHECK_SECONDS) as connection:
+        with explained(f"query {query.name}, on old"):
+            return {"columns": len(await columns(connection, query.old))}
 
 
 async def time_query(server: Server, query: Query, *, old: str, new: str, seconds_max: float) -> Evidence:

@@ -11,7 +11,7 @@ from cutoverd.daemon.postgres.compare import Comparison, compare
 from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.grants import check_grants
 from cutoverd.daemon.postgres.invariants import check_invariants
-from cutoverd.daemon.postgres.queries import Query, time_query
+from cutoverd.daemon.postgres.queries import Query, check_query, time_query
 from cutoverd.daemon.postgres.sequences import set_sequences
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -69,6 +69,9 @@ class PostgresValidation:
     async def check_grants(self, mark: Mark) -> Evidence:
         names = self._server.names
         return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous)
+
+    async def check_query(self, mark: Mark, name: str) -> Evidence:
+        return await check_query(self._server, self._queries[name], old=await self._old())
 
     async def time_query(self, mark: Mark, name: str) -> Evidence:
         names, query = self._server.names, self._queries[name]

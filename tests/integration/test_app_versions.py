@@ -82,3 +82,25 @@ def test_a_new_version_that_answers_for_the_old_one_is_noticed_before_clients_ar
         saw, expected = failed.evidence["seen"], failed.evidence["expected"]
         assert '"version": "old"' in saw
         assert json.dumps('"version": "new"')[1:-1].replace("\\", "") in expected
+
+
+def test_a_new_version_that_dies_while_it_is_watched_holds_the_run_and_no_completion_is_claimed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Opening the door exits 1 after it did its work; once the service runs again, `resume` goes on to the end."""
+    with an_app_night(cluster, tmp_path, monitor={"for": "3s"}) as app:
+        app.night.knob("open door", exit=1)
+        app.night.start("--auto")
+        app.night.wait_for(facts.StepStarted, step="monitor.watch")
+        app.kill("api", "new")
+        assert app.night.exit_code() == 6, app.night.said
+        held = app.night.wait_for(facts.RunHeld)
+        assert held.reason.startswith("monitor.check_service:api: service api (new) has ended by itself")
+        assert held.reason.endswith("clients may have written: `rollback` needs accept_loss")
+        assert app.running() == {"board.new"}
+        opened = app.night.wait_for(facts.StepSucceeded, step="cutover.open_traffic:door")
+        assert opened.evidence["exit"] == 1
+        assert app.ctl("start", "api", "new") == 0
+        assert app.night.cli("send", "resume", "--wait", "0.2").returncode == 6
+        app.night.start("--auto")
+        assert app.night.exit_code() == 0, app.night.said

@@ -105,7 +105,6 @@ FINE = {
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 
-@on_18
 async def test_what_is_carried_over_under_other_names_or_by_other_ways_is_fine(cluster: Cluster) -> None:
     clone(cluster)
     for scripts, why in FINE.items():

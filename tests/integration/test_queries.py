@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.queries import Query, time_query
+from cutoverd.daemon.postgres.queries import Query, check_query, time_query
 from cutoverd.states.errors import CheckFailed, StepError, TimedOut
 from cutoverd.states.ports import Evidence
 
@@ -103,3 +103,11 @@ async def test_a_query_runs_with_the_settings_that_clients_of_the_database_get(c
     cluster.execute("ALTER DATABASE app_next SET work_mem = '123kB'")
     with pytest.raises(CheckFailed, match="rows on old"):
         await timed(cluster, Query("q", "SELECT 1", "SELECT 1 WHERE current_setting('work_mem') <> '123kB'", 1.5))
+
+
+@on_18
+async def test_a_query_that_production_cannot_be_asked_is_told_before_the_window(cluster: Cluster) -> None:
+    furnish(cluster)
+    assert await check_query(cluster.server(), ASKED, old="app_previous") == {"columns": 1}
+    with pytest.raises(CheckFailed, match=r'^query q, on old: relation "public\.machines" does not exist'):
+        await check_query(cluster.server(), Query("q", "SELECT 1 FROM public.machines", "SELECT 1", 1.5), old="app_previous")

@@ -107,6 +107,12 @@ async def test_a_smoke_test_that_kills_its_parent_fails_and_the_daemon_lives(sit
         await gone(left)
 
 
+async def test_a_smoke_test_that_kills_its_group_fails_and_the_daemon_lives(site: Site) -> None:
+    with pytest.raises(CheckFailed, match="exited -9"):
+        await python(site, "import os, signal; os.killpg(0, signal.SIGKILL)").prove(MARK)
+    assert await children.end_orphans(site.folder) == []
+
+
 async def test_a_smoke_test_that_dies_by_a_signal_fails(site: Site) -> None:
     with pytest.raises(CheckFailed, match="exited 137"):
         await python(site, "import os; os.kill(os.getpid(), 9)").prove(MARK)

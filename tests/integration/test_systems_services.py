@@ -233,6 +233,14 @@ async def test_a_door_that_opens_late_was_not_proven_closed(api: Application) ->
     assert await TrafficByKind({"lb": door}, api.site.folder, Timeouts(settle_seconds=10)).is_open("lb")
 
 
+async def test_a_door_whose_command_fails_after_it_did_its_work_is_believed_by_its_status(running: Application) -> None:
+    door = DoorCommands(*(getattr(running.commands, f"{verb}_command") for verb in ("start", "stop", "status")), running.site)
+    running.behave(stop="fails_but_stops")
+    closed = await TrafficByKind({"lb": door}, running.site.folder, QUICK).close(MARK, "lb")
+    assert (closed["found"], closed["exit"]) == ("open", 5)
+    assert not await TrafficByKind({"lb": door}, running.site.folder, QUICK).is_open("lb")
+
+
 async def until(true: Callable[[], bool], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
     while not true():

@@ -2,11 +2,15 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 from new_database import Site, make_site
+from unit.pretended import Night
 
 from cutoverd.daemon.postgres.checks import ROWS_MAX, check_script
+from cutoverd.daemon.runner import Stopped
+from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed
 
 
@@ -118,3 +122,40 @@ async def test_a_file_that_is_not_there_or_not_utf8_fails(site: Site):
     missing.write_bytes("SELECT 'é'".encode("latin1"))
     with pytest.raises(CheckFailed, match=r"missing.sql cannot be read"):
         await check_script(site.server, site.mark("validate"), missing)
+
+
+BAD_LUCK = {
+    "no checks": ("SET search_path = x;", "v.sql checks nothing: none of its statements has a result"),
+    "an empty result": (
+        "SELECT true AS ok, 'a' AS check WHERE false;",
+        "v.sql:1: no rows: a result set that checks nothing fails",
+    ),
+    "null": ("SELECT NULL::boolean AS ok, 'sum' AS check;", "v.sql: 1 of 1 checks failed: sum (null)"),
+    "a result of another kind": ("SELECT 1;", "v.sql:1: columns seen: ?column?"),
+    "an error": (
+        "SELECT true AS ok, 'a' AS check;\n\nSELECT 1/0 = 1 AS ok, 'b' AS check;",
+        "v.sql:3: division by zero (SQLSTATE 22012)",
+    ),
+    "too many rows": (
+        f"SELECT true AS ok, 'a' AS check FROM generate_series(1, {ROWS_MAX + 1});",
+        f"v.sql:1: more than {ROWS_MAX} rows: a check is one row, count what you compare",
+    ),
+}
+
+
+@pytest.mark.parametrize("cluster", ["18"], indirect=True)
+async def test_a_validation_with_no_check_a_null_an_error_or_too_many_rows_takes_the_run_back_and_says_why(site: Site):
+    """The real check on a real server; the rest of the night is pretended."""
+    for sql, reason in BAD_LUCK.values():
+        night = Night()
+        before = set(night.world.on)
+        night.world.wrong["validation.check_script.v.sql"] = partial(check, site, sql)
+        assert await night.daemon() is Stopped.OVER
+        events = await night.events()
+        [failed] = [event for event in events if isinstance(event, facts.StepFailed)]
+        assert (failed.step, failed.reason) == ("validate.check_script:v.sql", reason)
+        assert failed.hint
+        [turned] = [event for event in events if isinstance(event, facts.Transitioned) and event.target == "rollback"]
+        assert turned.reason == f"validate.check_script:v.sql: {reason}"
+        assert night.log.run.state == "rolledback"
+        assert night.world.on == before

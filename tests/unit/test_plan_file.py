@@ -51,6 +51,17 @@ def test_a_plan_without_mistakes_is_loaded(write):
     assert set(loaded.hashes()) == {"schema/1.sql", "schema/2.sql", "data/1.sql"}
 
 
+def test_what_a_service_writes_is_not_frozen_though_a_command_names_it(write):
+    """Found: a daemon that took over after the new version had started refused to go on, because of its pid file."""
+    path = write(
+        PLAN.replace("[./api, start]", "[./api, start, --pidfile, run/api.pid, --state, state/door, --config, api.yaml]")
+    )
+    for name in ("api", "run/api.pid", "state/door", "api.yaml"):
+        (path.parent / name).parent.mkdir(exist_ok=True)
+        (path.parent / name).write_text("x")
+    assert {name for name in load(path).files() if not name.endswith(".sql")} == {"api", "api.yaml"}
+
+
 def test_named_queries_are_steps_of_their_own(write):
     queries = "queries: [{name: overview, old: SELECT 1, new: SELECT 1}]"
     loaded = load(write(PLAN.replace("validate:\n", f"validate:\n  {queries}\n")))
