@@ -101,7 +101,7 @@ async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[R
             raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
         if (was := runlog.run.frozen.production) != server.names.production:
             raise NotFinal(f"the run was on {was}, and the plan names {server.names.production}")
-        runlog.epoch = runlog.run.epoch
+        runlog.epoch = max(runlog.run.epoch, await leftovers.epoch(server))  # a daemon may have died before it said so
         yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
 
 
