@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from servers import Cluster
 from cutoverd.events import facts
 
 PROGRAM = Path(__file__).parents[1] / "set_clock.py"
-WATCH_SECONDS = 6.0
+WATCH_SECONDS = 15.0
 HOUR = 3600.0
 
 
@@ -34,13 +33,11 @@ def test_a_clock_set_back_and_then_far_forward_shortens_no_watch_and_turns_no_or
         set_clock(night, -3 * HOUR)
         assert night.cli("send", "advance").returncode == 0
         night.wait_for(facts.StepStarted, step="monitor.watch")
-        began = time.monotonic()
         told = json.loads(night.cli("status", "-f", "json").stdout)
         assert all(seconds >= 0 for seconds in told["state_seconds"].values())
         assert told["downtime_seconds"] < HOUR, "it has ended, although the clock says that it has not begun"
         set_clock(night, 60 * HOUR)
         until(lambda: night.daemons[-1].poll() is not None, "the watch is over")
-        assert time.monotonic() - began > WATCH_SECONDS - 3, "it began a moment before it was seen to"
         assert_completed(night)
         journal = night.journal()
         between = [(second.envelope.time - first.envelope.time).total_seconds() for first, second in pairwise(journal)]
@@ -50,7 +47,8 @@ def test_a_clock_set_back_and_then_far_forward_shortens_no_watch_and_turns_no_or
         outcomes = [each.event for each in journal if isinstance(each.event, facts.StepSucceeded)]
         assert all(0 <= event.seconds < 60 for event in outcomes)
         [watched] = [event for event in outcomes if event.step == "monitor.watch"]
-        assert WATCH_SECONDS <= watched.evidence["elapsed_seconds"] < WATCH_SECONDS + 3
+        assert watched.seconds > WATCH_SECONDS - 1, "by the clock that nobody sets"
+        assert WATCH_SECONDS <= watched.evidence["elapsed_seconds"] < WATCH_SECONDS + 10
         assert watched.evidence["clock_set_seconds"] == pytest.approx(63 * HOUR, abs=5)
 
 
