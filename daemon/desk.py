@@ -121,7 +121,7 @@ def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
         "downtime_seconds": round(timeline.downtime_seconds(now), 3),
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "breached": sorted(run.breached),
-        "written": dict(run.of(EXCHANGED, Direction.BACK).evidence.get("written", {})),
+        **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
         "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
         "next": list(allowed(run)),
     }

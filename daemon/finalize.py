@@ -79,16 +79,15 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
     if not has_a_bus(loaded):
         raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
     was_there = is_reachable_without_starting(loaded)
-    with one_daemon(loaded):
-        try:
-            async with bus(loaded) as client:
-                if not await stream.exists(client):
-                    raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
-                async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:
-                    yield proven
-        finally:
-            if not was_there:
-                await end_embedded(loaded)
+    try:
+        async with bus(loaded) as client:
+            if not await stream.exists(client):
+                raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
+            async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:
+                yield proven
+    finally:
+        if not was_there:
+            await end_embedded(loaded)
 
 
 @asynccontextmanager
@@ -101,8 +100,9 @@ async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[R
             raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
         if (was := runlog.run.frozen.production) != server.names.production:
             raise NotFinal(f"the run was on {was}, and the plan names {server.names.production}")
-        runlog.epoch = runlog.run.epoch
-        yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
+        with one_daemon(loaded):
+            runlog.epoch = max(runlog.run.epoch, await leftovers.epoch(server))  # a daemon may have died before it said so
+            yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
 
 
 async def _inventory(run: Run, server: Server) -> Inventory:

@@ -6,7 +6,17 @@ from typing import Any
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence, Version
 from cutoverd.states.step import Context, Effect, State, step
-from cutoverd.states.watching import Standing, Watched, after_round, bad_seconds, begun, breached, changes, ends_after
+from cutoverd.states.watching import (
+    Standing,
+    Watched,
+    after_round,
+    bad_seconds,
+    begun,
+    breached,
+    changes,
+    due_in,
+    ends_after,
+)
 
 RESUME = "`resume` goes on watching, and what is bad counts anew; `rollback` with accept_loss takes production back"
 
@@ -20,8 +30,10 @@ async def look_on(at: Context) -> None:
 
 
 async def _begun(at: Context) -> Watched:
-    kept = await at.ports.watching.recall()
-    return begun(kept, at.ports.clock.reading(), at.entered_at, at.answered_seq, at.ports.watching.rules)
+    kept, rules, clock = await at.ports.watching.recall(), at.ports.watching.rules, at.ports.clock
+    if due := due_in(kept, clock.reading(), at.answered_seq, rules):
+        await clock.sleep(due)
+    return begun(kept, clock.reading(), at.entered_at, at.answered_seq, rules)
 
 
 async def _look(at: Context, so_far: Watched, on_record: set[str]) -> Watched:

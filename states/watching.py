@@ -100,6 +100,13 @@ def begun(kept: Watched | None, now: Reading, entered_at: datetime, answered_seq
     return moved if kept.answered_seq == answered_seq else replace(_counting_anew(moved), answered_seq=answered_seq)
 
 
+def due_in(kept: Watched | None, now: Reading, answered_seq: int, rules: Rules) -> float:
+    """Seconds until the next round: neither a restart nor a word said while the run is held brings it on; `resume` does."""
+    if kept is None or not kept.rounds or kept.answered_seq != answered_seq:
+        return 0.0
+    return max(0.0, rules.every_seconds - seconds_between(kept.at, now))
+
+
 def ends_after(watched: Watched, watch_seconds: float, rules: Rules) -> float:
     """The second of the watch at which it ends: never before whoever watches now has looked for as long as a breach takes."""
     return max(watch_seconds, watched.elapsed_seconds + rules.longest_for_seconds)

@@ -29,6 +29,8 @@ def status(
 
 
 def _part(part: Any) -> str:
+    if isinstance(part, str):
+        return part
     if not isinstance(part, dict):
         return f"{part:g}"
     if "saw" in part:

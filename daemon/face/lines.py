@@ -14,6 +14,9 @@ from cutoverd.states.run import Key, Run
 DONE, FAILED, WARNING, WAITING, RUNNING, TURN = "✔", "✖", "⚠", "◷", "◌", "▶"
 
 
+SEEN_BY_A_PERSON = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")
+
+
 def line(run: Run, recorded: Recorded) -> str:
     """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
     icon, text = _SAYS[type(recorded.event)](recorded.event)
@@ -32,7 +35,7 @@ def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
 
 def _for_a_person(evidence: dict[str, Any]) -> str:
     """What was done as far as our role may, and is left for somebody who may do more."""
-    told = {name: evidence[name] for name in ("differs", "not_carried", "left_out", "warnings", "written") if evidence.get(name)}
+    told = {name: evidence[name] for name in SEEN_BY_A_PERSON if evidence.get(name)}
     return "".join(f"\n           {WARNING} {name}: {json.dumps(seen, ensure_ascii=False)}" for name, seen in told.items())
 
 

@@ -23,6 +23,13 @@ DROP_SECONDS = 60
 OID = "SELECT oid::bigint FROM pg_database WHERE datname = %s"
 
 
+async def epoch(server: Server) -> int:
+    """Of the last daemon that took the run in the ledger."""
+    async with session(server) as conn:
+        row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
+    return int(row[0]) if row else 0
+
+
 async def find(server: Server) -> tuple[Database, ...]:
     """All that the ledger knows of this run's databases, production too."""
     async with session(server) as conn:

@@ -1,8 +1,10 @@
-"""`cutoverd finalize`: what an ended run left over is dropped on a typed word, and nothing else ever is."""
+"""`cutoverd finalize`: what an ended run left over is dropped on a typed word, and nothing else ever is.
+
+After a way back: test_run_watched.py.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
@@ -10,14 +12,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 import servers
 from aftermath import log_in
 from night import Night, a_night, until
-from production import names, photograph
+from production import names
 from servers import Cluster
 
 from cutoverd.daemon.embedded import nats
@@ -29,13 +30,6 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def completed(night: Night) -> Night:
     night.start("--auto")
     assert night.exit_code() == 0, night.said
-    return night
-
-
-def rolled_back(night: Night) -> Night:
-    night.knob("smoke api test", exit=1)
-    night.start("--auto")
-    assert night.exit_code() == 3, night.said
     return night
 
 
@@ -96,20 +90,6 @@ def assert_the_next_run_finds_the_names_free(night: Night) -> None:
     assert "in the way" not in night.said
     succeeded = [each.event.step for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
     assert "precheck.check_server" in succeeded
-
-
-@on_18
-def test_after_a_way_back_the_new_database_and_the_placeholder_are_dropped(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        rolled_back(night)
-        done = finalize(night, "--confirm", "night", "-f", "json")
-        assert done.returncode == 0, done.stderr
-        told: dict[str, Any] = json.loads(done.stdout)
-        assert (told["run"], told["state"], told["dropped"]) == ("night", "rolledback", ["app_closed", "app_next"])
-        assert {each["database"] for each in told["left_over"]} == {"app_closed", "app_next"}
-        assert all(each["bytes"] > 0 and each["age_seconds"] >= 0 for each in told["left_over"])
-        assert photograph(cluster) == night.before
-        assert names(cluster) == {"app"}
 
 
 @on_18

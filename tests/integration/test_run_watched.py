@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from aftermath import assert_completed, assert_rolled_back
 from night import Night, a_night, until
-from production import names
+from production import names, photograph
 from servers import Cluster
 
 from cutoverd.daemon.embedded.loopback import free_port
@@ -45,7 +45,7 @@ def status(night: Night) -> dict[str, Any]:
 
 def test_a_breach_holds_the_run_and_once_it_is_mended_resume_completes_it(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
-    with a_night(cluster, tmp_path, **watches("8s", metrics={"listen": f"127.0.0.1:{port}"})) as night:
+    with a_night(cluster, tmp_path, **watches("15s", metrics={"listen": f"127.0.0.1:{port}"})) as night:
         night.start()
         night.wait_for(facts.StepStarted, step="monitor.watch")
         until(lambda: metric(port, "cutover_check_ok") == 1, "the check was made")
@@ -93,10 +93,22 @@ def test_a_breach_then_rollback_with_accept_loss_keeps_new_and_lists_what_was_wr
         assert re.search(r'written: \{"store.machine": \{[^}]*"inserted": 2\b', night.said), "on the terminal"
         assert status(night)["written"]["store.machine"]["inserted"] == 2
         assert "store.machine 2 inserted" in night.cli("status").stdout
+        finalized_after_the_way_back(night)
+
+
+def finalized_after_the_way_back(night: Night) -> None:
+    done = night.cli("finalize", "--confirm", "night", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["run"], told["state"], told["dropped"]) == ("night", "rolledback", ["app_closed", "app_next"])
+    assert {each["database"] for each in told["left_over"]} == {"app_closed", "app_next"}
+    assert all(each["bytes"] > 0 and each["age_seconds"] >= 0 for each in told["left_over"])
+    assert photograph(night.cluster) == night.before
+    assert names(night.cluster) == {"app"}
 
 
 def test_a_daemon_killed_twice_while_it_watches_ends_the_watch_when_it_should(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path, **watches("12s")) as night:
+    with a_night(cluster, tmp_path, **watches("20s")) as night:
         for _ in range(2):
             night.start()
             rounds = _rounds(night)
@@ -108,8 +120,8 @@ def test_a_daemon_killed_twice_while_it_watches_ends_the_watch_when_it_should(cl
         entered = next(e.envelope.time for e in journal if getattr(e.event, "target", "") == "monitor")
         [watched] = [e for e in journal if isinstance(e.event, facts.StepSucceeded) and e.event.step == "monitor.watch"]
         took = (watched.envelope.time - entered).total_seconds()
-        assert 12 <= took < 12.8, "no sooner, and no later than a round"
-        assert watched.event.evidence["elapsed_seconds"] == pytest.approx(took, abs=0.5)
+        assert 20 <= took < 25, "no sooner, and no later than a round takes on a slow machine"
+        assert watched.event.evidence["elapsed_seconds"] == pytest.approx(took, abs=1)
         assert watched.event.evidence["unwatched_seconds"] == 0, "a restart is no gap"
 
 

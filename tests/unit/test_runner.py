@@ -91,6 +91,17 @@ async def test_the_way_back_does_not_need_to_know_what_was_written():
     assert night.log.run.state == "rolledback"
 
 
+async def test_the_way_back_says_that_not_all_that_was_written_could_be_counted():
+    night = Night()
+    night.world.wrong["checks.smoke.page"] = failing(CheckFailed("no"))
+    night.world.wrong["databases.written"] = lambda: {"tables": {"public.t": {"inserted": 1}}, "complete": False}
+    assert await night.daemon() is Stopped.OVER
+    succeeded = [event for event in await night.events() if isinstance(event, facts.StepSucceeded)]
+    [back] = [event for event in succeeded if (event.step, event.direction) == ("smoke.exchange_names", "back")]
+    assert back.evidence["written"] == {"public.t": {"inserted": 1}}
+    assert "what was written before it is not listed" in back.evidence["written_uncounted"]
+
+
 async def test_a_service_that_did_not_run_before_is_not_started_by_the_way_back():
     night = Night()
     night.world.on = {"api/old", "door"}

@@ -308,6 +308,20 @@ def test_a_held_run_is_watched_and_recovery_and_breach_are_on_record():
     assert site.kept.elapsed_seconds == pytest.approx(3 * HOUR, abs=15)
 
 
+def test_a_check_that_flaps_while_the_run_is_held_is_asked_no_more_often_for_all_that_is_said():
+    """Each event on record, and each command, begins the looking anew."""
+    rules = Rules({"errors": Rule(0.0, above=1.0)})
+    site = Site(rules, sample_now=lambda seconds: BAD if int(seconds / 15) % 2 else GOOD)
+    on_record = frozenset[str]()
+    for second in range(1, 600):
+        held(site, second, breached=on_record)
+        if site.events:
+            on_record = frozenset({"errors"}) if isinstance(site.events[-1], facts.CheckBreached) else frozenset()
+        site.seconds = second
+    assert len(site.looked_at) == 40
+    assert len(site.events) == 39
+
+
 def test_after_resume_what_is_still_bad_counts_anew_and_what_is_good_lets_the_watch_go_on():
     site = Site(sample_now=lambda seconds: BAD if seconds < 2 * HOUR else GOOD)
     with pytest.raises(CheckFailed):

@@ -1,0 +1,24 @@
+"""`cutoverd` with a clock that a test sets: `set_clock.py FILE WORDS…`; FILE holds the seconds by which people have set it.
+
+Only the clock that people set is moved: what counts since the machine was booted is as it is.
+"""
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cutoverd.daemon import clock, runlog, runner
+from cutoverd.daemon.cli import main
+
+FILE = Path(sys.argv.pop(1))
+
+
+class Moved(datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + timedelta(seconds=float(FILE.read_text()))
+
+
+for module in (clock, runlog, runner):
+    module.datetime = Moved  # type: ignore[attr-defined]
+main()
