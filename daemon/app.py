@@ -29,6 +29,7 @@ from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
 from cutoverd.daemon.systems.watching import Looker
 from cutoverd.daemon.takeover import take
+from cutoverd.daemon.watcher import Watcher
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
@@ -47,16 +48,19 @@ async def drive(
     observers: Sequence[Observer] = (),
     lookers: Sequence[Looker] = (),
     scrapes: Scrapes | None = None,
+    watcher: Watcher | None = None,
 ) -> Exit:
     """Take the plan's run to its end, or as far as it goes without a person; the exit code.
 
-    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served.
+    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served;
+    `watcher`: one more observer, that looks at the running step.
     """
+    watcher = watcher or Watcher(loaded)
     with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers, partial(ports_of, lookers=lookers, scrapes=scrapes))
+            run = await _drive(loaded, server, auto, observers, watcher, partial(ports_of, lookers=lookers, scrapes=scrapes))
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -70,6 +74,7 @@ async def _drive(
     server: Server,
     auto: bool,
     observers: Sequence[Observer],
+    watcher: Watcher,
     ports: Callable[[LoadedPlan, Server], Ports],
 ) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
@@ -78,11 +83,10 @@ async def _drive(
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
-        runlog = RunLog(
-            loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers, partial(revive, loaded, client)
-        )
+        journal = Journal(client, events_of(loaded.plan.run))
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, (watcher, *observers), partial(revive, loaded, client))
         server = await take(loaded, runlog, server)
-        async with _said(client, runlog) as said:
+        async with watcher.looking(server), _said(client, runlog) as said:
             runner = Runner(
                 runlog,
                 ports(loaded, server),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated
 
@@ -16,7 +17,9 @@ from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.face.metrics import RunMetrics
 from cutoverd.daemon.face.scraped import Scrapes, served
+from cutoverd.daemon.face.step_metrics import StepMetrics
 from cutoverd.daemon.face.terminal import mute
+from cutoverd.daemon.watcher import Watcher
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
 
@@ -32,12 +35,15 @@ def run(
     ] = False,
 ) -> None:
     given = loaded(plan)
+    watcher = Watcher(given)
     metrics = RunMetrics(given.plan.run, version("cutoverd"))
+    metrics.registry.register(StepMetrics(given.plan.run, lambda: watcher.progress(datetime.now(UTC))))
     listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
         with served(metrics.registry, listen) as scrapes:
             asked = scrapes if listen else None
-            code = ended(drive(given, auto=auto, observers=[metrics, _print], lookers=[metrics.looked], scrapes=asked))
+            seers = {"observers": [metrics, _print], "lookers": [metrics.looked], "scrapes": asked, "watcher": watcher}
+            code = ended(drive(given, auto=auto, **seers))
             _let_the_end_be_seen(scrapes, code)
             raise typer.Exit(code)
     except (OSError, OverflowError) as error:
