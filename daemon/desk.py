@@ -15,18 +15,13 @@ from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
 from cutoverd.events.subjects import events_of
 from cutoverd.states import ENDS
-from cutoverd.states.decide import allowed
-from cutoverd.states.plan import Await, plan
-from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run, Status
-
-EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
 
 
 @dataclass(frozen=True)
@@ -59,11 +54,11 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
 
 async def _check_open(client: Client, name: str) -> None:
     """A command that nobody will ever hear is not kept: it would look as if somebody did."""
-    told = await _read(client, name) if await stream.exists(client) else {}
-    if not told:
+    seen = await _read(client, name) if await stream.exists(client) else {}
+    if not seen:
         raise NotOpen(f"run {name} has not started", hint="`cutoverd run` starts it")
-    if told["state"] in ENDS:
-        raise NotOpen(f"run {name} has ended: {told['state']}", hint="nothing that is said can change it")
+    if seen["state"] in ENDS:
+        raise NotOpen(f"run {name} has ended: {seen['state']}", hint="nothing that is said can change it")
 
 
 async def _answer_within(seconds: float, client: Client, run: str, seq: int) -> Recorded | None:
@@ -89,10 +84,10 @@ async def look(loaded: LoadedPlan) -> dict[str, Any]:
         return {}
     was_there = is_reachable_without_starting(loaded)
     async with bus(loaded) as client:
-        told = await _read(client, loaded.plan.run) if await stream.exists(client) else {}
+        seen = await _read(client, loaded.plan.run) if await stream.exists(client) else {}
     if not was_there:
         await end_embedded(loaded)
-    return told | checks_of(told, loaded.run_dir)
+    return seen | checks_of(seen, loaded.run_dir)
 
 
 async def _read(client: Client, name: str) -> dict[str, Any]:
@@ -100,27 +95,4 @@ async def _read(client: Client, name: str) -> dict[str, Any]:
     journal = Journal(client, events_of(name))
     runlog = RunLog(name, journal, observers=[lambda run, recorded: timeline.take_in(recorded)])
     await runlog.replay()
-    return _told(runlog.run, timeline) if runlog.run.plan else {}
-
-
-def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
-    now, upcoming = datetime.now(UTC), plan(run)
-    keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
-    return {
-        "run": run.name,
-        "state": run.state,
-        "since": run.entered_at.isoformat(timespec="seconds"),
-        "steps_done": sum(run.is_done(key) for key in keys),
-        "steps": len(keys),
-        "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
-        "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
-        "held": run.held is not None,
-        "failure": run.failure.reason if run.failure else "",
-        "epoch": run.epoch,
-        "downtime_seconds": round(timeline.downtime_seconds(now), 3),
-        "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
-        "breached": sorted(run.breached),
-        "written": dict(run.of(EXCHANGED, Direction.BACK).evidence.get("written", {})),
-        "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
-        "next": list(allowed(run)),
-    }
+    return told(runlog.run, timeline, datetime.now(UTC)) if runlog.run.plan else {}

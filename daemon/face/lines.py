@@ -11,7 +11,8 @@ from cutoverd.events.codec import Recorded
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
-DONE, FAILED, WARNING, WAITING, RUNNING, TURN = "✔", "✖", "⚠", "◷", "◌", "▶"
+DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "◌", "▶"
+TURN = RUNNING  # the run goes on
 
 
 def line(run: Run, recorded: Recorded) -> str:
