@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 from cutoverd.daemon.attach import bus, end_embedded, revive
@@ -18,6 +19,7 @@ from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.bus.status import serving
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen
@@ -86,7 +88,7 @@ async def _drive(
         journal = Journal(client, events_of(loaded.plan.run))
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (watcher, *observers), partial(revive, loaded, client))
         server = await take(loaded, runlog, server)
-        async with watcher.looking(server), _said(client, runlog) as said:
+        async with _watched(watcher, server, client), _said(client, runlog) as said:
             runner = Runner(
                 runlog,
                 ports(loaded, server),
@@ -109,6 +111,13 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     if await runs.current() != run:
         await stream.check_room(client)
     await runs.open_run(run)
+
+
+@asynccontextmanager
+async def _watched(watcher: Watcher, server: Server, client: Client) -> AsyncIterator[None]:
+    """The running step is looked at, and whoever asks is told."""
+    async with watcher.looking(server), serving(client, watcher.run.name, lambda: watcher.told(datetime.now(UTC))):
+        yield
 
 
 class Anchors:

@@ -8,11 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.progress import Progress, Seen, in_bytes
 from cutoverd.daemon.face.timeline import Running, Timeline
+from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import backup, dump
@@ -60,6 +63,14 @@ class Watcher:
             return None
         seconds = max(0.0, (now - running.began).total_seconds())
         return Progress(running.step, running.direction, running.attempt, seconds, self._known(Key.of(running.step), now))
+
+    def told(self, now: datetime) -> dict[str, Any]:
+        """As `cutoverd status -f json` has it, and how far the running step is."""
+        if self.run.plan is None:
+            return {"run": self.run.name, "state": "", "progress": None}
+        progress = self.progress(now)
+        seen = told(self.run, self.timeline, now)
+        return {**seen, **checks_of(seen, self._loaded.run_dir), "progress": progress and progress.as_json()}
 
     def _known(self, key: Key, now: datetime) -> Seen:
         if key.state == "monitor" and self.run.plan and self.run.frozen.watch_seconds:

@@ -7,11 +7,11 @@ from typing import TextIO, cast
 
 import structlog
 
-from cutoverd.daemon.cli import check, demo, finalize, run, send, status
+from cutoverd.daemon.cli import check, demo, finalize, history, run, send, status
 from cutoverd.daemon.cli.common import app
 from cutoverd.daemon.face.terminal import Unbreakable
 
-COMMANDS = (check, run, send, status, finalize, demo)  # each registers itself; this order is that of `--help`
+COMMANDS = (check, run, send, status, history, finalize, demo)  # each registers itself; this order is that of `--help`
 
 
 def main() -> None:

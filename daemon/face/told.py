@@ -27,6 +27,7 @@ def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
         "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
         "running": _running(timeline, now),
         "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
+        "gate": run.gate.name if run.gate else "",
         "held": run.held is not None,
         "failure": run.failure.reason if run.failure else "",
         "epoch": run.epoch,

@@ -20,7 +20,7 @@ _PARTS = re.compile(
 
 def shown(query: str) -> str:
     """`UPDATE a SET b = ? WHERE c = ?`, on one line, cut at 100 characters."""
-    text = " ".join(_PARTS.sub(_part, query).split())
+    text = " ".join(_PARTS.sub(_part, query).split()).rstrip("; ")
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
 
 

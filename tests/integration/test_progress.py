@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from integration.test_run_commanded import scraped
-from night import a_night, until
-from servers import Cluster
+from night import Night, a_night, until
+from servers import Cluster, in_a_loop_of_its_own
 
+from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 from cutoverd.daemon.postgres import ledger
@@ -119,8 +122,25 @@ def test_the_running_statement_is_named_with_its_file_and_line_and_the_look_is_i
         assert metrics[f"cutover_step_elapsed_seconds{labels}"] > 0
         assert len(night.backends()) == 1, "no session of the watch is taken for one of the run: the next daemon would end it"
         assert f"application_name=cutoverd-watch/{night.run}" in cluster.log
+        answer = in_a_loop_of_its_own(asked(night))
+        known = json.loads(night.cli("status", "-f", "json").stdout)
+        assert answer.keys() - known.keys() == {"progress"}
+        assert {name: answer[name] for name in ("run", "state", "next", "epoch")} == {
+            name: known[name] for name in ("run", "state", "next", "epoch")
+        }
+        assert answer["progress"]["doing"] == "data/010.sql:3, SELECT store.stand_still(?)"
+        assert (answer["progress"]["step"], answer["progress"]["ratio"]) == (SCRIPT, 0.6667)
         night.release()
         assert night.exit_code() == 0
+
+
+async def asked(night: Night) -> Any:
+    """A plain NATS request, as anybody may make it."""
+    server = night.nats()
+    client = await connect(server.url, user=server.user, password=server.password)
+    answer = await client.nc.request("cutover.svc.status", b"", timeout=10)
+    await client.close()
+    return json.loads(answer.data)
 
 
 def told(port: int, name: str) -> dict[str, float]:
