@@ -7,6 +7,7 @@ import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 from cutoverd.daemon.attach import bus, end_embedded, revive
@@ -18,6 +19,7 @@ from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.bus.status import serving
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen
@@ -29,6 +31,7 @@ from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
 from cutoverd.daemon.systems.watching import Looker
 from cutoverd.daemon.takeover import take
+from cutoverd.daemon.watcher import Watcher
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
@@ -47,16 +50,19 @@ async def drive(
     observers: Sequence[Observer] = (),
     lookers: Sequence[Looker] = (),
     scrapes: Scrapes | None = None,
+    watcher: Watcher | None = None,
 ) -> Exit:
     """Take the plan's run to its end, or as far as it goes without a person; the exit code.
 
-    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served.
+    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served;
+    `watcher`: one more observer, that looks at the running step.
     """
+    watcher = watcher or Watcher(loaded)
     with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers, partial(ports_of, lookers=lookers, scrapes=scrapes))
+            run = await _drive(loaded, server, auto, observers, watcher, partial(ports_of, lookers=lookers, scrapes=scrapes))
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -70,6 +76,7 @@ async def _drive(
     server: Server,
     auto: bool,
     observers: Sequence[Observer],
+    watcher: Watcher,
     ports: Callable[[LoadedPlan, Server], Ports],
 ) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
@@ -78,11 +85,10 @@ async def _drive(
         await stream.prepare(client)
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
-        runlog = RunLog(
-            loaded.plan.run, Journal(client, events_of(loaded.plan.run)), anchors.all, observers, partial(revive, loaded, client)
-        )
+        journal = Journal(client, events_of(loaded.plan.run))
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, (watcher, *observers), partial(revive, loaded, client))
         server = await take(loaded, runlog, server)
-        async with _said(client, runlog) as said:
+        async with _watched(watcher, server, client), _said(client, runlog) as said:
             runner = Runner(
                 runlog,
                 ports(loaded, server),
@@ -105,6 +111,13 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     if await runs.current() != run:
         await stream.check_room(client)
     await runs.open_run(run)
+
+
+@asynccontextmanager
+async def _watched(watcher: Watcher, server: Server, client: Client) -> AsyncIterator[None]:
+    """The running step is looked at, and whoever asks is told."""
+    async with watcher.looking(server), serving(client, watcher.run.name, lambda: watcher.told(datetime.now(UTC))):
+        yield
 
 
 class Anchors:

@@ -24,10 +24,12 @@ LEAST_FREE_BYTES = 1 << 20  # an event has a few hundred, and the store writes i
 
 
 @asynccontextmanager
-async def bus(loaded: LoadedPlan) -> AsyncIterator[Client]:
-    """A connection for as long as the block lasts; an embedded server is started if need be, watched, and left running.
+async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]:
+    """A connection for as long as the block lasts; an embedded server is started if need be, and left running.
 
-    It has to outlive the daemon: commands sent while no daemon runs are kept there. `end_embedded` stops it.
+    With `keep` it is also started again whenever it dies: so for the daemon, not for those who only look, else they would
+    undo the daemon's orderly end. It has to outlive the daemon: commands sent while no daemon runs are kept there.
+    `end_embedded` stops it.
     """
     if loaded.plan.bus:
         credentials = loaded.plan.bus.credentials
@@ -38,15 +40,17 @@ async def bus(loaded: LoadedPlan) -> AsyncIterator[Client]:
         finally:
             await client.close()
         return
-    async with _embedded(loaded) as client:
+    async with _embedded(loaded, keep) as client:
         yield client
 
 
 @asynccontextmanager
-async def _embedded(loaded: LoadedPlan) -> AsyncIterator[Client]:
+async def _embedded(loaded: LoadedPlan, keep: bool) -> AsyncIterator[Client]:
     folder = loaded.state_dir / "nats"
     server = await embedded.ensure(folder)
-    keeping = asyncio.create_task(embedded.keep(folder))
+    if keep:
+        started_to_look(loaded).unlink(missing_ok=True)
+    keeping = asyncio.create_task(embedded.keep(folder) if keep else asyncio.sleep(0))
     client = await connect(server.url, user=server.user, password=server.password)
     try:
         yield client
@@ -106,6 +110,11 @@ async def end_embedded(loaded: LoadedPlan) -> None:
     """Stop the embedded server at the orderly end of a run; a team's own NATS is left alone."""
     if not loaded.plan.bus:
         await embedded.stop(loaded.state_dir / "nats")
+
+
+def started_to_look(loaded: LoadedPlan) -> Path:
+    """Is there if the embedded server runs only because somebody looks."""
+    return loaded.state_dir / "nats" / "looked_at"
 
 
 def is_reachable_without_starting(loaded: LoadedPlan) -> bool:

@@ -1,10 +1,9 @@
-"""What an operator does at a terminal: say something to a run and learn what came of it, or look at it."""
+"""What an operator does at a terminal: say something to a run and learn what came of it."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting
@@ -13,28 +12,38 @@ from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.face.checks import checks_of
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.face.events import as_json
+from cutoverd.daemon.looking import sight
 from cutoverd.daemon.plan.loaded import LoadedPlan
-from cutoverd.daemon.runlog import RunLog
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
+from cutoverd.events.facts import CommandRejected
 from cutoverd.events.subjects import events_of
-from cutoverd.states import ENDS
 from cutoverd.states.decide import allowed
-from cutoverd.states.plan import Await, plan
-from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run, Status
-
-EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
+from cutoverd.states.run import Run
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """Where a command lies in the stream, and the event that answered it; none if nobody has yet."""
+    """Where a command lies in the stream, the event that answered it (none if nobody has yet), and the run after that."""
 
     seq: int
     answer: Recorded | None
+    run: Run
+
+    @property
+    def is_refused(self) -> bool:
+        return self.answer is not None and isinstance(self.answer.event, CommandRejected)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "seq": self.seq,
+            "handled": self.answer is not None,
+            "refused": self.is_refused,
+            "answer": as_json(self.run, self.answer) if self.answer else None,
+            "state": self.run.state,
+            "next": list(allowed(self.run)),
+        }
 
 
 class NotOpen(BusError):
@@ -48,22 +57,24 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
     was_there = is_reachable_without_starting(loaded)
     try:
         async with bus(loaded) as client:
-            await _check_open(client, loaded.plan.run)
+            run = await _open(client, loaded.plan.run)
             seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
-            return Receipt(seq, await _answer_within(wait_seconds, client, loaded.plan.run, seq))
+            answer = await _answer_within(wait_seconds, client, run.name, seq)
+            return Receipt(seq, answer, (await sight(client, run.name)).run if answer else run)
     except NotOpen:
         if not was_there:
             await end_embedded(loaded)
         raise
 
 
-async def _check_open(client: Client, name: str) -> None:
+async def _open(client: Client, name: str) -> Run:
     """A command that nobody will ever hear is not kept: it would look as if somebody did."""
-    told = await _read(client, name) if await stream.exists(client) else {}
-    if not told:
+    run = (await sight(client, name)).run if await stream.exists(client) else Run(name)
+    if run.plan is None:
         raise NotOpen(f"run {name} has not started", hint="`cutoverd run` starts it")
-    if told["state"] in ENDS:
-        raise NotOpen(f"run {name} has ended: {told['state']}", hint="nothing that is said can change it")
+    if run.is_over:
+        raise NotOpen(f"run {name} has ended: {run.state}", hint="nothing that is said can change it")
+    return run
 
 
 async def _answer_within(seconds: float, client: Client, run: str, seq: int) -> Recorded | None:
@@ -81,47 +92,3 @@ async def _answer(client: Client, run: str, seq: int) -> Recorded | None:
         if envelope.command_position >= seq:
             return Recorded(message.seq, envelope)
     return None
-
-
-async def look(loaded: LoadedPlan) -> dict[str, Any]:
-    """The run as its journal tells it, no daemon needed; {} if it never started."""
-    if not has_a_bus(loaded):
-        return {}
-    was_there = is_reachable_without_starting(loaded)
-    async with bus(loaded) as client:
-        told = await _read(client, loaded.plan.run) if await stream.exists(client) else {}
-    if not was_there:
-        await end_embedded(loaded)
-    return told | checks_of(told, loaded.run_dir)
-
-
-async def _read(client: Client, name: str) -> dict[str, Any]:
-    timeline = Timeline()
-    journal = Journal(client, events_of(name))
-    runlog = RunLog(name, journal, observers=[lambda run, recorded: timeline.take_in(recorded)])
-    await runlog.replay()
-    return _told(runlog.run, timeline) if runlog.run.plan else {}
-
-
-def _told(run: Run, timeline: Timeline) -> dict[str, Any]:
-    now, upcoming = datetime.now(UTC), plan(run)
-    keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
-    return {
-        "run": run.name,
-        "state": run.state,
-        "since": run.entered_at.isoformat(timespec="seconds"),
-        "steps_done": sum(run.is_done(key) for key in keys),
-        "steps": len(keys),
-        "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
-        "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
-        "held": run.held is not None,
-        "failure": run.failure.reason if run.failure else "",
-        "turned_because": timeline.turned_because,
-        "epoch": run.epoch,
-        "downtime_seconds": round(timeline.downtime_seconds(now), 3),
-        "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
-        "breached": sorted(run.breached),
-        **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
-        "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
-        "next": list(allowed(run)),
-    }

@@ -8,6 +8,7 @@ STREAM = "CUTOVER"
 COMMANDS = "cutover.cmd"
 RUNS = "cutover.runs"
 EVENTS = "cutover.evt"
+STATUS = "cutover.svc.status"  # a micro service's, and no part of the stream
 
 # never `cutover.>`: it would catch `cutover.svc`, where a micro service answers
 STREAM_SUBJECTS = [COMMANDS, f"{COMMANDS}.*", f"{EVENTS}.*", RUNS]
@@ -25,6 +26,11 @@ def events_of(run: str) -> str:
     if not is_token(run):
         raise ValueError(f"run {run!r}: a run's name has only letters, digits, '-' and '_'")
     return f"{EVENTS}.{run}"
+
+
+def status_of(run: str) -> str:
+    """Where the daemon of one run tells how it stands."""
+    return f"{STATUS}.{run}"
 
 
 def commands_of(operator: str | None) -> str:

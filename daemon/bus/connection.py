@@ -106,7 +106,8 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
-        log.warning("nats_error", error=str(reason) or repr(reason))
+        if not client.closing:
+            log.warning("nats_error", error=str(reason) or repr(reason))
 
     async def disconnected() -> None:
         if not client.closing:

@@ -7,11 +7,12 @@ from typing import TextIO, cast
 
 import structlog
 
-from cutoverd.daemon.cli import check, demo, finalize, run, send, status
+from cutoverd.daemon.cli import check, demo, finalize, history, plan_new, run, schema, send, status
 from cutoverd.daemon.cli.common import app
 from cutoverd.daemon.face.terminal import Unbreakable
 
-COMMANDS = (check, run, send, status, finalize, demo)  # each registers itself; this order is that of `--help`
+# each registers itself; this order is that of `--help`
+COMMANDS = (check, run, send, status, history, finalize, plan_new, schema, demo)
 
 
 def main() -> None:

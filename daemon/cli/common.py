@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +16,12 @@ from cutoverd.daemon.app import AlreadyDriven
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.face.terminal import mute
 from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
 from cutoverd.events.codec import Corrupt
+from cutoverd.states.decide import allowed
 from cutoverd.states.errors import StepError
+from cutoverd.states.run import Run
 
 CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed with --auto),
 6 left unfinished (held, or stopped: start it again)."""
@@ -29,11 +33,12 @@ app = typer.Typer(
 )
 PlanArgument = Annotated[Path, typer.Argument(help="The plan file (YAML).", envvar="CUTOVERD_PLAN")]
 PlanOption = Annotated[Path, typer.Option("--plan", "-p", help="The plan file of the run.", envvar="CUTOVERD_PLAN")]
+FORM = "text, or json for programs."
 T = TypeVar("T")
 
 
 class Form(StrEnum):
-    """How `status` is written."""
+    """How a reply is written."""
 
     TEXT = "text"
     JSON = "json"
@@ -58,6 +63,20 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("cutoverd: stopped; the run goes on when it is started again", err=True)
         raise typer.Exit(Exit.UNFINISHED) from None
+
+
+def say(text: str) -> None:
+    """On stdout; once nobody reads it any more, there is nothing left to do."""
+    try:
+        typer.echo(text)
+    except OSError:
+        mute(sys.stdout)
+        raise typer.Exit(Exit.COMPLETED) from None
+
+
+def next_words(run: Run) -> str:
+    """What may be done, for the end of a reply."""
+    return f"ended: {run.state}" if run.is_over else f"next: {', '.join(allowed(run)) or '`cutoverd run` starts it'}"
 
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,13 +10,11 @@ import typer
 from pydantic import ValidationError
 
 from cutoverd.daemon import desk
-from cutoverd.daemon.cli.common import PlanOption, app, ended, loaded
+from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.lines import line
 from cutoverd.events.commands import Command, Verb, in_words
-from cutoverd.events.facts import CommandRejected
 from cutoverd.events.subjects import commands_of
-from cutoverd.states.run import Run
 
 
 @app.command(help="Say something to a run and wait until a daemon has handled it. Verbs: " + ", ".join(Verb) + ".")
@@ -27,6 +26,7 @@ def send(
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="rollback: give up what clients wrote since.")] = False,
     operator: Annotated[str | None, typer.Option("--as", help="Your name on the bus.", envvar="CUTOVERD_OPERATOR")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
+    form: Annotated[Form, typer.Option("--format", "-f", help=FORM)] = Form.TEXT,
 ) -> None:
     given = loaded(plan)
     try:
@@ -35,8 +35,15 @@ def send(
     except ValueError as error:
         raise typer.BadParameter(in_words(error) if isinstance(error, ValidationError) else str(error)) from None
     receipt = ended(desk.send(given, command, operator, wait))
+    say(json.dumps(receipt.as_json(), indent=2, ensure_ascii=False) if form is Form.JSON else _in_words(receipt, wait))
     if receipt.answer is None:
-        typer.echo(f"kept at {receipt.seq}; no daemon has handled it in {wait:g} s: it counts when one starts")
         raise typer.Exit(Exit.UNFINISHED)
-    typer.echo(line(Run(given.plan.run), receipt.answer))
-    raise typer.Exit(Exit.ERROR if isinstance(receipt.answer.event, CommandRejected) else Exit.COMPLETED)
+    raise typer.Exit(Exit.ERROR if receipt.is_refused else Exit.COMPLETED)
+
+
+def _in_words(receipt: desk.Receipt, waited: float) -> str:
+    if receipt.answer is None:
+        kept = f"kept at {receipt.seq}; no daemon has handled it in {waited:g} s: it counts when one starts"
+        return f"{kept}\n{next_words(receipt.run)}"
+    answer = line(receipt.run, receipt.answer)
+    return answer if receipt.is_refused else f"{answer}\n{next_words(receipt.run)}"  # a refusal has them in it

@@ -8,37 +8,83 @@ from typing import Annotated, Any
 
 import typer
 
-from cutoverd.daemon import desk
-from cutoverd.daemon.cli.common import Form, PlanOption, app, ended, loaded
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon import looking
+from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, say
+from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.face.checks import checks_of
+from cutoverd.daemon.looking import Sight
+from cutoverd.states import ENDS, STATES, STUCK
+
+GATE, HELD = "gate", "held"
+MOMENTS = (*STATES, STUCK, *ENDS, GATE, HELD)
+WAIT = """Wait until the run is over or Stuck, and exit as `cutoverd run` would."""
+UNTIL = f"With --wait: until the run has come to that ({', '.join(MOMENTS)}); exits 0 if it has."
 
 
-@app.command(help="How a run stands, from its journal alone.")
+@app.command(help="How a run stands, from its journal alone: no daemon is needed. `next` is what may be said.")
 def status(
     plan: PlanOption = Path("plan.yaml"),
-    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
+    form: Annotated[Form, typer.Option("--format", "-f", help=FORM)] = Form.TEXT,
+    wait: Annotated[bool, typer.Option("--wait", help=WAIT)] = False,
+    until: Annotated[str | None, typer.Option("--until", help=UNTIL)] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", help="With --wait: seconds; after them it exits with 6.")] = None,
 ) -> None:
-    told = ended(desk.look(loaded(plan)))
+    _check_options(wait, until, timeout)
+    given = loaded(plan)
+    if wait:
+        seen, is_so = ended(looking.wait(given, lambda seen: _has_come(seen, until), timeout))
+    else:
+        seen, is_so = ended(looking.look(given)), False
+    told = seen.told()
+    _tell(told | checks_of(told, given.run_dir), form)
+    raise typer.Exit(_code(seen, until, is_so) if wait else Exit.COMPLETED if seen.run.plan else Exit.ERROR)
+
+
+def _check_options(wait: bool, until: str | None, timeout: float | None) -> None:
+    if until is not None and until not in MOMENTS:
+        raise typer.BadParameter(f"--until: saw {until!r}; it is one of {', '.join(MOMENTS)}")
+    if not wait and (until or timeout is not None):
+        raise typer.BadParameter("--until and --timeout belong to --wait")
+
+
+def _has_come(seen: Sight, until: str | None) -> bool:
+    """A state counts once it was entered, even if the run has gone on."""
+    run = seen.run
+    if until is None:
+        return run.is_stuck
+    if until in (GATE, HELD):
+        return (run.gate if until == GATE else run.held) is not None
+    return any(state == until for state, _ in seen.timeline.entered)
+
+
+def _code(seen: Sight, until: str | None, is_so: bool) -> Exit:
+    if not is_so:
+        return Exit.UNFINISHED
+    if until is None:
+        return exit_of(seen.run)
+    if _has_come(seen, until):
+        return Exit.COMPLETED
+    return exit_of(seen.run) or Exit.ERROR  # completed, and never came there
+
+
+def _tell(told: dict[str, Any], form: Form) -> None:
     if form is Form.JSON:
-        typer.echo(json.dumps(told, indent=2))
+        say(json.dumps(told, indent=2, ensure_ascii=False))
     elif told:
-        typer.echo("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {})))
+        say("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {}, None)))
     if not told:
         typer.echo("this run has not started", err=True)
-        raise typer.Exit(Exit.ERROR)
-
-
-def _part(part: Any) -> str:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict):
-        return f"{part:g}"
-    if "saw" in part:
-        return f"{'ok' if part['ok'] else 'bad'} ({part['saw']})"
-    return "/".join(f"{number:g} {what}" for what, number in part.items() if number)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_part(part)}" for name, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _part(part: Any) -> str:
+    if not isinstance(part, dict):
+        return f"{part:g}" if isinstance(part, float) else str(part)
+    if "saw" in part:
+        return f"{'ok' if part['ok'] else 'bad'} ({part['saw']})"
+    return "/".join(f"{number:g} {what}" for what, number in part.items() if number)

@@ -11,7 +11,8 @@ from cutoverd.events.codec import Recorded
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
-DONE, FAILED, WARNING, WAITING, RUNNING, TURN = "✔", "✖", "⚠", "◷", "◌", "▶"
+DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "◌", "▶"
+TURN = RUNNING  # the run goes on
 
 
 SEEN_BY_A_PERSON = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")

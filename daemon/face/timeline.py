@@ -12,6 +12,16 @@ from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key
 
 
+@dataclass(frozen=True)
+class Running:
+    """An attempt that was announced and of which no outcome is known."""
+
+    step: str
+    direction: str
+    attempt: int
+    began: datetime
+
+
 @dataclass
 class Timeline:
     """Seconds by state, and of downtime: from the first step of Downtime until clients are let in again.
@@ -26,14 +36,18 @@ class Timeline:
     gate_seconds: float = 0.0  # spent waiting for `advance`
     begun: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last attempt at a step, by step and direction
     turned_because: str = ""  # why the run turned back, the last time it did
+    budget_seconds: float | None = None  # of the window
+    running: Running | None = None
     _gate_at: datetime | None = None
 
     def take_in(self, recorded: Recorded) -> None:
         at, event = recorded.envelope.time, recorded.event
         self.last_at = at
+        self._follow(event, at)
         match event:
             case facts.RunStarted():
                 self.entered.append(("precheck", at))
+                self.budget_seconds = event.budget_seconds
             case facts.Transitioned():
                 self.entered.append((event.target, at))
                 self.turned_because = event.reason if event.trigger in ("fail", "rollback") else self.turned_because
@@ -47,6 +61,14 @@ class Timeline:
                     self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
                 self.opened_at = at if self.closed_at else None
+
+    def _follow(self, event: facts.Event, at: datetime) -> None:
+        """The running step; what a daemon that is gone had begun does not run any more."""
+        match event:
+            case facts.StepStarted():
+                self.running = Running(event.step, event.direction, event.attempt, at)
+            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted() | facts.LeaderAcquired():
+                self.running = None
 
     def downtime_seconds(self, now: datetime) -> float:
         """0 until it begins; counted on until it is over."""

@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
-from cutoverd.daemon.plan.mistakes import mistakes, twice
+from cutoverd.daemon.plan.mistakes import mistakes, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.postgres.refused import Reading
 
@@ -119,8 +119,8 @@ def _read(path: Path) -> bytes:
 def _validated(path: Path, source: bytes) -> Plan:
     try:
         root = yaml.compose(source, yaml.SafeLoader)
-        if doubled := list(twice(root)):
-            raise BadPlan("\n".join(f"{path}:{line}" for line in doubled))
+        if wrong := [*twice(root), *dict.fromkeys(unfilled(root))]:
+            raise BadPlan("\n".join(f"{path}:{line}" for line in wrong))
         return Plan.model_validate(yaml.safe_load(source) or {})
     except yaml.YAMLError as error:
         raise BadPlan(f"{path}: not YAML: {error}") from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from cutoverd.daemon.plan.model import Plan
 
 
 def twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
@@ -27,13 +30,56 @@ def twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterato
         yield from twice(part, (*within, *([node] if node else [])))
 
 
+UNFILLED = "FILL_IN"  # what `cutoverd plan new` could not know
+
+
+def unfilled(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
+    """Places of a draft that nobody has filled in yet."""
+    if node is None or node in within:
+        return
+    if isinstance(node, yaml.ScalarNode) and UNFILLED in node.value:
+        yield f"{node.start_mark.line + 1}: {UNFILLED} is still there: write what it stands for"
+    parts = node.value if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        parts = [value for _, value in node.value]
+    for part in parts:
+        yield from unfilled(part, (*within, node))
+
+
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         where = tuple(part for part in mistake["loc"] if part != "function-before[_script(), Script]")
         key = ".".join(str(part) for part in where) or "the plan"
         seen = "" if mistake["type"] == "missing" or isinstance(mistake["input"], dict) else f": saw {_shown(mistake['input'])}"
         right = mistake["msg"].removeprefix("Value error, ")
+        if mistake["type"] == "extra_forbidden":
+            right = f"there is no such key{_nearest(where)}"
         yield f"{_line(root, where)}: {key}{seen}; {_in_words(mistake['type'], right)}"
+
+
+def _nearest(where: tuple[Any, ...]) -> str:
+    """The key that was meant, if one is near; else those that there are."""
+    known = _keys(where[:-1])
+    near = difflib.get_close_matches(str(where[-1]), known, 1)
+    if near:
+        return f": did you mean {near[0]}?"
+    return f"; here may be: {', '.join(known)}" if known else ""
+
+
+def _keys(where: tuple[Any, ...]) -> list[str]:
+    """Of the part of a plan that lies there; [] where that cannot be said."""
+    model: type[BaseModel] | None = Plan
+    for name in (part for part in where if isinstance(part, str)):
+        fields = {field.alias or key: field for key, field in model.model_fields.items()} if model else {}
+        model = _model_in(fields[name].annotation) if name in fields else None
+    return [field.alias or key for key, field in model.model_fields.items()] if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model of `X`, `X | None`, `list[X]`, `list[Annotated[X, …]]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 _SECRET = re.compile(r"://[^@]*:.*@|password", re.IGNORECASE | re.DOTALL)
@@ -46,7 +92,7 @@ def _shown(value: Any) -> str:
 
 
 def _in_words(kind: str, message: str) -> str:
-    return {"missing": "it is missing", "extra_forbidden": "there is no such key"}.get(kind, message)
+    return {"missing": "it is missing"}.get(kind, message)
 
 
 def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:

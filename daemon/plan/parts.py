@@ -142,7 +142,7 @@ def _script(given: Any) -> Any:
 
 
 class Data(Part):
-    scripts: list[Annotated[Script, BeforeValidator(_script)]] = Field(min_length=1)
+    scripts: list[Annotated[Script, BeforeValidator(_script, json_schema_input_type=str | Script)]] = Field(min_length=1)
 
 
 class Comparison(Part):

@@ -10,6 +10,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from cutoverd.daemon.postgres.names import LONGEST_PRODUCTION_NAME
 from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 
@@ -37,8 +38,14 @@ def _state(name: str) -> str:
 
 
 def _database_url(url: str) -> str:
-    if not _libpq(url).get("dbname"):
+    name = str(_libpq(url).get("dbname") or "")
+    if not name:
         raise ValueError("it names no database: postgresql://role@host:port/DATABASE")
+    if (length := len(name.encode())) > LONGEST_PRODUCTION_NAME:
+        raise ValueError(
+            f"the name of its database has {length} bytes, and may have {LONGEST_PRODUCTION_NAME}: `_previous` is put after it, "
+            "and PostgreSQL cuts at 63; rename the database first"
+        )
     return url
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,9 @@ from cutoverd.daemon.postgres.compare_merge import Kind, differences
 from cutoverd.daemon.postgres.compare_record import Record, file_of, recording
 from cutoverd.daemon.postgres.compare_sessions import explained, reading
 from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.rows import Bucket, Fingerprint, Rows
+from cutoverd.daemon.postgres.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
 from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.telling import tell
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -42,9 +43,12 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
     async with reading(server, old) as old_connection, reading(server, new) as new_connection:
         with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
+            tell("hashing every row of old and new")
             old_print, new_print = await _both(old_rows.fingerprint(), new_rows.fingerprint())
+            tell(f"{new_print.rows:,} rows hashed, looking for keys that come twice")
             if old_print == new_print and await new_rows.repeated() == 0:
                 return {"rows_old": old_print.rows, "rows_new": new_print.rows, "differing": 0}
+            tell(f"{old_print.rows:,} rows of old and {new_print.rows:,} of new differ, looking where")
             with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
                 await _record_differences(old_rows, new_rows, record)
     raise _failure(comparison, record, (old_print, new_print), file_of(folder, record))
@@ -60,14 +64,29 @@ async def _described(comparison: Comparison, old: Connection, new: Connection) -
 
 
 async def _record_differences(old: Rows, new: Rows, record: Record) -> None:
-    suspects = _suspects(*await _both(old.buckets(), new.buckets()))
-    async for difference in differences(old.lines(suspects), new.lines(suspects)):
+    old_buckets, new_buckets = await _both(old.buckets(), new.buckets())
+    suspects = _suspects(old_buckets, new_buckets)
+    told = _counted(new.lines(suspects), _rows(new_buckets, suspects))
+    async for difference in differences(old.lines(suspects), told):
         record.add(difference)
 
 
 def _suspects(old: Mapping[int, Bucket], new: Mapping[int, Bucket]) -> set[int]:
     differing = {n for n in old.keys() | new.keys() if old.get(n) != new.get(n)}
     return differing | {n for n, bucket in new.items() if bucket.repeated}
+
+
+async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[bytes]:
+    read = 0
+    async for line in lines:
+        if read % LINES_AT_ONCE == 0:
+            tell("reading what differs", read, total, "rows of new")
+        read += 1
+        yield line
+
+
+def _rows(buckets: Mapping[int, Bucket], wanted: set[int]) -> int:
+    return sum(bucket.fingerprint.rows for n, bucket in buckets.items() if n in wanted)
 
 
 def _failure(comparison: Comparison, record: Record, prints: tuple[Fingerprint, Fingerprint], file: Path) -> CheckFailed:

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 from night import Night, a_night
 from servers import Cluster
+from terminal import on_a_terminal
 
 from cutoverd.events import facts
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 
-def started(night: Night) -> subprocess.Popen[bytes]:
+def started(night: Night, *options: str) -> subprocess.Popen[bytes]:
     """`cutoverd run --auto`, whose output we read."""
-    command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
+    command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto", *options]
     daemon = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -46,11 +47,38 @@ def test_a_hangup_is_an_orderly_stop(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         (tmp_path / "daemon.log").touch()
         night.stall("data.run_script:data/010.sql")
-        daemon = started(night)
+        daemon = started(night, "--format", "lines")
         night.wait_for_step("data.run_script:data/010.sql")
         daemon.send_signal(signal.SIGHUP)
         said, _ = daemon.communicate(timeout=30)
         assert daemon.returncode == 6
+        assert " ✔ downtime.fence_old  " in said.decode()
         assert b"cutoverd: stopped; the run goes on when it is started again" in said
         assert night.children("data.run_script:data/010.sql") == []
         assert night.events(facts.StepSucceeded)
+
+
+@on_18
+def test_a_terminal_that_goes_away_under_the_tree_ends_no_run(cluster: Cluster, tmp_path: Path) -> None:
+    """As under `nohup` or in a session that outlives its terminal: nobody hangs up, writing fails."""
+    with a_night(cluster, tmp_path) as night:
+        (tmp_path / "daemon.log").touch()
+        night.stall("data.run_script:data/010.sql")
+        with on_a_terminal("run", str(night.plan_file), "--auto", hangup_ignored=True) as terminal:
+            night.daemons.append(terminal.process)
+            terminal.read_until(lambda: "▶ run_script:data/010.sql" in terminal.text)
+            terminal.go_away()
+            night.release()
+            assert night.exit_code() == 0
+        assert night.last_transition().target == "completed"
+
+
+@on_18
+def test_a_terminal_that_nobody_reads_holds_nothing_up(cluster: Cluster, tmp_path: Path) -> None:
+    """Ctrl-S, or a pager that stands still: its buffer is full after a few pictures."""
+    with a_night(cluster, tmp_path) as night:
+        (tmp_path / "daemon.log").touch()
+        with on_a_terminal("run", str(night.plan_file), "--auto", rows=60, columns=200) as terminal:
+            night.daemons.append(terminal.process)
+            assert night.exit_code() == 0
+        assert night.last_transition().target == "completed"

@@ -67,3 +67,19 @@ def test_a_command_that_cannot_be_sent(plan: Path, words: list[str], told: str) 
 def test_a_plan_that_is_a_folder(plan: Path) -> None:
     code, said = cutoverd("run", str(plan.parent))
     assert (code, "cannot be read: Is a directory" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["history"], 1, "this run has not started"),
+        (["history", "--type", "note_take"], 2, "did you mean note_taken?"),
+        (["status", "--wait", "--timeout", "0.2"], 6, "this run has not started"),
+        (["status", "--wait", "--until", "lunch"], 2, "saw 'lunch'; it is one of"),
+        (["status", "--until", "gate"], 2, "belong to"),
+    ],
+)
+def test_what_was_never_started_and_what_cannot_be_asked(plan: Path, words: list[str], code: int, told: str) -> None:
+    seen, said = cutoverd(*words, "-p", str(plan))
+    assert (seen, told in " ".join(said.replace("│", "").split())) == (code, True), said
+    assert not (plan.parent / "state").exists()

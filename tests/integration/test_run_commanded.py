@@ -41,14 +41,17 @@ def test_a_command_is_accepted_refused_with_its_reason_or_kept(cluster: Cluster,
         night.start()
         night.wait_for(facts.GateReached, gate="downtime")
         code, text = said(night, "note", "--reason", "all on standby", "--as", "alice")
-        assert (code, text.partition(" ")[2]) == (0, "✔ note by alice: all on standby")
+        assert (code, text.partition(" ")[2]) == (
+            0,
+            "✔ note by alice: all on standby\nnext: advance, hold, abort, fail, note",
+        )
         code, text = said(night, "resume")
         assert code == 1
         assert "resume by anonymous refused: the run is not held (now: advance, hold, abort, fail, note)" in text
         night.kill()
         code, text = said(night, "hold", "--wait", "0.3")
         assert code == 6
-        assert text.endswith("no daemon has handled it in 0.3 s: it counts when one starts")
+        assert "no daemon has handled it in 0.3 s: it counts when one starts\nnext: advance, hold" in text
         night.start()
         assert night.wait_for(facts.RunHeld).reason == "hold"
 

@@ -74,7 +74,11 @@ def test_named_queries_are_steps_of_their_own(write):
     [
         ("run: night-1", "run: night.1", "plan.yaml:1: run: saw 'night.1'; a run's name has only"),
         ("run: night-1\n", "", "run; it is missing"),
-        ("smoke:", "smoek:", "plan.yaml:14: smoek"),
+        ("smoke:", "smoek:", "plan.yaml:14: smoek: saw [{'command': ['true']}]; there is no such key: did you mean smoke?"),
+        ("key: [id]", "keys: [id]", "plan.yaml:13: validate.compare.0.keys: saw ['id']; there is no such key: did you mean key?"),
+        ("schema: {files", "schema: {xyz: 1, files", "schema.xyz: saw 1; there is no such key; here may be: "),
+        ("127.0.0.1/app", f"127.0.0.1/{'p' * 55}", "the name of its database has 55 bytes, and may have 54"),
+        ("127.0.0.1/app", f"127.0.0.1/{'é' * 28}", "the name of its database has 56 bytes, and may have 54"),
         ("cutover@127", "cutover:secret@127", "a plan holds no password"),
         ("127.0.0.1/app", "127.0.0.1", "it names no database"),
         ('["true"], open', "true, open", "a command is a list of words"),

@@ -1,0 +1,81 @@
+"""`cutoverd history`."""
+
+from __future__ import annotations
+
+import difflib
+from contextlib import aclosing
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.face.events import json_line
+from cutoverd.daemon.face.lines import line
+from cutoverd.daemon.face.progress import in_time
+from cutoverd.daemon.looking import look, sights
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.events.codec import Recorded
+from cutoverd.events.facts import TYPES
+from cutoverd.states.run import Run
+
+
+@app.command(help="All that happened in a run, from its journal alone: when, how long it took, who said it and why.")
+def history(
+    plan: PlanOption = Path("plan.yaml"),
+    form: Annotated[Form, typer.Option("--format", "-f", help=f"{FORM} A JSON object for each event, one a line.")] = Form.TEXT,
+    since: Annotated[int, typer.Option("--since", help="Only what lies after this sequence.")] = 0,
+    types: Annotated[list[str] | None, typer.Option("--type", help="Only events of this type, `step_failed` say.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the run is over.")] = False,
+) -> None:
+    wanted = _known(types or [])
+    run = ended(_tell(loaded(plan), _Teller(form, since, wanted), follow))
+    if run.plan is None:
+        typer.echo("this run has not started", err=True)
+        raise typer.Exit(Exit.ERROR)
+    if form is Form.TEXT:
+        say(next_words(run))
+
+
+def _known(types: list[str]) -> set[str]:
+    for name in types:
+        if name not in TYPES:
+            near = difflib.get_close_matches(name, TYPES, 1)
+            raise typer.BadParameter(
+                f"--type: saw {name!r}; {f'did you mean {near[0]}? ' if near else ''}There are: {', '.join(TYPES)}"
+            )
+    return set(types)
+
+
+class _Teller:
+    """Prints an event if it is wanted."""
+
+    def __init__(self, form: Form, since: int, types: set[str]) -> None:
+        self._form, self._since, self._types = form, since, types
+        self._began: datetime | None = None
+
+    def __call__(self, run: Run, recorded: Recorded) -> None:
+        self._began = self._began or recorded.envelope.time
+        if recorded.seq <= self._since:
+            return
+        self._since = recorded.seq  # seen again at the next look
+        if not self._types or recorded.event.wire_type() in self._types:
+            say(json_line(run, recorded) if self._form is Form.JSON else self._text(run, recorded))
+
+    def _text(self, run: Run, recorded: Recorded) -> str:
+        """`    17  +3:12  2026-12-05 22:14:03 ✔ …`: its sequence, the time since the beginning, the event."""
+        at = recorded.envelope.time
+        since = f"+{in_time((at - (self._began or at)).total_seconds())}"
+        return f"{recorded.seq:>6}  {since:>9}  {at:%Y-%m-%d} {line(run, recorded)}"
+
+
+async def _tell(given: LoadedPlan, tell: _Teller, follow: bool) -> Run:
+    """The run as it is at the end."""
+    seen = await look(given, tell)
+    if follow:
+        async with aclosing(sights(given, tell)) as looks:
+            async for _seen in looks:
+                seen = _seen
+    return seen.run

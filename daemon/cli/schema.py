@@ -1,0 +1,13 @@
+"""`cutoverd schema`."""
+
+from __future__ import annotations
+
+import json
+
+from cutoverd.daemon.cli.common import app, say
+from cutoverd.daemon.plan.schema import schema as plan_schema
+
+
+@app.command(help="The JSON Schema of a plan file, for editors: `# yaml-language-server: $schema=plan.schema.json`.")
+def schema() -> None:
+    say(json.dumps(plan_schema(), indent=2, ensure_ascii=False))

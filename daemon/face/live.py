@@ -1,0 +1,111 @@
+"""The tree on a terminal, drawn anew as the run goes on; what must not scroll away is printed above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any, TextIO, TypeVar, cast
+
+import structlog
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
+from cutoverd.daemon.face.tree import Moment, tree
+from cutoverd.daemon.watcher import Watcher
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.run import Run
+
+EVERY_SECONDS = 0.5
+STYLES = {DONE: "green", FAILED: "bold red", WARNING: "yellow", WAITING: "bold cyan", RUNNING: "bold", PENDING: "dim"}
+TOLD_ABOVE = (  # what the tree does not show, or soon shows no more
+    facts.LeaderAcquired,
+    facts.Transitioned,
+    facts.GatePassed,
+    facts.StepFailed,
+    facts.StepInterrupted,
+    facts.StepProbed,
+    facts.RunHeld,
+    facts.RunResumed,
+    facts.RetryRequested,
+    facts.AbortRequested,
+    facts.FailureReported,
+    facts.NoteTaken,
+    facts.CommandRejected,
+)
+T = TypeVar("T")
+
+
+class LiveTree:
+    """An observer of the run log. Nothing that goes wrong here may touch the run: the picture ends, the run goes on."""
+
+    def __init__(self, watcher: Watcher, out: Aside) -> None:
+        self._watcher, self._out = watcher, out
+        self._began = datetime.now(UTC)
+        self._console = Console(file=cast("TextIO", out), force_terminal=True, highlight=False, soft_wrap=False)
+        self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._broken = False
+
+    def __call__(self, run: Run, recorded: Recorded) -> None:
+        is_new = recorded.envelope.time >= self._began  # not replayed
+        if is_new and isinstance(recorded.event, TOLD_ABOVE):
+            self.say(line(run, recorded))
+
+    def say(self, words: str) -> None:
+        """Above the tree, for good."""
+        self._try(lambda: self._console.print(Text("\n").join(styled(each) for each in words.splitlines())))
+
+    def write(self, text: str) -> int:
+        """As a stream for log lines."""
+        if text.strip():
+            self._try(lambda: self._console.print(Text.from_ansi(text.rstrip())))
+        return len(text)
+
+    def flush(self) -> None:
+        """It is printed already."""
+
+    async def beside(self, work: Coroutine[Any, Any, T]) -> T:
+        """Draw for as long as the work lasts, and how it stands at its end."""
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(cast("TextIO", self)))
+        self._try(self._live.start)
+        drawing = asyncio.create_task(self._draw_on())
+        try:
+            return await work
+        finally:
+            drawing.cancel()
+            self._draw()
+            self._try(self._live.stop)
+
+    async def _draw_on(self) -> None:
+        while True:
+            if not self._out.is_behind:
+                self._draw()
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def _draw(self) -> None:
+        self._try(lambda: self._live.update(self._picture(), refresh=True))
+
+    def _picture(self) -> Group:
+        now = datetime.now(UTC)
+        moment = Moment(self._watcher.run, self._watcher.timeline, self._watcher.progress(now), now)
+        width, height = self._console.size
+        return Group(*(styled(each) for each in tree(moment, width=width, height=height - 1)))
+
+    def _try(self, draw: Any) -> None:
+        if self._broken:
+            return
+        try:
+            draw()
+        except Exception as error:
+            self._broken = True
+            self._out.write(f"\ncutoverd: the picture ends here ({type(error).__name__}: {error}); the run goes on\n")
+
+
+def styled(each: str) -> Text:
+    """By its icon, the first that it has."""
+    icon = next((character for character in each if character in STYLES), "")
+    return Text(each, style=STYLES.get(icon, ""), no_wrap=True, overflow="crop")

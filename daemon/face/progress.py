@@ -1,0 +1,94 @@
+"""How far the running step is, as far as anybody knows: a value for the tree, the metrics and the status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cutoverd.states.ports import Direction
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the step saw; nothing of it need be known."""
+
+    doing: str = ""
+    done: float | None = None
+    total: float | None = None
+    unit: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """0 to 1; None where nobody tells the whole."""
+        if self.done is None or not self.total:
+            return None
+        return min(max(self.done / self.total, 0.0), 1.0)
+
+    def words(self) -> str:
+        """`12 of 87 statements, schema/01.sql:40, CREATE INDEX`; empty if nothing is known."""
+        return ", ".join(part for part in (self._counted(), self.doing) if part)
+
+    def _counted(self) -> str:
+        if self.done is None:
+            return ""
+        of = f" of {_number(self.total, self.unit)}" if self.total else ""
+        counted = f"{_number(self.done, self.unit)}{of}"
+        return counted if self.unit in SIZES else f"{counted} {self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The running step, how long it has taken, and what was seen of it last."""
+
+    step: str
+    direction: str
+    attempt: int
+    seconds: float
+    seen: Seen = Seen()
+
+    @property
+    def title(self) -> str:
+        return self.step if self.direction == Direction.FORWARD else f"back: {self.step}"
+
+    def as_json(self) -> dict[str, Any]:
+        """With `known` false where only the time is."""
+        seen = self.seen
+        return {
+            "step": self.step,
+            "direction": self.direction,
+            "attempt": self.attempt,
+            "seconds": round(self.seconds, 1),
+            "known": bool(seen.words()),
+            "ratio": None if seen.ratio is None else round(seen.ratio, 4),
+            "done": seen.done,
+            "total": seen.total,
+            "unit": seen.unit,
+            "doing": seen.doing,
+        }
+
+
+SIZES = ("bytes", "seconds")
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return "?"
+    return in_bytes(value) if unit == "bytes" else in_time(value) if unit == "seconds" else f"{value:,.0f}"
+
+
+def in_bytes(value: float) -> str:
+    """`1.2 GB`."""
+    for name in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {name}" if name == "B" else f"{value:.1f} {name}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def in_time(seconds: float) -> str:
+    """`4.2 s`, `3:12`, `1:03:12`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,52 @@
+"""The run as one JSON document: of `cutoverd status -f json`, and of the micro service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key, Run, Status
+
+EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
+
+
+def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
+    """From the events alone; `next` is what may be said. Of a run that has started."""
+    upcoming = plan(run)
+    keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
+    return {
+        "run": run.name,
+        "state": run.state,
+        "since": run.entered_at.isoformat(timespec="seconds"),
+        "steps_done": sum(run.is_done(key) for key in keys),
+        "steps": len(keys),
+        "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
+        "running": _running(timeline, now),
+        "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
+        "gate": run.gate.name if run.gate else "",
+        "held": run.held is not None,
+        "failure": run.failure.reason if run.failure else "",
+        "turned_because": timeline.turned_because,
+        "epoch": run.epoch,
+        "last_seq": run.last_seq,
+        "downtime_seconds": round(timeline.downtime_seconds(now), 3),
+        "budget_seconds": timeline.budget_seconds,
+        "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
+        "breached": sorted(run.breached),
+        **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
+        "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
+        "next": list(allowed(run)),
+    }
+
+
+def _running(timeline: Timeline, now: datetime) -> dict[str, Any] | None:
+    """What was announced last; whether its daemon still lives, the stream cannot tell."""
+    running = timeline.running
+    if running is None:
+        return None
+    seconds = max(0.0, (now - running.began).total_seconds())
+    return {"step": running.step, "direction": running.direction, "attempt": running.attempt, "seconds": round(seconds, 1)}

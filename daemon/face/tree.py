@@ -1,0 +1,207 @@
+"""The run as a tree of lines: its states, the steps of the current one, and a status line. A pure function of what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rich.cells import cell_len, set_cell_size
+
+from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
+from cutoverd.daemon.face.progress import Progress, in_time
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
+from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key, Run, Status
+
+SMALLEST_WIDTH, SMALLEST_HEIGHT = 12, 3
+ICONS = {Status.UNTOUCHED: PENDING, Status.BEGUN: WARNING, Status.DONE: DONE, Status.FAILED: FAILED}
+ENDS = {COMPLETED: DONE, ROLLED_BACK: WARNING, ABORTED: WARNING, STUCK: FAILED}
+Way = tuple[Key, Direction]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """All that a picture of the run is made of."""
+
+    run: Run
+    timeline: Timeline
+    progress: Progress | None
+    now: datetime
+
+
+def tree(moment: Moment, *, width: int = 80, height: int = 24) -> list[str]:
+    """At most `height` lines of at most `width` cells each; what has no room gives way to the running step."""
+    width, height = max(width, SMALLEST_WIDTH), max(height, SMALLEST_HEIGHT)
+    if moment.run.plan is None:
+        return [cut(f"{WAITING} {moment.run.name}: not started", width)]
+    top, bottom = [_head(moment, width)], _status(moment)
+    body = _body(moment, height - len(top) - len(bottom))
+    return [cut(line, width) for line in (*top, *body, *bottom)][-height:]
+
+
+def cut(line: str, width: int) -> str:
+    return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…"
+
+
+def _head(moment: Moment, width: int) -> str:
+    left, right = f"{moment.run.name} · epoch {moment.run.epoch}", _downtime(moment)
+    return f"{left}{' ' * max(2, width - cell_len(left) - cell_len(right))}{right}".rstrip()
+
+
+def _downtime(moment: Moment) -> str:
+    """Against the budget of the window, if the plan gives one."""
+    seconds, budget = moment.timeline.downtime_seconds(moment.now), moment.timeline.budget_seconds
+    of = f" of {in_time(budget)}" if budget else ""
+    over = f" {WARNING}" if budget and seconds > budget else ""
+    return f"downtime {in_time(seconds)}{of}{over}" if seconds or budget else ""
+
+
+# --- the states, and the steps of the current one
+
+
+def _body(moment: Moment, room: int) -> list[str]:
+    states = _states(moment.run)
+    at = states.index(moment.run.state)
+    before = [_passed(moment, state) for state in states[:at]]
+    here = [_current(moment), *_around(_steps(moment), room - len(states))]
+    after = [f"{PENDING} {state}" for state in states[at + 1 :]]
+    if len(before) + len(here) + len(after) > room:  # not even the states have room: those that are to come are the least
+        after = after[: max(0, room - len(before) - len(here))]
+    return [*before, *here, *after][-room:] if room > 0 else []
+
+
+def _states(run: Run) -> list[str]:
+    """On the way there all of them; on the way back those that were begun."""
+    way = [state.name for state in WAY]
+    if run.state in way:
+        return way
+    if run.state == COMPLETED:
+        return [*way, COMPLETED]
+    begun = [state for state in way if any(key.state == state for key in run.begun())]
+    back = [] if run.state == ABORTED else ["rollback"]
+    return [*begun, *back, *([run.state] if run.state not in back else [])]
+
+
+def _passed(moment: Moment, state: str) -> str:
+    tried = [moment.run.of(key, Direction.FORWARD).status for key in moment.run.begun() if key.state == state]
+    icon = FAILED if Status.FAILED in tried else WARNING if Status.BEGUN in tried else DONE
+    if state == "rollback":
+        icon = FAILED if moment.run.is_stuck else DONE
+    return f"{icon} {state:<10} {_count(len(tried))}  {_seconds(moment, state)}".rstrip()
+
+
+def _current(moment: Moment) -> str:
+    run = moment.run
+    if run.is_over or run.is_stuck:
+        return f"{ENDS[run.state]} {run.state}"
+    icon = WAITING if isinstance(plan(run), Await) else RUNNING
+    ways = _ways(run)
+    done = sum(run.of(*way).status is Status.DONE for way in ways)
+    return f"{icon} {run.state:<10} {done}/{len(ways)}  {_seconds(moment, run.state)}"
+
+
+def _count(steps: int) -> str:
+    return f"{steps:>3} step{'' if steps == 1 else 's'}" if steps else ""
+
+
+def _seconds(moment: Moment, state: str) -> str:
+    return in_time(moment.timeline.state_seconds(moment.now).get(state, 0.0))
+
+
+def _ways(run: Run) -> list[Way]:
+    """The steps of the current state; for Rollback also what it undoes, newest first."""
+    if run.state not in STATES:
+        return []
+    own = [(key, Direction.FORWARD) for key in run.keys(run.state)]
+    return [*_undone(run), *own] if run.state == "rollback" else own
+
+
+def _undone(run: Run) -> list[Way]:
+    begun = [key for key in reversed(run.begun()) if key.state not in ("precheck", "rollback")]
+    return [(key, Direction.BACK) for key in begun if key.definition.undo]
+
+
+def _steps(moment: Moment) -> list[tuple[bool, str]]:
+    """Whether it is where the run is now, and its line."""
+    return [_step(moment, way) for way in _ways(moment.run)]
+
+
+def _step(moment: Moment, way: Way) -> tuple[bool, str]:
+    key, direction = way
+    tried, progress = moment.run.of(key, direction), moment.progress
+    back = direction is Direction.BACK
+    name = f"back: {key}" if back else str(key).partition(".")[2]
+    if progress and (progress.step, progress.direction) == (str(key), direction):
+        attempt = f"attempt {progress.attempt}  " if progress.attempt > 1 else ""
+        return True, f"   {RUNNING} {name}  {in_time(progress.seconds)}  {attempt}{_far(progress)}".rstrip()
+    words = {
+        Status.DONE: in_time(tried.seconds),
+        Status.FAILED: _first_line(tried.reason),
+        Status.BEGUN: "nobody saw how it ended",
+    }
+    here = tried.status in (Status.FAILED, Status.BEGUN)
+    return here, f"   {ICONS[tried.status]} {name}  {words.get(tried.status, '')}".rstrip()
+
+
+def _far(progress: Progress) -> str:
+    ratio = progress.seen.ratio
+    return "  ".join(part for part in ("" if ratio is None else f"{ratio:.0%}", progress.seen.words()) if part)
+
+
+def _first_line(text: str) -> str:
+    return (text.splitlines() or [""])[0]
+
+
+def _around(steps: Sequence[tuple[bool, str]], room: int) -> list[str]:
+    """As many as have room, the one where the run is among them; what is left out is counted."""
+    lines = [line for _, line in steps]
+    if len(lines) <= room or not lines:
+        return lines
+    here = next((n for n, (is_here, _) in enumerate(steps) if is_here), _first_open(lines))
+    if room < 3:
+        return lines[here : here + 1]
+    shown = room - 2
+    first = min(max(0, here - shown // 2), len(lines) - shown)
+    left = len(lines) - first - shown
+    return [
+        *([f"   … {first} before"] if first else []),
+        *lines[first : first + shown],
+        *([f"   … {left} more"] if left else []),
+    ]
+
+
+def _first_open(lines: Sequence[str]) -> int:
+    return next((n for n, line in enumerate(lines) if line.lstrip().startswith(PENDING)), len(lines) - 1)
+
+
+# --- what is going on, and what may be said
+
+
+def _status(moment: Moment) -> list[str]:
+    run, upcoming = moment.run, plan(moment.run)
+    if run.is_over:
+        return [f"{ENDS[run.state]} the run has ended: {run.state}"]
+    done, steps = _all_steps(run)
+    counted = f"{run.state} · {done}/{steps} steps · "
+    said = f"next: {', '.join(allowed(run))}"
+    if moment.progress:
+        return [f"{RUNNING} {counted}{moment.progress.title} since {in_time(moment.progress.seconds)}", said]
+    if isinstance(upcoming, Await):
+        icon = FAILED if run.failure or run.is_stuck else WAITING
+        return [f"{icon} {counted}waits for a person: {_first_line(upcoming.reason)}", said]
+    return [f"{RUNNING} {counted}going on", said]
+
+
+def _all_steps(run: Run) -> tuple[int, int]:
+    """Done and to be done, of the whole way there; on the way back, of the way back."""
+    back = run.state in ("rollback", STUCK)
+    ways = [*_undone(run), *((key, Direction.FORWARD) for key in run.keys("rollback"))] if back else _there(run)
+    return sum(run.of(*way).status is Status.DONE for way in ways), len(ways)
+
+
+def _there(run: Run) -> list[Way]:
+    return [(key, Direction.FORWARD) for state in WAY for key in run.keys(state.name)]

@@ -1,0 +1,192 @@
+"""Looking at a run from its stream alone, no daemon needed: once, or for as long as it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_to_look
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.connection import DOUBT, Client
+from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.face.told import told
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.runlog import Observer, RunLog
+from cutoverd.events.subjects import events_of
+from cutoverd.states.run import Run
+
+PAUSE_SECONDS = 0.5
+LOOK_SECONDS = 30.0
+
+
+@dataclass
+class Sight:
+    """A run as far as its events were seen."""
+
+    run: Run
+    timeline: Timeline = field(default_factory=Timeline)
+
+    def told(self) -> dict[str, Any]:
+        """{} if the run never started."""
+        return told(self.run, self.timeline, datetime.now(UTC)) if self.run.plan else {}
+
+
+@asynccontextmanager
+async def looking(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
+    """A connection to the bus of a plan; None if there is no stream.
+
+    An embedded server that was started to look alone is stopped by the last of those who look.
+    """
+    if not has_a_bus(loaded):
+        yield None
+        return
+    async with _onlookers(loaded), bus(loaded, keep=False) as client:
+        client.closing = True  # the daemon's orderly end takes the server away: no news
+        yield client if await stream.exists(client) else None
+
+
+@asynccontextmanager
+async def _onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
+    if loaded.plan.bus:
+        yield
+        return
+    with (loaded.state_dir / "nats" / "looking.lock").open("a") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
+        if not is_reachable_without_starting(loaded):
+            started_to_look(loaded).touch()
+        try:
+            yield
+        finally:
+            with suppress(BlockingIOError):  # somebody looks still
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if started_to_look(loaded).exists() and not _is_driven(loaded):
+                    await end_embedded(loaded)
+                    started_to_look(loaded).unlink(missing_ok=True)
+
+
+def _is_driven(loaded: LoadedPlan) -> bool:
+    """Whether a daemon has come meanwhile that needs the server."""
+    return any(_lives(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
+
+
+def _lives(lock: Path) -> bool:
+    try:
+        os.kill(int(lock.read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+async def look(loaded: LoadedPlan, *observers: Observer) -> Sight:
+    """The run as it is now; the observers see each of its events, all again if an embedded server was stopped meanwhile.
+
+    Raises `Corrupt`, `LogRegressed`, `Unavailable`.
+    """
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            if seen := await _look_once(loaded, *observers):
+                return seen
+        except (BusError, *DOUBT):  # the server may have been on its way down when we came
+            if time.monotonic() > deadline or loaded.plan.bus:
+                raise
+
+
+async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Sight | None:
+    """None if the server was stopped in the middle of it: by the daemon at its end, or by another who looked."""
+    async with looking(loaded) as client:
+        if client is None:
+            return Sight(Run(loaded.plan.run))
+        seeing = asyncio.create_task(sight(client, loaded.plan.run, *observers))
+        try:
+            while not seeing.done():
+                await asyncio.wait([seeing], timeout=PAUSE_SECONDS)
+                if not seeing.done() and not _has_a_server(loaded):
+                    return None
+            return seeing.result()
+        finally:
+            seeing.cancel()
+            await asyncio.wait([seeing])
+
+
+async def sight(client: Client, name: str, *observers: Observer) -> Sight:
+    """The same over a connection."""
+    timeline = Timeline()
+    runlog = RunLog(
+        name, Journal(client, events_of(name)), observers=[lambda _, recorded: timeline.take_in(recorded), *observers]
+    )
+    await runlog.replay()
+    return Sight(runlog.run, timeline)
+
+
+async def sights(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Sight, None]:
+    """The run as it is, and again whenever there is more of it, until it is over; the observers see all events each time."""
+    while True:
+        had_a_server = _has_a_server(loaded)
+        seen, stamp = await look(loaded, *observers), _stamp(loaded)
+        yield seen
+        if seen.run.is_over:
+            return
+        await asyncio.sleep(PAUSE_SECONDS)  # a busy run is looked at twice a second, not at each event
+        with suppress(BusError, *DOUBT):  # the server went as we came: look again
+            await _until_there_is_more(loaded, seen.run.last_seq, had_a_server, stamp)
+
+
+async def wait(loaded: LoadedPlan, is_so: Callable[[Sight], bool], seconds: float | None) -> tuple[Sight, bool]:
+    """The run once it is so or once it is over; or, when the time is up, as it was seen last, and False."""
+    seen = Sight(Run(loaded.plan.run))
+    try:
+        async with asyncio.timeout(seconds), aclosing(sights(loaded)) as looks:
+            async for seen in looks:
+                if is_so(seen) or seen.run.is_over:
+                    return seen, True
+    except TimeoutError:
+        pass
+    return seen, False
+
+
+async def _until_there_is_more(loaded: LoadedPlan, last_seq: int, had_a_server: bool, stamp: int) -> None:
+    """An event, or an embedded server that has come, or gone (it goes at the orderly end of a run), or has done both."""
+    if not _has_a_server(loaded):
+        while not (had_a_server or _has_a_server(loaded) or _stamp(loaded) != stamp):
+            await asyncio.sleep(PAUSE_SECONDS)
+        return
+    async with _onlookers(loaded), bus(loaded, keep=False) as client:
+        client.closing = True
+        happening = asyncio.create_task(_next_event(client, loaded.plan.run, last_seq))
+        try:
+            while not happening.done() and _has_a_server(loaded):
+                await asyncio.wait([happening], timeout=PAUSE_SECONDS)
+        finally:
+            happening.cancel()
+            await asyncio.wait([happening])
+
+
+def _stamp(loaded: LoadedPlan) -> int:
+    """Moves with each event: where the server is embedded the daemon is on this machine, and its anchor too."""
+    try:
+        return (loaded.run_dir / "anchor.json").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _has_a_server(loaded: LoadedPlan) -> bool:
+    return has_a_bus(loaded) and is_reachable_without_starting(loaded)
+
+
+async def _next_event(client: Client, name: str, last_seq: int) -> None:
+    if not await stream.exists(client):  # a server without our stream yet
+        return
+    async with aclosing(Journal(client, events_of(name)).follow(last_seq + 1)) as messages:
+        async for _ in messages:
+            return

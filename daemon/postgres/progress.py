@@ -1,0 +1,85 @@
+"""Asking the server how far our sessions are: a short session of its own, which no step waits for and no step sees."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from cutoverd.daemon.face.progress import Seen
+from cutoverd.daemon.postgres.names import LEDGER
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server, options
+from cutoverd.daemon.postgres.shown import shown
+
+LOOK_SECONDS = 3.0
+# Read-only, and gone soon: a look that hangs must not pile up beside a server that is in trouble.
+SESSION = {
+    "default_transaction_read_only": "on",
+    "statement_timeout": "2000",
+    "lock_timeout": "500",
+    "client_connection_check_interval": "500",
+}
+ACTIVITY = Path(__file__).with_name("progress.sql").read_bytes()
+SIZE = "SELECT pg_database_size(%s)"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one session is doing."""
+
+    database: str
+    query: str
+    waits_for: str = ""
+    seen: Seen = field(default_factory=Seen)  # as pg_stat_progress_* tells it, if it does
+
+    def words(self) -> str:
+        """`CREATE INDEX: building index: 34 %`, or the statement without what is data in it."""
+        if not self.seen.doing:
+            return shown(self.query)
+        ratio = self.seen.ratio
+        far = f"{ratio:.0%}" if ratio is not None else Seen(done=self.seen.done, unit=self.seen.unit).words()
+        return f"{self.seen.doing}: {far}" if far else self.seen.doing
+
+
+async def activities(server: Server) -> list[Activity]:
+    """Of this daemon's sessions, the longest first; raises psycopg.Error, TimeoutError, OSError."""
+    async with asyncio.timeout(LOOK_SECONDS), await _connect(server) as conn:
+        rows = await (await conn.execute(ACTIVITY, (server.application_name,))).fetchall()
+    return [_activity(*row) for row in rows]
+
+
+async def size_bytes(server: Server, database: str) -> int:
+    """Of a whole database; raises as `activities` does."""
+    async with asyncio.timeout(LOOK_SECONDS), await _connect(server) as conn:
+        row = await (await conn.execute(SIZE, (database,))).fetchone()
+    return int(row[0]) if row else 0
+
+
+async def _connect(server: Server) -> Connection:
+    """On the ledger's database, whose name never changes hands; under a name that no step takes for its own."""
+    conninfo = make_conninfo(
+        server.url,
+        dbname=LEDGER,
+        application_name=f"cutoverd-watch/{server.run}",
+        connect_timeout=2,
+        options=options(SESSION),
+    )
+    return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+
+
+def _activity(
+    database: str,
+    query: str,
+    waits_for: str,
+    command: str | None,
+    phase: str | None,
+    done: float | None,
+    total: float | None,
+    unit: str | None,
+) -> Activity:
+    doing = ": ".join(part for part in (command, phase) if part)
+    return Activity(database, query, waits_for, Seen(doing, done, total, unit or "") if command else Seen())

@@ -1,0 +1,170 @@
+"""What is said of a running step: counted where the whole is known, in words else, and never with what is data."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from cutoverd.daemon.face.progress import Progress, Seen, in_bytes, in_time
+from cutoverd.daemon.face.step_metrics import StepMetrics
+from cutoverd.daemon.postgres.progress import Activity
+from cutoverd.daemon.postgres.shown import shown
+from cutoverd.daemon.postgres.whereabouts import Whereabouts
+from cutoverd.daemon.telling import Telling, tell
+from cutoverd.daemon.watcher import Watcher
+from cutoverd.events import facts
+from cutoverd.events.codec import Envelope, Recorded
+from cutoverd.states.evolve import evolve
+from cutoverd.states.run import Run
+
+NOW = datetime(2026, 12, 5, 22, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words", "ratio"),
+    [
+        (Seen(), "", None),
+        (Seen("copying 1.2 GB"), "copying 1.2 GB", None),
+        (Seen("a.sql:7", 12, 48, "statements"), "12 of 48 statements, a.sql:7", 0.25),
+        (Seen("", 3000, None, "rows"), "3,000 rows", None),
+        (Seen("", 500_000, 1_000_000, "bytes"), "500.0 kB of 1.0 MB", 0.5),
+        (Seen("", 90, 3600, "seconds"), "1:30 of 1:00:00", 0.025),
+        (Seen("", 12, 10, "rows"), "12 of 10 rows", 1.0),
+        (Seen("", 0, 0, "rows"), "0 rows", None),
+    ],
+)
+def test_what_is_seen_in_words(seen, words, ratio):
+    assert (seen.words(), seen.ratio) == (words, ratio)
+
+
+def test_sizes_and_times_as_people_read_them():
+    assert [in_bytes(n) for n in (0, 999, 24e9, 3e12)] == ["0 B", "999 B", "24.0 GB", "3.0 TB"]
+    assert [in_time(n) for n in (0.04, 59.94, 61, 3600, 90061)] == ["0.0 s", "59.9 s", "1:01", "1:00:00", "25:01:01"]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("INSERT INTO a VALUES ('Ann''s card', 4111, E'it\\'s', $x$ 'secret' $x$)", "INSERT INTO a VALUES (?, ?, ?, ?)"),
+        ("-- for Ann\nUPDATE /* 42 */ t1\n   SET b2 = 'x'", "UPDATE t1 SET b2 = ?"),
+        ('SELECT "a\'b" FROM c', 'SELECT "a\'b" FROM c'),
+        ("INSERT INTO a VALUES ('cut by the serv", "INSERT INTO a VALUES (?"),
+        ("DO $$ BEGIN PERFORM pay('4111", "DO ?"),
+        ("SELECT /* cut", "SELECT"),
+    ],
+)
+def test_a_statement_is_shown_without_the_data_in_it(query, told):
+    assert shown(query) == told
+
+
+def test_a_long_statement_is_cut():
+    assert len(shown("SELECT " + "a, " * 200)) == 100
+
+
+def test_an_activity_tells_what_the_server_tells_or_else_the_statement():
+    assert Activity("d", "CREATE INDEX i ON t (x)", "", Seen("CREATE INDEX: building", 34, 100, "blocks")).words() == (
+        "CREATE INDEX: building: 34%"
+    )
+    assert Activity("d", "COPY t FROM stdin", "", Seen("COPY FROM", 1200, None, "rows")).words() == "COPY FROM: 1,200 rows"
+    assert Activity("d", "SELECT 'x'").words() == "SELECT ?"
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> list[tuple[str, Path]]:
+    (tmp_path / "1.sql").write_text("-- first\nCREATE TABLE a (\n  id int -- key\n);\n\nINSERT INTO a SELECT 1;\n")
+    long = "SELECT " + ", ".join(f"{n} AS column_{n}" for n in range(200))
+    (tmp_path / "2.sql").write_text(f"INSERT INTO a SELECT 1;\n\n{long};\n{long}, 1;\n")
+    return [(name, tmp_path / name) for name in ("1.sql", "2.sql", "missing.sql")]
+
+
+def test_a_statement_is_found_in_its_file_with_its_line(scripts):
+    found = Whereabouts(scripts)
+    assert len(found.places) == 5
+    place = found.find("CREATE TABLE a (\n  id int \n);")  # an older psql leaves the comment out
+    assert place is not None
+    assert (place.file, place.line, place.number) == ("1.sql", 2, 1)
+    assert found.find("SELECT something_else") is None
+    assert found.find("") is None
+
+
+def test_a_script_only_goes_forwards(scripts):
+    found = Whereabouts(scripts)
+    assert [found.find("INSERT INTO a SELECT 1;").number for _ in range(2)] == [2, 2]
+    assert found.find(scripts[1][1].read_text().splitlines()[2]).number == 4
+    assert found.find("INSERT INTO a SELECT 1;") is None
+
+
+def test_a_statement_that_the_server_has_cut_is_found_by_its_beginning(scripts):
+    found, text = Whereabouts(scripts), scripts[1][1].read_text().splitlines()[2]
+    place = found.find(text[:1023])
+    assert place is not None
+    assert (place.file, place.line) == ("2.sql", 3)
+
+
+def test_a_step_tells_only_those_who_listen():
+    tell("nobody hears this")
+    telling = Telling()
+    telling.heard_by_all_that_follows()
+    tell("hashing", 1, 2, "rows")
+    assert telling.seen == Seen("hashing", 1, 2, "rows")
+
+
+def a_watcher(watch_seconds: float = 0.0) -> tuple[Watcher, object]:
+    watcher = Watcher(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
+    seq = 0
+
+    def happens(event: facts.Event, seconds: float = 0.0) -> None:
+        nonlocal seq
+        seq += 1
+        recorded = Recorded(seq, Envelope("", "r", NOW + timedelta(seconds=seconds), seq, "", 1, 0, event))
+        watcher(evolve(watcher.run, recorded), recorded)
+
+    happens(facts.RunStarted(plan_sha256="", files={}, items={}, gates=[], watch_seconds=watch_seconds))
+    return watcher, happens
+
+
+def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
+    watcher, happens = a_watcher()
+    assert watcher.progress(NOW) is None
+    happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=2), 10)
+    watcher.telling.seen = Seen("looking")
+    assert watcher.progress(NOW + timedelta(seconds=13)) == Progress("precheck.check_server", "forward", 2, 3.0, Seen("looking"))
+    assert watcher.progress(NOW).seconds == 0, "a clock that was set back"
+    happens(facts.NoteTaken(by=None, text="still there?"), 14)
+    assert watcher.progress(NOW).seen.doing == "looking"
+    happens(facts.StepSucceeded(step="precheck.check_server", direction="forward", seconds=5), 15)
+    assert watcher.progress(NOW) is None
+    happens(facts.StepStarted(step="precheck.check_files", direction="forward", attempt=1), 16)
+    assert watcher.progress(NOW).seen == Seen(), "what another step told is no news of this one"
+
+
+def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
+    watcher, happens = a_watcher()
+    happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
+    happens(facts.LeaderAcquired(epoch=2, host="h", pid=1))
+    assert watcher.progress(NOW) is None
+
+
+def test_metrics_of_the_running_step_come_and_go():
+    registry, told = CollectorRegistry(), [None]
+    registry.register(StepMetrics("r", lambda: told[0]))
+    assert b"cutover_step_elapsed_seconds{" not in generate_latest(registry)
+    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5)
+    assert b'cutover_step_elapsed_seconds{direction="forward",run="r",step="data.run_script:a.sql"} 12.5' in generate_latest(
+        registry
+    )
+    assert b"cutover_step_progress_ratio{" not in generate_latest(registry), "what nobody knows is not 0"
+    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, Seen("", 1, 4, "statements"))
+    assert b'cutover_step_progress_ratio{direction="forward",run="r",step="data.run_script:a.sql"} 0.25' in generate_latest(
+        registry
+    )
+
+
+def test_an_unknown_progress_says_so():
+    told = Progress("smoke.smoke_test:page", "forward", 1, 2.04).as_json()
+    assert (told["known"], told["ratio"], told["seconds"]) == (False, None, 2.0)
+    assert Run("r").plan is None
