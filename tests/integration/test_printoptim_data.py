@@ -1,0 +1,152 @@
+"""The printoptim example, few rows of it: every old row is in new once and the same, or where the plan says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from migrated import Example, Migrated
+from servers import Clusters
+
+from cutoverd.daemon.plan.loaded import load
+
+EXAMPLE = Example("printoptim", ports=("DOOR_PORT", "APP_PORT", "WORKER_PORT", "TEST_PORT"))
+FOLDER, COMPARISONS = EXAMPLE.folder, EXAMPLE.comparisons
+WAIVED = {"session", "import_2014"}
+ROWS = 12_000
+
+
+@pytest.fixture(scope="module", params=["15", "18"])
+def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
+    """Made once for all tests of this file: nobody may write to `printoptim` or `printoptim_next`."""
+    cluster = clusters.fresh(request.param, tmp_path_factory.mktemp("printoptim"))
+    try:
+        cluster.postgres.add_login("printoptim_app")
+        loader = EXAMPLE.loader()
+        loader.create(cluster.superuser_url())
+        made = Migrated(cluster, EXAMPLE, loader.load(cluster.superuser_url("printoptim"), ROWS))
+        made.clone("printoptim", "printoptim_next")
+        files = sorted((FOLDER / "db" / "0_schema").glob("**/*.sql"))
+        files += sorted((FOLDER / "db" / "migrations" / "data_migration").glob("*.sql"))
+        done = made.psql("printoptim_next", *files)
+        assert done.returncode == 0, done.stderr
+        yield made
+    finally:
+        clusters.clean(request.param)
+
+
+@pytest.fixture
+def scratch(migrated: Migrated) -> Iterator[str]:
+    """The new database once more, to be written to."""
+    yield migrated.clone("printoptim_next", "printoptim_try")
+    migrated.rows("postgres", "DROP DATABASE printoptim_try WITH (FORCE)")
+
+
+def test_the_generator_makes_as_many_rows_as_it_was_asked_for(migrated: Migrated) -> None:
+    tables = [table for (table,) in migrated.rows("printoptim", "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+    assert len(tables) >= 20
+    counted = {table: migrated.rows("printoptim", f"SELECT count(*) FROM public.{table}")[0][0] for table in tables}
+    assert sum(counted.values()) == ROWS
+    assert counted == counted | migrated.loaded
+
+
+def test_the_same_seed_makes_the_same_rows_and_another_seed_others(migrated: Migrated) -> None:
+    loader, hashes = EXAMPLE.loader(), []
+    digest = "SELECT sum(hashtextextended(r::text, 0)::numeric) FROM public.reading r"
+    for seed in (1, 2):
+        loader.create(migrated.cluster.superuser_url(), "another")
+        loader.load(migrated.cluster.superuser_url("another"), ROWS, seed)
+        hashes.append(migrated.rows("another", digest))
+        migrated.rows("postgres", "DROP DATABASE another")
+    assert hashes[0] == migrated.rows("printoptim", digest) != hashes[1]
+
+
+def test_every_comparison_of_the_plan_finds_every_row_once_and_the_same(migrated: Migrated) -> None:
+    for name, asked in COMPARISONS.items():
+        old = migrated.sum_of("printoptim", asked["old"], asked["key"])
+        assert old == migrated.sum_of("printoptim_next", asked["new"], asked["key"]), (
+            name,
+            migrated.differing(name, "printoptim_next")[:5],
+        )
+        assert old[0] == old[1], f"{name}: the key is one"
+        assert old[0] > 0, f"{name}: there is something to compare"
+
+
+def test_every_old_table_is_compared_whole_or_waived(migrated: Migrated) -> None:
+    """By the columns that a comparison cannot do without: take one away, and some comparison does not run any more."""
+    columns = migrated.rows(
+        "printoptim",
+        "SELECT relname, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 ORDER BY 1, 2",
+    )
+    unread = []
+    with psycopg.connect(migrated.cluster.superuser_url("printoptim")) as connection:
+        for table, column in columns:
+            with connection.transaction(force_rollback=True):
+                connection.execute(f"ALTER TABLE public.{table} RENAME COLUMN {column} TO taken_away".encode())
+                if all(_runs(connection, asked["old"]) for asked in COMPARISONS.values()):
+                    unread.append((table, column))
+    assert {table for table, _ in unread} == WAIVED
+
+
+def _runs(connection: psycopg.Connection[tuple[object, ...]], query: str) -> bool:
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(f"EXPLAIN {query}".encode())
+        return True
+    except psycopg.errors.UndefinedColumn:
+        return False
+
+
+def test_the_new_schema_has_thirty_tables_in_three_domains(migrated: Migrated) -> None:
+    found = migrated.rows(
+        "printoptim_next", "SELECT schemaname, count(*) FROM pg_tables WHERE schemaname IN ('crm', 'fleet', 'billing') GROUP BY 1"
+    )
+    assert len(found) == 3
+    assert sum(tables for _, tables in found) >= 30
+
+
+def test_the_validation_script_finds_everything_well(migrated: Migrated) -> None:
+    assert [check for check, ok in migrated.validated("printoptim_next") if ok is not True] == []
+
+
+def test_the_validation_script_finds_a_lost_row_and_an_alias_of_another_company(migrated: Migrated, scratch: str) -> None:
+    migrated.rows(scratch, "DELETE FROM fleet.tb_meter_reading WHERE pk_meter_reading = 1")
+    migrated.rows(scratch, "UPDATE crm.tb_customer_alias SET fk_customer = 1")
+    wrong = [check.partition(":")[0] for check, ok in migrated.validated(scratch) if not ok]
+    assert wrong == ["readings", "every alias has the VAT number of its customer"]
+
+
+def test_migrating_again_gives_the_same_rows_and_ids(migrated: Migrated) -> None:
+    again = migrated.clone("printoptim", "printoptim_again")
+    files = sorted((FOLDER / "db" / "0_schema").glob("**/*.sql"))
+    files += sorted((FOLDER / "db" / "migrations" / "data_migration").glob("00[1-3]*.sql"))
+    assert migrated.psql(again, *files).returncode == 0
+    for table in ("crm.tb_customer", "crm.tb_address", "fleet.tb_machine", "fleet.tb_machine_event", "fleet.tb_visit_part"):
+        ids = f"SELECT id FROM {table} ORDER BY 1"
+        assert migrated.rows(again, ids) == migrated.rows("printoptim_next", ids)
+
+
+def test_the_application_may_do_what_it_needs_and_no_more(migrated: Migrated, scratch: str) -> None:
+    with psycopg.connect(migrated.cluster.url(scratch, "printoptim_app"), autocommit=True) as connection:
+        reading = "INSERT INTO fleet.tb_meter_reading (fk_machine, mono_pages) VALUES (1, 1) RETURNING pk_meter_reading"
+        assert connection.execute(reading.encode()).fetchone() == (migrated.loaded["reading"] + 1,)
+        for forbidden in ("DELETE FROM fleet.tb_machine", "SELECT * FROM migration.tb_tally", "CREATE TABLE public.mine ()"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden.encode())
+
+
+def test_the_plan_is_one_that_the_daemon_reads(tmp_path: Path) -> None:
+    folder = tmp_path / "printoptim"
+    shutil.copytree(FOLDER, folder)
+    (folder / "plan.yaml").write_text(EXAMPLE.filled_in(RUN="demo", STATE_DIR=tmp_path / "state", PYTHON=sys.executable))
+    loaded = load(folder / "plan.yaml")
+    assert [Path(name).name for name in loaded.items()["data_scripts"]][-2:] == ["080_tally.sql", "090_drop_legacy.sql"]
+    assert loaded.items()["comparisons"] == list(COMPARISONS)
+    assert "db/environments/production.yaml" in loaded.hashes()
+    assert json.dumps(loaded.items())
