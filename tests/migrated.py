@@ -8,7 +8,8 @@ import string
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import psycopg
 import yaml
 from psycopg import sql
-from servers import Cluster
+from servers import Cluster, Clusters
 
 EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
 GIVEN = ("RUN", "STATE_DIR", "APP_URL", "PYTHON")
@@ -64,6 +65,31 @@ class Migrated:
     cluster: Cluster
     example: Example
     loaded: dict[str, int]
+
+    @classmethod
+    @contextmanager
+    def made(cls, clusters: Clusters, major: str, folder: Path, example: Example, *loaded: Any) -> Iterator[Migrated]:
+        """On a server of its own; `loaded` goes to the example's loader. Nobody may write to either database."""
+        cluster = clusters.fresh(major, folder)
+        try:
+            cluster.postgres.add_login(f"{example.name}_app")
+            loader = example.loader()
+            loader.create(cluster.superuser_url())
+            made = cls(cluster, example, loader.load(cluster.superuser_url(example.name), *loaded))
+            made.apply(made.clone(example.name, f"{example.name}_next"))
+            yield made
+        finally:
+            clusters.clean(major)
+
+    def apply(self, database: str) -> None:
+        """The schema files, then each data script, a transaction each."""
+        db = self.example.folder / "db"
+        for files in (
+            sorted((db / "0_schema").glob("**/*.sql")),
+            *([f] for f in sorted((db / "migrations/data_migration").glob("*.sql"))),
+        ):
+            done = self.psql(database, *files)
+            assert done.returncode == 0, done.stderr
 
     def psql(self, database: str, *files: Path) -> subprocess.CompletedProcess[str]:
         """Files in one transaction, as the daemon runs them."""

@@ -24,21 +24,8 @@ COMPARISONS = EXAMPLE.comparisons
 @pytest.fixture(scope="module", params=["15", "18"])
 def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     """Made once for all tests of this file: nobody may write to `flights` or `flights_next`."""
-    cluster = clusters.fresh(request.param, tmp_path_factory.mktemp("flights"))
-    try:
-        cluster.postgres.add_login("flights_app")
-        loader = EXAMPLE.loader()
-        loader.create(cluster.superuser_url())
-        made = Migrated(cluster, EXAMPLE, loader.load(cluster.superuser_url("flights")))
-        made.clone("flights", "flights_next")
-        schema = made.psql("flights_next", *sorted((FLIGHTS / "db" / "0_schema").glob("**/*.sql")))
-        assert schema.returncode == 0, schema.stderr
-        for script in sorted((FLIGHTS / "db" / "migrations" / "data_migration").glob("*.sql")):
-            data = made.psql("flights_next", script)
-            assert data.returncode == 0, data.stderr
+    with Migrated.made(clusters, request.param, tmp_path_factory.mktemp("flights"), EXAMPLE) as made:
         yield made
-    finally:
-        clusters.clean(request.param)
 
 
 @pytest.fixture

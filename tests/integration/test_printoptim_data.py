@@ -24,20 +24,8 @@ ROWS = 12_000
 @pytest.fixture(scope="module", params=["15", "18"])
 def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     """Made once for all tests of this file: nobody may write to `printoptim` or `printoptim_next`."""
-    cluster = clusters.fresh(request.param, tmp_path_factory.mktemp("printoptim"))
-    try:
-        cluster.postgres.add_login("printoptim_app")
-        loader = EXAMPLE.loader()
-        loader.create(cluster.superuser_url())
-        made = Migrated(cluster, EXAMPLE, loader.load(cluster.superuser_url("printoptim"), ROWS))
-        made.clone("printoptim", "printoptim_next")
-        files = sorted((FOLDER / "db" / "0_schema").glob("**/*.sql"))
-        files += sorted((FOLDER / "db" / "migrations" / "data_migration").glob("*.sql"))
-        done = made.psql("printoptim_next", *files)
-        assert done.returncode == 0, done.stderr
+    with Migrated.made(clusters, request.param, tmp_path_factory.mktemp("printoptim"), EXAMPLE, ROWS) as made:
         yield made
-    finally:
-        clusters.clean(request.param)
 
 
 @pytest.fixture
@@ -124,9 +112,7 @@ def test_the_validation_script_finds_a_lost_row_and_an_alias_of_another_company(
 
 def test_migrating_again_gives_the_same_rows_and_ids(migrated: Migrated) -> None:
     again = migrated.clone("printoptim", "printoptim_again")
-    files = sorted((FOLDER / "db" / "0_schema").glob("**/*.sql"))
-    files += sorted((FOLDER / "db" / "migrations" / "data_migration").glob("00[1-3]*.sql"))
-    assert migrated.psql(again, *files).returncode == 0
+    migrated.apply(again)
     for table in ("crm.tb_customer", "crm.tb_address", "fleet.tb_machine", "fleet.tb_machine_event", "fleet.tb_visit_part"):
         ids = f"SELECT id FROM {table} ORDER BY 1"
         assert migrated.rows(again, ids) == migrated.rows("printoptim_next", ids)
