@@ -110,6 +110,24 @@ def test_the_validation_script_finds_a_lost_row_and_an_alias_of_another_company(
     assert wrong == ["readings", "every alias has the VAT number of its customer"]
 
 
+def test_the_corruption_of_the_demo_is_found_by_key_and_by_nothing_else(migrated: Migrated, scratch: str) -> None:
+    corrupted = migrated.psql(scratch, FOLDER / "break" / "validate.sql")
+    assert corrupted.returncode == 0, corrupted.stderr
+    assert all(ok for _, ok in migrated.validated(scratch)), "counts alone do not show it"
+    expected = json.loads((FOLDER / "break" / "validate.expected.json").read_text())
+    found = {name: migrated.differing(name, scratch) for name in COMPARISONS}
+    assert {name: keys for name, keys in found.items() if keys} == expected
+
+
+def test_a_broken_data_script_fails_after_its_first_row(migrated: Migrated) -> None:
+    script = "db/migrations/data_migration/035_more_parts.sql"
+    failed = migrated.psql("printoptim_next", FOLDER / "break" / "data" / script)
+    assert failed.returncode == 3
+    assert f"{script}:3: ERROR" in failed.stderr
+    assert "part_stock_is_counted" in failed.stderr
+    assert migrated.rows("printoptim_next", "SELECT count(*) FROM fleet.tb_part") == [(migrated.loaded["part"],)]
+
+
 def test_migrating_again_gives_the_same_rows_and_ids(migrated: Migrated) -> None:
     again = migrated.clone("printoptim", "printoptim_again")
     migrated.apply(again)

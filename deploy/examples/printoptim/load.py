@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 ANSWER_SECONDS = 10
-PAUSE_SECONDS = 0.02  # between two requests of a client
+PAUSE_SECONDS = 0.05  # between two requests of a client
 FIRST_MACHINE = 500_001
 READ, READING, TICKET = "read", "reading", "ticket"
 FOUND = {
