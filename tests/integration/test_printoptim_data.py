@@ -128,6 +128,17 @@ def test_a_broken_data_script_fails_after_its_first_row(migrated: Migrated) -> N
     assert migrated.rows("printoptim_next", "SELECT count(*) FROM fleet.tb_part") == [(migrated.loaded["part"],)]
 
 
+def test_every_constraint_and_index_of_the_schema_files_is_there_once_the_rows_are(migrated: Migrated) -> None:
+    empty = migrated.clone("template0", "printoptim_empty")
+    schema = migrated.psql(empty, *sorted((FOLDER / "db" / "0_schema").glob("**/*.sql")))
+    assert schema.returncode == 0, schema.stderr
+    for asked in (
+        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid > 0 ORDER BY 1, 2",
+        "SELECT schemaname, indexdef FROM pg_indexes WHERE schemaname <> 'pg_catalog' ORDER BY 1, 2",
+    ):
+        assert migrated.rows(empty, asked) == migrated.rows("printoptim_next", asked)
+
+
 def test_migrating_again_gives_the_same_rows_and_ids(migrated: Migrated) -> None:
     again = migrated.clone("printoptim", "printoptim_again")
     migrated.apply(again)

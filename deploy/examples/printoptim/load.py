@@ -27,6 +27,7 @@ import psycopg
 
 ANSWER_SECONDS = 10
 PAUSE_SECONDS = 0.05  # between two requests of a client
+RETRY_SECONDS = 0.25  # after one without an answer
 FIRST_MACHINE = 500_001
 READ, READING, TICKET = "read", "reading", "ticket"
 FOUND = {
@@ -91,7 +92,8 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         acts = (self._read, self._write_reading, self._read, self._write_ticket)
-        while not self._ended.wait(PAUSE_SECONDS):
+        answered = True
+        while not self._ended.wait(PAUSE_SECONDS if answered else RETRY_SECONDS):
             try:
                 acts[self.seen.requests % len(acts)]()
                 answered = True

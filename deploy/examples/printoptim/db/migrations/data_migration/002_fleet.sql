@@ -34,27 +34,18 @@ ORDER BY printer.id;
 
 ANALYZE fleet.tb_machine;
 
+SELECT migration.set_aside('fleet.tb_meter_reading', 'fleet.tb_machine_event', 'fleet.tb_supply_level');
+
 INSERT INTO migration.tb_orphan (source, legacy_id, missing, missing_id, legacy_row)
 SELECT 'reading', reading.id, 'printer', printer_id, to_jsonb(reading)
 FROM public.reading
 WHERE NOT EXISTS (SELECT FROM public.printer WHERE printer.id = printer_id);
-
--- Half of all rows are readings: to load them and index them then takes a fraction of the time.
-ALTER TABLE fleet.tb_meter_reading
-    DROP CONSTRAINT tb_meter_reading_id_key,
-    DROP CONSTRAINT tb_meter_reading_fk_machine_fkey;
-DROP INDEX fleet.meter_reading_by_machine;
 
 INSERT INTO fleet.tb_meter_reading (pk_meter_reading, id, fk_machine, read_at, mono_pages, colour_pages, source)
 SELECT reading.id, common.migrated_id('reading', reading.id::text), printer_id, common.moment(read_at), mono, colour, lower(source)
 FROM public.reading
 WHERE EXISTS (SELECT FROM public.printer WHERE printer.id = printer_id)
 ORDER BY reading.id;
-
-ALTER TABLE fleet.tb_meter_reading
-    ADD CONSTRAINT tb_meter_reading_id_key UNIQUE (id),
-    ADD CONSTRAINT tb_meter_reading_fk_machine_fkey FOREIGN KEY (fk_machine) REFERENCES fleet.tb_machine (pk_machine);
-CREATE INDEX meter_reading_by_machine ON fleet.tb_meter_reading (fk_machine, read_at);
 
 -- The log has no key and repeats itself: its lines are numbered in the order of what they say, and none is dropped.
 CREATE TEMPORARY TABLE line ON COMMIT DROP AS
@@ -85,5 +76,7 @@ SELECT 'supply_level', pk_supply_level, 'seen', seen
 FROM public.supply_level
 JOIN fleet.tb_supply_level ON (fk_machine, fk_supply) = (printer_id, supply_id)
 WHERE common.clock(common.moment(seen)) <> seen;
+
+SELECT migration.put_back();
 
 ANALYZE fleet.tb_meter_reading, fleet.tb_machine_event, fleet.tb_supply_level;

@@ -15,6 +15,8 @@ JOIN common.tb_language language ON language.identifier = lang;
 INSERT INTO fleet.tb_ticket_priority (id, identifier)
 SELECT common.migrated_id('ticket_priority', code), code FROM migration.codes('priority');
 
+SELECT migration.set_aside('fleet.tb_ticket', 'fleet.tb_ticket_comment', 'fleet.tb_visit', 'fleet.tb_visit_part');
+
 INSERT INTO fleet.tb_ticket (
     pk_ticket, id, fk_machine, fk_customer, fk_technician, fk_ticket_status, fk_ticket_priority, subject, opened_at, closed_at,
     deleted_at)
@@ -70,5 +72,7 @@ SELECT 'visit', id, 'started', started FROM public.visit WHERE common.clock(comm
 
 INSERT INTO migration.tb_rounding (source, legacy_id, legacy_column, amount)
 SELECT 'visit', id, 'cost', cost FROM public.visit WHERE common.cents(cost)::double precision <> cost;
+
+SELECT migration.put_back();
 
 ANALYZE fleet.tb_ticket, fleet.tb_ticket_comment, fleet.tb_visit, fleet.tb_visit_part;

@@ -12,6 +12,9 @@ JOIN common.tb_currency currency ON currency.identifier = upper(btrim(contract.c
 LEFT JOIN public.customer_master master ON master.id = customer_id
 ORDER BY contract.id;
 
+SELECT migration.set_aside(
+    'billing.tb_contract_machine', 'billing.tb_invoice', 'billing.tb_invoice_line', 'billing.tb_payment', 'billing.tb_supply_order');
+
 INSERT INTO billing.tb_contract_machine (id, fk_contract, fk_machine, mono_rate, colour_rate)
 SELECT common.migrated_id('contract_machine', contract_id || '/' || printer_id), contract_id, printer_id, mono_rate, colour_rate
 FROM public.contract_printer
@@ -86,6 +89,8 @@ INSERT INTO migration.tb_rounding (source, legacy_id, legacy_column, amount)
 SELECT 'invoice', id, 'total', total FROM public.invoice WHERE common.cents(total)::double precision <> total
 UNION ALL
 SELECT 'invoice_line', id, 'amount', amount FROM public.invoice_line WHERE common.cents(amount)::double precision <> amount;
+
+SELECT migration.put_back();
 
 ANALYZE billing.tb_contract, billing.tb_contract_machine, billing.tb_invoice, billing.tb_invoice_line, billing.tb_payment;
 ANALYZE billing.tb_supply_order, migration.tb_rounding, migration.tb_skipped_moment, migration.tb_orphan;

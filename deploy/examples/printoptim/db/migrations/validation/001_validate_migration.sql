@@ -72,6 +72,11 @@ SELECT
         SELECT FROM migration.tb_rounding WHERE abs(amount - round(amount::numeric, 2)::double precision) >= 0.005) AS ok;
 
 SELECT
+    'no constraint and no index is left aside' AS "check",
+    count(*) = 0 AS ok
+FROM migration.tb_set_aside;
+
+SELECT
     'the old tables are gone' AS "check",
     count(*) = 0 AS ok
 FROM pg_tables
