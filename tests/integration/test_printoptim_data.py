@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from migrated import Example, Migrated
+from migrated import Example, Migrated, answer, ctl, smoke
 from servers import Clusters
 
+from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 
 EXAMPLE = Example("printoptim", ports=("DOOR_PORT", "APP_PORT", "WORKER_PORT", "TEST_PORT"))
@@ -154,6 +156,68 @@ def test_the_application_may_do_what_it_needs_and_no_more(migrated: Migrated, sc
         for forbidden in ("DELETE FROM fleet.tb_machine", "SELECT * FROM migration.tb_tally", "CREATE TABLE public.mine ()"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(forbidden.encode())
+
+
+PATHS = ("/machines/SN500001", "/machines/SN500107", "/customers/33", "/customers/40", "/readings/2", "/tickets/1", "/tickets/9")
+
+
+@pytest.fixture
+def services(migrated: Migrated, scratch: str, tmp_path: Path) -> Iterator[tuple[Path, dict[str, int], dict[str, str]]]:
+    """A copy of the example, the ports of both versions of its api, and the databases that they may write to."""
+    folder = tmp_path / "printoptim"
+    shutil.copytree(FOLDER, folder)
+    ports = {version: free_port() for version in ("old", "test")}
+    databases = {"old": migrated.clone("printoptim", "printoptim_old"), "test": scratch}
+    try:
+        for version, database in databases.items():
+            url = migrated.cluster.url(database, "printoptim_app")
+            started = ctl(folder, "start", version, "--port", str(ports[version]), "--url", url)
+            assert started.returncode == 0, started.stderr
+        yield folder, ports, databases
+    finally:
+        assert [ctl(folder, "stop", version).returncode for version in ports] == [0, 0]
+        migrated.rows("postgres", "DROP DATABASE printoptim_old WITH (FORCE)")
+
+
+def test_old_and_new_services_give_the_same_answers_and_the_smoke_tests_pass_on_new_alone(services) -> None:
+    folder, ports, _ = services
+    for path in PATHS:
+        assert json.loads(answer(ports["old"], path)) == json.loads(answer(ports["test"], path)), path
+    passed = smoke(folder, ports["test"])
+    assert passed.returncode == 0, passed.stdout
+    assert smoke(folder, ports["old"], "-k", "new_version").returncode == 1
+    shutil.copytree(FOLDER / "break" / "smoke", folder, dirs_exist_ok=True)
+    assert "1 failed, 9 passed" in smoke(folder, ports["test"]).stdout
+
+
+def test_an_acknowledged_write_that_is_missing_or_changed_is_counted_in_either_schema(migrated: Migrated, services) -> None:
+    folder, ports, databases = services
+    harm = {
+        "old": ("DELETE FROM public.reading WHERE id = {reading}", "UPDATE public.ticket SET subject = '?' WHERE id = {ticket}"),
+        "test": (
+            "DELETE FROM fleet.tb_meter_reading WHERE pk_meter_reading = {reading}",
+            "UPDATE fleet.tb_ticket SET subject = '?' WHERE pk_ticket = {ticket}",
+        ),
+    }
+    for version, port in ports.items():
+        kept = folder / f"{version}.jsonl"
+        door = ["--door", f"http://127.0.0.1:{port}", "--acknowledged", str(kept), "--clients", "2", "--seconds", "1.5"]
+        seen = json.loads(_load(folder, "run", *door).stdout)
+        assert (seen["errors"], seen["writes"] > 2) == (0, True)
+        asked = ("check", "--acknowledged", str(kept), "--url", migrated.cluster.url(databases[version], "printoptim_app"))
+        well = _load(folder, *asked)
+        assert (well.returncode, json.loads(well.stdout)["missing"]) == (0, 0)
+        promised = {line["kind"]: line["id"] for line in map(json.loads, kept.read_text().splitlines())}
+        for statement in harm[version]:
+            migrated.rows(databases[version], statement.format(**promised))
+        harmed = _load(folder, *asked)
+        assert (harmed.returncode, json.loads(harmed.stdout)["missing"]) == (1, 2)
+
+
+def _load(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "load.py", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_the_plan_is_one_that_the_daemon_reads(tmp_path: Path) -> None:
