@@ -18,8 +18,8 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [BREAK=schema|data|validate|smoke|service|cutover]
-	$(BIN)/cutoverd demo $(if $(BREAK),--break $(BREAK))
+demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=schema|data|validate|smoke|service|cutover]
+	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
 test: setup  ## every test but the soaks
 	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist worksteal $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutoverd.daemon.clock import SystemClock
+from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
 from cutoverd.daemon.plan.loaded import LoadedPlan
@@ -78,7 +79,15 @@ def _site(loaded: LoadedPlan, server: Server) -> by_command.Site:
 
 def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
     data = [DataScript(name, file, probe) for name, file, probe in loaded.data_scripts]
-    return PsqlScripts(server, loaded.schema_files, data, cwd=loaded.folder, timeout_seconds=loaded.plan.timeouts.step)
+    timeout_seconds, builder = loaded.plan.timeouts.step, _confiture(loaded, server)
+    return PsqlScripts(server, loaded.schema_files, data, cwd=loaded.folder, timeout_seconds=timeout_seconds, builder=builder)
+
+
+def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
+    if not (given := loaded.plan.schema_.confiture):
+        return None
+    directory, [target] = loaded.folder / given.directory, loaded.schema_files
+    return Confiture(given.environment, directory, target, lambda: loaded.schema_sources, server.folder, server.epoch)
 
 
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:

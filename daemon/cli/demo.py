@@ -9,6 +9,7 @@ import typer
 
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.cli.common import app
+from cutoverd.daemon.demo.example import EXAMPLES, Name
 from cutoverd.daemon.demo.show import show
 from cutoverd.daemon.demo.stage import Break
 from cutoverd.daemon.embedded.errors import ServerError
@@ -16,14 +17,20 @@ from cutoverd.daemon.exits import Exit
 from cutoverd.states.errors import StepError
 
 
-@app.command(help="Watch a whole run: a PostgreSQL, a NATS and a year of flights of its own; it leaves nothing behind.")
+@app.command(help="Watch a whole run: a PostgreSQL, a NATS, services and clients of its own; it leaves nothing behind.")
 def demo(
+    example: Annotated[Name, typer.Option(help="Which example of deploy/examples is played.")] = Name.PRINTOPTIM,
+    rows: Annotated[
+        int | None, typer.Option(min=10_000, help="So many rows of old data (printoptim; 1000000 by default).")
+    ] = None,
     broken: Annotated[Break | None, typer.Option("--break", help="Break it there, and see the way back.")] = None,
     folder: Annotated[Path | None, typer.Option(help="Play it here, and keep the folder.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the temporary folder.")] = False,
 ) -> None:
+    if rows and not EXAMPLES[example].rows:
+        raise typer.BadParameter(f"{example} has the rows that it has", param_hint="--rows")
     try:
-        code = show(broken, folder, keep, typer.echo)
+        code = show(EXAMPLES[example], broken, folder, keep, typer.echo, rows)
     except (BusError, StepError, ServerError, RuntimeError) as error:
         typer.echo(f"cutoverd: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None

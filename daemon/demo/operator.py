@@ -8,7 +8,7 @@ from typing import NoReturn
 import psycopg
 
 from cutoverd.daemon import desk
-from cutoverd.daemon.demo.stage import DATABASE, Break, Stage
+from cutoverd.daemon.demo.stage import Break, Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Command, Verb
@@ -42,6 +42,6 @@ class Operator:
 
     def _corrupt(self) -> None:
         """By plain SQL, on a connection that the daemon knows nothing of; no count changes."""
-        new = f"{DATABASE}_next"
+        new = f"{self._stage.example.database}_next"
         with psycopg.connect(self._stage.postgres.url(new)) as connection:
-            connection.execute((self._stage.example / "break" / "validate.sql").read_bytes())
+            connection.execute((self._stage.home / "break" / "validate.sql").read_bytes())

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.app import drive
-from cutoverd.daemon.demo.fingerprint import fingerprint
+from cutoverd.daemon.demo.clients import clients
+from cutoverd.daemon.demo.example import Example
+from cutoverd.daemon.demo.fingerprint import Fingerprint
 from cutoverd.daemon.demo.operator import Operator
 from cutoverd.daemon.demo.stage import Break, Stage, stage
 from cutoverd.daemon.exits import Exit
@@ -23,6 +25,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
 
+SHOWN_MAX = 10
 Say = Callable[[str], None]
 ENDS = {Exit.COMPLETED: "Completed", Exit.ROLLED_BACK: "RolledBack", Exit.STUCK: "Stuck", Exit.ABORTED: "Aborted"}
 
@@ -32,8 +35,8 @@ class Report:
     """What is remembered of the run for the summary."""
 
     say: Say
+    run: Run
     timeline: Timeline = field(default_factory=Timeline)
-    run: Run = field(default_factory=lambda: Run("flights"))
     step_seconds: float = 0.0
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
@@ -52,7 +55,7 @@ class Report:
             f"states:    {', '.join(f'{state} {seconds:.1f} s' for state, seconds in states.items() if seconds)}",
             f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",
             f"the run:   {sum(states.values()):.1f} s, of which {self._between_seconds(states):.2f} s between steps",
-            *(f"compared:  {key.partition(':')[2]}: {seen.get('rows_old', 0):,} rows" for key, seen in compared.items()),
+            *_largest({key.partition(":")[2]: seen.get("rows_old", 0) for key, seen in compared.items()}),
             f"left over: {', '.join(_left_over(self.run)) or 'nothing'}",
         ]
 
@@ -61,18 +64,29 @@ class Report:
         return sum(states.values()) - self.step_seconds - self.timeline.gate_seconds
 
 
+def _largest(compared: dict[str, int]) -> list[str]:
+    """A line for each comparison; where there are many, for the largest, and one for the others."""
+    rows = sorted(compared.items(), key=lambda each: -each[1])
+    others = (
+        [f"compared:  {len(rows) - SHOWN_MAX} more: {sum(count for _, count in rows[SHOWN_MAX:]):,} rows"]
+        if rows[SHOWN_MAX:]
+        else []
+    )
+    return [*(f"compared:  {name}: {count:,} rows" for name, count in rows[:SHOWN_MAX]), *others]
+
+
 def _left_over(run: Run) -> list[str]:
     told = run.evidence().get("rollback.name_leftovers", {}).get("databases")
     ends = {"completed": [f"{run.frozen.production}_previous (old)", f"{run.frozen.production}_closed (placeholder)"]}
     return list(told or ends.get(run.state, []))
 
 
-def show(broken: Break | None, folder: Path | None, keep: bool, say: Say) -> Exit:
+def show(example: Example, broken: Break | None, folder: Path | None, keep: bool, say: Say, rows: int | None = None) -> Exit:
     """Set the stage, let the night pass, prove the way back, clear the stage. For the main thread."""
     home = (folder or Path(tempfile.mkdtemp(prefix="cutoverd-demo-"))).absolute()
     try:
-        say(f"setting the stage in {home}: a PostgreSQL, a year of flights, two services" + _spoiled(broken))
-        with _stopped_as_by_ctrl_c(), stage(home, broken) as set_up:
+        say(f"setting the stage in {home}: a PostgreSQL, {example.told}, two services" + _spoiled(broken))
+        with _stopped_as_by_ctrl_c(), stage(home, broken, example=example, rows=rows) as set_up:
             return _night(set_up, say)
     finally:
         if not keep and folder is None:
@@ -103,13 +117,18 @@ def _spoiled(broken: Break | None) -> str:
 
 
 def _night(set_up: Stage, say: Say) -> Exit:
-    before = fingerprint(set_up) if set_up.broken else {}
-    report = Report(say)
-    ended = asyncio.run(_driven(set_up, report))
-    for words in ("", *report.summary()):
+    fingerprint = Fingerprint(set_up)
+    before = fingerprint.take() if set_up.broken else {}
+    report = Report(say, Run(set_up.loaded.plan.run))
+    with clients(set_up) as seen:
+        ended = asyncio.run(_driven(set_up, report))
+    for words in ("", *report.summary(), *seen.lines()):
         say(words)
+    if seen.lost:
+        say("a write that was acknowledged is missing")
+        return Exit.ERROR
     if ended is Exit.ROLLED_BACK and before:
-        if changed := _differences(before, fingerprint(set_up)):
+        if changed := _differences(before, fingerprint.take()):
             say(f"production is NOT as it was: {', '.join(changed)}")
             return Exit.ERROR
         say(f"production is as it was: {', '.join(before)}")

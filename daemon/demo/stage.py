@@ -15,16 +15,17 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from string import Template
 
+from cutoverd.daemon.demo.example import PRINTOPTIM, Example
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.plan.loaded import LoadedPlan, load
 from cutoverd.daemon.plan.parts import Commands, Service
 
-DATABASE, ROLE, APPLICATION = "flights", "cutover", "flights_app"
+ROLE = "cutover"
 RIGHTS = Path(__file__).with_name("rights.sql")
 COMMAND_SECONDS = 120
-PORTS = ("DOOR_PORT", "BOARD_PORT", "APP_PORT", "TEST_PORT")
+LOADED_ROWS_PER_SECOND = 10_000  # at least, on a machine that has other things to do
 
 
 class Break(StrEnum):
@@ -43,14 +44,20 @@ class Stage:
     """All that the demonstration has; everything lies in `folder`."""
 
     folder: Path
+    example: Example
     broken: Break | None
     postgres: Postgres
     loaded: LoadedPlan
     door: subprocess.Popen[bytes] | None = None
 
     @property
-    def example(self) -> Path:
-        return self.folder / "flights"
+    def home(self) -> Path:
+        """The copy of the example."""
+        return self.folder / self.example.name
+
+    @property
+    def door_url(self) -> str:
+        return f"http://127.0.0.1:{json.loads((self.folder / 'ports.json').read_text())['DOOR_PORT']}"
 
     def open(self) -> None:
         """The old version runs, and clients are let in."""
@@ -61,12 +68,12 @@ class Stage:
         state, target = self.loaded.state_dir / "services" / "door", f"127.0.0.1:{ports['APP_PORT']}"
         serve = ["serve", "--state-file", str(state), "--port", str(ports["DOOR_PORT"]), "--target", target]
         self.door = subprocess.Popen(
-            [sys.executable, "app/lb.py", *serve, "--pidfile", f"{state}.pid"], cwd=self.example, stdout=subprocess.DEVNULL
+            [sys.executable, "app/lb.py", *serve, "--pidfile", f"{state}.pid"], cwd=self.home, stdout=subprocess.DEVNULL
         )
 
     def call(self, words: list[str], *, check: bool = True) -> int:
         """A command of the plan, as the daemon runs it: in the plan's folder, no shell."""
-        done = subprocess.run(words, cwd=self.example, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        done = subprocess.run(words, cwd=self.home, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(words[1:4])} exited {done.returncode}: {(done.stderr or done.stdout)[-1000:]}")
         return done.returncode
@@ -86,17 +93,24 @@ def _versions(services: list[Service]) -> Iterator[Commands]:
 
 
 @contextlib.contextmanager
-def stage(folder: Path, broken: Break | None = None, *, gates: list[str] | None = None) -> Iterator[Stage]:
+def stage(
+    folder: Path,
+    broken: Break | None = None,
+    *,
+    gates: list[str] | None = None,
+    example: Example = PRINTOPTIM,
+    rows: int | None = None,
+) -> Iterator[Stage]:
     """Set it, and clear it: no process stays behind. The folder is made; who made it removes it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _copy_example(folder / "flights", broken)
+    _copy_example(example, folder / example.name, broken)
     postgres = Postgres(folder / "postgres")
     with contextlib.ExitStack() as ends:
         ends.callback(postgres.remove)
         postgres.start()
-        _load(postgres, folder / "flights")
-        loaded = _plan(folder, postgres, gates or _gates(broken))
-        set_up = Stage(folder, broken, postgres, loaded)
+        _load(postgres, example, folder / example.name, rows or example.rows)
+        loaded = _plan(folder, example, postgres, gates or _gates(broken))
+        set_up = Stage(folder, example, broken, postgres, loaded)
         ends.callback(_end_nats, loaded)
         ends.callback(set_up.close)
         set_up.open()
@@ -112,36 +126,39 @@ def _gates(broken: Break | None) -> list[str]:
     return ["downtime", *(["validate"] if broken is Break.VALIDATE else []), "cutover"]
 
 
-def _copy_example(target: Path, broken: Break | None) -> None:
-    with as_file(files("cutoverd.examples") / "flights") as example:
-        shutil.copytree(example, target, ignore=shutil.ignore_patterns("__pycache__"))
-        overlay = example / "break" / broken if broken else None
+def _copy_example(example: Example, target: Path, broken: Break | None) -> None:
+    with as_file(files("cutoverd.examples")) as examples:
+        source = examples / example.name
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        overlay = source / "break" / broken if broken else None
         if overlay and overlay.is_dir():
             shutil.copytree(overlay, target, dirs_exist_ok=True)
 
 
-def _load(postgres: Postgres, example: Path) -> None:
+def _load(postgres: Postgres, example: Example, home: Path, rows: int | None) -> None:
     """Roles with passwords of their own, then the example's own loader."""
-    for role in (ROLE, APPLICATION):
+    for role in (ROLE, example.application):
         postgres.add_login(role)
-    subprocess.run(
-        [sys.executable, "legacy/load.py", postgres.url(), DATABASE],
-        cwd=example, check=True, timeout=COMMAND_SECONDS, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    words = [postgres.url(), example.database, *(["--rows", str(rows)] if rows else [])]
+    seconds = COMMAND_SECONDS + (rows or 0) / LOADED_ROWS_PER_SECOND
+    loading = [sys.executable, "legacy/load.py", *words]
+    loaded = subprocess.run(loading, cwd=home, timeout=seconds, capture_output=True, text=True, check=False)
+    if loaded.returncode:
+        raise RuntimeError(f"the old database was not made: {loaded.stderr.strip()[-1000:]}")
     with postgres.connect() as connection:
-        connection.execute(RIGHTS.read_text())
+        connection.execute(Template(RIGHTS.read_text()).substitute(owner=example.owner).encode())
 
 
-def _plan(folder: Path, postgres: Postgres, gates: list[str]) -> LoadedPlan:
+def _plan(folder: Path, example: Example, postgres: Postgres, gates: list[str]) -> LoadedPlan:
     """The example's plan with the addresses of this stage."""
-    ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+    ports = dict(zip(example.ports, _free_ports(len(example.ports)), strict=True))
     (folder / "ports.json").write_text(json.dumps(ports))
-    path = folder / "flights" / "plan.yaml"
+    path = folder / example.name / "plan.yaml"
     words = {
-        "RUN": "flights",
+        "RUN": example.name.value,
         "STATE_DIR": str(folder / "state"),
-        "URL": postgres.url(DATABASE, ROLE),
-        "APP_URL": postgres.url(DATABASE, APPLICATION),
+        "URL": postgres.url(example.database, ROLE),
+        "APP_URL": postgres.url(example.database, example.application),
         "TOOLS": str(postgres.bin_dir),
         "PYTHON": sys.executable,
         "GATES": f"[{', '.join(gates)}]",

@@ -15,6 +15,8 @@ from pydantic import ValidationError
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
 from cutoverd.daemon.plan.mistakes import mistakes, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.sources import mistakes as mistakes_of
+from cutoverd.daemon.plan.sources import sources
 from cutoverd.daemon.postgres.refused import Reading
 
 LARGEST_ITEMS_BYTES = 24 * 1024
@@ -62,15 +64,28 @@ class LoadedPlan:
 
     def files(self) -> dict[str, Path]:
         """Every file that the plan names, and those that its scripts include, by their paths as the plan sees them."""
-        files = [*self.schema_files, *(file for _, file, _ in self.data_scripts), *(file for _, file in self.validation_scripts)]
+        files = [
+            *self.schema_sources,
+            *(file for _, file, _ in self.data_scripts),
+            *(file for _, file in self.validation_scripts),
+        ]
         files += [*self._included, *programs(self.plan, self.folder)]
         return {relative(file, self.folder): file for file in files}
+
+    @property
+    def schema_sources(self) -> list[Path]:
+        """The schema files; of one that confiture builds, what it is built from."""
+        confiture = self.plan.schema_.confiture
+        return sources(confiture, self.folder) if confiture else list(self.schema_files)
 
     @cached_property
     def _included(self) -> list[Path]:
         """By `\\i` and `\\ir`, at any depth; one that is missing is a finding of PreCheck."""
         reading = Reading(self.folder)
-        for file in (*self.schema_files, *(file for _, file, _ in self.data_scripts)):
+        for file in (
+            *(file for file in self.schema_sources if file.suffix != ".yaml"),
+            *(file for _, file, _ in self.data_scripts),
+        ):
             reading.read(file)
         return [file for file in reading.included_by if file.is_file()]
 
@@ -89,13 +104,20 @@ def load(path: Path) -> LoadedPlan:
         path,
         plan,
         source,
-        tuple(found.all("schema.files", plan.schema_.files)),
+        (*found.all("schema.files", plan.schema_.files), *_built(plan, found)),
         tuple(scripts(found, plan.data.scripts, path.parent)),
         tuple((relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
     )
     if wrong := [*found.mistakes, *_too_many(loaded.items())]:
         raise BadPlan("\n".join(f"{path}: {line}" for line in wrong))
     return loaded
+
+
+def _built(plan: Plan, found: Files) -> Iterator[Path]:
+    """Where the file will be that confiture builds in PreCheck."""
+    if confiture := plan.schema_.confiture:
+        found.mistakes.extend(mistakes_of(confiture, found.folder))
+        yield found.folder / plan.state_dir / "runs" / plan.run / "confiture" / f"{confiture.environment}.sql"
 
 
 def _too_many(items: dict[str, list[str]]) -> Iterator[str]:

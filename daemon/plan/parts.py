@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, LoginUrl, Moment, StateName, Words
 
 NOT_BUILT_YET = {
-    "systemd", "haproxy", "prometheus", "confiture", "pgbouncer", "dns",
+    "systemd", "haproxy", "prometheus", "pgbouncer", "dns",
 }  # fmt: skip
 
 
@@ -128,8 +128,24 @@ class Backup(Part):
     jobs: int = Field(default=2, ge=1, le=64)
 
 
+class Confiture(Part):
+    """An environment of a confiture project; `directory` is where its db/ lies."""
+
+    environment: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    directory: Path = Path(".")
+
+
 class Schema(Part):
-    files: list[str] = Field(min_length=1)
+    """`files`, or what `confiture` builds: exactly one."""
+
+    files: list[str] = Field(default_factory=list)
+    confiture: Confiture | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Schema:
+        if bool(self.files) == bool(self.confiture):
+            raise ValueError("a schema is either `files: [db/0_schema/**/*.sql]` or `confiture: {environment: production}`")
+        return self
 
 
 class Script(Part):

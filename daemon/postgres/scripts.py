@@ -13,9 +13,11 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cutoverd.daemon.children import Completed
 from cutoverd.daemon.postgres import ledger, psql_errors, unbound
+from cutoverd.daemon.postgres.origins import Origins
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
 from cutoverd.daemon.postgres.refused import Finding, Reading, runs_without_transaction
 from cutoverd.daemon.postgres.refused import told as lines_of
@@ -36,6 +38,18 @@ class DataScript:
     probe: str | None = None
 
 
+class Builder(Protocol):
+    """Makes the one schema file out of its sources."""
+
+    async def build(self, step: str) -> Evidence: ...
+
+    async def ensure(self, step: str) -> None:
+        """It is there as it was built."""
+
+    def sources(self) -> list[str]:
+        """What it was built from, in order."""
+
+
 class PsqlScripts:
     """`Scripts` of states/ports.py; files are absolute, `\\i` in them is relative to `cwd`."""
 
@@ -47,15 +61,22 @@ class PsqlScripts:
         *,
         cwd: Path,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        builder: Builder | None = None,
     ) -> None:
+        """With a `builder` the one schema file is what it builds."""
         self._server = server
         self._schema_files = [file.absolute() for file in schema_files]
         self._scripts = {script.name: script for script in data_scripts}
         self._cwd = cwd.absolute()
         self._timeout_seconds = timeout_seconds
+        self._builder = builder
 
     async def check_files(self) -> Evidence:
-        """{"files": n}; raises `CheckFailed` with evidence {"findings": ["file:line: what: what to do", …]}."""
+        """{"files": n}; raises `CheckFailed` with evidence {"findings": ["file:line: what: what to do", …]}.
+
+        A schema that is built is built here; then {"schema": what was built, out of what} as well.
+        """
+        built = await self._builder.build("precheck.check_files") if self._builder else {}
         reading = await asyncio.to_thread(self._read)
         if reading.findings:
             findings = lines_of(reading.findings)
@@ -64,7 +85,7 @@ class PsqlScripts:
                 hint="change the files, then `retry`",
                 evidence={"findings": findings},
             )
-        return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by)}
+        return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built}
 
     def _read(self) -> Reading:
         reading = Reading(self._cwd)
@@ -77,10 +98,17 @@ class PsqlScripts:
             without = runs_without_transaction(script.file)
             reading.findings.extend(_probe_findings(script, without))
             reading.read(script.file.absolute(), in_transaction=not without)
+        if origins := self._origins():
+            reading.findings = [origins.finding(finding) for finding in reading.findings]
         return reading
+
+    def _origins(self) -> Origins | None:
+        return Origins(self._schema_files[0], self._builder.sources()) if self._builder else None
 
     async def apply_schema(self, mark: Mark) -> Evidence:
         """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}."""
+        if self._builder:
+            await self._builder.ensure(mark.step)
         return await self._run(mark, self._schema_files)
 
     async def run_script(self, mark: Mark, name: str) -> Evidence:
@@ -109,10 +137,12 @@ class PsqlScripts:
 
     async def try_schema(self, database: str, step: str) -> Evidence:
         """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}."""
+        if self._builder:
+            await self._builder.ensure(step)
         script = include(HERE / "script_begin.sql") + "".join(map(_in_turn, self._schema_files))
         completed = await (await self._psql(database)).run(script, step=step, variables={})
         if completed.returncode != 0:
-            raise psql_errors.told(completed, await asyncio.to_thread(self._read))
+            raise await self._told(completed)
         return {"schema_files": len(self._schema_files)}
 
     async def _run(self, mark: Mark, files: Sequence[Path]) -> Evidence:
@@ -131,7 +161,12 @@ class PsqlScripts:
     async def _failed(self, completed: Completed | None) -> StepError:
         if completed is None:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
-        return psql_errors.told(completed, await asyncio.to_thread(self._read))
+        return await self._told(completed)
+
+    async def _told(self, completed: Completed) -> StepError:
+        error = psql_errors.told(completed, await asyncio.to_thread(self._read))
+        origins = self._origins()
+        return origins.error(error) if origins else error
 
     async def _row(self, mark: Mark) -> ledger.Row | None:
         return await ledger.read(self._server, mark.step, Direction.FORWARD, database=self._server.names.next)

@@ -12,19 +12,23 @@ from pathlib import Path
 from psycopg import sql
 
 from cutoverd.daemon.app import drive
-from cutoverd.daemon.demo.stage import DATABASE, Stage, stage
+from cutoverd.daemon.demo.example import FLIGHTS
+from cutoverd.daemon.demo.stage import Stage, stage
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.events import facts
 
 REPETITIONS = 3
-PLAIN, OWNER = "plain", "flights_owner"
+PLAIN, OWNER, DATABASE = "plain", FLIGHTS.owner, FLIGHTS.database
 
 
 def main() -> None:
     """Each repetition: a whole run, then the same scripts by psql on another clone of old; the ratio of the two."""
     ratios = []
     for repetition in range(1, REPETITIONS + 1):
-        with tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder, stage(Path(folder) / "night") as night:
+        with (
+            tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder,
+            stage(Path(folder) / "night", example=FLIGHTS) as night,
+        ):
             ours, state, timeline = _run(night)
             theirs = _plain(night)
         ratios.append(ours / theirs)
@@ -72,4 +76,4 @@ def _psql(night: Stage, files: list[str]) -> None:
     command = [str(night.postgres.bin_dir / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-1", "-d", night.postgres.url(PLAIN)]
     environment = {**os.environ, "PGOPTIONS": f"-c role={OWNER}"}
     flags = [word for file in files for word in ("-f", file)]
-    subprocess.run([*command, *flags], env=environment, cwd=night.example, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, *flags], env=environment, cwd=night.home, check=True, stdout=subprocess.DEVNULL)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from cutoverd.daemon.demo.example import FLIGHTS
 from cutoverd.daemon.demo.stage import stage
 from cutoverd.daemon.embedded import nats
 
@@ -19,7 +20,7 @@ GATE = "the gate before downtime waits"
 
 def main() -> None:
     """A daemon at the gate before Downtime, watched for half a minute."""
-    with tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder, stage(Path(folder) / "night") as night:
+    with tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder, stage(Path(folder) / "night", example=FLIGHTS) as night:
         command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.loaded.path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
             assert daemon.stdout is not None

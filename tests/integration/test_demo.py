@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
+EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
+FEW = ("--rows", "20000")
+FLIGHTS = ("--example", "flights")
 FAILS_IN = {
     "service": "downtime.stop_service:api",
     "schema": "schema.apply_schema",
-    "data": "data.run_script:db/migrations/data_migration/035_more_airlines.sql",
-    "validate": "validate.compare:weather",
+    "data": "data.run_script:db/migrations/data_migration/035_more_parts.sql",
+    "validate": "validate.compare:readings",
     "smoke": "smoke.smoke_test:smoke tests",
     "cutover": "cutover.start_service:api",
 }
@@ -46,11 +49,40 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-def test_the_demo_completes_and_leaves_nothing(tmp_path):
-    done = demo(tmp_path)
+def what_clients_saw(said: str) -> dict[str, float]:
+    """Of the summary: requests, those without an answer, the longest gap (seconds), writes, how many of these are missing."""
+    seen = re.search(
+        r"clients: .* made (\S+) requests, (\S+) of them .* longest gap (\S+) s\nwrites: +(\S+) acknowledged, (\d+) of", said
+    )
+    assert seen, said
+    names = ("requests", "errors", "gap", "writes", "missing")
+    return dict(zip(names, (float(number.replace(",", "")) for number in seen.groups()), strict=True))
+
+
+def downtime_seconds(said: str) -> float:
+    return float(re.search(r"downtime: +(\S+) s", said)[1])
+
+
+def test_the_demo_completes_under_load_and_leaves_nothing(tmp_path):
+    done = demo(tmp_path, *FEW)
+    assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
+    assert "which has the new schema" in done.stdout
+    seen = what_clients_saw(done.stdout)
+    assert (seen["missing"], seen["writes"] > 100, seen["errors"] < seen["requests"]) == (0, True, True)
+    assert 0 < seen["gap"] < downtime_seconds(done.stdout) + 10
+    assert left_behind(tmp_path) == []
+
+
+def test_the_flights_complete_and_leave_nothing(tmp_path):
+    done = demo(tmp_path, *FLIGHTS)
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
     assert "compared:  flights: 336,776 rows" in done.stdout
     assert left_behind(tmp_path) == []
+
+
+def test_an_example_of_real_rows_takes_no_number_of_rows(tmp_path):
+    refused = demo(tmp_path, *FLIGHTS, *FEW)
+    assert (refused.returncode, "flights has the rows that it has" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +92,7 @@ def test_the_demo_completes_and_leaves_nothing(tmp_path):
 )
 def test_a_demo_that_is_told_to_stop_leaves_nothing(tmp_path, number, ctrl_c):
     """Found: SIGTERM left its nats-server, its services and its folder behind; in a script's background it was not heard."""
-    command = [sys.executable, "-m", "cutoverd.daemon", "demo"]
+    command = [sys.executable, "-m", "cutoverd.daemon", "demo", *FEW]
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         command,
@@ -70,7 +102,7 @@ def test_a_demo_that_is_told_to_stop_leaves_nothing(tmp_path, number, ctrl_c):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, ctrl_c),
     ) as running:
-        assert any("run started on flights" in line for line in running.stdout)
+        assert any("run started on printoptim" in line for line in running.stdout)
         running.send_signal(number)
         running.communicate(timeout=60)
     assert running.returncode not in (0, -number)
@@ -85,14 +117,32 @@ def named_keys(said: str) -> list[str]:
 
 @pytest.mark.parametrize("where", FAILS_IN)
 def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
-    done = demo(tmp_path, "--break", where)
+    done = demo(tmp_path, *FEW, "--break", where)
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
     failed = [line.split(" ✖ ")[1] for line in done.stdout.splitlines() if " ✖ " in line]
     assert [line.split("  ")[0] for line in failed] == [FAILS_IN[where]]
-    assert "production is as it was: row, settings, comment, content, login of the application, services, traffic" in done.stdout
-    left_over = "flights_closed" if where == "service" else "flights_closed, flights_next"
+    assert (
+        "production is as it was: row, settings, comment, content, login of the application, services, traffic, "
+        "rows that clients added to" in done.stdout
+    )
+    left_over = "printoptim_closed" if where == "service" else "printoptim_closed, printoptim_next"
     assert f"left over: {left_over}\n" in done.stdout
+    assert "which has the old schema" in done.stdout
+    assert what_clients_saw(done.stdout)["missing"] == 0
     assert left_behind(tmp_path) == []
     if where == "validate":
-        corrupted = json.loads((EXAMPLE / "break" / "validate.expected.json").read_text())["weather"]
-        assert named_keys(done.stdout) == sorted(map(json.dumps, corrupted))
+        assert named_keys(done.stdout) == corrupted("printoptim", "readings")
+
+
+def corrupted(example: str, comparison: str) -> list[str]:
+    """As an event tells keys: by their text."""
+    expected = json.loads((EXAMPLES / example / "break" / "validate.expected.json").read_text())
+    return sorted(json.dumps({column: str(value) for column, value in key.items()}) for key in expected[comparison])
+
+
+def test_corrupted_flights_are_named_and_taken_back(tmp_path):
+    done = demo(tmp_path, *FLIGHTS, "--break", "validate")
+    assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
+    assert "production is as it was: row, settings, comment, content" in done.stdout
+    assert named_keys(done.stdout) == corrupted("flights", "weather")
+    assert left_behind(tmp_path) == []

@@ -2,131 +2,30 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
-import string
-import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-import yaml
-from psycopg import sql
-from servers import Cluster, Clusters
+from migrated import Example, Migrated, answer, ctl, smoke
+from servers import Clusters
 
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 
 FLIGHTS = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
-GIVEN = ("RUN", "STATE_DIR", "URL", "APP_URL", "TOOLS", "PYTHON", "DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST_PORT")
-
-
-def filled_in(**given: object) -> str:
-    """The plan, whatever is not given filled in with something harmless."""
-    harmless = dict.fromkeys(GIVEN, "1") | {
-        "URL": "postgresql://cutover@127.0.0.1/flights",
-        "TOOLS": "/usr/bin",
-        "GATES": "[downtime, cutover]",
-    }
-    return string.Template((FLIGHTS / "plan.yaml").read_text()).substitute(harmless | given)
-
-
-PLAN = yaml.safe_load(filled_in())
-COMPARISONS = {comparison["name"]: comparison for comparison in PLAN["validate"]["compare"]}
-
-
-@dataclass
-class Migrated:
-    """`flights`, the old database, and `flights_next`, a clone that the plan's files were applied to as the owner."""
-
-    cluster: Cluster
-    loaded: dict[str, int]
-
-    def psql(self, database: str, *files: Path) -> subprocess.CompletedProcess[str]:
-        """Files in one transaction, as the daemon runs them."""
-        return subprocess.run(
-            [self.cluster.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "--single-transaction"]
-            + [word for file in files for word in ("-f", str(file))],
-            env={**os.environ, **_libpq(self.cluster.superuser_url(database)), "PGOPTIONS": "-c role=flights_owner"},
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-
-    def clone(self, source: str, name: str) -> str:
-        create = "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY OWNER flights_owner"
-        with self.cluster.superuser() as connection:
-            connection.execute(sql.SQL(create).format(sql.Identifier(name), sql.Identifier(source)))
-        return name
-
-    def rows(self, database: str, query: str) -> list[tuple[Any, ...]]:
-        return self.cluster.execute(query, database)
-
-    def differing(self, name: str, new: str) -> list[dict[str, Any]]:
-        """The keys of one comparison whose rows are not the same in old and new."""
-        asked = COMPARISONS[name]
-        rows = [self.content("flights", asked["old"]), self.content(new, asked["new"])]
-        alone = [*_only(*rows), *_only(*reversed(rows))]
-        keys = sorted({tuple(row[column] for column in asked["key"]) for row in alone})
-        return [dict(zip(asked["key"], key, strict=True)) for key in keys]
-
-    def content(self, database: str, query: str) -> list[dict[str, Any]]:
-        with psycopg.connect(self.cluster.superuser_url(database), row_factory=psycopg.rows.dict_row) as connection:
-            return connection.execute(query.encode()).fetchall()
-
-    def sum_of(self, database: str, query: str, key: list[str]) -> tuple[Any, ...]:
-        """Rows, different keys, and a sum over the hashes of all rows: equal only if the contents are."""
-        hashed = "sum(hashtextextended(q::text, 0)::numeric)"
-        [found] = self.rows(database, f"SELECT count(*), count(DISTINCT ({', '.join(key)})), {hashed} FROM ({query}) q")
-        return found
-
-
-def _only(here: list[dict[str, Any]], there: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    known = {tuple(row.items()) for row in there}
-    return [row for row in here if tuple(row.items()) not in known]
-
-
-def _libpq(url: str) -> dict[str, str]:
-    given = psycopg.conninfo.conninfo_to_dict(url)
-    names = {"dbname": "PGDATABASE", "host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "passfile": "PGPASSFILE"}
-    return {names[key]: str(value) for key, value in given.items()}
-
-
-def _loader() -> Any:
-    spec = importlib.util.spec_from_file_location("flights_load", FLIGHTS / "legacy" / "load.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+EXAMPLE = Example("flights", ports=("DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST_PORT"))
+COMPARISONS = EXAMPLE.comparisons
 
 
 @pytest.fixture(scope="module", params=["15", "18"])
 def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     """Made once for all tests of this file: nobody may write to `flights` or `flights_next`."""
-    cluster = clusters.fresh(request.param, tmp_path_factory.mktemp("flights"))
-    try:
-        cluster.postgres.add_login("flights_app")
-        loader = _loader()
-        loader.create(cluster.superuser_url())
-        made = Migrated(cluster, loader.load(cluster.superuser_url("flights")))
-        made.clone("flights", "flights_next")
-        schema = made.psql("flights_next", *sorted((FLIGHTS / "db" / "0_schema").glob("**/*.sql")))
-        assert schema.returncode == 0, schema.stderr
-        for script in sorted((FLIGHTS / "db" / "migrations" / "data_migration").glob("*.sql")):
-            data = made.psql("flights_next", script)
-            assert data.returncode == 0, data.stderr
+    with Migrated.made(clusters, request.param, tmp_path_factory.mktemp("flights"), EXAMPLE) as made:
         yield made
-    finally:
-        clusters.clean(request.param)
 
 
 @pytest.fixture
@@ -190,7 +89,7 @@ def test_the_odd_rows_are_where_the_plan_says(migrated: Migrated) -> None:
 
 
 def test_the_validation_script_finds_everything_well(migrated: Migrated) -> None:
-    assert all(ok is True for _, ok in _validated(migrated, "flights_next"))
+    assert all(ok is True for _, ok in migrated.validated("flights_next"))
 
 
 def test_the_validation_script_finds_a_lost_flight_an_idle_inferred_airport_and_a_wrong_clock(
@@ -199,28 +98,16 @@ def test_the_validation_script_finds_a_lost_flight_an_idle_inferred_airport_and_
     migrated.rows(scratch, "DELETE FROM operations.tb_flight WHERE pk_flight = 1")
     migrated.rows(scratch, "INSERT INTO reference.tb_airport (identifier, source) VALUES ('QQQ', 'inferred')")
     migrated.rows(scratch, "UPDATE operations.tb_flight SET departure = departure + interval '1 minute' WHERE pk_flight = 2")
-    wrong = [check for check, ok in _validated(migrated, scratch) if not ok]
+    wrong = [check for check, ok in migrated.validated(scratch) if not ok]
     assert "flights: old 336776, new 336775" in wrong
     assert "airport QQQ was inferred from a flight" in wrong
     assert "departures are as late as their delay says" in wrong
 
 
-def _validated(migrated: Migrated, database: str) -> list[tuple[str, bool | None]]:
-    found = []
-    script = (FLIGHTS / "db" / "migrations" / "validation" / "001_validate_migration.sql").read_text()
-    with migrated.cluster.superuser(database) as connection:
-        cursor = connection.execute(script.encode())
-        while True:
-            columns = [column.name for column in cursor.description or []]
-            found += [(row[columns.index("check")], row[columns.index("ok")]) for row in cursor.fetchall()]
-            if not cursor.nextset():
-                return found
-
-
 def test_the_corruption_of_the_demo_is_found_by_key_and_by_nothing_else(migrated: Migrated, scratch: str) -> None:
     corrupted = migrated.psql(scratch, FLIGHTS / "break" / "validate.sql")
     assert corrupted.returncode == 0, corrupted.stderr
-    assert all(ok for _, ok in _validated(migrated, scratch)), "counts alone do not show it"
+    assert all(ok for _, ok in migrated.validated(scratch)), "counts alone do not show it"
     expected = json.loads((FLIGHTS / "break" / "validate.expected.json").read_text())
     for name, asked in ((name, asked) for name, asked in COMPARISONS.items() if "weather." in asked["new"]):
         same = [migrated.sum_of(database, asked["new"], asked["key"]) for database in ("flights_next", scratch)]
@@ -280,43 +167,25 @@ def test_old_and_new_services_give_the_same_answers_and_the_smoke_tests_pass_on_
     try:
         for version, database in (("old", "flights"), ("test", scratch)):
             url = migrated.cluster.url(database, "flights_app")
-            started = _ctl(folder, "start", version, "--port", str(ports[version]), "--url", url)
+            started = ctl(folder, "start", version, "--port", str(ports[version]), "--url", url)
             assert started.returncode == 0, started.stderr
         for path in ("/flights/UA/1545", "/flights/MQ/3944", "/flights/B6/725?date=2013-01-01", "/notes/3", "/notes/4"):
-            assert _answer(ports["old"], path) == _answer(ports["test"], path)
-        assert len(json.loads(_answer(ports["old"], "/flights/MQ/3944"))["flights"]) == 162
-        assert _smoke(folder, ports["test"]).returncode == 0
-        refused = _smoke(folder, ports["old"], "-k", "new_version")
+            assert answer(ports["old"], path) == answer(ports["test"], path)
+        assert len(json.loads(answer(ports["old"], "/flights/MQ/3944"))["flights"]) == 162
+        assert smoke(folder, ports["test"]).returncode == 0
+        refused = smoke(folder, ports["old"], "-k", "new_version")
         assert refused.returncode == 1, refused.stdout
         shutil.copytree(FLIGHTS / "break" / "smoke", folder, dirs_exist_ok=True)
-        broken = _smoke(folder, ports["test"])
+        broken = smoke(folder, ports["test"])
         assert (broken.returncode, "1 failed, 9 passed" in broken.stdout) == (1, True), broken.stdout
     finally:
-        assert [_ctl(folder, "stop", version).returncode for version in ports] == [0, 0]
-
-
-def _ctl(folder: Path, verb: str, version: str, *more: str) -> subprocess.CompletedProcess[str]:
-    pidfile = folder / "run" / f"api.{version}.pid"
-    return _python(folder, "app/ctl.py", verb, "--version", version, "--pidfile", str(pidfile), *more)
-
-
-def _smoke(folder: Path, port: int, *more: str) -> subprocess.CompletedProcess[str]:
-    return _python(folder, "-m", "pytest", "tests/smoke/", "-v", "--url", f"http://127.0.0.1:{port}", *more)
-
-
-def _python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-
-
-def _answer(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        return bytes(answer.read())
+        assert [ctl(folder, "stop", version).returncode for version in ports] == [0, 0]
 
 
 def test_the_plan_is_one_that_the_daemon_reads(tmp_path: Path) -> None:
     folder = tmp_path / "flights"
     shutil.copytree(FLIGHTS, folder, ignore=shutil.ignore_patterns("data"))
-    (folder / "plan.yaml").write_text(filled_in(RUN="demo", STATE_DIR=tmp_path / "state", PYTHON=sys.executable))
+    (folder / "plan.yaml").write_text(EXAMPLE.filled_in(RUN="demo", STATE_DIR=tmp_path / "state", PYTHON=sys.executable))
     loaded = load(folder / "plan.yaml")
     assert [Path(name).name for name in loaded.items()["data_scripts"]][-2:] == ["080_tally.sql", "090_drop_legacy.sql"]
     assert loaded.items()["comparisons"] == list(COMPARISONS)

@@ -48,7 +48,7 @@ class Example:
         return self.python("app/lb.py", verb, "--state-file", str(self.run / "door")).returncode
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "FLIGHTS_WITNESS": str(self.witness)}
+        environment = {**os.environ, "EXAMPLE_WITNESS": str(self.witness)}
         return subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
         )

@@ -1,0 +1,106 @@
+"""confiture puts the schema together, in PreCheck and into the run's folder; what it made is a schema file like any other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon import children
+from cutoverd.daemon.confiture_errors import failed
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+BUILD_SECONDS = 300.0
+ANSWER_BYTES_MAX = 8 << 20  # the list of files is one JSON document
+RECORD = "built.json"
+PROGRAM = "confiture"
+
+
+@dataclass(frozen=True)
+class Confiture:
+    """One environment of one confiture project, built into `target`.
+
+    `frozen` gives the sources that the run began with; a file that is not among them may not get into the schema.
+    """
+
+    environment: str
+    directory: Path
+    target: Path
+    frozen: Callable[[], Collection[Path]]
+    folder: Path  # of this run: each child is recorded there
+    epoch: int
+
+    async def build(self, step: str) -> Evidence:
+        """{"schema": {"environment", "file", "sha256", "sources": [path, …]}}; raises `CheckFailed`, `TimedOut`."""
+        listed = await self._ask(step, "--list-files")
+        sources = [file["path"] for file in listed["files"]]
+        self._check_frozen(sources)
+        self.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        built = self.target.with_suffix(".part")
+        await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
+        record = {"environment": self.environment, "file": str(self.target), "sha256": _sha256(built), "sources": sources}
+        self._record_file.write_text(json.dumps(record))
+        built.replace(self.target)
+        return {"schema": record}
+
+    async def ensure(self, step: str) -> None:
+        """The file is there as it was built; one that is missing or changed is built again from the frozen sources."""
+        if not (self.target.exists() and self._record().get("sha256") == _sha256(self.target)):
+            await self.build(step)
+
+    def sources(self) -> list[str]:
+        """What the file was built from, in order; nothing if it was not."""
+        return list(self._record().get("sources", []))
+
+    def _record(self) -> Mapping[str, Any]:
+        try:
+            return dict(json.loads(self._record_file.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @property
+    def _record_file(self) -> Path:
+        return self.target.with_name(RECORD)
+
+    async def _ask(self, step: str, *options: str) -> Mapping[str, Any]:
+        """No address of a database is given: a build reads files alone."""
+        argv = [_program(), "build", "--env", self.environment, "--format", "json", *options]
+        ended = await children.run(
+            argv,
+            folder=self.folder,
+            epoch=self.epoch,
+            step=step,
+            cwd=self.directory,
+            env={**os.environ, "SOURCE_DATE_EPOCH": "0", "NO_COLOR": "1"},  # the same sources, the same file to the byte
+            timeout_seconds=BUILD_SECONDS,
+            output_bytes_max=ANSWER_BYTES_MAX,
+        )
+        if ended.returncode != 0:
+            raise failed(ended, self.environment, self.directory)
+        return dict(json.loads(ended.stdout_tail))
+
+    def _check_frozen(self, sources: list[str]) -> None:
+        frozen = {file.resolve() for file in self.frozen()}
+        if strange := [name for name in sources if (self.directory / name).resolve() not in frozen]:
+            raise CheckFailed(
+                f"confiture takes {len(strange)} file(s) that this run did not freeze: {', '.join(strange[:5])}",
+                hint="give each the suffix .sql and put it below a folder of include_dirs, then start a new run",
+                evidence={"files": strange},
+            )
+
+
+def _program() -> str:
+    """The one that was installed beside us, or the PATH's."""
+    beside = Path(sys.executable).parent / PROGRAM
+    return str(beside) if beside.exists() else shutil.which(PROGRAM) or PROGRAM
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

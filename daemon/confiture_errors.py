@@ -1,0 +1,56 @@
+"""What confiture says when it builds nothing, as an error with what was seen, where, and what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.children import Completed
+from cutoverd.daemon.launch import NOT_FOUND
+from cutoverd.states.errors import CheckFailed
+
+_SHOWN_MAX = 5
+_MEANINGS = {  # exit code → what it means, what to do
+    1: ("the build failed", "mend the sources"),
+    2: ("it does not know these options", "install the version that `pip install 'cutoverd[confiture]'` brings"),
+    3: ("it could not connect", "a build needs no database: look for --dump or a hook in the environment"),
+    4: ("the schema cannot be built", "mend the sources"),
+    5: ("the configuration is wrong", "look at {environment} and at the folders it includes"),
+    6: ("another confiture holds its lock", "wait until it has ended"),
+    7: ("its look at git failed", "run it by hand in {directory} and see why"),
+    NOT_FOUND: ("it is not installed", "pip install 'cutoverd[confiture]', into the environment that runs cutoverd"),
+}
+
+
+def failed(ended: Completed, environment: str, directory: Path) -> CheckFailed:
+    """For an exit code that is not 0."""
+    told = _told(ended.stdout_tail)
+    meaning, advice = _MEANINGS.get(ended.returncode, (f"it ended with {ended.returncode}", "run it by hand in {directory}"))
+    words = "; ".join([*_duplicates(told), _message(told) or ended.stderr_tail.strip()[-500:]])
+    where = {"environment": directory / "db" / "environments" / f"{environment}.yaml", "directory": directory}
+    return CheckFailed(
+        f"confiture build --env {environment} in {directory}: {meaning}{f': {words}' if words else ''}",
+        hint=f"{advice.format(**where)}, then `retry`; where sources have to change, `abort` and start a new run",
+        evidence={"exit": ended.returncode, "duplicates": told.get("duplicates") or [], "said": words},
+    )
+
+
+def _told(stdout: str) -> Mapping[str, Any]:
+    try:
+        return dict(json.loads(stdout))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _message(told: Mapping[str, Any]) -> str:
+    error = told.get("error") or ""
+    words = error.get("message", "") if isinstance(error, dict) else str(error)
+    return " ".join(words.split())
+
+
+def _duplicates(told: Mapping[str, Any]) -> Iterator[str]:
+    for duplicate in (told.get("duplicates") or [])[:_SHOWN_MAX]:
+        places = " and ".join(f"{seen['file']}:{seen['line']}" for seen in duplicate["definitions"])
+        yield f"{duplicate['kind']} {duplicate['identity']} is defined in {places}"

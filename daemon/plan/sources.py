@@ -1,0 +1,47 @@
+"""The sources of a confiture project: its environment file, and every SQL file below the folders that this includes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cutoverd.daemon.plan.parts import Confiture
+
+ENVIRONMENTS = Path("db") / "environments"
+KEY = "schema.confiture"
+
+
+def environment_file(given: Confiture, folder: Path) -> Path:
+    return folder / given.directory / ENVIRONMENTS / f"{given.environment}.yaml"
+
+
+def sources(given: Confiture, folder: Path) -> list[Path]:
+    """As they lie there now: one that was added since is among them, one that is gone is not."""
+    file = environment_file(given, folder)
+    included = (folder / given.directory / path for path in _included(file))
+    found = {each for path in included for each in ([path] if path.is_file() else path.rglob("*.sql")) if each.is_file()}
+    return [file, *sorted(found)]
+
+
+def mistakes(given: Confiture, folder: Path) -> Iterator[str]:
+    """What keeps the sources from being found; confiture itself says the rest in PreCheck."""
+    file = environment_file(given, folder)
+    if not file.is_file():
+        known = sorted(each.stem for each in file.parent.glob("*.yaml"))
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        yield f"{KEY}.environment: {given.environment!r} has no {file}; {there}"
+        return
+    try:
+        if not list(_included(file)):
+            yield f"{KEY}: {file} names no folder; let its include_dirs name the sources of the schema"
+    except (yaml.YAMLError, OSError, TypeError, KeyError) as error:
+        yield f"{KEY}: {file} cannot be read: {error}"
+
+
+def _included(file: Path) -> Iterator[str]:
+    read: Any = yaml.safe_load(file.read_bytes()) or {}
+    for entry in read.get("include_dirs") or []:
+        yield str(entry["path"] if isinstance(entry, dict) else entry)

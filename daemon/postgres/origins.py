@@ -1,0 +1,55 @@
+"""Where a line of the file that confiture built comes from: errors name the source, where it can be mended."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cutoverd.daemon.postgres.refused import Finding
+from cutoverd.states.errors import StepError
+
+_BEGINS = re.compile(r"^(?: \*|--) File: (?P<name>.+?)\s*$")
+_CLOSES = re.compile(r"^(?: \* =+ \*/|-- =+)\s*$")
+
+
+class Origins:
+    """The sources in one built file, by the comments that confiture puts between them.
+
+    The comments name a source from its included folder on; `sources` are the same in the same order, from the project on.
+    """
+
+    def __init__(self, built: Path, sources: Sequence[str]) -> None:
+        self._built = built
+        self._starts: list[int] = []  # how many lines come before the first of each
+        names: list[str] = []
+        lines = built.read_text(encoding="utf-8", errors="replace").splitlines() if built.exists() else []
+        for number, line in enumerate(lines):
+            if (begins := _BEGINS.match(line)) and number + 2 < len(lines) and _CLOSES.match(lines[number + 1]):
+                names.append(begins["name"])
+                self._starts.append(number + 3)
+        self._names = list(sources) if len(sources) == len(names) else names
+
+    def of(self, file: Path, line: int) -> tuple[str, int] | None:
+        """The source and its line; None for another file, or where no comment says."""
+        place = bisect_right(self._starts, line - 1) - 1
+        return (self._names[place], line - self._starts[place]) if place >= 0 and file == self._built else None
+
+    def finding(self, finding: Finding) -> Finding:
+        origin = self.of(finding.file, finding.line)
+        return replace(finding, seen=f"{_told(origin)}{finding.seen}") if origin else finding
+
+    def error(self, error: StepError) -> StepError:
+        """The same error, saying where its line comes from."""
+        seen = error.evidence
+        origin = self.of(Path(seen.get("file", "")), seen.get("line", 0))
+        if not origin:
+            return error
+        source = {"source": origin[0], "source_line": origin[1]}
+        return type(error)(f"{_told(origin)}{error}", hint=error.hint, evidence={**seen, **source})
+
+
+def _told(origin: tuple[str, int]) -> str:
+    return f"{origin[0]}:{origin[1]}, as built "

@@ -1,0 +1,11 @@
+-- Run once by a superuser. Passwords are none of this file's business.
+DO $$
+BEGIN
+    IF to_regrole('printoptim_owner') IS NULL THEN
+        CREATE ROLE printoptim_owner NOLOGIN;
+    END IF;
+    IF to_regrole('printoptim_app') IS NULL THEN
+        CREATE ROLE printoptim_app LOGIN;
+    END IF;
+END
+$$;
