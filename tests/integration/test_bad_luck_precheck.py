@@ -53,6 +53,7 @@ async def test_a_role_that_lacks_a_right_is_told_which_one(cluster: Cluster, tak
     assert reason.startswith(told), reason
 
 
+@on_18
 async def test_a_prepared_transaction_left_open_is_named(cluster: Cluster) -> None:
     databases = await lead(cluster)
     cluster.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'forgotten'", "app")
@@ -62,6 +63,7 @@ async def test_a_prepared_transaction_left_open_is_named(cluster: Cluster) -> No
     )
 
 
+@on_18
 async def test_a_superusers_console_is_named_with_its_pid(cluster: Cluster) -> None:
     databases = await lead(cluster)
     with cluster.superuser("app") as console:
@@ -70,6 +72,7 @@ async def test_a_superusers_console_is_named_with_its_pid(cluster: Cluster) -> N
         assert reason.endswith("only a superuser can end it: close it")
 
 
+@on_18
 async def test_a_logical_slot_is_named(cluster: Cluster) -> None:
     databases = await lead(cluster)
     cluster.execute("SELECT pg_create_logical_replication_slot('feed', 'pgoutput')", "app")
@@ -77,6 +80,7 @@ async def test_a_logical_slot_is_named(cluster: Cluster) -> None:
     assert reason == ("logical slot feed in app (not read now) would miss what comes after the fence: end its reader and drop it")
 
 
+@on_18
 async def test_a_subscription_is_named(cluster: Cluster) -> None:
     databases = await lead(cluster)
     cluster.execute(

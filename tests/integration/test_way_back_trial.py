@@ -18,6 +18,7 @@ from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.names import Names
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, TimedOut
 
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 STEP = "precheck.prove_backup"
 OURS = "SELECT pid, query FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%'"
 ROWS = "SELECT run, 'fence' FROM cutoverd.fence " + "".join(
@@ -60,6 +61,7 @@ async def test_the_way_back_is_executed_in_precheck_while_somebody_connects_in_a
     assert photograph(site.cluster) == before
 
 
+@on_18
 async def test_the_trial_is_no_part_of_the_run_that_follows(site: Site) -> None:
     """Its ledger rows are not the night's: the same operations do their work after it, and are not "already done"."""
     before = photograph(site.cluster)
@@ -77,6 +79,7 @@ async def test_the_trial_is_no_part_of_the_run_that_follows(site: Site) -> None:
 
 
 @pytest.mark.parametrize("operation", ["build_new", "exchange"])
+@on_18
 async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
     site: Site, monkeypatch: pytest.MonkeyPatch, operation: str
 ) -> None:
@@ -103,6 +106,7 @@ async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
     assert trials(site.cluster) == []
 
 
+@on_18
 async def test_who_may_not_act_for_the_run_may_not_try_it_either(site: Site) -> None:
     await ledger.take_fence(site.cluster.server(epoch=2))
     stale = PostgresDatabases(replace(site.cluster.server(epoch=1), on_trial=True))
@@ -111,6 +115,7 @@ async def test_who_may_not_act_for_the_run_may_not_try_it_either(site: Site) -> 
     assert names(site.cluster) == {"app"}
 
 
+@on_18
 async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     reached = asyncio.Event()
     real = PostgresDatabases.exchange
@@ -133,6 +138,7 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
     assert site.cluster.execute(OURS) == []
 
 
+@on_18
 async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: Site) -> None:
     """A superuser sits in the scratch database: at night he would sit in production."""
     proving = asyncio.create_task(proof(site, evict_seconds=1).prove(mark(STEP)))
@@ -146,6 +152,7 @@ async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: 
     assert names(site.cluster) == {"app"}
 
 
+@on_18
 async def test_a_way_back_that_leaves_something_different_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lifted(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
         seen = await real(self, its)
@@ -159,6 +166,7 @@ async def test_a_way_back_that_leaves_something_different_fails(site: Site, monk
     assert names(site.cluster) == {"app"}
 
 
+@on_18
 async def test_the_names_of_the_trial_fit_where_productions_name_has_54_bytes(cluster: Cluster, tmp_path: Path) -> None:
     long = "app_" + "x" * 50
     cluster.execute(f"CREATE DATABASE {long} OWNER app_owner")
