@@ -45,7 +45,8 @@ def status(night: Night) -> dict[str, Any]:
 
 def test_a_breach_holds_the_run_and_once_it_is_mended_resume_completes_it(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
-    with a_night(cluster, tmp_path, **watches("15s", metrics={"listen": f"127.0.0.1:{port}"})) as night:
+    metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}
+    with a_night(cluster, tmp_path, **watches("15s", metrics=metrics_of)) as night:
         night.start()
         night.wait_for(facts.StepStarted, step="monitor.watch")
         until(lambda: metric(port, "cutover_check_ok") == 1, "the check was made")
