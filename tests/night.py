@@ -163,7 +163,8 @@ class Night:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """`cutoverd run PLAN OPTIONS` in a session of its own."""
-        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(self.plan_file), *options]
+        form = () if "--format" in options else ("--format", "lines")
+        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(self.plan_file), *form, *options]
         with (self.folder / "daemon.log").open("ab") as said:
             daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         self.daemons.append(daemon)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,9 @@ def test_the_tree_on_a_terminal_shows_the_running_script_fits_when_it_shrinks_an
 
 def test_elsewhere_each_event_is_a_json_object_with_the_state_after_it(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
-        night.start("--auto")
-        assert night.exit_code() == 0
-        told = [json.loads(line) for line in night.said.splitlines() if line.startswith("{")]
+        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+        told = [json.loads(line) for line in done.stdout.splitlines()]
         recorded = night.journal()
         assert [each["seq"] for each in told] == [each.seq for each in recorded]
         assert [each["data"] for each in told] == [each.event.model_dump(mode="json") for each in recorded]

@@ -110,7 +110,7 @@ def test_the_running_statement_is_named_with_its_file_and_line_and_the_look_is_i
     cluster: Cluster, tmp_path: Path
 ) -> None:
     port = free_port()
-    with a_night(cluster, tmp_path, metrics={"listen": f"127.0.0.1:{port}"}) as night:
+    with a_night(cluster, tmp_path, metrics={"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}) as night:
         cluster.execute("ALTER SYSTEM SET log_connections = 'on'")
         cluster.execute("SELECT pg_reload_conf()")
         night.stall(SCRIPT)
