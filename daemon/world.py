@@ -10,6 +10,7 @@ from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
+from cutoverd.daemon.plan.sources import built_schema
 from cutoverd.daemon.plan.watching import WatchedCheck
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
@@ -80,13 +81,14 @@ def _site(loaded: LoadedPlan, server: Server) -> by_command.Site:
 def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
     data = [DataScript(name, file, probe) for name, file, probe in loaded.data_scripts]
     timeout_seconds, builder = loaded.plan.timeouts.step, _confiture(loaded, server)
-    return PsqlScripts(server, loaded.schema_files, data, cwd=loaded.folder, timeout_seconds=timeout_seconds, builder=builder)
+    schema = [builder.target] if builder else loaded.schema_files
+    return PsqlScripts(server, schema, data, cwd=loaded.folder, timeout_seconds=timeout_seconds, builder=builder)
 
 
 def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
     if not (given := loaded.plan.schema_.confiture):
         return None
-    directory, [target] = loaded.folder / given.directory, loaded.schema_files
+    directory, target = loaded.folder / given.directory, built_schema(server.folder, given)
     return Confiture(given.environment, directory, target, lambda: loaded.schema_sources, server.folder, server.epoch)
 
 

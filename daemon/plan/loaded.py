@@ -15,8 +15,8 @@ from pydantic import ValidationError
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
 from cutoverd.daemon.plan.mistakes import mistakes, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.sources import built_schema, sources
 from cutoverd.daemon.plan.sources import mistakes as mistakes_of
-from cutoverd.daemon.plan.sources import sources
 from cutoverd.daemon.postgres.refused import Reading
 
 LARGEST_ITEMS_BYTES = 24 * 1024
@@ -117,7 +117,7 @@ def _built(plan: Plan, found: Files) -> Iterator[Path]:
     """Where the file will be that confiture builds in PreCheck."""
     if confiture := plan.schema_.confiture:
         found.mistakes.extend(mistakes_of(confiture, found.folder))
-        yield found.folder / plan.state_dir / "runs" / plan.run / "confiture" / f"{confiture.environment}.sql"
+        yield built_schema(found.folder / plan.state_dir / "runs" / plan.run, confiture)
 
 
 def _too_many(items: dict[str, list[str]]) -> Iterator[str]:

@@ -18,6 +18,11 @@ def environment_file(given: Confiture, folder: Path) -> Path:
     return folder / given.directory / ENVIRONMENTS / f"{given.environment}.yaml"
 
 
+def built_schema(run_dir: Path, given: Confiture) -> Path:
+    """Where PreCheck builds it; a check that only looks has a folder of its own."""
+    return run_dir / "confiture" / f"{given.environment}.sql"
+
+
 def sources(given: Confiture, folder: Path) -> list[Path]:
     """As they lie there now: one that was added since is among them, one that is gone is not."""
     file = environment_file(given, folder)

@@ -15,6 +15,8 @@ from unit.test_plan_file import PLAN
 from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen
 from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.world import ports_of
 from cutoverd.states.errors import CheckFailed, StepError
 
 ENVIRONMENT = "name: production\ninclude_dirs: [db/0_schema]\ndatabase_url: postgresql://nobody@127.0.0.1:1/none\n"
@@ -139,6 +141,15 @@ async def test_a_source_that_the_run_did_not_freeze_does_not_get_in(tmp_path):
     loaded = project(tmp_path, **changed, **{"db/0_schema/02.ddl": "SELECT 1;\n"})
     with pytest.raises(CheckFailed, match=r"1 file\(s\) that this run did not freeze: db/0_schema/02\.ddl"):
         await confiture(loaded).build(STEP)
+
+
+async def test_a_check_that_only_looks_builds_into_a_folder_of_its_own(tmp_path):
+    """Found: `cutoverd check` would have left the built file in the folder of a run that never began."""
+    loaded = project(tmp_path / "project")
+    server = Server(loaded.plan.database.url, loaded.plan.run, 0, tmp_path / "looks", only_looks=True)
+    assert "schema" in await ports_of(loaded, server).scripts.check_files()
+    assert (tmp_path / "looks" / "confiture" / "production.sql").exists()
+    assert list(loaded.run_dir.iterdir()) == []
 
 
 async def test_a_confiture_that_is_not_installed_is_told_with_its_extra(tmp_path, monkeypatch):
