@@ -18,12 +18,13 @@ UNION ALL SELECT 'invoices', count(*) FROM public.invoice
 UNION ALL SELECT 'invoice lines', count(*) FROM public.invoice_line
 UNION ALL SELECT 'payments', count(*) FROM public.payment
 UNION ALL SELECT 'orders', count(*) FROM public.supply_order
-UNION ALL SELECT 'orphans', (SELECT count(*) FROM public.location WHERE customer_id NOT IN (SELECT id FROM public.customer))
-    + (SELECT count(*) FROM public.contact WHERE customer_id NOT IN (SELECT id FROM public.customer))
-    + (SELECT count(*) FROM public.reading WHERE printer_id NOT IN (SELECT id FROM public.printer))
-    + (SELECT count(*) FROM public.ticket_note WHERE ticket_id NOT IN (SELECT id FROM public.ticket))
-    + (SELECT count(*) FROM public.part_used WHERE visit_id NOT IN (SELECT id FROM public.visit))
-    + (SELECT count(*) FROM public.invoice_line WHERE invoice_id NOT IN (SELECT id FROM public.invoice));
+UNION ALL SELECT 'orphans',
+    (SELECT count(*) FROM public.location WHERE NOT EXISTS (SELECT FROM public.customer WHERE customer.id = customer_id))
+    + (SELECT count(*) FROM public.contact WHERE NOT EXISTS (SELECT FROM public.customer WHERE customer.id = customer_id))
+    + (SELECT count(*) FROM public.reading WHERE NOT EXISTS (SELECT FROM public.printer WHERE printer.id = printer_id))
+    + (SELECT count(*) FROM public.ticket_note WHERE NOT EXISTS (SELECT FROM public.ticket WHERE ticket.id = ticket_id))
+    + (SELECT count(*) FROM public.part_used WHERE NOT EXISTS (SELECT FROM public.visit WHERE visit.id = visit_id))
+    + (SELECT count(*) FROM public.invoice_line WHERE NOT EXISTS (SELECT FROM public.invoice WHERE invoice.id = invoice_id));
 
 SELECT crm.refresh_tv_customer(), fleet.refresh_tv_machine();
 
