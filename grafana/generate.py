@@ -91,7 +91,7 @@ def at_a_glance(board: dashboard.Dashboard) -> None:
     board.with_row(dashboard.Row("Now"))
     state = one("State", "Where the run is", now(f"cutover_state_index{RUN}"), width=4).mappings(states())
     board.with_panel(state.color_mode(shapes.BigValueColorMode.BACKGROUND).thresholds(limits((None, "text"))))
-    running = f"topk(1, cutover_step_running_seconds{RUN})"
+    running = f"topk(1, cutover_step_elapsed_seconds{RUN})"
     board.with_panel(
         one("Current step", "What is being done, and for how long", now(running, "{{step}} {{direction}}"), unit="s", width=8)
         .text_mode(shapes.BigValueTextMode.VALUE_AND_NAME)
@@ -129,6 +129,17 @@ def against_the_budget(board: dashboard.Dashboard) -> None:
     spent = bargauge.Panel().title("Time in each state").description("Seconds, all visits together").datasource(SOURCE).unit("s")
     spent.height(8).span(12).orientation(shapes.VizOrientation.HORIZONTAL)
     board.with_panel(spent.with_target(now(f"cutover_state_duration_seconds{RUN}", "{{state}}")))
+
+
+def how_far(board: dashboard.Dashboard) -> None:
+    board.with_row(dashboard.Row("Progress and checks"))
+    progress = timeseries.Panel().title("How far the running step is").datasource(SOURCE).unit("percentunit").height(8).span(12)
+    progress.description("Where the server, a dump's folder or a comparison tells; nothing where nobody does.").min(0).max(1)
+    board.with_panel(progress.with_target(query(f"cutover_step_progress_ratio{RUN}", "{{step}}")))
+    checks = timeseries.Panel().title("Checks of Monitor").description("Their last numbers").datasource(SOURCE).height(8).span(8)
+    board.with_panel(checks.with_target(query(f"cutover_check_value{RUN}", "{{check}}")))
+    good = one("Checks that are good", "1 while a check of Monitor is good", now(f"cutover_check_ok{RUN}", "{{check}}"), width=4)
+    board.with_panel(good.height(8).mappings(texts({"0": ("bad", "red"), "1": ("good", "green")})))
 
 
 def the_proof(board: dashboard.Dashboard) -> None:
@@ -172,7 +183,7 @@ def board() -> dashboard.Dashboard:
         annotation("Transitions", "cutover_transition_timestamp_seconds", "{{source}} → {{target}}", "{{trigger}} {{by}}", "blue")
     )
     made.annotation(annotation("Commands", "cutover_command_timestamp_seconds", "{{verb}}: {{outcome}}", "{{by}}", "orange"))
-    for part in (at_a_glance, the_way, against_the_budget, the_proof, the_steps):
+    for part in (at_a_glance, the_way, against_the_budget, how_far, the_proof, the_steps):
         part(made)
     return made
 

@@ -17,7 +17,7 @@ from cutoverd.daemon.face.verdicts import Verdicts
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STUCK
-from cutoverd.states.run import Key, Run, Status
+from cutoverd.states.run import Key, Run
 
 Labels = tuple[str, ...]
 
@@ -83,7 +83,7 @@ class RunGauges:
 
     def _families(self, now: datetime) -> Iterator[Metric]:
         yield from self._times(now)
-        yield from self._step(now)
+        yield from self._steps()
         yield from self._budgets()
         yield from self._marks()
         yield from self.verdicts.families(self.run.name)
@@ -97,14 +97,8 @@ class RunGauges:
             spent.add_metric([name, state], seconds)
         yield spent
 
-    def _step(self, now: datetime) -> Iterator[Metric]:
+    def _steps(self) -> Iterator[Metric]:
         run = self.run
-        running = _family("cutover_step_running_seconds", "How long the step that is being taken has been", "step", "direction")
-        for (step, direction), tried in run.attempts.items():
-            if tried.status is Status.BEGUN and (step, direction) in self.timeline.begun:
-                seconds = (now - self.timeline.begun[step, direction]).total_seconds()
-                running.add_metric([run.name, step, direction], max(seconds, 0.0))
-        yield running
         keys: list[Key] = [] if run.plan is None or run.state in (*ENDS, STUCK) else list(run.keys(run.state))
         yield _gauge("cutover_steps", "Steps of the state the run is in", run.name, len(keys))
         yield _gauge("cutover_steps_done", "Those of them that are done", run.name, sum(map(run.is_done, keys)))

@@ -34,7 +34,6 @@ class Timeline:
     opened_at: datetime | None = None
     last_at: datetime = datetime.min
     gate_seconds: float = 0.0  # spent waiting for `advance`
-    begun: dict[tuple[str, str], datetime] = field(default_factory=dict)  # the last attempt at a step, by step and direction
     turned_because: str = ""  # why the run turned back, the last time it did
     budget_seconds: float | None = None  # of the window
     running: Running | None = None
@@ -55,10 +54,8 @@ class Timeline:
                 self._gate_at = at
             case facts.GatePassed() if self._gate_at:
                 self.gate_seconds += _between(self._gate_at, at)
-            case facts.StepStarted():
-                self.begun[event.step, event.direction] = at
-                if event.direction == Direction.FORWARD and _closes(event.step):
-                    self.closed_at = self.closed_at or at
+            case facts.StepStarted(direction=Direction.FORWARD) if _closes(event.step):
+                self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
                 self.opened_at = at if self.closed_at else None
 

@@ -27,7 +27,8 @@ from cutoverd.states.run import Run
 GRAFANA = Path(__file__).parents[2] / "grafana"
 BOARD = json.loads((GRAFANA / "dashboards" / "cutoverd.json").read_text(encoding="utf-8"))
 INTERVAL_SECONDS = 0.2
-ONLY_DURING = "cutover_step_running_seconds"  # nothing runs at the end
+ONLY_DURING = ("cutover_step_elapsed", "cutover_step_progress", "cutover_check_")  # nothing runs at the end
+CHECK = {"name": "machines", "sql": "SELECT count(*) FROM fleet.machine", "below": 1, "for": "1s"}
 
 
 @dataclass
@@ -62,7 +63,7 @@ def watched(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Ite
     plan = {"metrics": {"listen": f"127.0.0.1:{port}"}, "window": {"budget": "10m", "states": {"data": "5m"}}}
     cluster = clusters.fresh("18", folder)
     with (
-        a_night(cluster, folder, **plan, monitor={"for": "2s"}) as night,
+        a_night(cluster, folder, **plan, monitor={"for": "2s", "every": "200ms", "checks": [CHECK]}) as night,
         watching(f"127.0.0.1:{port}", folder / "prometheus", "200ms") as prometheus,
     ):
         night.start()
@@ -88,7 +89,7 @@ def of_the_night(expr: str) -> str:
 
 def test_no_panel_is_empty(watched: Watched) -> None:
     for expr in (of_the_night(expr) for exprs in panels().values() for expr in exprs):
-        if ONLY_DURING in expr:
+        if any(name in expr for name in ONLY_DURING):
             assert watched.prometheus.over(expr, watched.start, watched.last_scrape, INTERVAL_SECONDS)
         else:
             assert watched.prometheus.instant(expr, watched.last_scrape), expr
@@ -128,6 +129,24 @@ def test_steps_took_what_their_events_say(watched: Watched) -> None:
         assert isinstance(each.event, facts.StepSucceeded)
         journal[each.event.step] = journal.get(each.event.step, 0.0) + each.event.seconds
     assert {labels["step"]: value for labels, value in told} == pytest.approx(journal)
+
+
+def test_the_running_step_and_the_checks_were_seen_while_they_were_there(watched: Watched) -> None:
+    def over(expr: str) -> list[float]:
+        return [value for points in _points(watched, expr) for _, value in points]
+
+    assert set(over('cutover_check_value{check="machines"}')) == {500}
+    assert set(over('cutover_check_ok{check="machines"}')) == {1}
+    watch = over('cutover_step_progress_ratio{step="monitor.watch"}')
+    assert watch == sorted(watch)
+    assert 0 <= watch[0] < watch[-1] <= 1
+    [dump] = [each.event for each in watched.found(facts.StepSucceeded) if each.event.step == "precheck.prove_backup"]  # type: ignore[attr-defined]
+    elapsed = over('cutover_step_elapsed_seconds{step="precheck.prove_backup"}')
+    assert 0 <= max(elapsed) <= dump.seconds + 1  # type: ignore[attr-defined]
+
+
+def _points(watched: Watched, expr: str) -> list[list[tuple[float, float]]]:
+    return watched.prometheus.over(expr, watched.start, watched.last_scrape, INTERVAL_SECONDS)
 
 
 def test_the_proof_is_that_of_the_journal(watched: Watched) -> None:

@@ -67,22 +67,6 @@ def test_times_stand_still_once_the_run_is_over() -> None:
         assert 0 < at_the_end[name,] == later[name,]
 
 
-def test_a_step_that_is_being_taken_is_named_with_its_age_until_it_ends() -> None:
-    events = recorded("completed")
-    index = next(i for i, each in enumerate(events) if isinstance(each.event, facts.StepStarted))
-    step, began = events[index].event.step, events[index].envelope.time  # type: ignore[attr-defined]
-    told = told_by(events[: index + 1], began + timedelta(seconds=7))
-    assert told["cutover_step_running_seconds", step, "forward"] == 7
-    assert not [key for key in told_by(events) if key[0] == "cutover_step_running_seconds"]
-
-
-def test_a_clock_that_was_set_back_gives_no_step_a_negative_age() -> None:
-    events = recorded("completed")
-    index = next(i for i, each in enumerate(events) if isinstance(each.event, facts.StepStarted))
-    told = told_by(events[: index + 1], events[index].envelope.time - timedelta(hours=1))
-    assert [value for key, value in told.items() if key[0] == "cutover_step_running_seconds"] == [0.0]
-
-
 def test_steps_done_count_up_to_the_steps_of_the_state() -> None:
     events, seen = recorded("completed"), set()
     for end in range(3, len(events)):
