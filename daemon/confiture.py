@@ -50,10 +50,19 @@ class Confiture:
         built.replace(self.target)
         return {"schema": record}
 
-    async def ensure(self, step: str) -> None:
-        """The file is there as it was built; one that is missing or changed is built again from the frozen sources."""
+    async def ensure(self, step: str, sha256: str = "") -> None:
+        """The file is there as it was built; one that is missing or changed is built again from the frozen sources.
+
+        With the `sha256` of what was tried before, it is that; raises `CheckFailed`: another confiture builds another schema.
+        """
         if not (self.target.exists() and self._record().get("sha256") == _sha256(self.target)):
             await self.build(step)
+        if sha256 and sha256 != (now := _sha256(self.target)):
+            raise CheckFailed(
+                f"PreCheck tried a schema with the hash {sha256[:12]}, and confiture builds {now[:12]} from the same sources now",
+                hint="look for another version of confiture; a new run tries what it builds",
+                evidence={"tried": sha256, "built": now},
+            )
 
     def sources(self) -> list[str]:
         """What the file was built from, in order; nothing if it was not."""

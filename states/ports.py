@@ -120,8 +120,11 @@ class Scripts(Protocol):
     async def check_files(self) -> Evidence:
         """The schema and data files can be run in a transaction of ours; raises `CheckFailed` naming file and line."""
 
-    async def apply_schema(self, mark: Mark) -> Evidence:
-        """All schema files, in order, on new; {"files": n, "already_done": bool}."""
+    async def apply_schema(self, mark: Mark, sha256: str) -> Evidence:
+        """All schema files, in order, on new; {"files": n, "already_done": bool}.
+
+        `sha256`: of the schema that PreCheck built and tried; "" if none is built.
+        """
 
     async def run_script(self, mark: Mark, name: str) -> Evidence:
         """One data script on new."""

@@ -39,4 +39,5 @@ class Schema(State):
     @step(Effect.LEDGER, no_way_back=WITH_NEW)
     async def apply_schema(at: Context) -> Evidence:
         """the schema files are applied, all or none"""
-        return await at.ports.scripts.apply_schema(at.mark)
+        proven = at.evidence.get("precheck.check_files", {}).get("schema", {})
+        return await at.ports.scripts.apply_schema(at.mark, proven.get("sha256", ""))

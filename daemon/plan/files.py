@@ -74,7 +74,15 @@ def programs(plan: Plan, folder: Path) -> list[Path]:
     named = {folder / word for words in commands for word in words if word and not word.startswith("-")}
     ours = folder / plan.state_dir
     kept = (file for file in named if file.suffix not in WRITTEN_BY_SERVICES and not file.is_relative_to(ours))
-    return sorted(file for file in kept if file.is_file() and file.is_relative_to(folder))
+    return sorted(file for file in kept if _is_file(file) and file.is_relative_to(folder))
+
+
+def _is_file(path: Path) -> bool:
+    """A word may be anything: a statement is longer than a name of a file can be."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _words(service: Any) -> Iterator[list[str]]:

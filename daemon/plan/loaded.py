@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
-from cutoverd.daemon.plan.mistakes import mistakes, twice, unfilled
+from cutoverd.daemon.plan.mistakes import mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.sources import built_schema, sources
 from cutoverd.daemon.plan.sources import mistakes as mistakes_of
@@ -145,6 +145,6 @@ def _validated(path: Path, source: bytes) -> Plan:
             raise BadPlan("\n".join(f"{path}:{line}" for line in wrong))
         return Plan.model_validate(yaml.safe_load(source) or {})
     except yaml.YAMLError as error:
-        raise BadPlan(f"{path}: not YAML: {error}") from error
+        raise BadPlan(not_yaml(path, error)) from error
     except ValidationError as error:
         raise BadPlan("\n".join(f"{path}:{line}" for line in mistakes(root, error))) from error

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.values import SECRETS
 
 
 def twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
@@ -44,6 +45,12 @@ def unfilled(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iter
         parts = [value for _, value in node.value]
     for part in parts:
         yield from unfilled(part, (*within, node))
+
+
+def not_yaml(path: object, error: yaml.YAMLError) -> str:
+    """Where and why, without the line itself: it may hold a password."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"{path}:{mark.line + 1}: not YAML: {problem}" if mark else f"{path}: not YAML: {problem or type(error).__name__}"
 
 
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
@@ -82,7 +89,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
-_SECRET = re.compile(r"://[^@]*:.*@|password", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(rf"://[^@]*:.*@|password|{'|'.join(SECRETS)}", re.IGNORECASE | re.DOTALL)
 
 
 def _shown(value: Any) -> str:

@@ -48,5 +48,7 @@ def mistakes(given: Confiture, folder: Path) -> Iterator[str]:
 
 def _included(file: Path) -> Iterator[str]:
     read: Any = yaml.safe_load(file.read_bytes()) or {}
+    if not isinstance(read, dict):
+        raise TypeError(f"it is no mapping but {type(read).__name__}; it needs `include_dirs: [db/0_schema]`")
     for entry in read.get("include_dirs") or []:
         yield str(entry["path"] if isinstance(entry, dict) else entry)

@@ -56,6 +56,10 @@ def _login_url(url: str) -> str:
     return url
 
 
+# what libpq hides itself (PQconndefaults calls them passwords), be it older or newer than ours
+SECRETS = {"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
+
+
 def _libpq(url: str) -> dict[str, Any]:
     """What libpq reads in it; raises ValueError where it cannot, or where a password is."""
     try:
@@ -63,7 +67,7 @@ def _libpq(url: str) -> dict[str, Any]:
     except ProgrammingError as error:
         # its own words may hold half of a password
         raise ValueError("libpq cannot read it: postgresql://role@host:port/DATABASE, or key=value pairs") from error
-    if {"password", "sslpassword"} & found.keys():
+    if SECRETS & found.keys():
         raise ValueError("a plan holds no password: leave it to PGPASSFILE, PGPASSWORD or a libpq service")
     if any(not port.isdigit() for port in str(found.get("port") or "0").split(",")):  # what a '/' in a password leads to
         raise ValueError("its port is no number: postgresql://role@host:port/DATABASE")

@@ -43,8 +43,8 @@ class Builder(Protocol):
 
     async def build(self, step: str) -> Evidence: ...
 
-    async def ensure(self, step: str) -> None:
-        """It is there as it was built."""
+    async def ensure(self, step: str, sha256: str = "") -> None:
+        """It is there as it was built; with a `sha256`, as that one."""
 
     def sources(self) -> list[str]:
         """What it was built from, in order."""
@@ -105,10 +105,13 @@ class PsqlScripts:
     def _origins(self) -> Origins | None:
         return Origins(self._schema_files[0], self._builder.sources()) if self._builder else None
 
-    async def apply_schema(self, mark: Mark) -> Evidence:
-        """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}."""
+    async def apply_schema(self, mark: Mark, sha256: str = "") -> Evidence:
+        """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}.
+
+        `sha256`: of the built schema that PreCheck tried; raises `CheckFailed` if it is another one now.
+        """
         if self._builder:
-            await self._builder.ensure(mark.step)
+            await self._builder.ensure(mark.step, sha256)
         return await self._run(mark, self._schema_files)
 
     async def run_script(self, mark: Mark, name: str) -> Evidence:

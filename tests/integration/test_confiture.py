@@ -74,6 +74,27 @@ async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_reco
     assert hashlib.sha256(built.read_bytes()).hexdigest() == seen["schema"]["sha256"], "edited: built again, the same to the byte"
 
 
+async def test_a_schema_that_is_built_otherwise_than_it_was_tried_is_not_applied(tmp_path):
+    """Found: on another machine, or with the state folder cleaned, it was built again and nobody compared."""
+    loaded = project(tmp_path)
+    builder = confiture(loaded)
+    tried = (await builder.build(STEP))["schema"]["sha256"]
+    await builder.ensure("schema.apply_schema", tried)
+    for made in loaded.schema_files[0].parent.iterdir():
+        made.unlink()
+    await builder.ensure("schema.apply_schema", tried)
+    (tmp_path / MACHINE).write_text("CREATE TABLE fleet.tb_machine (another int);\n")
+    loaded.schema_files[0].unlink()
+    with pytest.raises(CheckFailed, match=f"PreCheck tried a schema with the hash {tried[:12]}"):
+        await builder.ensure("schema.apply_schema", tried)
+
+
+@pytest.mark.parametrize("text", ["- db/0_schema\n", "just text\n"])
+def test_an_environment_that_is_no_mapping_is_a_mistake_in_the_plan_and_no_traceback(tmp_path, text):
+    with pytest.raises(BadPlan, match=r"schema\.confiture: .*production\.yaml cannot be read: it is no mapping but (list|str)"):
+        project(tmp_path, **{"db/environments/production.yaml": text})
+
+
 async def test_a_table_that_is_defined_twice_is_named_with_both_places(tmp_path):
     loaded = project(tmp_path, **{"db/0_schema/02_read_side/0201.sql": "\nCREATE TABLE fleet.tb_model (x int);\n"})
     with pytest.raises(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from psycopg.pq import Conninfo
 
+from cutoverd.daemon.plan import values
 from cutoverd.daemon.plan.durations import seconds_of
 from cutoverd.daemon.plan.loaded import BadPlan, load
 
@@ -213,3 +215,29 @@ def test_whoever_serves_metrics_says_how_fresh_a_scrape_has_to_be(write):
     assert asked.items()["metrics"] == ["127.0.0.1:1"]
     not_asked = load(write(f"{PLAN}metrics: {{listen: '127.0.0.1:1', scraped_within: 0s}}\n"))
     assert not_asked.items()["metrics"] == []
+
+
+def test_a_word_of_a_command_that_is_longer_than_a_file_name_can_be_is_no_file(write):
+    statement = "SELECT " + "1 + " * 200 + "1"
+    loaded = load(write(PLAN.replace('- command: ["true"]', f'- command: [psql, -c, "{statement}"]')))
+    assert set(loaded.hashes()) == {"schema/1.sql", "schema/2.sql", "data/1.sql"}
+
+
+def test_every_secret_that_libpq_knows_is_refused():
+    """`*` is how libpq marks what a terminal must not show."""
+    known = {option.keyword.decode() for option in Conninfo.get_defaults() if option.dispchar == b"*"}
+    assert {"password", "sslpassword"} <= known <= values.SECRETS
+
+
+@pytest.mark.parametrize("secret", sorted(values.SECRETS & {option.keyword.decode() for option in Conninfo.get_defaults()}))
+def test_a_secret_in_the_address_of_the_database_is_refused(write, secret):
+    with pytest.raises(BadPlan, match="a plan holds no password") as told:
+        load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", f"'postgresql://cutover@127.0.0.1/app?{secret}=tiger'")))
+    assert "tiger" not in str(told.value)
+
+
+def test_a_line_that_is_no_yaml_is_told_by_its_place_and_not_shown(write):
+    """Found: the reader of YAML shows the line, and with it a password that should not be there."""
+    with pytest.raises(BadPlan, match=r"plan\.yaml:3: not YAML: expected ',' or '}', but got '\?'") as told:
+        load(write(PLAN.replace("127.0.0.1/app", "127.0.0.1/app?password=tiger")))
+    assert "tiger" not in str(told.value)

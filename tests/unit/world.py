@@ -170,7 +170,7 @@ class Scripts:
     async def check_files(self) -> Evidence:
         return {}
 
-    async def apply_schema(self, mark: Mark) -> Evidence:
+    async def apply_schema(self, mark: Mark, sha256: str) -> Evidence:
         assert self.world.built, "there is no new database"
         return self.world.recorded(mark, self.world.set(schema_applied=True))
 
