@@ -177,7 +177,12 @@ class Night:
         self.orphaned, self.stalled = [*self.orphaned, *self.stalled], []
 
     def take_over(self, *options: str) -> None:
-        """Start a daemon after a kill; what the dead one began goes on only once this one has taken the run, if it still can."""
+        """Start a daemon after a kill; what the dead one began goes on only once this one has taken the run, if it still can.
+
+        A validation script is let go before: it reads in one snapshot, and would never see that it may go on.
+        """
+        for each in [each for each in self.orphaned if each[0].startswith("validate.check_script")]:
+            self._release(*each)
         self.start(*options)
         until(lambda: len(self.events(facts.LeaderAcquired)) == len(self.daemons), f"the run is taken\n{self.said[-3000:]}")
         for each in set(self.orphaned) - set(self.stalled):
