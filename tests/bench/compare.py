@@ -1,6 +1,6 @@
 """The comparison against one bare scan that hashes every row, and against md5 of every row's text: as ratios, same run.
 
-    python tests/bench/compare.py postgresql://postgres@127.0.0.1:5432/postgres [--rows 10000000] [--times 3]
+    python tests/bench/compare.py [postgresql://postgres@127.0.0.1:5432/postgres] [--rows 2000000] [--times 3]
 
 Makes a table `cutoverd_bench` in that database, and drops it at the end; if it is there already it is used and kept.
 The bare scans run alone, one table; the comparison reads the table twice, two sides at once.
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from statistics import median
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.postgres.compare import Comparison, compare
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.states.errors import CheckFailed
@@ -81,23 +83,37 @@ async def measure(url: str, times: int, folder: Path) -> None:
         print(f"{name:25} {every:>24} s   median {median(taken) / bare:.2f} × the bare scan   {said}")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
+    """Without an address on a PostgreSQL of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("url")
-    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("url", nargs="?")
+    parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--times", type=int, default=3)
-    given = parser.parse_args()
-    with psycopg.connect(given.url, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
+    given = parser.parse_args(arguments)
+    if given.url:
+        _on(given.url, given.rows, given.times)
+        return
+    with tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder:
+        postgres = Postgres(Path(folder) / "postgres")
+        try:
+            postgres.start()
+            _on(postgres.url("postgres"), given.rows, given.times)
+        finally:
+            postgres.remove()
+
+
+def _on(url: str, rows: int, times: int) -> None:
+    with psycopg.connect(url, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
         [there] = connection.execute("SELECT to_regclass('cutoverd_bench') IS NOT NULL").fetchone() or (False,)
         if not there:
-            connection.execute(TABLE.format(rows=given.rows).encode())
+            connection.execute(TABLE.format(rows=rows).encode())
         try:
             connection.execute("VACUUM ANALYZE cutoverd_bench")
-            asyncio.run(measure(given.url, given.times, Path(folder)))
+            asyncio.run(measure(url, times, Path(folder)))
         finally:
             if not there:
                 connection.execute("DROP TABLE cutoverd_bench")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
