@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon import children
-from cutoverd.daemon.confiture_errors import failed
+from cutoverd.daemon.confiture_errors import failed, unreadable
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -39,12 +39,13 @@ class Confiture:
 
     async def build(self, step: str) -> Evidence:
         """{"schema": {"environment", "file", "sha256", "sources": [path, …]}}; raises `CheckFailed`, `TimedOut`."""
-        listed = await self._ask(step, "--list-files")
-        sources = [file["path"] for file in listed["files"]]
+        sources = self._listed(await self._ask(step, "--list-files"))
         self._check_frozen(sources)
         self.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         built = self.target.with_suffix(".part")
-        await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
+        said = await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
+        if not built.exists():
+            raise unreadable(said, self.environment, self.directory)
         record = {"environment": self.environment, "file": str(self.target), "sha256": _sha256(built), "sources": sources}
         self._record_file.write_text(json.dumps(record))
         built.replace(self.target)
@@ -78,8 +79,8 @@ class Confiture:
     def _record_file(self) -> Path:
         return self.target.with_name(RECORD)
 
-    async def _ask(self, step: str, *options: str) -> Mapping[str, Any]:
-        """No address of a database is given: a build reads files alone."""
+    async def _ask(self, step: str, *options: str) -> str:
+        """What it printed. No address of a database is given: a build reads files alone."""
         argv = [_program(), "build", "--env", self.environment, "--format", "json", *options]
         ended = await children.run(
             argv,
@@ -93,7 +94,13 @@ class Confiture:
         )
         if ended.returncode != 0:
             raise failed(ended, self.environment, self.directory)
-        return dict(json.loads(ended.stdout_tail))
+        return ended.stdout_tail
+
+    def _listed(self, answer: str) -> list[str]:
+        try:
+            return [str(file["path"]) for file in json.loads(answer)["files"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise unreadable(answer, self.environment, self.directory) from error
 
     def _check_frozen(self, sources: list[str]) -> None:
         frozen = {file.resolve() for file in self.frozen()}

@@ -12,6 +12,7 @@ from cutoverd.daemon.launch import NOT_FOUND
 from cutoverd.states.errors import CheckFailed
 
 _SHOWN_MAX = 5
+_SHOWN_CHARS = 500
 _MEANINGS = {  # exit code → what it means, what to do
     1: ("the build failed", "mend the sources"),
     2: ("it does not know these options", "install the version that `pip install 'cutoverd[confiture]'` brings"),
@@ -28,12 +29,22 @@ def failed(ended: Completed, environment: str, directory: Path) -> CheckFailed:
     """For an exit code that is not 0."""
     told = _told(ended.stdout_tail)
     meaning, advice = _MEANINGS.get(ended.returncode, (f"it ended with {ended.returncode}", "run it by hand in {directory}"))
-    words = "; ".join([*_duplicates(told), _message(told) or ended.stderr_tail.strip()[-500:]])
+    words = "; ".join([*_duplicates(told), _message(told) or ended.stderr_tail.strip()[-_SHOWN_CHARS:]])
     where = {"environment": directory / "db" / "environments" / f"{environment}.yaml", "directory": directory}
     return CheckFailed(
         f"confiture build --env {environment} in {directory}: {meaning}{f': {words}' if words else ''}",
         hint=f"{advice.format(**where)}, then `retry`; where sources have to change, `abort` and start a new run",
         evidence={"exit": ended.returncode, "duplicates": told.get("duplicates") or [], "said": words},
+    )
+
+
+def unreadable(answer: str, environment: str, directory: Path) -> CheckFailed:
+    """For exit code 0 without what was asked for."""
+    return CheckFailed(
+        f"confiture build --env {environment} in {directory}: it ended with 0, but made no schema and list of files;"
+        f" it said: {' '.join(answer.split())[:_SHOWN_CHARS] or 'nothing'}",
+        hint=f"install the version that `pip install 'cutoverd[confiture]'` brings, run it by hand in {directory}, then `retry`",
+        evidence={"exit": 0, "said": answer[-_SHOWN_CHARS:]},
     )
 
 

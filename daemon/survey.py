@@ -106,8 +106,22 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: Key) -> AsyncIterator[
         for finding in _wrong(str(key), error):
             yield finding
         return
+    except Exception as error:  # the runner would record it as a failed step, and go on
+        yield _unexpected(str(key), error)
+        return
     for finding in _seen(str(key), step.says, seen):
         yield finding
+
+
+def _unexpected(check: str, error: Exception) -> Finding:
+    todo = "look at the plan's keys for it; if they are right, this is a fault of cutoverd: report it with these words"
+    return Finding(check, Verdict.UNFIT, f"it could not be looked at: {_words(error)}", todo)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ExceptionGroup):
+        return "; ".join(map(_words, error.exceptions))
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _wrong(check: str, error: Exception) -> Iterator[Finding]:
@@ -146,4 +160,6 @@ async def _of_bus(loaded: LoadedPlan) -> Finding:
                 await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
     except BusError as error:
         return Finding(BUS, Verdict.UNFIT, error.args[0], error.hint)
+    except Exception as error:
+        return _unexpected(BUS, error)
     return Finding(BUS, Verdict.FIT, "the run may begin, or go on, on its stream")

@@ -153,12 +153,12 @@ class Validation(Protocol):
         """What a role could do in old it can do in new, unless the plan waives it: {"roles", "grants", "waived", "warnings"}."""
 
     async def check_query(self, mark: Mark, name: str) -> Evidence:
-        """A named query is one query that old can be asked; its rows are not."""
+        """A named query is one query that old can be asked, and is, once: {"columns", "old_ms"}, or a warning if it is late."""
 
     async def time_query(self, mark: Mark, name: str) -> Evidence:
         """A named query of the plan, timed on old and on new: {"old_ms", "new_ms", "ratio", "allowed", "rows_old", "rows_new"}.
 
-        Raises `CheckFailed`, with both timings, where new is slower than the plan allows.
+        Raises `CheckFailed`, with both timings, where new is slower than the plan allows. If old is late, new is judged alone.
         """
 
     async def set_sequences(self, mark: Mark) -> Evidence: ...

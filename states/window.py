@@ -21,9 +21,11 @@ PARTS = {  # what was measured, and what of the night takes at least as long
 def check_window(budget_seconds: float | None, evidence: Mapping[str, Evidence]) -> Evidence:
     """{"measured": seconds by part, "seconds": their sum, "budget_seconds"}; raises `Unfit` if the budget is smaller.
 
-    Without a budget, or before anything was measured, nothing is judged.
+    Without a budget nothing is judged, and before anything was measured nothing is known: {"not_looked_at": why}.
     """
     measured = _measured(evidence.get(PROOF, {}))
+    if not measured:
+        return {"not_looked_at": "nothing was measured yet"}
     needed = round(sum(measured.values()), 3)
     told = {"measured": measured, "seconds": needed, "budget_seconds": budget_seconds}
     if budget_seconds is None or needed <= budget_seconds:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import httpx
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -80,6 +81,32 @@ def _without_secret(url: str) -> str:
     return url
 
 
+def _can_be_asked(url: str) -> str:
+    """Its own words may hold half of a password, so none is repeated."""
+    try:
+        port = urlsplit(url).port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError("its port is no number from 1 to 65535: http://host:8080/path")
+    if not _host(url):
+        raise ValueError(
+            "its host is no name that can be looked up: letters, digits, '-' and '.', at most 63 between two dots: http://host:8080/path"
+        )
+    return url
+
+
+def _host(url: str) -> str:
+    """As it is looked up; "" where it cannot be."""
+    try:
+        asked = httpx.URL(url)
+        encoded = asked.raw_host.decode("ascii")
+        encoded.encode("idna")  # as the resolver does
+        return encoded if asked.host else ""  # decoded, which may fail as well
+    except (ValueError, httpx.InvalidURL):
+        return ""
+
+
 def _operator(name: str) -> str:
     if not is_token(name):
         raise ValueError(
@@ -105,7 +132,7 @@ RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 LoginUrl = Annotated[str, AfterValidator(_login_url)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret)]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret), AfterValidator(_can_be_asked)]
 OperatorName = Annotated[str, AfterValidator(_operator)]
 StateName = Annotated[str, AfterValidator(_state)]
 Moment = Annotated[datetime, AfterValidator(_aware)]

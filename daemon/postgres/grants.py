@@ -39,6 +39,14 @@ class Finding(NamedTuple):
         return tuple(filter(None, (self.text, f"{self.role} on {self.name}" if self.name else "", self.role, self.name)))
 
 
+class Security(NamedTuple):
+    """Row level security of a table; `policies`: [command, permissive, roles, using, with check] by name."""
+
+    is_on: bool
+    is_forced: bool  # on the owner too
+    policies: Mapping[str, Sequence[Any]]
+
+
 class Reach(NamedTuple):
     """Whether a role can do anything of a kind; `granted`: run a function that not everybody may run."""
 
@@ -56,7 +64,7 @@ class Rights:
     given: frozenset[tuple[str, str, str, str]]  # kind, name, role, privilege
     reach: Mapping[str, Reach]
     defaults: frozenset[tuple[str, str, str, str]]  # schema, what, role, privilege
-    policies: Mapping[str, tuple[bool, Mapping[str, Sequence[Any]]]]  # by table
+    policies: Mapping[str, Security]  # by table
     schemas: frozenset[str]
 
 
@@ -97,7 +105,7 @@ async def _rights(connection: Connection, known: Sequence[str]) -> Rights:
         frozenset(tuple(row) for row in given),
         {role: Reach(*row) for role, *row in reach},
         frozenset(tuple(row) for row in defaults),
-        {table: (is_on, by_name) for table, is_on, by_name in policies},
+        {table: Security(*row) for table, *row in policies},
         frozenset(name for (name,) in schemas),
     )
 
@@ -134,9 +142,11 @@ def _defaults(before: Rights, now: Rights) -> Iterator[Finding]:
 def _policies(before: Rights, now: Rights) -> Iterator[Finding]:
     """Where the table keeps its name; what a policy lets through is for people to read."""
     for table in sorted(before.policies.keys() & now.policies.keys()):
-        (was_on, was), (is_on, now_there) = before.policies[table], now.policies[table]
+        (was_on, was_forced, was), (is_on, is_forced, now_there) = before.policies[table], now.policies[table]
         if was_on and not is_on:
             yield Finding("row level security is off", "", table, table)
+        elif was_on and was_forced and not is_forced:
+            yield Finding("row level security is not forced on the owner", "", table, table)
         for name in sorted(was):
             if name not in now_there or was[name][:3] != now_there[name][:3]:
                 yield Finding("policy is lost or for others", "", table, f"{name} on {table}")
@@ -144,7 +154,7 @@ def _policies(before: Rights, now: Rights) -> Iterator[Finding]:
 
 def _warnings(before: Rights, now: Rights) -> Iterator[str]:
     for table in sorted(before.policies.keys() & now.policies.keys()):
-        was, is_ = before.policies[table][1], now.policies[table][1]
+        was, is_ = before.policies[table].policies, now.policies[table].policies
         for name in sorted(name for name in was.keys() & is_.keys() if was[name][3:] != is_[name][3:]):
             yield f"policy {name} on {table} reads otherwise than in old"
     for role, could in sorted(before.reach.items()):

@@ -3,7 +3,7 @@ WITH ours AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
      WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'cutoverd')
 ), relations AS (
-    SELECT c.oid, o.oid AS schema, o.nspname || '.' || c.relname AS name, c.relowner, c.relacl, c.relrowsecurity,
+    SELECT c.oid, o.oid AS schema, o.nspname || '.' || c.relname AS name, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity,
            CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END AS kind
       FROM pg_catalog.pg_class c JOIN ours o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
 ), functions AS (

@@ -18,7 +18,6 @@ from cutoverd.daemon.postgres.timings import Timings
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import Evidence
 
-CHECK_SECONDS = 10.0  # to parse and to plan
 WARM_UPS = 2  # the first reads from the disk, and sets on new what only a first reader sets
 
 
@@ -33,6 +32,10 @@ class Query:
     same_rows: bool = True  # both give as many rows
 
 
+class OldIsLate(TimedOut):
+    """the query did not end within its time on old: there is nothing to hold new against"""
+
+
 @dataclass(frozen=True)
 class Side:
     """A query on one database."""
@@ -41,6 +44,7 @@ class Side:
     connection: Connection
     query: str
     seconds_max: float
+    late: type[TimedOut] = TimedOut
 
     async def run(self) -> tuple[float, int]:
         """Seconds, and rows; all of them come here, as to a client, and none is kept."""
@@ -51,7 +55,7 @@ class Side:
             except psycopg.errors.QueryCanceled as error:
                 if time.perf_counter() - began < self.seconds_max:  # somebody else ended it
                     raise
-                raise TimedOut(f"{self.what} did not end within {self.seconds_max:g} s") from error
+                raise self.late(f"{self.what} did not end within {self.seconds_max:g} s") from error
         return time.perf_counter() - began, rows
 
     async def _read(self) -> int:
@@ -62,26 +66,40 @@ class Side:
             return cursor.rowcount
 
 
-async def check_query(server: Server, query: Query, *, old: str) -> Evidence:
-    """{"columns": how many}; raises `CheckFailed` where it is not one plain query that the database `old` can be asked."""
-    async with _asking(server, old, CHECK_SECONDS) as connection:
-        with explained(f"query {query.name}, on old"):
-            return {"columns": len(await columns(connection, query.old))}
+async def check_query(server: Server, query: Query, *, old: str, seconds_max: float) -> Evidence:
+    """{"columns": how many, "old_ms": asked once}, or a warning in its place where that takes longer than `seconds_max`.
+
+    Raises `CheckFailed` where it is not one plain query that the database `old` can be asked.
+    """
+    async with _asking(server, old, seconds_max) as connection:
+        side = Side(f"query {query.name}, on old", connection, query.old, seconds_max)
+        with explained(side.what):
+            asked = {"columns": len(await columns(connection, query.old))}
+        try:
+            seconds, _ = await side.run()
+        except TimedOut as late:
+            told = "Validate has new alone to judge, and only by that time; raise timeouts.query"
+            return {**asked, "warnings": [f"{late}: {told}"]}
+        return {**asked, "old_ms": round(seconds * 1000, 2)}
 
 
 async def time_query(server: Server, query: Query, *, old: str, new: str, seconds_max: float) -> Evidence:
     """{"old_ms", "new_ms": {"median", "fastest", "slowest"}, "ratio", "rounds", "allowed", "rows_old", "rows_new"}.
 
-    `old`, `new`: names of databases; `seconds_max`: of one repetition. Raises `CheckFailed` with the same evidence.
+    `old`, `new`: names of databases; `seconds_max`: of one repetition. Raises `CheckFailed` with the same evidence. Where old
+    does not end in time, new has to: {"old": in words, "new_ms", "rows_new", "warnings"}.
     """
     async with _asking(server, old, seconds_max) as on_old, _asking(server, new, seconds_max) as on_new:
-        of_old = Side(f"query {query.name}, on old", on_old, query.old, seconds_max)
+        of_old = Side(f"query {query.name}, on old", on_old, query.old, seconds_max, OldIsLate)
         of_new = Side(f"query {query.name}, on new", on_new, query.new, seconds_max)
         for side in (of_old, of_new):
             with explained(side.what):
                 await columns(side.connection, side.query)  # one plain query
-        rows = await _warm(query, of_old, of_new)
-        timings = await _measured(of_old, of_new)
+        try:
+            rows = await _warm(query, of_old, of_new)
+            timings = await _measured(of_old, of_new)
+        except OldIsLate as late:
+            return await _new_alone(of_new, late)
     evidence = {**timings.evidence, "allowed": query.no_slower_than, **rows}
     if timings.is_slower_than(query.no_slower_than):
         raise CheckFailed(
@@ -119,6 +137,16 @@ async def _warm(query: Query, old: Side, new: Side) -> dict[str, int]:
             evidence=rows,
         )
     return rows
+
+
+async def _new_alone(new: Side, late: OldIsLate) -> Evidence:
+    seen = {"old": f"not within {new.seconds_max:g} s"}
+    try:
+        seconds, rows = await new.run()
+    except TimedOut as too:
+        raise CheckFailed(f"{too}, and on old neither", hint=too.hint, evidence=seen) from too
+    warning = f"{late}: new was judged alone, and how many rows old has is not known"
+    return {**seen, "new_ms": round(seconds * 1000, 2), "rows_new": rows, "warnings": [warning]}
 
 
 async def _measured(old: Side, new: Side) -> Timings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from psycopg import sql
@@ -13,7 +13,7 @@ from cutoverd.daemon.postgres import acl, catalog, creation, ledger
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.trial import drop_all
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Mark
 
 DROP_SECONDS = 60
@@ -29,23 +29,32 @@ _LOCALES = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}
 async def scratch(server: Server, mark: Mark) -> AsyncIterator[str]:
     """Its name; encoding, locale and owner as production's. What an earlier attempt of this run left is dropped first.
 
-    Raises `Unfit` if a database of that name is not this run's.
+    Raises `Unfit` if a database of that name is not this run's, `NotLeader` if another daemon has the run.
     """
     await drop(server, mark)
     try:
         await _make(server, mark)
         yield server.names.scratch
-    except BaseException:
-        with suppress(StepError):  # what went wrong before says more; the next attempt drops it
-            await to_the_end(drop(server, mark))
+    except BaseException as wrong:
+        await to_the_end(_drop_after(wrong, server, mark))
         raise
     await to_the_end(drop(server, mark))
 
 
+async def _drop_after(wrong: BaseException, server: Server, mark: Mark) -> None:
+    try:
+        await drop(server, mark)
+    except NotLeader:
+        if isinstance(wrong, Exception):  # a cancellation stays one
+            raise
+    except StepError:  # what went wrong before says more; the next attempt drops it
+        pass
+
+
 async def drop(server: Server, mark: Mark) -> list[str]:
-    """Drop it if this run made it, and what a trial made around it; their names."""
+    """Drop it if this run made it, and what a trial made around it; their names. Raises `NotLeader` before it drops."""
     dropped, name = await drop_all(server, mark), server.names.scratch
-    async with session(server) as conn:
+    async with session(server) as conn, ledger.held(server, mark):
         if name in await creation.unfinished(conn, mark.run):
             await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
             await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

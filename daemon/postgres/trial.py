@@ -87,9 +87,12 @@ FORGET = ("database_oids", "announced", "counters", "step_log")
 
 
 async def drop_all(server: Server, mark: Mark) -> list[str]:
-    """What trials of this run made, the scratch database that they were made with, and their rows in the ledger; the names."""
+    """What trials of this run made, the scratch database that they were made with, and their rows in the ledger; the names.
+
+    Raises `NotLeader` before anything is dropped: another daemon's trial goes by the same names.
+    """
     names, run = server.names.of_trial, _run(mark)
-    async with session(server) as conn:
+    async with session(server) as conn, ledger.held(server, mark):
         rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(mark.epoch)]})
         found = sorted(name for (name,) in await rows.fetchall())
         await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))

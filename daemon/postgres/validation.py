@@ -71,7 +71,7 @@ class PostgresValidation:
         return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous)
 
     async def check_query(self, mark: Mark, name: str) -> Evidence:
-        return await check_query(self._server, self._queries[name], old=await self._old())
+        return await check_query(self._server, self._queries[name], old=await self._old(), seconds_max=self._query_seconds)
 
     async def time_query(self, mark: Mark, name: str) -> Evidence:
         names, query = self._server.names, self._queries[name]

@@ -188,6 +188,20 @@ def test_a_schema_is_files_or_confiture_and_not_both(tmp_path):
         load(plan)
 
 
+@pytest.mark.parametrize("answer", ["Building …", "", "[]", '{"file": 1}', '{"files": ["a.sql"]}', '{"files": []}'])
+async def test_an_answer_of_confiture_that_cannot_be_read_is_told(tmp_path, monkeypatch, answer):
+    """Found: what ended with 0 and printed no list ended `cutoverd check` with a traceback."""
+    loaded = project(tmp_path)
+    fake = tmp_path / "confiture-seen"
+    fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr("cutoverd.daemon.confiture.PROGRAM", str(fake))
+    with pytest.raises(CheckFailed, match=r"^confiture build --env production in .*: it ended with 0, but ") as seen:
+        await confiture(loaded).build(STEP)
+    assert answer in str(seen.value)
+    assert "pip install 'cutoverd[confiture]'" in seen.value.hint
+
+
 async def test_no_address_of_a_database_is_on_the_command_line(tmp_path, monkeypatch):
     loaded = project(tmp_path)
     argv = tmp_path / "argv"

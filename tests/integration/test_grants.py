@@ -17,7 +17,7 @@ REVOKE ALL ON FUNCTION f(int) FROM PUBLIC;
 CREATE SCHEMA store;
 CREATE TABLE store.c (id int);
 CREATE VIEW store.v AS SELECT 1 AS x;
-ALTER TABLE store.c ENABLE ROW LEVEL SECURITY;
+ALTER TABLE store.c ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY own ON store.c FOR SELECT TO app_user USING (id > 0);
 GRANT USAGE ON SCHEMA store TO app_user;
 GRANT SELECT ON a, store.c TO app_user;
@@ -56,7 +56,9 @@ async def found(cluster: Cluster) -> dict[str, list[str]]:
     return dict(failed.value.evidence["found"])
 
 
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 LOST = "grant is lost"
+FORCED_NO_MORE = "row level security is not forced on the owner"
 BROKEN = {
     "REVOKE SELECT ON a FROM app_user": {LOST: ["SELECT on public.a to app_user"]},
     "ALTER TABLE b RENAME TO gone; CREATE TABLE b (id int)": {LOST: ["INSERT on public.b to clerk"]},
@@ -71,6 +73,7 @@ BROKEN = {
     "DROP POLICY own ON store.c": {"policy is lost or for others": ["own on store.c"]},
     "ALTER POLICY own ON store.c TO PUBLIC": {"policy is lost or for others": ["own on store.c"]},
     "ALTER TABLE store.c DISABLE ROW LEVEL SECURITY": {"row level security is off": ["store.c"]},
+    "ALTER TABLE store.c NO FORCE ROW LEVEL SECURITY": {FORCED_NO_MORE: ["store.c"]},
     "DROP TABLE a; DROP TABLE b": {"nothing can be read any more by": ["clerk"], "nothing can be written any more by": ["clerk"]},
     "DROP FUNCTION f(int)": {"nothing can be run any more by": ["robot"]},
     # the classic: granted on the tables, and nobody may enter the schema
@@ -92,6 +95,16 @@ async def test_all_that_a_role_cannot_do_any_more_is_named(cluster: Cluster) -> 
         assert narrowed == expected, (scripts, seen)
 
 
+@on_18
+async def test_row_level_security_that_is_not_forced_any_more_is_named(cluster: Cluster) -> None:
+    """Found: only whether it was on was read, so the owner, whom the application may log in as, saw all rows on new."""
+    clone(cluster, "ALTER TABLE store.c NO FORCE ROW LEVEL SECURITY")
+    assert await found(cluster) == {FORCED_NO_MORE: ["store.c"]}
+    assert (await judged(cluster, **{"store.c": "the owner is the batch job"}))["waived"] == {
+        f"{FORCED_NO_MORE}: store.c": "the owner is the batch job"
+    }
+
+
 FINE = {
     "": "a plain clone",
     "CREATE TABLE n (id int)": "new tables",
@@ -100,9 +113,6 @@ FINE = {
     "DROP TABLE store.c; DROP VIEW store.v; ALTER DEFAULT PRIVILEGES IN SCHEMA store REVOKE SELECT ON TABLES FROM app_user;"
     "DROP SCHEMA store; CREATE VIEW seen AS SELECT 1 AS x; GRANT SELECT ON seen TO PUBLIC": "a schema that is gone",
 }
-
-
-on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 
 async def test_what_is_carried_over_under_other_names_or_by_other_ways_is_fine(cluster: Cluster) -> None:

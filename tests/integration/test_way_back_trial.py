@@ -12,11 +12,12 @@ from new_database import Site, make_site
 from production import ATTRIBUTES, CONTENT, mark, names, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger, trial
+from cutoverd.daemon.postgres import ledger, scratch, trial
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.names import Names
-from cutoverd.states.errors import CheckFailed, NotLeader, StepError, TimedOut
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 STEP = "precheck.prove_backup"
@@ -113,6 +114,58 @@ async def test_who_may_not_act_for_the_run_may_not_try_it_either(site: Site) -> 
     with pytest.raises(NotLeader):
         await stale.make_placeholder(replace(mark("make_placeholder"), run="r1/try"))
     assert names(site.cluster) == {"app"}
+
+
+@on_18
+async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: a paused daemon that came back dropped what the next one tried with, and learned only then that it was stale."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    real = PostgresDatabases.exchange
+
+    async def exchange(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
+        reached.set()
+        await go_on.wait()
+        return await real(self, its)
+
+    monkeypatch.setattr(PostgresDatabases, "exchange", exchange)
+    await ledger.take_fence(site.cluster.server(epoch=2))
+    proving = asyncio.create_task(proof(site, epoch=2).prove(mark(STEP, epoch=2)))
+    await asyncio.wait_for(reached.wait(), 60)
+    there = names(site.cluster)
+    with pytest.raises(NotLeader):
+        await scratch.drop(site.cluster.server(epoch=1), mark(STEP))
+    assert names(site.cluster) == there > {"app", "app_try"}
+    go_on.set()
+    assert (await proving)["way_back"]["exchange_seconds"] > 0
+
+
+@on_18
+async def test_a_daemon_that_turns_stale_between_two_drops_makes_the_first_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def then_stale(server: Server, its: trial.Mark) -> list[str]:
+        dropped = await trial.drop_all(server, its)
+        await ledger.take_fence(site.cluster.server(epoch=2))
+        return dropped
+
+    with pytest.raises(NotLeader):
+        async with scratch.scratch(site.server, mark(STEP)):
+            monkeypatch.setattr(scratch, "drop_all", then_stale)
+    assert names(site.cluster) == {"app", "app_try"}
+
+
+@on_18
+async def test_what_a_stale_daemon_fails_with_in_its_trial_does_not_hide_that_it_is_stale(site: Site) -> None:
+    """Found: its lost session was told, and that another daemon has the run was not."""
+
+    async def until_stale() -> None:
+        async with scratch.scratch(site.server, mark(STEP)):
+            await ledger.take_fence(site.cluster.server(epoch=2))
+            raise OutcomeUnknown("the connection was lost")
+
+    with pytest.raises(NotLeader, match="epoch 1 of run r1 may not act"):
+        await until_stale()
+    assert names(site.cluster) == {"app", "app_try"}
 
 
 @on_18

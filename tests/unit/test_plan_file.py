@@ -99,6 +99,12 @@ def test_named_queries_are_steps_of_their_own(write):
         ),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
         ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
+        ("127.0.0.1:1/h", "127.0.0.1:99999/h", "its port is no number from 1 to 65535: http://host:8080/path"),
+        ("127.0.0.1:1/h", "127.0.0.1:0/h", "its port is no number from 1 to 65535"),
+        ("127.0.0.1:1/h", "xn--a/h", "its host is no name that can be looked up: letters, digits, '-' and '.'"),
+        ("127.0.0.1:1/h", f"{'a' * 64}/h", "its host is no name that can be looked up"),
+        ("127.0.0.1:1/h", "/h", "its host is no name that can be looked up"),
+        ("run: night-1", "run: night-1\ndashboards: ['https://a..b/']", "its host is no name that can be looked up"),
         ("run: night-1", f"run: {'n' * 41}", "at most 40 of them"),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00Z}\ngates: [cutover]", "`gates` must name downtime"),
         ("run: night-1", "run: night-1\noperators: [a.b]", "plan.yaml:2: operators.0: saw 'a.b'; an operator's name has only"),
@@ -132,6 +138,18 @@ def test_a_password_is_not_repeated_in_the_refusal(write):
     with pytest.raises(BadPlan) as refused:
         load(write(PLAN.replace("cutover@127", "cutover:hunter2@127")))
     assert "hunter2" not in str(refused.value)
+
+
+def test_half_a_password_is_not_taken_for_a_port_and_repeated(write):
+    with pytest.raises(BadPlan) as refused:
+        load(write(PLAN.replace("http://127.0.0.1:1/h", "http://me:hunter2/3@127.0.0.1:1/h")))
+    assert "its port is no number" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["[::1]:80", "bücher.example", "api_1:8080", "localhost."])
+def test_a_host_that_can_be_looked_up_is_taken(write, host):
+    assert load(write(PLAN.replace("127.0.0.1:1/h", f"{host}/h"))).plan.run == "night-1"
 
 
 def test_a_missing_file_is_told(tmp_path):

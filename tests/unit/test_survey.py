@@ -1,0 +1,59 @@
+"""`cutoverd check` says what it finds, whatever one look at the world ends with."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cutoverd.daemon import survey
+from cutoverd.states.run import Frozen, Run
+
+
+def look_that_raises(error: Exception) -> tuple[Any, Any]:
+    """A plan with one dashboard, and ports whose checks end with the error."""
+
+    async def prove_dashboard(*_: object) -> None:
+        raise error
+
+    plan = SimpleNamespace(
+        run="night",
+        timeouts=SimpleNamespace(step=60.0),
+        window=SimpleNamespace(budget=None),
+        bus=SimpleNamespace(monitoring=None),
+    )
+    return SimpleNamespace(plan=plan), SimpleNamespace(checks=SimpleNamespace(prove_dashboard=prove_dashboard))
+
+
+def dashboard() -> Any:
+    run = Run("night", plan=Frozen(items={"dashboards": ["page"]}, budget_seconds=None))
+    return next(key for key in run.keys("precheck") if key.item == "page")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ExceptionGroup("all attempts failed", [OverflowError("port must be 0-65535.")]), "OverflowError: port must be 0-65535."),
+        (UnicodeError("label too long"), "UnicodeError: label too long"),
+        (KeyError("files"), "KeyError: 'files'"),
+        (AssertionError(), "AssertionError"),
+    ],
+)
+async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: Exception, told: str) -> None:
+    """Found: `cutoverd check` ended with a traceback where the runner tells of a failed step."""
+    loaded, ports = look_that_raises(error)
+    [finding] = [each async for each in survey._of_step(loaded, ports, dashboard())]
+    assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", survey.Verdict.UNFIT)
+    assert finding.says == f"it could not be looked at: {told}"
+    assert finding.todo
+
+
+async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check_sync(_: object) -> None:
+        raise UnicodeError("label too long")
+
+    monkeypatch.setattr(survey.stream, "check_sync", check_sync)
+    finding = await survey._of_bus(look_that_raises(OSError())[0])
+    assert (finding.check, finding.verdict) == (survey.BUS, survey.Verdict.UNFIT)
+    assert "UnicodeError: label too long" in finding.says
