@@ -10,6 +10,7 @@ from cutoverd.states.watching import (
     Standing,
     Watched,
     after_round,
+    all_ok,
     bad_seconds,
     begun,
     breached,
@@ -66,7 +67,7 @@ class Monitor(State):
 
     @step(Effect.NONE, while_held=look_on)
     async def watch(at: Context) -> Evidence:
-        """the time to watch is over, and no check was bad for longer than it may be"""
+        """the time to watch is over, every check is good, and none was bad for longer than it may be"""
         rules = at.ports.watching.rules
         so_far, on_record = await _begun(at), set(at.breached)
         end = ends_after(so_far, at.watch_seconds, rules)
@@ -74,9 +75,10 @@ class Monitor(State):
             so_far = await _look(at, so_far, on_record)
             if breaches := breached(so_far, rules):
                 raise CheckFailed(_in_words(breaches, so_far), hint=RESUME, evidence=_seen(so_far))
-            if so_far.elapsed_seconds >= end:
+            left = end - so_far.elapsed_seconds
+            if left <= 0 and all_ok(so_far):  # else until what is bad is good again, or breached
                 return _seen(so_far)
-            await at.ports.clock.sleep(min(rules.every_seconds, end - so_far.elapsed_seconds))
+            await at.ports.clock.sleep(min(rules.every_seconds, left) if left > 0 else rules.every_seconds)
 
     @step(Effect.NONE, each="new_services")
     async def check_service(at: Context) -> Evidence:

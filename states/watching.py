@@ -108,7 +108,7 @@ def due_in(kept: Watched | None, now: Reading, answered_seq: int, rules: Rules) 
 
 
 def ends_after(watched: Watched, watch_seconds: float, rules: Rules) -> float:
-    """The second of the watch at which it ends: never before whoever watches now has looked for as long as a breach takes."""
+    """The second from which on the watch may end: never before whoever watches now has looked for as long as a breach takes."""
     return max(watch_seconds, watched.elapsed_seconds + rules.longest_for_seconds)
 
 
@@ -168,6 +168,11 @@ def breached(watched: Watched, rules: Rules) -> dict[str, Standing]:
 
 def _is_breached(standing: Standing, rule: Rule, watched: Watched) -> bool:
     return standing.bad_since is not None and watched.elapsed_seconds - standing.bad_since >= rule.for_seconds
+
+
+def all_ok(watched: Watched) -> bool:
+    """Whether a watch may end as things stand: what is bad is not yet known to be a breach or none."""
+    return all(each.ok for each in watched.standings.values())
 
 
 def changes(watched: Watched, rules: Rules, on_record: Collection[str]) -> list[facts.CheckBreached | facts.CheckRecovered]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,7 @@ class Site:
     set_by: float = 0.0
     boot: str = "one"
     sample_now: Callable[[float], Sample] = lambda seconds: GOOD
+    takes: Callable[[float], float] = lambda seconds: 0.0  # seconds that a round takes which begins at that second
     kept: Watched | None = None
     looked_at: list[float] = field(default_factory=list)
     events: list[facts.Event] = field(default_factory=list)
@@ -164,7 +166,9 @@ class Site:
 
     async def sample(self, mark: Mark) -> dict[str, Sample]:
         self.looked_at.append(self.seconds)
-        return {name: self.sample_now(self.seconds) for name in self.rules.checks}
+        seen = {name: self.sample_now(self.seconds) for name in self.rules.checks}
+        self.seconds += self.takes(self.seconds)
+        return seen
 
     async def recall(self) -> Watched | None:
         return self.kept
@@ -175,13 +179,13 @@ class Site:
     async def record(self, event: facts.Event) -> None:
         self.events.append(event)
 
-    def context(self, **more: object) -> Context:
+    def context(self, *, watch_seconds: float = 48 * HOUR, **more: object) -> Context:
         items: Items = {}
         ports = replace(World(items, {}, {}).ports(), watching=self, clock=self, checks=Checks())
         mark = Mark("night", 1, "monitor.watch", Direction.FORWARD, "e1")
-        return Context(ports, mark, "", ENTERED, 48 * HOUR, record=self.record, **more)  # type: ignore[arg-type]
+        return Context(ports, mark, "", ENTERED, watch_seconds, record=self.record, **more)  # type: ignore[arg-type]
 
-    def watch(self, **more: object) -> Evidence:
+    def watch(self, **more: Any) -> Evidence:
         return finished(Monitor.watch.run(self.context(**more)))  # type: ignore[attr-defined]
 
 
@@ -288,10 +292,46 @@ def test_without_checks_the_time_alone_is_watched():
     assert site.seconds == 48 * HOUR
 
 
+# the end
+
+
+def first_slower_than_the_others(seconds: float) -> float:
+    return 0.1 if seconds else 0.5
+
+
+def test_a_check_that_was_bad_in_every_round_lets_no_watch_end_though_the_first_round_took_longest():
+    site = Site(sample_now=lambda seconds: BAD, takes=first_slower_than_the_others)
+    with pytest.raises(CheckFailed, match=r"errors: 9, allowed up to 1, for 13[0-9.]+ s"):
+        site.watch(watch_seconds=120)
+    assert [type(event) for event in site.events] == [facts.CheckBreached]
+
+
+def test_a_check_that_is_bad_when_the_time_is_up_is_watched_until_it_is_breached():
+    site = Site(sample_now=lambda seconds: BAD if seconds >= 48 * HOUR - 60 else GOOD, takes=lambda seconds: 0.1)
+    with pytest.raises(CheckFailed):
+        site.watch()
+    assert site.seconds == pytest.approx(48 * HOUR + 60, abs=site.rules.every_seconds + 1)
+
+
+def test_a_check_that_is_bad_when_the_time_is_up_is_watched_until_it_is_good_round_by_round():
+    site = Site(sample_now=lambda seconds: BAD if 48 * HOUR - 60 <= seconds < 48 * HOUR + 30 else GOOD)
+    assert site.watch()["checks"]["errors"]["ok"] is True
+    assert (site.seconds, site.looked_at[-3:]) == (48 * HOUR + 30, [48 * HOUR, 48 * HOUR + 15, 48 * HOUR + 30])
+    assert site.events == []
+
+
+def test_a_check_that_is_bad_ever_since_a_resume_after_the_time_is_up_holds_the_run_again():
+    site = Site(sample_now=lambda seconds: BAD, takes=lambda seconds: 0.5 if seconds in (50 * HOUR, 51 * HOUR) else 0.1)
+    site.seconds, site.kept = 50 * HOUR, Watched(at(50 * HOUR), elapsed_seconds=50 * HOUR)
+    site.seconds = 51 * HOUR
+    with pytest.raises(CheckFailed):
+        site.watch(answered_seq=7)
+
+
 # held, and after it
 
 
-def held(site: Site, until: float, **more: object) -> None:
+def held(site: Site, until: float, **more: Any) -> None:
     site.ends_at = until
     with pytest.raises(Interrupted):
         finished(look_on(site.context(**more)))
