@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,15 @@ from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
 from cutoverd.states.errors import StepError
-from cutoverd.states.leftovers import WHAT, Database, Decision, decide_leftovers
+from cutoverd.states.leftovers import (
+    FINAL_BACKUP,
+    WHAT,
+    Database,
+    Decision,
+    decide_leftovers,
+    words_wanted,
+    written_by_clients,
+)
 from cutoverd.states.ports import Direction, Mark
 from cutoverd.states.run import Run
 
@@ -38,7 +47,8 @@ class Inventory:
     run: Run
     decision: Decision
     left_alone: tuple[str, ...]
-    dumps: tuple[str, ...]
+    dumps: tuple[str, ...]  # that the run took, by their paths
+    wanted: Mapping[str, str]  # what has to be said besides the run's name, and why
 
     def told(self) -> dict[str, Any]:
         """As JSON."""
@@ -47,7 +57,10 @@ class Inventory:
             "state": self.run.state,
             "left_over": [_told(each) for each in self.decision.drop],
             "left_alone": list(self.left_alone),
-            "dumps": list(self.dumps),
+            "dumps": [file for file in self.dumps if os.path.exists(file)],
+            "dumps_missing": [file for file in self.dumps if not os.path.exists(file)],
+            "written": written_by_clients(self.run),
+            "wanted": dict(self.wanted),
         }
 
 
@@ -57,10 +70,15 @@ async def look(loaded: LoadedPlan) -> Inventory:
         return await _inventory(runlog.run, server)
 
 
-async def finalize(loaded: LoadedPlan, confirmed: Inventory) -> list[str]:
-    """Drop what was confirmed, one by one; the names. Safe to say again, whatever became of the time before."""
+async def finalize(loaded: LoadedPlan, confirmed: Inventory, said: Collection[str]) -> list[str]:
+    """Drop what was confirmed, one by one; the names. Safe to say again, whatever became of the time before.
+
+    `said`: of the words that are wanted besides the run's name. Raises `NotFinal` if one of them is missing.
+    """
     async with _ended(loaded) as (runlog, server):
         found = await _inventory(runlog.run, server)
+        if unsaid := [f"{why}: --{word}" for word, why in found.wanted.items() if word not in said]:
+            raise NotFinal("; ".join(unsaid))
         if {each.oid for each in found.decision.drop} - {each.oid for each in confirmed.decision.drop}:
             raise NotFinal("there is more to drop now than was shown")
         for gone in found.decision.gone:
@@ -111,7 +129,13 @@ async def _inventory(run: Run, server: Server) -> Inventory:
     if decision.refused:
         raise NotFinal("; ".join(decision.refused))
     others = [] if not run.is_over else await leftovers.strangers(server, databases)
-    return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run))
+    wanted = words_wanted(run, decision.drop, has_final_dump=_has_final_dump(run))
+    return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run), wanted)
+
+
+def _has_final_dump(run: Run) -> bool:
+    file = run.of(FINAL_BACKUP, Direction.FORWARD).evidence.get("file")
+    return bool(file) and os.path.exists(str(file))
 
 
 def _dumps(run: Run) -> tuple[str, ...]:

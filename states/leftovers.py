@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK
-from cutoverd.states.run import Run
+from cutoverd.states.ports import Direction
+from cutoverd.states.run import Key, Run
+
+EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
+FINAL_BACKUP = Key("validate", "finish_backup")
+ACCEPT_LOSS, WITHOUT_DUMP = "accept-loss", "without-dump"
+NOT_RECORDED = {"unknown": "what they wrote is not on record"}
 
 # by how the run ended; the database that has production's name is none of them
 ROLES = {COMPLETED: ("old", "placeholder"), ROLLED_BACK: ("new", "placeholder"), ABORTED: ("placeholder",)}
@@ -73,3 +81,35 @@ def _why_left_alone(each: Database, production: str) -> str:
 def _against(each: Database) -> list[str]:
     who = [f"{each.name} is in use by {', '.join(each.sessions)}: end that first"] if each.sessions else []
     return [*who, *([f"{each.name}: {each.lacks}"] if each.lacks else [])]
+
+
+def written_by_clients(run: Run) -> dict[str, Any]:
+    """What the way back saw in new, by table: {"inserted", "updated", "deleted", "replaced"}, or words if it could not see.
+
+    Empty if clients were never let in, or wrote nothing.
+    """
+    if not run.opened:
+        return {}
+    back = run.of(EXCHANGED, Direction.BACK).evidence
+    uncounted = {"unknown": back["written_uncounted"]} if "written_uncounted" in back else {}
+    return {**back.get("written", NOT_RECORDED), **uncounted}
+
+
+def words_wanted(run: Run, drop: Iterable[Database], *, has_final_dump: bool) -> dict[str, str]:
+    """What has to be said besides the run's name before these are dropped, each with why: they are the only copy."""
+    wanted = dict[str, str]()
+    for each in drop:
+        if each.role == "new" and (written := written_by_clients(run)):
+            wanted[ACCEPT_LOSS] = (
+                f"{each.name} has what clients wrote after the cutover, and no dump has these rows: "
+                + "; ".join(f"{table}: {_in_words(seen)}" for table, seen in written.items())
+            )
+        if each.role == "old" and not has_final_dump:
+            wanted[WITHOUT_DUMP] = f"{each.name} is the only copy of the old database: its final dump is missing"
+    return wanted
+
+
+def _in_words(seen: Mapping[str, Any] | str) -> str:
+    if isinstance(seen, str):
+        return seen
+    return ", ".join(what if number is True else f"{number} {what}" for what, number in seen.items() if number)

@@ -7,11 +7,10 @@ from typing import Any
 
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.states.decide import allowed
+from cutoverd.states.leftovers import EXCHANGED
 from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run, Status
-
-EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
+from cutoverd.states.run import Run, Status
 
 
 def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def test_an_open_run_a_session_a_wrong_word_and_a_kill_between_a_drop_and_its_ev
         assert names(cluster) == {"app", "app_previous", "app_closed"}
         killed_between_a_drop_and_its_event(night)
         assert dropped(night) == []
-        assert typed(night, "night\n") == 0
+        old_without_its_final_dump_is_the_only_copy(night)
+        assert typed(night, "night\nwithout-dump\n") == 0
         assert [(event.database, event.found) for event in dropped(night)] == [("app_closed", True), ("app_previous", False)]
         assert names(cluster) == {"app"}
 
@@ -131,6 +132,18 @@ def refused_while_somebody_is_in_one_of_them(night: Night) -> None:
         assert f"app_previous is in use by client backend {pid} of postgres (a report): end that first" in refused.stderr
         assert names(cluster) == {"app", "app_previous", "app_closed"}
     until(lambda: not cluster.execute(f"SELECT 1 FROM pg_stat_activity WHERE pid = {pid}"), "the session is gone")
+
+
+def old_without_its_final_dump_is_the_only_copy(night: Night) -> None:
+    [final] = (night.plan_file.parent / "backups").glob("night-final-*")
+    final.rename(final.with_name("elsewhere"))
+    refused = finalize(night, "--confirm", "night")
+    assert refused.returncode == 2, refused.stdout
+    assert f"missing: the dump {final} is not there" in refused.stdout
+    assert f"stays: the dump {final}" not in refused.stdout
+    assert "app_previous is the only copy of the old database: its final dump is missing: --without-dump" in refused.stderr
+    assert typed(night, "night\nyes\n") == 2
+    assert "app_previous" in names(night.cluster)
 
 
 def killed_between_a_drop_and_its_event(night: Night) -> None:

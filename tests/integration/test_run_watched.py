@@ -98,11 +98,18 @@ def test_a_breach_then_rollback_with_accept_loss_keeps_new_and_lists_what_was_wr
 
 
 def finalized_after_the_way_back(night: Night) -> None:
-    done = night.cli("finalize", "--confirm", "night", "-f", "json")
+    """Its name alone does not drop the only copy of what clients wrote."""
+    refused = night.cli("finalize", "--confirm", "night")
+    assert refused.returncode == 2, refused.stdout
+    why = "app_next has what clients wrote after the cutover, and no dump has these rows: store.machine: 2 inserted"
+    assert f"cutoverd: {why}: --accept-loss\n  → nothing was dropped" in refused.stderr
+    assert names(night.cluster) == {"app", "app_next", "app_closed"}
+    done = night.cli("finalize", "--confirm", "night", "--accept-loss", "-f", "json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["run"], told["state"], told["dropped"]) == ("night", "rolledback", ["app_closed", "app_next"])
     assert {each["database"] for each in told["left_over"]} == {"app_closed", "app_next"}
+    assert (told["wanted"], told["written"]["store.machine"]["inserted"]) == ({"accept-loss": why}, 2)
     assert all(each["bytes"] > 0 and each["age_seconds"] >= 0 for each in told["left_over"])
     assert photograph(night.cluster) == night.before
     assert names(night.cluster) == {"app"}

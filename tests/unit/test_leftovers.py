@@ -9,8 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.situations import entering, night, saying
 
-from cutoverd.states.leftovers import UNFINISHED, Database, decide_leftovers
-from cutoverd.states.run import Run
+from cutoverd.states.leftovers import (
+    ACCEPT_LOSS,
+    EXCHANGED,
+    UNFINISHED,
+    WITHOUT_DUMP,
+    Database,
+    decide_leftovers,
+    words_wanted,
+    written_by_clients,
+)
+from cutoverd.states.ports import Direction, Evidence
+from cutoverd.states.run import Attempts, Run
 
 OLD = Database("old", 1, "app_previous", "app_previous")
 NEW = Database("new", 2, "app_next", "app_next")
@@ -96,3 +106,52 @@ def test_a_run_of_the_journal_is_decided_alike():
     assert decide_leftovers(simulation.run, (OLD, NEW, CLOSED), "app").drop == (OLD, CLOSED)
     back = saying(entering("schema"), "rollback").finish()
     assert decide_leftovers(back, (OLD, NEW, CLOSED), "app").drop == (NEW, CLOSED)
+
+
+def taken_back(evidence: Evidence | None = None) -> Run:
+    """A run that went back after clients were in; `evidence` of the names' way back, or as the world gave it."""
+    run = saying(entering("monitor"), "rollback", accept_loss=True, reason="wrong").finish()
+    assert run.state == "rolledback"
+    return run if evidence is None else seeing(run, evidence)
+
+
+def seeing(run: Run, evidence: Evidence) -> Run:
+    return replace(run, attempts={**run.attempts, (str(EXCHANGED), Direction.BACK): Attempts(evidence=evidence)})
+
+
+ROWS = {"store.machine": {"inserted": 2, "updated": 0, "deleted": 1, "replaced": True}}
+
+
+def test_what_clients_wrote_to_new_is_in_no_dump_and_is_not_dropped_on_the_runs_name_alone():
+    assert words_wanted(taken_back({"written": ROWS}), (NEW, CLOSED), has_final_dump=True) == {
+        ACCEPT_LOSS: "app_next has what clients wrote after the cutover, and no dump has these rows: "
+        "store.machine: 2 inserted, 1 deleted, replaced"
+    }
+
+
+@pytest.mark.parametrize(
+    ("evidence", "why"),
+    [
+        ({}, "unknown: what they wrote is not on record"),
+        ({"written": {"unknown": "connection refused"}}, "unknown: connection refused"),
+        ({"written": {}, "written_uncounted": "a crash lost the counters"}, "unknown: a crash lost the counters"),
+    ],
+)
+def test_what_clients_may_have_written_unseen_counts_as_written(evidence: Evidence, why: str):
+    assert words_wanted(taken_back(evidence), (NEW,), has_final_dump=True)[ACCEPT_LOSS].endswith(f"these rows: {why}")
+
+
+def test_where_clients_wrote_nothing_or_were_never_let_in_the_runs_name_is_enough():
+    assert words_wanted(taken_back({"written": {}}), (NEW, CLOSED), has_final_dump=False) == {}
+    shut = seeing(saying(entering("cutover"), "rollback").finish(), {"written": ROWS})
+    assert written_by_clients(shut) == {}, "the smoke tests wrote it"
+    assert words_wanted(taken_back({"written": ROWS}), (CLOSED,), has_final_dump=False) == {}, "it is gone already"
+
+
+def test_old_is_not_dropped_without_its_final_dump_unless_somebody_says_so():
+    simulation = night()
+    simulation.drive()
+    assert words_wanted(simulation.run, (OLD, CLOSED), has_final_dump=True) == {}
+    assert words_wanted(simulation.run, (OLD, CLOSED), has_final_dump=False) == {
+        WITHOUT_DUMP: "app_previous is the only copy of the old database: its final dump is missing"
+    }
