@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import structlog
 
 from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.progress import Progress, Seen, in_bytes
@@ -25,6 +26,8 @@ from cutoverd.daemon.postgres.whereabouts import Whereabouts
 from cutoverd.daemon.telling import Telling
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Key, Run
+
+log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 1.0
 SILENT = (psycopg.Error, OSError, TimeoutError)  # the server may be away: then nothing is known, and nobody needs to be told
@@ -47,6 +50,7 @@ class Watcher:
         self._seen = Seen()
         self._whereabouts: Whereabouts | None = None
         self._whole_bytes: int | None = None
+        self._not_seen: Running | None = None  # what cannot be seen is told once
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         self.run = run
@@ -93,9 +97,19 @@ class Watcher:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             if (running := self.timeline.running) and Key.of(running.step).state in ASK_THE_SERVER:
-                seen = await self._look(server, running)
+                seen = await self._looked(server, running)
                 if running is self.timeline.running:  # else it is another step's
                     self._seen = seen
+
+    async def _looked(self, server: Server, running: Running) -> Seen:
+        """What goes wrong here stops nobody: nothing is known then, and the next look may see more."""
+        try:
+            return await self._look(server, running)
+        except Exception as error:
+            if self._not_seen is not running:
+                log.warning("progress_not_seen", step=running.step, error=repr(error))
+            self._not_seen = running
+            return Seen()
 
     async def _look(self, server: Server, running: Running) -> Seen:
         with contextlib.suppress(*SILENT):

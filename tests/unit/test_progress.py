@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,6 +141,31 @@ def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
     assert watcher.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_files", direction="forward", attempt=1), 16)
     assert watcher.progress(NOW).seen == Seen(), "what another step told is no news of this one"
+
+
+async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_stale_and_the_looking_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    watcher, happens = a_watcher()
+    happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
+    looks, over = 0, asyncio.Event()
+    shown: list[Seen] = []
+
+    async def look(server: object, running: object) -> Seen:
+        nonlocal looks
+        shown.append(watcher.progress(NOW).seen)
+        looks += 1
+        if looks == 2:
+            raise KeyError("relname")
+        if looks == 4:
+            over.set()
+        return Seen(f"look {looks}")
+
+    monkeypatch.setattr("cutoverd.daemon.watcher.EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(watcher, "_look", look)
+    async with watcher.looking(None):
+        await asyncio.wait_for(over.wait(), 30)
+    assert [seen.doing for seen in shown[:4]] == ["", "look 1", "", "look 3"]
 
 
 def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
