@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import IO
 
 from cutoverd.daemon.attach import bus, end_embedded, revive
 from cutoverd.daemon.bus import stream
@@ -37,6 +39,8 @@ from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
+
+GLANCE_SECONDS = 0.5
 
 
 class AlreadyDriven(Exception):
@@ -164,12 +168,23 @@ def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
     """On this machine one daemon drives a run; on others the epoch fences. Raises `AlreadyDriven`."""
     loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (loaded.run_dir / "daemon.lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_taken(lock):
             lock.seek(0)
-            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already") from None
+            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already")
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    """By us. Whoever looks whether a daemon lives holds it for an instant: that is no daemon."""
+    deadline = time.monotonic() + GLANCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(GLANCE_SECONDS / 20)

@@ -6,14 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.face.events import as_json
-from cutoverd.daemon.looking import sight
+from cutoverd.daemon.looking import look, sight
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
@@ -52,28 +51,19 @@ class NotOpen(BusError):
 
 async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
     """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `Refused`, `Unavailable`."""
-    if not has_a_bus(loaded):
-        raise NotOpen(f"run {loaded.plan.run} has not started", hint="`cutoverd run` starts it")
-    was_there = is_reachable_without_starting(loaded)
-    try:
-        async with bus(loaded) as client:
-            run = await _open(client, loaded.plan.run)
-            seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
-            answer = await _answer_within(wait_seconds, client, run.name, seq)
-            return Receipt(seq, answer, (await sight(client, run.name)).run if answer else run)
-    except NotOpen:
-        if not was_there:
-            await end_embedded(loaded)
-        raise
+    run = _open((await look(loaded)).run)  # before a server is kept for it
+    async with bus(loaded) as client:
+        seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
+        answer = await _answer_within(wait_seconds, client, run.name, seq)
+        return Receipt(seq, answer, (await sight(client, run.name)).run if answer else run)
 
 
-async def _open(client: Client, name: str) -> Run:
+def _open(run: Run) -> Run:
     """A command that nobody will ever hear is not kept: it would look as if somebody did."""
-    run = (await sight(client, name)).run if await stream.exists(client) else Run(name)
     if run.plan is None:
-        raise NotOpen(f"run {name} has not started", hint="`cutoverd run` starts it")
+        raise NotOpen(f"run {run.name} has not started", hint="`cutoverd run` starts it")
     if run.is_over:
-        raise NotOpen(f"run {name} has ended: {run.state}", hint="nothing that is said can change it")
+        raise NotOpen(f"run {run.name} has ended: {run.state}", hint="nothing that is said can change it")
     return run
 
 

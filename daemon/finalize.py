@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.app import Anchors, one_daemon
-from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting
+from cutoverd.daemon.attach import bus, has_a_bus
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.desk import NotOpen
+from cutoverd.daemon.looking import onlookers
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import leftovers
 from cutoverd.daemon.postgres.server import Server
@@ -96,16 +97,11 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
     """The run's journal, proven, and the server as the last daemon of the run saw it."""
     if not has_a_bus(loaded):
         raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
-    was_there = is_reachable_without_starting(loaded)
-    try:
-        async with bus(loaded) as client:
-            if not await stream.exists(client):
-                raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
-            async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:
-                yield proven
-    finally:
-        if not was_there:
-            await end_embedded(loaded)
+    async with onlookers(loaded), bus(loaded, keep=False) as client:
+        if not await stream.exists(client):
+            raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
+        async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:
+            yield proven
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -13,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from cutoverd.daemon.attach import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_to_look
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import DOUBT, Client
-from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.face.told import told
@@ -24,6 +25,8 @@ from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.events.subjects import events_of
 from cutoverd.states.run import Run
+
+log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 0.5
 LOOK_SECONDS = 30.0
@@ -50,13 +53,14 @@ async def looking(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
     if not has_a_bus(loaded):
         yield None
         return
-    async with _onlookers(loaded), bus(loaded, keep=False) as client:
+    async with onlookers(loaded), bus(loaded, keep=False) as client:
         client.closing = True  # the daemon's orderly end takes the server away: no news
         yield client if await stream.exists(client) else None
 
 
 @asynccontextmanager
-async def _onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
+async def onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
+    """Whoever needs the bus for as long as the block lasts, and no longer."""
     if loaded.plan.bus:
         yield
         return
@@ -76,15 +80,19 @@ async def _onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
 
 def _is_driven(loaded: LoadedPlan) -> bool:
     """Whether a daemon has come meanwhile that needs the server."""
-    return any(_lives(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
+    return any(_is_held(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
 
 
-def _lives(lock: Path) -> bool:
+def _is_held(path: Path) -> bool:
+    """By the lock itself: the process that is named in it may be long gone, and its number another's."""
     try:
-        os.kill(int(lock.read_text()), 0)
-    except (OSError, ValueError):
+        with path.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
         return False
-    return True
+    return False
 
 
 async def look(loaded: LoadedPlan, *observers: Observer) -> Sight:
@@ -100,6 +108,7 @@ async def look(loaded: LoadedPlan, *observers: Observer) -> Sight:
         except (BusError, *DOUBT):  # the server may have been on its way down when we came
             if time.monotonic() > deadline or loaded.plan.bus:
                 raise
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Sight | None:
@@ -130,16 +139,31 @@ async def sight(client: Client, name: str, *observers: Observer) -> Sight:
 
 
 async def sights(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Sight, None]:
-    """The run as it is, and again whenever there is more of it, until it is over; the observers see all events each time."""
+    """The run as it is, and again whenever there is more of it, until it is over; the observers see all events each time.
+
+    Raises what `look` raises the first time; from then on a bus that is away is waited for.
+    """
+    had_a_server = _has_a_server(loaded)
+    seen, stamp = await look(loaded, *observers), _stamp(loaded)
     while True:
-        had_a_server = _has_a_server(loaded)
-        seen, stamp = await look(loaded, *observers), _stamp(loaded)
         yield seen
         if seen.run.is_over:
             return
         await asyncio.sleep(PAUSE_SECONDS)  # a busy run is looked at twice a second, not at each event
         with suppress(BusError, *DOUBT):  # the server went as we came: look again
             await _until_there_is_more(loaded, seen.run.last_seq, had_a_server, stamp)
+        had_a_server = _has_a_server(loaded)
+        seen, stamp = await _look_once_it_is_back(loaded, *observers), _stamp(loaded)
+
+
+async def _look_once_it_is_back(loaded: LoadedPlan, *observers: Observer) -> Sight:
+    """How long is long enough, those who wait have said."""
+    while True:
+        try:
+            return await look(loaded, *observers)
+        except (Unreachable, Unavailable, *DOUBT) as error:
+            log.warning("bus_away", reason=str(error), doing="waiting for it")
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def wait(loaded: LoadedPlan, is_so: Callable[[Sight], bool], seconds: float | None) -> tuple[Sight, bool]:
@@ -161,7 +185,7 @@ async def _until_there_is_more(loaded: LoadedPlan, last_seq: int, had_a_server: 
         while not (had_a_server or _has_a_server(loaded) or _stamp(loaded) != stamp):
             await asyncio.sleep(PAUSE_SECONDS)
         return
-    async with _onlookers(loaded), bus(loaded, keep=False) as client:
+    async with onlookers(loaded), bus(loaded, keep=False) as client:
         client.closing = True
         happening = asyncio.create_task(_next_event(client, loaded.plan.run, last_seq))
         try:

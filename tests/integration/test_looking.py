@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,14 +14,18 @@ from typing import Any
 
 import pytest
 
-from cutoverd.daemon import looking
+from cutoverd.daemon import desk, finalize, looking
+from cutoverd.daemon.app import AlreadyDriven, one_daemon
 from cutoverd.daemon.attach import bus, end_embedded, started_to_look
 from cutoverd.daemon.bus.anchor import FileAnchor
+from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.desk import NotOpen
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
+from cutoverd.events.commands import Command, Verb
 from cutoverd.events.subjects import events_of
 
 STARTED = facts.RunStarted(plan_sha256="", files={}, items={}, gates=["downtime"])
@@ -113,3 +120,86 @@ async def follow(loaded: Any, told: list[int]) -> None:
 async def test_a_run_without_a_store_is_not_started_and_no_store_is_made(loaded: Any) -> None:
     assert (await looking.look(loaded)).told() == {}
     assert list(loaded.state_dir.iterdir()) == []
+
+
+async def test_a_process_whose_number_is_in_an_old_lock_of_a_daemon_keeps_no_server_running(loaded: Any) -> None:
+    async with a_daemon(loaded, STARTED, ABORTED):
+        pass
+    await end_embedded(loaded)
+    (loaded.run_dir / "daemon.lock").write_text(f"{os.getpid()}\n")
+    await looking.look(loaded)
+    assert nats.find(loaded.state_dir / "nats") is None
+    with one_daemon(loaded):
+        await looking.look(loaded)
+        assert nats.find(loaded.state_dir / "nats") is not None, "this one lives"
+
+
+async def test_a_look_at_the_lock_of_a_daemon_is_not_taken_for_a_daemon(loaded: Any) -> None:
+    loaded.run_dir.mkdir(parents=True)
+    glance = (loaded.run_dir / "daemon.lock").open("a+")
+    fcntl.flock(glance, fcntl.LOCK_SH)
+    threading.Timer(0.1, glance.close).start()
+    with one_daemon(loaded), pytest.raises(AlreadyDriven, match=f"by process {os.getpid()} already"), one_daemon(loaded):
+        pass
+
+
+async def test_a_word_that_nobody_takes_leaves_no_server_of_those_who_look_running(loaded: Any) -> None:
+    async with a_daemon(loaded, STARTED, ABORTED):
+        pass
+    await end_embedded(loaded)
+    async with looking.looking(loaded):
+        with pytest.raises(NotOpen, match="run night has ended: aborted"):
+            await desk.send(loaded, Command(verb=Verb.RESUME, run="night"), None, 1)
+        assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
+    assert nats.find(loaded.state_dir / "nats") is None
+
+
+async def test_finalize_leaves_no_server_of_those_who_look_running(loaded: Any) -> None:
+    (loaded.state_dir / "nats").mkdir()
+    async with looking.looking(loaded):
+        with pytest.raises(NotOpen, match="run night has not started"):
+            await finalize.look(loaded)
+        assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
+    assert nats.find(loaded.state_dir / "nats") is None
+
+
+async def test_a_bus_that_fails_at_once_is_not_asked_again_without_a_pause(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = 0
+
+    async def fails(*_: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise Unreachable
+
+    monkeypatch.setattr(looking, "_look_once", fails)
+    monkeypatch.setattr(looking, "LOOK_SECONDS", 1.0)
+    with pytest.raises(Unreachable):
+        await looking.look(loaded)
+    assert 1 < tries <= 4
+
+
+async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each outage has lasted for as long as a look takes; before the first look it is an error."""
+    outcomes: list[BusError | None] = [Unavailable(), None, Unreachable(), Unavailable(), None]
+    look_once = looking._look_once
+
+    async def in_turn(*args: Any) -> Any:
+        if outcomes and (error := outcomes.pop(0)):
+            raise error
+        return await look_once(*args)
+
+    async with a_daemon(loaded, STARTED) as daemon:
+        server = nats.find(loaded.state_dir / "nats")
+        assert server is not None
+        url = server.url.replace("://", f"://{server.user}:{server.password}@")
+        plan = SimpleNamespace(run="night", bus=SimpleNamespace(url=url, credentials=None))
+        theirs = SimpleNamespace(plan=plan, state_dir=loaded.state_dir, run_dir=loaded.run_dir)
+        monkeypatch.setattr(looking, "_look_once", in_turn)
+        with pytest.raises(Unavailable):
+            await looking.wait(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
+        first = asyncio.Event()
+        waiting = asyncio.create_task(looking.wait(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
+        await asyncio.wait_for(first.wait(), 30)
+        await daemon.append(ABORTED)
+        seen, is_so = await asyncio.wait_for(waiting, 60)
+    assert (is_so, seen.run.state, outcomes) == (True, "aborted", [])
