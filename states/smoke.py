@@ -37,15 +37,15 @@ async def end_test(at: Context) -> Evidence:
     return await at.ports.services.stop(at.mark, at.item, Version.TEST)
 
 
-async def compare_again(at: Context) -> Evidence:
-    """A crash of the server resets its counters: then only the content can say that old is unchanged."""
+async def compare_again(at: Context, why: str) -> Evidence:
+    """Where the counters prove nothing, after a crash of the server say, only the content can say that old is unchanged."""
     databases, attempt = at.ports.databases, f"{at.mark.step}.{at.mark.event_id}"
     await databases.open_old(replace(at.mark, step=f"{attempt}.open"))
     compared = [key.partition(":")[2] for key in at.evidence if key.startswith("validate.compare:")]
     for name in compared:
         await at.ports.validation.compare(at.mark, name)
     await databases.close_old(replace(at.mark, step=f"{attempt}.close"))
-    return {"counters": "reset by the server", "compared_again": compared}
+    return {"counters": why, "compared_again": compared}
 
 
 class Smoke(State):
@@ -57,8 +57,8 @@ class Smoke(State):
         position = at.evidence["downtime.record_position"]
         try:
             return await at.ports.databases.check_unchanged(at.mark, position)
-        except OutcomeUnknown:
-            return await compare_again(at)
+        except OutcomeUnknown as unknown:
+            return await compare_again(at, str(unknown))
 
     @step(Effect.LEDGER, undo=exchange_back)
     async def exchange_names(at: Context) -> Evidence:

@@ -19,6 +19,7 @@ from cutoverd.states.ports import Evidence, Mark
 CATALOG_ONLY = {"search_path": "pg_catalog"}  # no function of theirs stands in for one of the server's
 
 Moment = Literal["opened", "closed", "exchanged"]
+Seen = Mapping[str, Any]  # as `of_database`, with what else was seen then
 Tables = Mapping[str, Mapping[str, Any]]
 
 # sessions counts clients, not autovacuum workers; a crash sets the time of the server's own reset

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.postgres import catalog, clone, creation, exchange, fence, fit, logins, placeholder, unchanged, written
+from cutoverd.daemon.postgres import (
+    catalog,
+    clone,
+    creation,
+    exchange,
+    fence,
+    fit,
+    logins,
+    opening,
+    placeholder,
+    unchanged,
+    written,
+)
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.states.ports import Evidence, Mark
@@ -38,7 +50,7 @@ class PostgresDatabases:
         return await fence.lift_fence(self._server, mark, evict_seconds=self._evict_seconds)
 
     async def record_position(self, mark: Mark) -> Evidence:
-        return await unchanged.record_position(self._server, mark)
+        return await opening.record_position(self._server, mark)
 
     async def build_new(self, mark: Mark) -> Evidence:
         return await clone.build_new(self._server, mark, evict_seconds=self._evict_seconds, clone_seconds=self._clone_seconds)
@@ -47,10 +59,10 @@ class PostgresDatabases:
         return await clone.keep_new(self._server, mark)
 
     async def open_old(self, mark: Mark) -> Evidence:
-        return await unchanged.open_old(self._server, mark)
+        return await opening.open_old(self._server, mark)
 
     async def close_old(self, mark: Mark) -> Evidence:
-        return await unchanged.close_old(self._server, mark, evict_seconds=self._evict_seconds)
+        return await opening.close_old(self._server, mark, evict_seconds=self._evict_seconds)
 
     async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
         return await unchanged.check_unchanged(self._server, mark, position)

@@ -9,7 +9,9 @@ import pytest
 from production import back, furnish, lead, log_in, mark
 from servers import Cluster
 
+from cutoverd.daemon.postgres import counters, opening
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import Evidence
 
@@ -95,6 +97,50 @@ async def test_an_analyze_that_ends_because_old_is_closed_is_no_write(cluster: C
     await databases.close_old(mark("close_old"))
     await counted(cluster, position)
     assert (await databases.check_unchanged(mark("check"), position))["autovacuum"]
+
+
+async def test_a_daemon_killed_while_it_opens_old_is_not_taken_for_a_writer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: its session was counted and autovacuum moved the counters meanwhile: the night went back for nothing."""
+    cluster.execute("ALTER SYSTEM SET autovacuum = off")
+    cluster.execute("SELECT pg_reload_conf()")
+    databases, position = await fenced(
+        cluster, "INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(opening.ledger, "step", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            await databases.open_old(mark("open_old"))
+    cluster.execute("ALTER SYSTEM RESET autovacuum")
+    cluster.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
+    cluster.execute("SELECT pg_reload_conf()")
+    await counted(cluster, position, 30)
+    await databases.open_old(mark("open_old"))
+    assert (await databases.check_unchanged(mark("check"), position))["autovacuum"]
+
+
+def killed(*_: object) -> None:
+    raise RuntimeError("killed")
+
+
+async def test_nobody_vouches_for_what_moved_while_old_was_being_opened(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: a write between the opening and the first look at the tables was seen by no counter that was kept."""
+    databases, position = await fenced(cluster)
+    look = counters.tables
+
+    async def written_before_the_look(inside: Connection) -> counters.Tables:
+        cluster.execute("SET transaction_read_only = off; DELETE FROM store.machine WHERE id = 7", "app_previous")
+        await counted(cluster, position)
+        return await look(inside)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(counters, "tables", written_before_the_look)
+        await databases.open_old(mark("open_old"))
+    with pytest.raises(OutcomeUnknown, match="while it was being opened"):
+        await databases.check_unchanged(mark("check"), position)
 
 
 async def test_a_database_made_meanwhile_is_no_write_to_old(cluster: Cluster) -> None:

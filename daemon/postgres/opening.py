@@ -1,0 +1,100 @@
+"""Old behind the fence: what was counted there, open to us alone, and closed again with nobody in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from cutoverd.daemon.postgres import acl, catalog, counters, ledger
+from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.counters import Seen
+from cutoverd.daemon.postgres.eviction import alone, emptied
+from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import StepError
+from cutoverd.states.ports import Evidence, Mark
+
+
+async def record_position(server: Server, mark: Mark) -> Evidence:
+    """{"lsn", "counters", "sessions", "stats_reset", "server_stats_reset"} of fenced old, from the ledger database."""
+    async with session(server) as conn:
+        old = await fenced(conn, server, mark)
+        lsn = await (await conn.execute("SELECT pg_current_wal_lsn()::text")).fetchone()
+        return {"lsn": lsn[0] if lsn else None, **await counters.of_database(conn, old.oid)}
+
+
+async def open_old(server: Server, mark: Mark) -> Evidence:
+    """{"database", "tables": how many}; what was counted before anybody read it is kept for `check_unchanged`.
+
+    It is kept as soon as it is known: a daemon that was killed half-way has read old, and is not taken for a writer.
+    """
+    async with session(server) as conn:
+        old = await fenced(conn, server, mark)
+        opened = await _opened(conn, mark, old)
+        if "tables" not in opened:
+            opened = {**opened, **await _look(conn, server, old)}
+        async with ledger.allowed(conn, mark):
+            await counters.keep(conn, mark.run, "opened", opened)
+        async with ledger.step(conn, mark) as entry:
+            entry.evidence = {"database": server.names.previous, "tables": len(opened["tables"])}
+        return entry.evidence
+
+
+async def _opened(conn: Connection, mark: Mark, old: Known) -> dict[str, Any]:
+    """What was counted before old was opened to us, by this attempt or by one that was killed; it is open now."""
+    async with ledger.allowed(conn, mark):
+        kept = await counters.kept(conn, mark.run)
+        if old.accepts_connections and "opened" in kept and "closed" not in kept:
+            return kept["opened"]
+        opened = await counters.of_database(conn, old.oid)
+        await counters.keep(conn, mark.run, "opened", opened)
+        await conn.execute("DELETE FROM cutoverd.counters WHERE run = %s AND moment = 'closed'", (mark.run,))
+        await acl.restrict(conn, old.oid)
+        await catalog.accept_connections(conn, old.oid, True)
+    return opened
+
+
+async def _look(conn: Connection, server: Server, old: Known) -> dict[str, Any]:
+    """{"tables", "looked": what is counted once our own session is}."""
+    async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
+        tables = await counters.tables(inside)
+        await inside.execute("SELECT pg_stat_force_next_flush()")
+        return {"tables": tables, "looked": await counters.of_database(conn, old.oid)}
+
+
+async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+    """Nobody is in old and nobody gets in; {"database", "sessions_ended", …}."""
+    async with session(server) as conn:
+        known = (await catalog.known(conn, mark.run)).get("old")
+        if known is None or known.name != server.names.previous:
+            return await ledger.evidence_of(conn, mark, {"nothing_to_close": True})
+        kept = await counters.kept(conn, mark.run)
+        # an attempt that was killed half-way has closed it, and proven nothing
+        if not known.accepts_connections and ("closed" in kept or "opened" not in kept):
+            return await ledger.evidence_of(conn, mark, {"database": known.name})
+        async with counters.looking_into(conn, server, mark, known) as inside:
+            async with ledger.allowed(conn, mark):
+                await catalog.accept_connections(conn, known.oid, False)
+            # alone before anything is counted: what moves afterwards, without another session, is autovacuum's
+            sessions = await alone(conn, known.oid, inside.info.backend_pid, evict_seconds=evict_seconds)
+            closing = {"tables": await counters.tables(inside), **await counters.of_database(conn, known.oid)}
+            closing["alone"] = not sessions.refused
+        work = partial(_prove_empty, names=server.names, old=known, run=mark.run, closing=closing)
+        return await emptied(conn, mark, known.oid, work, evict_seconds=evict_seconds, sessions=sessions)
+
+
+async def _prove_empty(conn: Connection, *, names: Names, old: Known, run: str, closing: Seen) -> Evidence:
+    """A rename wants nobody in the database, so there and back is a proof."""
+    await catalog.rename(conn, old.oid, names.build(0))
+    await catalog.rename(conn, old.oid, names.previous)
+    await counters.keep(conn, run, "closed", {"closing": closing, **await counters.of_database(conn, old.oid)})
+    return {"database": names.previous}
+
+
+async def fenced(conn: Connection, server: Server, mark: Mark) -> Known:
+    old = (await catalog.known(conn, mark.run)).get("old")
+    if old is None or old.name != server.names.previous:
+        raise StepError(f"there is no fenced {server.names.previous}", hint="the fence comes first")
+    return old
