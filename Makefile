@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=schema|data|validate|smoke|service|cutover]
+demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=precheck|service|schema|data|validate|smoke|cutover|monitor]
 	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
 test: setup  ## every test but the soaks

@@ -21,7 +21,7 @@ from psycopg import sql
 from servers import Cluster, Clusters
 
 EXAMPLES = Path(__file__).parents[1] / "deploy" / "examples"
-GIVEN = ("RUN", "STATE_DIR", "APP_URL", "PYTHON")
+GIVEN = ("RUN", "STATE_DIR", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,9 @@ class Example:
             "URL": f"postgresql://cutover@127.0.0.1/{self.name}",
             "TOOLS": "/usr/bin",
             "GATES": "[downtime, cutover]",
+            "OPERATORS": "[]",
+            "MONITOR": "2s",
+            "APP_URL": f"postgresql://{self.name}_app@127.0.0.1/{self.name}",
         }
         return string.Template((self.folder / "plan.yaml").read_text()).substitute(harmless | given)
 

@@ -7,9 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -21,10 +19,8 @@ from cutoverd.daemon.face.aside import Aside
 from cutoverd.daemon.face.events import json_line
 from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.face.live import LiveTree
-from cutoverd.daemon.face.metrics import RunMetrics
 from cutoverd.daemon.face.printed import Printed
-from cutoverd.daemon.face.scraped import Scrapes, served
-from cutoverd.daemon.face.step_metrics import StepMetrics
+from cutoverd.daemon.measured import Measured, measured
 from cutoverd.daemon.watcher import Watcher
 
 
@@ -52,29 +48,26 @@ def run(
 ) -> None:
     given = loaded(plan)
     watcher = Watcher(given)
-    metrics = RunMetrics(given.plan.run, version("cutoverd"))
-    metrics.registry.register(StepMetrics(given.plan.run, lambda: watcher.progress(datetime.now(UTC))))
-    listen = given.plan.metrics.listen if given.plan.metrics else None
     try:
-        with served(metrics.registry, listen) as scrapes:
+        with measured(given, watcher) as seen:
             with _shown(form or _fitting(), watcher) as face:
-                asked, seers = scrapes if listen else None, [metrics, face]
-                night = drive(given, auto=auto, observers=seers, lookers=[metrics.looked], scrapes=asked, watcher=watcher)
+                observers, lookers = [seen.metrics, face], [seen.metrics.looked]
+                night = drive(given, auto=auto, observers=observers, lookers=lookers, scrapes=seen.scrapes, watcher=watcher)
                 code = ended(face.beside(night))
-            _let_the_end_be_seen(scrapes, code)
+            _let_the_end_be_seen(seen, code)
     except (OSError, OverflowError) as error:
-        typer.echo(f"cutoverd: metrics.listen {listen}: {error}", err=True)
+        typer.echo(f"cutoverd: metrics.listen {given.plan.metrics and given.plan.metrics.listen}: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None
     raise typer.Exit(code)
 
 
-def _let_the_end_be_seen(scrapes: Scrapes, code: Exit) -> None:
+def _let_the_end_be_seen(seen: Measured, code: Exit) -> None:
     """Whoever scrapes regularly sees the last state too; a signal ends the wait, and the code stays what it is."""
-    if code is Exit.UNFINISHED or not scrapes.linger_seconds:
+    if code is Exit.UNFINISHED or not seen.linger_seconds:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
-        scrapes.wait_for_one_more()
+        seen.linger()
 
 
 def _fitting() -> Form:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.demo.stage import Stage
+from psycopg import sql
+
+from cutoverd.daemon.demo.stage import Break, Stage
 
 BACK_SECONDS = 20.0  # until a write is acknowledged again, once the night is over
 END_SECONDS = 60
@@ -28,18 +30,28 @@ class Clients:
 
     @property
     def lost(self) -> bool:
-        return bool(self.kept.get("missing"))
+        return bool(self.kept.get("missing") or self.kept.get("unknown"))
 
     def lines(self) -> list[str]:
         if not self.saw:
             return []
         seen, kept = self.saw, self.kept
-        return [
+        told = (
             f"clients:   {seen['clients']} made {seen['requests']:,} requests, {seen['errors']:,} of them without an answer; "
-            f"longest gap {seen['longest_gap_seconds']:.1f} s",
+            f"longest gap {seen['longest_gap_seconds']:.1f} s"
+        )
+        if "unknown" in kept:
+            return [told, f"writes:    they cannot be looked for: {kept['unknown']}"]
+        return [
+            told,
             f"writes:    {kept['acknowledged']:,} acknowledged, {kept['missing']} of them missing in production, "
-            f"which has the {kept['schema']} schema",
+            f"which has the {kept['schema']} schema{self._given_up()}",
         ]
+
+    def _given_up(self) -> str:
+        """What `accept_loss` gave up is in new alone: neither in production nor lost."""
+        kept = self.kept["kept"]
+        return f"; {kept} more were made after the cutover and given up by accept_loss: new is kept, and has them" if kept else ""
 
 
 @contextlib.contextmanager
@@ -73,7 +85,20 @@ def _until_written(acknowledged: Path) -> None:
 def _looked_for(set_up: Stage, acknowledged: Path) -> dict[str, Any]:
     url = set_up.postgres.url(set_up.example.database, set_up.example.application)
     words = ["check", "--acknowledged", str(acknowledged), "--url", url]
+    if kept := _kept(set_up):
+        words += ["--kept", kept]
     done = subprocess.run([sys.executable, "load.py", *words], cwd=set_up.home, capture_output=True, text=True, check=False)
     if not done.stdout:
-        raise RuntimeError(f"what clients wrote cannot be looked for: {done.stderr[-1000:]}")
+        return {"unknown": done.stderr.strip()[-1000:]}  # production accepts nobody, after Stuck say
     return dict(json.loads(done.stdout))
+
+
+def _kept(set_up: Stage) -> str | None:
+    """The address of new if a way back from Monitor has closed and kept it: open again, for a superuser who looks into it."""
+    name = f"{set_up.example.database}_next"
+    with set_up.postgres.connect() as connection:
+        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        if set_up.broken is not Break.MONITOR or found is None:
+            return None
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+    return set_up.postgres.url(name)

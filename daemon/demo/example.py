@@ -40,7 +40,7 @@ class Example:
 PRINTOPTIM = Example(
     name=Name.PRINTOPTIM,
     told="fifteen years of a print fleet",
-    ports=("DOOR_PORT", "WORKER_PORT", "APP_PORT", "TEST_PORT"),
+    ports=("DOOR_PORT", "WORKER_PORT", "APP_PORT", "TEST_PORT", "METRICS_PORT"),
     login="SELECT current_database() || ' ' || count(*) FROM public.printer",
     rows=1_000_000,
     written=("reading", "ticket"),
@@ -48,7 +48,7 @@ PRINTOPTIM = Example(
 FLIGHTS = Example(
     name=Name.FLIGHTS,
     told="a year of flights",
-    ports=("DOOR_PORT", "BOARD_PORT", "APP_PORT", "TEST_PORT"),
+    ports=("DOOR_PORT", "BOARD_PORT", "APP_PORT", "TEST_PORT", "METRICS_PORT"),
     login="SELECT current_database() || ' ' || count(*) FROM public.airlines",
 )
 EXAMPLES = {example.name: example for example in (PRINTOPTIM, FLIGHTS)}

@@ -1,8 +1,9 @@
-"""The operator of the demonstration: looks at what the run says, and commands it over the bus as anybody would."""
+"""The operators of the demonstration: they look at what the run says, and command it over the bus as anybody would."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import NoReturn
 
 import psycopg
@@ -16,32 +17,51 @@ from cutoverd.states.run import Run
 
 NAME = "demo"
 WAIT_SECONDS = 60.0
+LAST_FINDING = "precheck.make_placeholder"
+WORSE = "the new version does not do what it should"
+Said = tuple[str, Command]  # by whom
 
 
 class Operator:
-    """An observer of the run log that says `advance` at each gate, and breaks what is to be broken."""
+    """An observer of the run log that says what a person would have to say, and breaks what is to be broken."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._gates: asyncio.Queue[str] = asyncio.Queue()
+        self._seen: asyncio.Queue[tuple[Run, facts.Event]] = asyncio.Queue()
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
-        if isinstance(recorded.event, facts.GateReached):
-            self._gates.put_nowait(recorded.event.gate)
+        self._seen.put_nowait((run, recorded.event))
 
     async def work(self) -> NoReturn:
-        """Until cancelled; raises RuntimeError if a gate cannot be passed."""
+        """Until cancelled; raises RuntimeError if the run does not take what is said."""
         while True:
-            gate = await self._gates.get()
-            if gate == "validate" and self._stage.broken is Break.VALIDATE:
-                await asyncio.to_thread(self._corrupt)
-            command = Command(verb=Verb.ADVANCE, run=self._stage.loaded.plan.run)
-            receipt = await desk.send(self._stage.loaded, command, NAME, WAIT_SECONDS)
-            if receipt.answer is None or not isinstance(receipt.answer.event, facts.GatePassed):
-                raise RuntimeError(f"the gate before {gate} was not passed: {receipt.answer and receipt.answer.event}")
+            run, event = await self._seen.get()
+            await self._break(event)
+            for by, command in self._answers(run, event):
+                receipt = await desk.send(self._stage.loaded, command, by, WAIT_SECONDS)
+                if receipt.answer is None or receipt.is_refused:
+                    raise RuntimeError(f"{by}'s `{command.verb}` was not taken: {receipt.answer and receipt.answer.event}")
 
-    def _corrupt(self) -> None:
-        """By plain SQL, on a connection that the daemon knows nothing of; no count changes."""
-        new = f"{self._stage.example.database}_next"
-        with psycopg.connect(self._stage.postgres.url(new)) as connection:
-            connection.execute((self._stage.home / "break" / "validate.sql").read_bytes())
+    def _answers(self, run: Run, event: facts.Event) -> Iterator[Said]:
+        name = run.name
+        match event:
+            case facts.StepSucceeded(step=step) if step == LAST_FINDING:
+                yield from ((by, Command(verb=Verb.READY, run=name)) for by in self._stage.loaded.plan.operators)
+            case facts.GateReached():
+                yield NAME, Command(verb=Verb.ADVANCE, run=name)
+            case facts.StepFailed() if run.state == "precheck":
+                yield NAME, Command(verb=Verb.ABORT, run=name, reason="PreCheck found something")
+            case facts.RunHeld() if run.state == "monitor":
+                yield NAME, Command(verb=Verb.ROLLBACK, run=name, accept_loss=True, reason=WORSE)
+
+    async def _break(self, event: facts.Event) -> None:
+        match event, self._stage.broken:
+            case facts.GateReached(gate="validate"), Break.VALIDATE:
+                await asyncio.to_thread(self._run_sql, f"{self._stage.example.database}_next", "validate.sql")
+            case facts.Transitioned(target="monitor"), Break.MONITOR:
+                await asyncio.to_thread(self._run_sql, self._stage.example.database, "monitor.sql")
+
+    def _run_sql(self, database: str, file: str) -> None:
+        """By plain SQL, on a connection that the daemon knows nothing of."""
+        with psycopg.connect(self._stage.postgres.url(database)) as connection:
+            connection.execute((self._stage.home / "break" / file).read_bytes())

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import as_file, files
@@ -25,18 +25,22 @@ from cutoverd.daemon.plan.parts import Commands, Service
 ROLE = "cutover"
 RIGHTS = Path(__file__).with_name("rights.sql")
 COMMAND_SECONDS = 120
+MONITOR_SECONDS = 2.0
+MONITOR_SECONDS_BROKEN = 60.0  # it is broken once Monitor was entered, and then a person has to come
 LOADED_ROWS_PER_SECOND = 10_000  # at least, on a machine that has other things to do
 
 
 class Break(StrEnum):
     """Where the demonstration may be broken on purpose."""
 
+    PRECHECK = "precheck"
+    SERVICE = "service"
     SCHEMA = "schema"
     DATA = "data"
     VALIDATE = "validate"
     SMOKE = "smoke"
-    SERVICE = "service"
     CUTOVER = "cutover"
+    MONITOR = "monitor"
 
 
 @dataclass
@@ -98,6 +102,7 @@ def stage(
     broken: Break | None = None,
     *,
     gates: list[str] | None = None,
+    operators: tuple[str, ...] = (),
     example: Example = PRINTOPTIM,
     rows: int | None = None,
 ) -> Iterator[Stage]:
@@ -109,7 +114,8 @@ def stage(
         ends.callback(postgres.remove)
         postgres.start()
         _load(postgres, example, folder / example.name, rows or example.rows)
-        loaded = _plan(folder, example, postgres, gates or _gates(broken))
+        words = {"GATES": gates or _gates(broken), "OPERATORS": operators}
+        loaded = _plan(folder, example, postgres, {key: f"[{', '.join(names)}]" for key, names in words.items()}, broken)
         set_up = Stage(folder, example, broken, postgres, loaded)
         ends.callback(_end_nats, loaded)
         ends.callback(set_up.close)
@@ -149,7 +155,7 @@ def _load(postgres: Postgres, example: Example, home: Path, rows: int | None) ->
         connection.execute(Template(RIGHTS.read_text()).substitute(owner=example.owner).encode())
 
 
-def _plan(folder: Path, example: Example, postgres: Postgres, gates: list[str]) -> LoadedPlan:
+def _plan(folder: Path, example: Example, postgres: Postgres, lists: Mapping[str, str], broken: Break | None) -> LoadedPlan:
     """The example's plan with the addresses of this stage."""
     ports = dict(zip(example.ports, _free_ports(len(example.ports)), strict=True))
     (folder / "ports.json").write_text(json.dumps(ports))
@@ -161,7 +167,8 @@ def _plan(folder: Path, example: Example, postgres: Postgres, gates: list[str]) 
         "APP_URL": postgres.url(example.database, example.application),
         "TOOLS": str(postgres.bin_dir),
         "PYTHON": sys.executable,
-        "GATES": f"[{', '.join(gates)}]",
+        "MONITOR": f"{(MONITOR_SECONDS_BROKEN if broken is Break.MONITOR else MONITOR_SECONDS):g}s",
+        **lists,
         **{name: str(port) for name, port in ports.items()},
     }
     path.write_text(Template(path.read_text()).substitute(words))

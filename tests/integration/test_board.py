@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -19,6 +21,8 @@ from servers import Clusters
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.face.metrics import ALL_STATES, RunMetrics
 from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.looking import look
+from cutoverd.daemon.plan.loaded import load
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.evolve import evolve
@@ -75,6 +79,54 @@ def watched(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Ite
         assert_completed(night)
         yield Watched(prometheus, night.journal())
     clusters.clean("18")
+
+
+@pytest.mark.timeout(300)
+def test_a_demo_is_on_the_board_as_its_journal_tells_it(tmp_path: Path) -> None:
+    """printoptim under its clients, scraped from outside."""
+    program("prometheus")
+    home = tmp_path / "demo"
+    command = [sys.executable, "-m", "cutoverd.daemon", "demo", "--rows", "10000", "--folder", str(home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        said = [next(line for line in demo.stdout if "run started on printoptim" in line)]
+        port = json.loads((home / "ports.json").read_text())["METRICS_PORT"]
+        with watching(f"127.0.0.1:{port}", tmp_path / "prometheus", "200ms") as prometheus:
+            said += demo.stdout.readlines()
+            assert (demo.wait(60), said[-1]) == (0, "Completed\n"), "".join(said)
+            seen = Watched(prometheus, told_by(home))
+            assert_on_the_board(seen, "printoptim")
+
+
+def told_by(home: Path) -> list[Recorded]:
+    """What lies in the stream that the demo left in its folder, read as `history` does; nothing is left running."""
+    journal: list[Recorded] = []
+    asyncio.run(look(load(home / "printoptim" / "plan.yaml"), lambda _, recorded: journal.append(recorded)))
+    return journal
+
+
+def assert_on_the_board(seen: Watched, run: str) -> None:
+    timeline, end = Timeline(), seen.journal[-1].envelope.time
+    for each in seen.journal:
+        timeline.take_in(each)
+    empty = {
+        title: expr
+        for title, exprs in panels().items()
+        for expr in exprs
+        if not any(name in expr for name in ONLY_DURING)
+        and not seen.prometheus.instant(expr.replace("$run", run), seen.last_scrape)
+    }
+    assert empty == {}
+    assert seen.value("cutover_state_index") == ALL_STATES.index("completed")
+    assert seen.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
+    compared = {
+        each.event.step.partition(":")[2]: each.event.evidence["rows_old"]
+        for each in seen.found(facts.StepSucceeded)
+        if each.event.step.startswith("validate.compare:")  # type: ignore[attr-defined]
+    }
+    rows = seen.prometheus.instant('cutover_comparison_rows{side="old"}', seen.last_scrape)
+    assert {labels["comparison"]: value for labels, value in rows} == compared
+    assert len(compared) > 30
 
 
 def panels() -> dict[str, list[str]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cutoverd.daemon.demo.clients import Clients
+
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 FEW = ("--rows", "20000")
 FLIGHTS = ("--example", "flights")
@@ -132,6 +134,40 @@ def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
     assert left_behind(tmp_path) == []
     if where == "validate":
         assert named_keys(done.stdout) == corrupted("printoptim", "readings")
+
+
+def test_a_demo_broken_in_monitor_goes_back_and_the_writes_that_it_gives_up_are_kept(tmp_path):
+    done = demo(tmp_path, *FEW, "--break", "monitor")
+    assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
+    assert "check the api answers is breached" in done.stdout
+    assert "monitor → rollback by demo: the new version does not do what it should" in done.stdout
+    assert "production is as it was: row, settings, comment, content" in done.stdout
+    assert "left over: printoptim_closed, printoptim_next\n" in done.stdout
+    written = next(json.loads(line.partition("written: ")[2]) for line in done.stdout.splitlines() if "⚠ written: {" in line)
+    assert set(written) <= {"fleet.tb_meter_reading", "fleet.tb_ticket"}
+    given_up = int(re.search(r"; (\d+) more were made after the cutover and given up", done.stdout)[1])
+    assert 0 < given_up <= sum(table["inserted"] for table in written.values())
+    assert what_clients_saw(done.stdout)["missing"] == 0
+    assert left_behind(tmp_path) == []
+
+
+def test_a_demo_broken_in_precheck_is_aborted_and_nothing_was_touched(tmp_path):
+    done = demo(tmp_path, *FEW, "--break", "precheck")
+    assert (done.returncode, last_line(done.stdout)) == (5, "Aborted"), done.stdout + done.stderr
+    assert "035_more_parts.sql:3: COMMIT" in done.stdout
+    assert "production is as it was: row, settings, comment, content" in done.stdout
+    assert "left over: nothing\n" in done.stdout
+    seen = what_clients_saw(done.stdout)
+    assert (seen["errors"], seen["missing"]) == (0, 0)
+    assert left_behind(tmp_path) == []
+
+
+def test_writes_that_cannot_be_looked_for_are_neither_there_nor_an_error_of_the_demo():
+    """Found: after a run that was Stuck the look for lost writes ended the demo with an error that hid the state."""
+    seen = {"clients": 4, "requests": 9, "errors": 1, "longest_gap_seconds": 2.0}
+    found = Clients(seen, {"unknown": "the database is not currently accepting connections"})
+    assert found.lost
+    assert found.lines()[1] == "writes:    they cannot be looked for: the database is not currently accepting connections"
 
 
 def corrupted(example: str, comparison: str) -> list[str]:

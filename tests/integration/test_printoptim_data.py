@@ -17,7 +17,7 @@ from servers import Clusters
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 
-EXAMPLE = Example("printoptim", ports=("DOOR_PORT", "APP_PORT", "WORKER_PORT", "TEST_PORT"))
+EXAMPLE = Example("printoptim", ports=("DOOR_PORT", "APP_PORT", "WORKER_PORT", "TEST_PORT", "METRICS_PORT"))
 FOLDER, COMPARISONS = EXAMPLE.folder, EXAMPLE.comparisons
 WAIVED = {"session", "import_2014"}
 ROWS = 12_000
@@ -212,6 +212,24 @@ def test_an_acknowledged_write_that_is_missing_or_changed_is_counted_in_either_s
             migrated.rows(databases[version], statement.format(**promised))
         harmed = _load(folder, *asked)
         assert (harmed.returncode, json.loads(harmed.stdout)["missing"]) == (1, 2)
+
+
+def test_an_acknowledged_write_that_was_given_up_is_looked_for_in_the_database_that_was_kept(
+    migrated: Migrated, services
+) -> None:
+    folder, ports, databases = services
+    kept = folder / "given_up.jsonl"
+    door = ["--door", f"http://127.0.0.1:{ports['test']}", "--acknowledged", str(kept), "--clients", "1", "--seconds", "1"]
+    writes = json.loads(_load(folder, "run", *door).stdout)["writes"]
+    production, new = (migrated.cluster.url(databases[version], "printoptim_app") for version in ("old", "test"))
+    asked = ("check", "--acknowledged", str(kept), "--url", production)
+    assert json.loads(_load(folder, *asked).stdout)["missing"] == writes > 0
+    well = json.loads(_load(folder, *asked, "--kept", new).stdout)
+    assert (well["missing"], well["kept"], well["schema"]) == (0, writes, "old")
+    one = json.loads(kept.read_text().splitlines()[0])
+    migrated.rows(databases["test"], f"DELETE FROM fleet.tb_meter_reading WHERE pk_meter_reading = {one['id']}")
+    harmed = _load(folder, *asked, "--kept", new)
+    assert (harmed.returncode, json.loads(harmed.stdout)["first"]) == (1, [one])
 
 
 def _load(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

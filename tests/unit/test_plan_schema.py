@@ -17,7 +17,7 @@ from cutoverd.daemon.plan.durations import in_words, seconds_of
 from cutoverd.daemon.plan.schema import schema
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*/plan.yaml"))
-WORDS = defaultdict(lambda: "words", GATES="[downtime, cutover]")
+WORDS = defaultdict(lambda: "words", GATES="[downtime, cutover]", OPERATORS="[dba, sre]", MONITOR="2s", METRICS_PORT="9000")
 
 
 def judged(text: str) -> list[str]:

@@ -1,10 +1,11 @@
 """Clients of printoptim: they read and write through the door, and know afterwards what was promised to them.
 
     python load.py run   --door http://127.0.0.1:8080 --acknowledged F [--clients 4] [--seconds 60]   (or until SIGTERM)
-    python load.py check --acknowledged F --url postgresql://…     exit 1 if a write that was acknowledged is missing
+    python load.py check --acknowledged F --url postgresql://… [--kept postgresql://…]    exit 1 if one is missing
 
 `run` keeps each acknowledged write in F, a line of JSON each, and ends with what the clients saw: requests, errors, the longest
-gap between two answers. `check` looks for each of these writes in production, whichever schema that has.
+gap between two answers. `check` looks for each of these writes in production, whichever schema that has, and what is not there in
+`--kept`: the new database that a way back from Monitor closed and kept, with what somebody said he would do without.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ ANSWER_SECONDS = 10
 PAUSE_SECONDS = 0.05  # between two requests of a client
 RETRY_SECONDS = 0.25  # after one without an answer
 FIRST_MACHINE = 500_001
+Write = dict[str, Any]  # {"kind", "id", "says"}
 READ, READING, TICKET = "read", "reading", "ticket"
 FOUND = {
     READING: {
@@ -161,20 +163,28 @@ def _summed(seen: list[Seen]) -> dict[str, Any]:
 
 
 def check(given: argparse.Namespace) -> int:
-    lines = [json.loads(line) for line in given.acknowledged.read_text().splitlines()]
-    with psycopg.connect(given.url) as connection:
-        [new] = connection.execute("SELECT to_regclass('fleet.tb_meter_reading') IS NOT NULL").fetchone() or (False,)
-        missing = [write for kind in FOUND for write in _missing(connection, FOUND[kind]["new" if new else "old"], kind, lines)]
+    promised = [json.loads(line) for line in given.acknowledged.read_text().splitlines()]
+    schema, elsewhere = _not_in(given.url, promised)
+    missing = _not_in(given.kept, elsewhere)[1] if given.kept else elsewhere
+    kept = len(elsewhere) - len(missing)
     print(
-        json.dumps({"acknowledged": len(lines), "missing": len(missing), "first": missing[:5], "schema": "new" if new else "old"})
+        json.dumps({"acknowledged": len(promised), "missing": len(missing), "kept": kept, "first": missing[:5], "schema": schema})
     )
     return 1 if missing else 0
 
 
-def _missing(connection: psycopg.Connection[Any], query: str, kind: str, lines: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    promised = [line for line in lines if line["kind"] == kind]
-    there = dict(connection.execute(query.encode(), [[line["id"] for line in promised]]).fetchall())
-    yield from (line for line in promised if there.get(line["id"]) != line["says"])
+def _not_in(url: str, promised: list[Write]) -> tuple[str, list[Write]]:
+    """Which schema the database has, and the writes that it does not have."""
+    with psycopg.connect(url) as connection:
+        [new] = connection.execute("SELECT to_regclass('fleet.tb_meter_reading') IS NOT NULL").fetchone() or (False,)
+        schema = "new" if new else "old"
+        return schema, [write for kind in FOUND for write in _missing(connection, FOUND[kind][schema], kind, promised)]
+
+
+def _missing(connection: psycopg.Connection[Any], query: str, kind: str, promised: list[Write]) -> Iterator[Write]:
+    of_its_kind = [write for write in promised if write["kind"] == kind]
+    there = dict(connection.execute(query.encode(), [[write["id"] for write in of_its_kind]]).fetchall())
+    yield from (write for write in of_its_kind if there.get(write["id"]) != write["says"])
 
 
 def main() -> int:
@@ -183,6 +193,7 @@ def main() -> int:
     arguments.add_argument("--acknowledged", required=True, type=Path, help="the file of acknowledged writes")
     arguments.add_argument("--door", help="where the clients ask: http://127.0.0.1:8080")
     arguments.add_argument("--url", help="of production; no password: libpq finds that elsewhere")
+    arguments.add_argument("--kept", help="of the new database that a way back kept")
     arguments.add_argument("--clients", type=int, default=4)
     arguments.add_argument("--seconds", type=float, help="without it: until SIGTERM")
     given = arguments.parse_args()
