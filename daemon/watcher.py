@@ -128,7 +128,8 @@ class Watcher:
     def _dumped(self, kind: str) -> Seen:
         """What pg_dump has written so far; how much it will be, nobody knows."""
         directory = self._loaded.folder / self._loaded.plan.backup.directory
-        sizes = [file.stat().st_size for file in directory.glob(f"{self._loaded.plan.run}-{kind}-*{dump.UNFINISHED}/*")]
+        parts = dump.unfinished(directory, self._loaded.plan.run, kind)
+        sizes = [file.stat().st_size for part in parts for file in part.iterdir()]
         return Seen(f"pg_dump has written {in_bytes(sum(sizes))}", len(sizes), None, "files")
 
     async def _copied(self, server: Server, busy: Sequence[Activity]) -> Seen:

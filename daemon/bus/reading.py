@@ -33,23 +33,41 @@ PAUSE_SECONDS = 0.25
 CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
 
 
+class Outage:
+    """Told once when it begins and once when it is over: what is tried four times a second would fill a night's log."""
+
+    def __init__(self, subjects: Sequence[str]) -> None:
+        self._subjects = list(subjects)
+        self._began: float | None = None
+
+    def goes_on(self, start: int, error: str) -> None:
+        if self._began is None:
+            self._began = time.monotonic()
+            log.warning("reading_again", subjects=self._subjects, start=start, error=error)
+
+    def is_over(self) -> None:
+        if self._began is not None:
+            seconds, self._began = round(time.monotonic() - self._began, 1), None
+            log.info("reading_goes_on", subjects=self._subjects, after_seconds=seconds)
+
+
 async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
     """Messages of `subjects` from stream sequence `start` on, for ever; close it with `aclosing`.
 
     Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
     """
-    shrinkage = Shrinkage()
+    shrinkage, outage = Shrinkage(), Outage(subjects)
     while True:
         began = time.monotonic()
         try:
             # a consumer that starts beyond the end would wait there without a word
             if shrinkage.is_whole(f"stream {STREAM}", await _last_seq(client), start - 1):
-                async with aclosing(_deliver(client, subjects, start)) as messages:
+                async with aclosing(_deliver(client, subjects, start, outage)) as messages:
                     async for message in messages:
                         start = message.seq + 1
                         yield message
         except DOUBT as error:
-            log.warning("reading_again", subjects=list(subjects), start=start, error=client.explain(error, began))
+            outage.goes_on(start, client.explain(error, began))
         _check_allowed(client, subjects, began)
         await asyncio.sleep(PAUSE_SECONDS)
 
@@ -67,8 +85,8 @@ async def _last_seq(client: Client) -> int:
         return (await client.js.stream_info(STREAM)).state.last_seq
 
 
-async def _deliver(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
-    """What one consumer delivers, up to the first gap; raises `DOUBT` at silence."""
+async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: Outage) -> AsyncGenerator[Message, None]:
+    """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
     inbox = client.nc.new_inbox()
     subscription = await client.nc.subscribe(inbox)
     try:
@@ -79,10 +97,12 @@ async def _deliver(client: Client, subjects: Sequence[str], start: int) -> Async
             if msg.headers and "Status" in msg.headers:
                 if not await _go_on(client, msg, delivered):
                     return
+                outage.is_over()
                 continue
             delivered += 1
             if msg.metadata.sequence.consumer != delivered:
                 return
+            outage.is_over()
             yield message_of(msg)
     finally:
         await _unsubscribe(subscription)

@@ -139,15 +139,28 @@ async def check_room(client: Client, share: float = ROOM_SHARE) -> Room:
 
 
 async def sync_always(monitoring_url: str | None) -> bool | None:
-    """Whether the server behind this monitoring port writes through before it acknowledges; None if it cannot be known."""
+    """Whether the server behind this monitoring port writes through before it acknowledges; None if it cannot be known.
+
+    Raises `Unsuitable` if that is no address: nobody would ever be asked there.
+    """
     if not monitoring_url:
         return None
     try:
         async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
             answer = (await http.get(f"{monitoring_url.rstrip('/')}/jsz")).raise_for_status().json()
         return bool(answer["config"].get("sync_always", False))
-    except (httpx.HTTPError, ValueError, KeyError, AttributeError):
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ExceptionGroup) as error:
+        raise Unsuitable(
+            f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {_words(error)}",
+            hint="give bus.monitoring as http://host:8222, and look at HTTP_PROXY if it is set",
+        ) from error
+    except (httpx.HTTPError, ValueError, KeyError, AttributeError, TypeError):
         return None
+
+
+def _words(error: Exception) -> str:
+    """The first reason of a group: a connection is tried in tasks."""
+    return _words(error.exceptions[0]) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
 
 
 async def check_sync(monitoring_url: str | None) -> None:

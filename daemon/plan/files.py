@@ -65,6 +65,11 @@ def relative(file: Path, folder: Path) -> str:
 
 def programs(plan: Plan, folder: Path) -> list[Path]:
     """The files of the plan's folder that its commands name; not those that services and this daemon write."""
+    return [file for file in named_programs(plan, folder) if _is_file(file)]
+
+
+def named_programs(plan: Plan, folder: Path) -> list[Path]:
+    """As `programs`, whether they are there or not: any word may be one."""
     commands = [
         *(words for check in (*plan.health, *plan.smoke) if (words := check.command)),
         *(words for watched in plan.monitor.checks if (words := watched.command)),
@@ -74,7 +79,7 @@ def programs(plan: Plan, folder: Path) -> list[Path]:
     named = {folder / word for words in commands for word in words if word and not word.startswith("-")}
     ours = folder / plan.state_dir
     kept = (file for file in named if file.suffix not in WRITTEN_BY_SERVICES and not file.is_relative_to(ours))
-    return sorted(file for file in kept if _is_file(file) and file.is_relative_to(folder))
+    return sorted(file for file in kept if file.is_relative_to(folder))
 
 
 def _is_file(path: Path) -> bool:

@@ -8,14 +8,21 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from cutoverd.daemon.plan.loaded import LoadedPlan
+import structlog
+
+from cutoverd.daemon.plan.files import named_programs, relative
+from cutoverd.daemon.plan.loaded import ORDER, LoadedPlan
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import Run
 
+log = structlog.get_logger(__name__)
+
 LARGEST_LIST_BYTES = 24 * 1024  # a message has 64 KiB; a longer list stands in the event by its hash
 WAY_BACK = ("rollback", STUCK)
+READ_LAST = ORDER.index("validate")  # from the next state on no SQL file is read any more
+NAMED_MAX = 20
 LIST = "files.json"  # the list itself, in the run's folder
 
 
@@ -47,15 +54,32 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
 
 
 def check_frozen(loaded: LoadedPlan, run: Run) -> None:
-    """The plan and every file it names are those that RunStarted froze; raises `PlanChanged`, naming what is not.
+    """The plan and every file that is still to be run are those that RunStarted froze; raises `PlanChanged`, naming what is not.
 
-    The way back runs no script, and a program that a person mended is what it may need: there only the plan counts.
+    A file that was run and will not be again is somebody's to edit, while a watch of two days lasts say: only the log tells
+    of it. The way back runs no script, and a program that a person mended is what it may need: there only the plan counts.
     """
     changed = [] if loaded.sha256 == run.frozen.plan_sha256 else [str(loaded.path)]
     if run.state not in WAY_BACK:
-        changed += _changed(_hashes(loaded), run, loaded.run_dir / LIST)
+        counts, past = _apart(_changed(_hashes(loaded, run.state), run, loaded.run_dir / LIST), loaded, run.state)
+        changed += counts
+        if past:
+            log.warning("files_differ_from_those_that_were_run", run=run.name, state=run.state, files=past[:NAMED_MAX])
     if changed:
         raise PlanChanged(f"run {run.name} began with other contents of: {', '.join(changed)}")
+
+
+def _apart(changed: list[str], loaded: LoadedPlan, state: str) -> tuple[list[str], list[str]]:
+    """Those that count in this state, and those that no step will read again.
+
+    What one was that is gone can be told of a program alone, which the plan names by its path; as long as scripts are run
+    it counts.
+    """
+    if state in ORDER[: READ_LAST + 1]:
+        past = loaded.files().keys() - loaded.files_from(state).keys()
+    else:
+        past = {*changed} - {relative(file, loaded.folder) for file in named_programs(loaded.plan, loaded.folder)}
+    return [name for name in changed if name not in past], [name for name in changed if name in past]
 
 
 class StillFrozen:
@@ -88,7 +112,10 @@ def _changed(seen: Mapping[str, str], run: Run, kept: Path) -> list[str]:
             return []
         then = _kept(kept, run.frozen.files_sha256)
     if then is None:
-        return [f"one of {len(seen)} files ({kept}, which would tell which, is gone or changed)"]
+        raise PlanChanged(
+            f"run {run.name} began with other contents of: one of {len(seen)} files "
+            f"({kept}, which would tell which, is gone or changed)"
+        )
     return [path for path in sorted({*seen, *then}) if seen.get(path) != then.get(path)]
 
 
@@ -102,8 +129,8 @@ def _listed(files: Mapping[str, str]) -> bytes:
     return json.dumps(files, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _hashes(loaded: LoadedPlan) -> dict[str, str]:
+def _hashes(loaded: LoadedPlan, state: str = ORDER[0]) -> dict[str, str]:
     try:
-        return loaded.hashes()
+        return loaded.hashes(state)
     except OSError as error:
         raise PlanChanged(f"{error.filename} cannot be read: {error.strerror}") from error

@@ -18,8 +18,10 @@ from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.sources import built_schema, sources
 from cutoverd.daemon.plan.sources import mistakes as mistakes_of
 from cutoverd.daemon.postgres.refused import Reading
+from cutoverd.states import WAY
 
 LARGEST_ITEMS_BYTES = 24 * 1024
+ORDER = [state.name for state in WAY]
 
 
 class BadPlan(Exception):
@@ -64,13 +66,18 @@ class LoadedPlan:
 
     def files(self) -> dict[str, Path]:
         """Every file that the plan names, and those that its scripts include, by their paths as the plan sees them."""
-        files = [
-            *self.schema_sources,
-            *(file for _, file, _ in self.data_scripts),
-            *(file for _, file in self.validation_scripts),
-        ]
-        files += [*self._included, *programs(self.plan, self.folder)]
-        return {relative(file, self.folder): file for file in files}
+        return self.files_from(ORDER[0])
+
+    def files_from(self, state: str) -> dict[str, Path]:
+        """Those of `files` that a step of this state or of a later one on the way there may read or run."""
+        read_in = {
+            "schema": [*self.schema_sources, *self._included["schema"]],
+            "data": [*self._data_files, *self._included["data"]],
+            "validate": [file for _, file in self.validation_scripts],
+        }
+        still = ORDER[ORDER.index(state) :] if state in ORDER else []
+        files = [file for reader, files in read_in.items() if reader in still for file in files]
+        return {relative(file, self.folder): file for file in [*files, *programs(self.plan, self.folder)]}
 
     @property
     def schema_sources(self) -> list[Path]:
@@ -78,20 +85,36 @@ class LoadedPlan:
         confiture = self.plan.schema_.confiture
         return sources(confiture, self.folder) if confiture else list(self.schema_files)
 
-    @cached_property
-    def _included(self) -> list[Path]:
-        """By `\\i` and `\\ir`, at any depth; one that is missing is a finding of PreCheck."""
-        reading = Reading(self.folder)
-        for file in (
-            *(file for file in self.schema_sources if file.suffix != ".yaml"),
-            *(file for _, file, _ in self.data_scripts),
-        ):
-            reading.read(file)
-        return [file for file in reading.included_by if file.is_file()]
+    @property
+    def _data_files(self) -> list[Path]:
+        return [file for _, file, _ in self.data_scripts]
 
-    def hashes(self) -> dict[str, str]:
-        """sha256 of each of them; raises OSError."""
-        return {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in self.files().items()}
+    @cached_property
+    def _included(self) -> dict[str, list[Path]]:
+        """By `\\i` and `\\ir`, at any depth, and by the state that runs them; one that is missing is a finding of PreCheck."""
+        sql = [file for file in self.schema_sources if file.suffix != ".yaml"]
+        return {"schema": _included_by(sql, self.folder), "data": _included_by(self._data_files, self.folder)}
+
+    def hashes(self, state: str = ORDER[0]) -> dict[str, str]:
+        """sha256 of each of `files`; raises OSError, but for one that no step from this state on reads: that has none."""
+        still = self.files_from(state)
+        return {name: _sha256(file, must=name in still) for name, file in self.files().items()}
+
+
+def _sha256(file: Path, *, must: bool) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        if must:
+            raise
+        return ""
+
+
+def _included_by(files: list[Path], folder: Path) -> list[Path]:
+    reading = Reading(folder)
+    for file in files:
+        reading.read(file)
+    return [file for file in reading.included_by if file.is_file()]
 
 
 def load(path: Path) -> LoadedPlan:

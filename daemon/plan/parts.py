@@ -45,7 +45,7 @@ class Bus(Part):
 
     url: str
     credentials: Path | None = None
-    monitoring: str | None = None  # http://host:8222: only there a server tells whether it syncs before it acknowledges
+    monitoring: HttpUrl | None = None  # http://host:8222: only there a server tells whether it syncs before it acknowledges
 
 
 class Metrics(Part):

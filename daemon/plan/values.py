@@ -75,6 +75,16 @@ def _libpq(url: str) -> dict[str, Any]:
     return dict(found)
 
 
+def _http(url: str) -> str:
+    try:
+        urlsplit(url)
+    except ValueError:  # a bracket that is not closed
+        url = ""
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("it is no address that can be asked by HTTP: http://host:8080/path")
+    return url
+
+
 def _without_secret(url: str) -> str:
     if urlsplit(url).username is not None:
         raise ValueError("a plan holds no user and password, they would be on record: let a `command` ask")
@@ -132,7 +142,13 @@ RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 LoginUrl = Annotated[str, AfterValidator(_login_url)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_without_secret), AfterValidator(_can_be_asked)]
+HttpUrl = Annotated[
+    str,
+    Field(json_schema_extra={"pattern": r"^https?://"}),  # for editors: pydantic's own words for it would not say what is right
+    AfterValidator(_http),
+    AfterValidator(_without_secret),
+    AfterValidator(_can_be_asked),
+]
 OperatorName = Annotated[str, AfterValidator(_operator)]
 StateName = Annotated[str, AfterValidator(_state)]
 Moment = Annotated[datetime, AfterValidator(_aware)]

@@ -64,7 +64,7 @@ class PgDump:
         """
         started = time.monotonic()
         await self._remove_unfinished(mark, BEFORE)
-        taken = dump.new_dump(self._directory, mark.run, BEFORE)
+        taken = dump.new_dump(self._directory, mark.run, BEFORE, mark.epoch)
         parts = Parts()
         try:
             with parts.timed("dump"):
@@ -92,7 +92,7 @@ class PgDump:
             return {"file": str(done.path), "already_done": True}
         if self._final is None:
             await self._remove_unfinished(mark, FINAL)
-            self._taken = dump.new_dump(self._directory, mark.run, FINAL)
+            self._taken = dump.new_dump(self._directory, mark.run, FINAL, mark.epoch)
             self._final = asyncio.create_task(self._take_final(mark, self._taken))
             self._final.add_done_callback(lambda task: task.cancelled() or task.exception())  # `finish` tells of it
         return {"file": str(self._taken.path) if self._taken else None, "already_done": False}
@@ -173,7 +173,7 @@ class PgDump:
             return await catalog.read_row(conn, oid or 0)
 
     async def _remove_unfinished(self, mark: Mark, kind: str) -> list[str]:
-        return await asyncio.to_thread(dump.remove_unfinished, self._directory, mark.run, kind)
+        return await asyncio.to_thread(dump.remove_unfinished, self._directory, mark.run, kind, mark.epoch)
 
 
 class Parts:

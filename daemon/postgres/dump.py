@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,13 +27,14 @@ WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> 
 
 @dataclass(frozen=True)
 class Dump:
-    """A dump of one run, under its final name or, while it is not whole, another."""
+    """A dump of one run, under its final name or, while it is not whole, another that tells whose it is."""
 
     path: Path
+    epoch: int = 0  # of the daemon that takes it
 
     @property
     def part(self) -> Path:
-        return self.path.with_name(self.path.name + UNFINISHED)
+        return self.path.with_name(f"{self.path.name}.{self.epoch}{UNFINISHED}")
 
     def keep(self) -> None:
         """Give it its final name: from now on it counts, after a power cut too."""
@@ -43,24 +46,38 @@ class Dump:
             os.close(folder)
 
 
-def new_dump(directory: Path, run: str, kind: str) -> Dump:
+def new_dump(directory: Path, run: str, kind: str, epoch: int) -> Dump:
     """One that does not exist yet, named by run, kind and moment; makes `directory` if it is missing."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Dump(directory / f"{run}-{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    return Dump(directory / f"{run}-{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}", epoch)
 
 
 def finished(directory: Path, run: str, kind: str) -> Dump | None:
     """The newest whole one."""
-    found = [path for path in directory.glob(f"{run}-{kind}-*") if path.suffix != UNFINISHED]
+    found = [path for path, _ in _named(directory, run, kind, "")]
     return Dump(max(found)) if found else None
 
 
-def remove_unfinished(directory: Path, run: str, kind: str) -> list[str]:
-    """Remove what earlier attempts did not finish; their names."""
-    found = sorted(directory.glob(f"{run}-{kind}-*{UNFINISHED}"))
+def unfinished(directory: Path, run: str, kind: str, epoch: int | None = None) -> list[Path]:
+    """Those that are not whole; with an `epoch` only its own and older ones."""
+    found = _named(directory, run, kind, rf"(?:\.(\d+))?{re.escape(UNFINISHED)}")
+    return sorted(path for path, whose in found if epoch is None or whose <= epoch)
+
+
+def remove_unfinished(directory: Path, run: str, kind: str, epoch: int) -> list[str]:
+    """Remove what this daemon and older ones did not finish; their names. A newer one's may be under way."""
+    found = unfinished(directory, run, kind, epoch)
     for path in found:
         shutil.rmtree(path)
     return [path.name for path in found]
+
+
+def _named(directory: Path, run: str, kind: str, end: str) -> Iterator[tuple[Path, int]]:
+    """With the epoch in the name, 0 without; not those of a run whose own name goes on with `-before` or `-final`."""
+    name = re.compile(rf"{re.escape(run)}-{re.escape(kind)}-\d{{8}}T\d{{6}}\.\d{{6}}Z{end}")
+    for path in directory.glob(f"{run}-{kind}-*"):
+        if match := name.fullmatch(path.name):
+            yield path, int(match[1] or 0) if match.re.groups else 0
 
 
 def size_bytes(dump: Path) -> int:

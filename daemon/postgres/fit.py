@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, settings
+from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings
 from cutoverd.daemon.postgres.catalog import DatabaseRow
 from cutoverd.daemon.postgres.ledger import TRIAL
 from cutoverd.daemon.postgres.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
@@ -32,7 +32,7 @@ async def check_fit(server: Server, mark: Mark) -> Evidence:
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await catalog.read_row(conn, oid)
-        reasons += await _in_the_way(conn, server, mark.run, row)
+        reasons += [*await _in_the_way(conn, server, mark.run, row), *await quotes.read_otherwise(conn, server, row)]
         not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
         warnings = [warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]
         if reasons := [*reasons, *differs]:

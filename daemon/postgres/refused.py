@@ -5,6 +5,7 @@ Included files are read too: `\\i` relative to psql's folder, `\\ir` to the file
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ _LEAVES = {
 }
 _TRANSACTION = {"begin", "commit", "end", "rollback", "abort"}
 _TRANSACTION_PAIRS = {("start", "transaction"), ("prepare", "transaction")}
+_QUOTES = re.compile(r"set\s+(?:(?:session|local)\s+)?standard_conforming_strings\b", re.IGNORECASE)
+_QUOTES_ON = re.compile(r"(?:=|\bto)\s*'?(?:on|true|yes|1|default)\b", re.IGNORECASE)
 _INCLUDES = {"i", "include", "ir", "include_relative"}
 
 
@@ -70,6 +73,11 @@ class Reading:
                 self._include(file, piece, in_transaction, including)
         elif in_transaction and is_transaction_command(piece):
             advice = f"the file is run in one transaction of ours; take it out, or begin the file with `{NO_TRANSACTION}`"
+            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
+        elif _QUOTES.match(piece.text) and not _QUOTES_ON.search(piece.text):
+            advice = (
+                "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
+            )
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
 
     def _include(self, file: Path, command: Command, in_transaction: bool, including: tuple[Path, ...]) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
+import pytest
+from structlog.testing import capture_logs
+
+from cutoverd.daemon.bus import reading
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.bus.errors import Conflict
 from cutoverd.daemon.bus.journal import Journal
@@ -72,3 +77,32 @@ async def test_rival_writers_lose_and_double_nothing_when_the_server_is_killed(n
     assert len(acknowledged) == 100
     for client in clients:
         await client.close()
+
+
+AWAY_SECONDS = 1.5  # four tries
+
+
+async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(
+    nats_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: whoever followed a run while the server was away said so four times a second."""
+    monkeypatch.setattr(reading, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(reading, "SILENCE_SECONDS", 0.4)  # it is away from then on
+    client = await connect(nats_server.url)
+    await prepare(client)
+    journal = Journal(client, SUBJECT)
+    with capture_logs() as logged:
+        async with asyncio.timeout(BOUND_SECONDS), aclosing(journal.follow(1)) as messages:
+            for outage in range(2):
+                following = asyncio.ensure_future(anext(messages))
+                await asyncio.sleep(0.2)  # it reads
+                await asyncio.to_thread(nats_server.kill)
+                await asyncio.sleep(AWAY_SECONDS)
+                await asyncio.to_thread(nats_server.start)
+                await journal.append(f"after {outage}", b"1")
+                assert (await following).id == f"after {outage}"
+    await client.close()
+    told = [(each["event"], each["log_level"]) for each in logged if each["event"].startswith("reading_")]
+    assert told == [("reading_again", "warning"), ("reading_goes_on", "info")] * (len(told) // 2)
+    assert len(told) >= 4
+    assert sum(each.get("after_seconds", 0) for each in logged) > AWAY_SECONDS

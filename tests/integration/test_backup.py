@@ -11,9 +11,9 @@ import pytest
 from new_database import Site, make_site
 from servers import Cluster
 
-from cutoverd.daemon.postgres import counts, dump
+from cutoverd.daemon.postgres import counts, dump, ledger
 from cutoverd.daemon.postgres.backup import PgDump
-from cutoverd.states.errors import CheckFailed, StepError, Unfit
+from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 
 PRODUCTION = """
 SET ROLE app_owner;
@@ -165,6 +165,26 @@ async def test_a_cancelled_proof_leaves_no_process_session_database_or_file(back
         ours = "SELECT pid, query FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND datname LIKE 'app%'"
         assert backup.cluster.execute(ours) == [], moment
         assert list((backup.site.server.folder / "children").glob("*.json")) == []
+
+
+async def test_a_stale_daemon_does_not_remove_the_dump_that_the_next_one_is_taking(backup: Backup):
+    """Found: what is not finished went by the run's name alone, and `prove` removes it before and after."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock' HAVING count(*) = {}"
+    stale, newer = [backup.dumps(epoch=epoch).prove(backup.site.mark("precheck.backup", epoch)) for epoch in (1, 2)]
+    await ledger.take_fence(backup.cluster.server(epoch=2, folder=backup.site.server.folder))
+    (backup.directory / "r1-before-20260101T000000.000000Z.1.part").mkdir(parents=True)
+    with backup.cluster.superuser("app") as holding:
+        holding.execute(HOLD)
+        proving = asyncio.create_task(newer)
+        await backup.until(waiting.format(1))
+        [part] = backup.kept()  # what the dead one left is gone
+        refused = asyncio.create_task(stale)
+        await backup.until(waiting.format(2))
+        assert part in backup.kept()
+    with pytest.raises(NotLeader):
+        await refused
+    proof = await proving
+    assert backup.kept() == [Path(proof["file"]).name]
 
 
 async def test_the_final_dump_runs_beside_and_is_awaited(backup: Backup):

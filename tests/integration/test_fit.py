@@ -128,3 +128,38 @@ async def test_a_production_of_a_superuser_is_no_reason_to_become_one(cluster: C
     databases = await lead(cluster)
     [reason] = await refused(databases)
     assert reason == "app belongs to superuser postgres: ALTER DATABASE app OWNER TO a role that cutover may act for"
+
+
+OFF = "SET standard_conforming_strings = off"
+ON = "SET standard_conforming_strings = on"
+
+
+@pytest.mark.parametrize(
+    ("given", "source", "todo"),
+    [
+        (f"ALTER DATABASE app {OFF}", "database", f'ALTER ROLE "cutover" {ON}'),
+        (f"ALTER ROLE cutover {OFF}", "user", f'ALTER ROLE "cutover" {ON}'),
+        (f"ALTER ROLE cutover IN DATABASE app {OFF}", "database user", f'ALTER ROLE "cutover" IN DATABASE "app" {ON}'),
+        (f"ALTER ROLE ALL {OFF}", "global", f'ALTER ROLE "cutover" {ON}'),
+    ],
+)
+async def test_a_server_that_reads_quotes_otherwise_than_we_read_the_files_is_refused(
+    cluster: Cluster, given: str, source: str, todo: str
+) -> None:
+    """Found: files were read as if it were on, whatever the sessions of psql would have."""
+    databases = await lead(cluster)
+    cluster.execute(given)
+    try:
+        [reason] = await refused(databases)
+        assert f"standard_conforming_strings is off for sessions of cutover in app (it comes from: {source}), so" in reason
+        assert reason.endswith(f"then {todo}")
+        cluster.execute(reason.rpartition("then ")[2])
+        await databases.check_fit(mark("check_server"))
+    finally:
+        cluster.execute("ALTER ROLE ALL RESET ALL")  # the others' settings go with them
+
+
+async def test_what_only_the_application_reads_otherwise_is_no_reason(cluster: Cluster) -> None:
+    databases = await lead(cluster)
+    cluster.execute(f"ALTER ROLE app_user {OFF}; ALTER ROLE app_owner {OFF}")
+    await databases.check_fit(mark("check_server"))

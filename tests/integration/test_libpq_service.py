@@ -49,6 +49,6 @@ async def test_a_service_in_the_environment_does_not_either(
 async def test_a_dump_is_of_the_database_that_was_asked_for(cluster: Cluster, tmp_path: Path, by_service: Server) -> None:
     site = await make_site(cluster, tmp_path)
     site.execute("CREATE TABLE public.only_in_new (x int)", "app_next")
-    taken = dump.new_dump(tmp_path / "backups", "r1", "final")
+    taken = dump.new_dump(tmp_path / "backups", "r1", "final", 1)
     await dump.take(by_service, "app_next", taken, jobs=1, step="schema.start_backup", timeout_seconds=60)
     assert b"only_in_new" in (taken.part / "toc.dat").read_bytes()

@@ -13,7 +13,7 @@ from nats.js import api
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.stream import check_room, check_settings, check_version, prepare, settings, sync_always
+from cutoverd.daemon.bus.stream import check_room, check_settings, check_sync, check_version, prepare, settings, sync_always
 from cutoverd.events.subjects import STREAM, events_of
 
 
@@ -130,3 +130,11 @@ async def test_an_append_to_a_full_stream_is_refused_at_once_and_keeps_what_is_t
 async def test_whether_the_server_syncs_is_unknown_without_its_monitoring_port() -> None:
     assert await sync_always(None) is None
     assert await sync_always("http://127.0.0.1:1") is None
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "localhost:8222", "ftp://127.0.0.1:1", "http://127.0.0.1:99999"])
+async def test_a_monitoring_address_that_cannot_be_asked_is_a_named_error(url: str) -> None:
+    """Found: two of these ended `cutoverd run` in a traceback, and with the others nobody was asked and nobody told."""
+    with pytest.raises(Unsuitable, match=r"cannot be asked at .*; give bus\.monitoring as http://host:8222") as refused:
+        await check_sync(url)
+    assert url in str(refused.value)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
@@ -71,6 +72,55 @@ async def test_the_way_back_does_not_ask_for_the_scripts(tmp_path: Path) -> None
     (tmp_path / "data/1.sql").unlink()
     for state in ("rollback", "stuck"):
         check_frozen(loaded, replace(run, state=state))
+
+
+SQL = ("schema/both.sql", "schema/0000 x.sql", "data/1.sql", "checks/1.sql")
+ALL = (*SQL, "api")
+COUNT_IN = {  # which files a step of the state, or of a later one, still reads
+    **dict.fromkeys(("precheck", "downtime", "schema"), ALL),
+    "data": ("schema/both.sql", "data/1.sql", "checks/1.sql", "api"),
+    "validate": ("checks/1.sql", "api"),
+    **dict.fromkeys(("smoke", "cutover", "monitor"), ("api",)),
+}
+
+
+def plan_of_each_kind(folder: Path) -> LoadedPlan:
+    """A schema file, one that a data script includes as well, a data script, a validation script and a program."""
+    plan_of(folder, 1, "x")
+    (folder / "checks").mkdir()
+    for name, text in {"schema/both.sql": "", "data/1.sql": "\\i schema/both.sql\n", "checks/1.sql": "", "api": ""}.items():
+        (folder / name).write_text(text)
+    (folder / "plan.yaml").write_text(PLAN.replace("validate:\n", 'validate:\n  scripts: ["checks/*.sql"]\n'))
+    return load(folder / "plan.yaml")
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("state", COUNT_IN)
+async def test_a_file_that_was_run_and_is_edited_while_monitor_waits_stops_no_restart(
+    tmp_path: Path, state: str, name: str
+) -> None:
+    """Found: whoever edited a schema file within two days kept a restarted daemon from watching on."""
+    run = replace(await begun(plan_of_each_kind(tmp_path)), state=state)
+    (tmp_path / name).write_text((tmp_path / name).read_text() + "-- one more line\n")
+    with capture_logs() as logged:
+        if name in COUNT_IN[state]:
+            with pytest.raises(PlanChanged, match=f"began with other contents of: {name}$"):
+                check_frozen(load(tmp_path / "plan.yaml"), run)
+            return
+        check_frozen(load(tmp_path / "plan.yaml"), run)
+    said = {"event": "files_differ_from_those_that_were_run", "log_level": "warning"}
+    assert logged == [{**said, "run": "night-1", "state": state, "files": [name]}]
+
+
+async def test_a_script_that_is_gone_while_monitor_waits_stops_no_restart_and_a_program_does(tmp_path: Path) -> None:
+    loaded = plan_of_each_kind(tmp_path)
+    run = replace(await begun(loaded), state="monitor")
+    (tmp_path / "schema/both.sql").unlink()
+    for each in (loaded, load(loaded.path)):
+        check_frozen(each, run)
+    (tmp_path / "api").unlink()
+    with pytest.raises(PlanChanged, match=r"began with other contents of: api$"):
+        check_frozen(load(loaded.path), run)
 
 
 async def test_a_script_that_is_edited_while_a_gate_waits_is_not_run(tmp_path: Path) -> None:

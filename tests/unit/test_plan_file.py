@@ -134,6 +134,23 @@ def test_a_mistake_is_told_with_its_place(write, old, new, told):
     assert told in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("http://[::1", "it is no address that can be asked by HTTP: http://host:8080/path"),
+        ("ftp://x", "it is no address that can be asked by HTTP"),
+        ("localhost:8222", "it is no address that can be asked by HTTP"),
+        ("http://127.0.0.1:99999", "its port is no number from 1 to 65535"),
+        ("http://a..b:8222", "its host is no name that can be looked up"),
+    ],
+)
+def test_a_monitoring_port_that_cannot_be_asked_is_refused_with_the_plan(write, url, right):
+    """Found: it was any text, and what was odd about it ended the run in a traceback, or went unseen."""
+    with pytest.raises(BadPlan) as refused:
+        load(write(f"{PLAN}bus:\n  url: nats://127.0.0.1\n  monitoring: '{url}'\n"))
+    assert f"plan.yaml:20: bus.monitoring: saw '{url}'; {right}" in str(refused.value)
+
+
 def test_a_password_is_not_repeated_in_the_refusal(write):
     with pytest.raises(BadPlan) as refused:
         load(write(PLAN.replace("cutover@127", "cutover:hunter2@127")))

@@ -88,6 +88,19 @@ def test_what_stays_inside_is_not(tmp_path, write, good):
     assert refused(tmp_path, write("a.sql", good)) == []
 
 
+@pytest.mark.parametrize("off", ["= off", "TO off", "= 'off'", "= false", "= 0"])
+@pytest.mark.parametrize("whose", ["", "LOCAL ", "session "])
+def test_a_file_that_switches_to_other_quotes_than_were_read_is_refused(tmp_path, write, whose, off):
+    """Found: what follows was read as if a backslash in '…' were one."""
+    file = write("a.sql", f"SELECT 1;\nSET {whose}standard_conforming_strings {off};\nSELECT 'it\\'s; COMMIT';\n")
+    assert refused(tmp_path, file)[0] == ("a.sql", 2, f"SET {whose}standard_conforming_strings {off}")
+
+
+@pytest.mark.parametrize("on", ["= on", "TO 'on'", "TO DEFAULT", "= true"])
+def test_a_file_that_asks_for_the_quotes_that_were_read_is_not(tmp_path, write, on):
+    assert refused(tmp_path, write("a.sql", f"SET standard_conforming_strings {on};\n")) == []
+
+
 def test_all_findings_of_all_files_are_told_at_once(tmp_path, write):
     files = [write("a.sql", "COMMIT;\n\\q\n"), write("b.sql", "SELECT 'open\n"), tmp_path / "c.sql"]
     assert refused(tmp_path, *files) == [
