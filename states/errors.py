@@ -39,3 +39,7 @@ class NotLeader(StepError):
 
 class OutcomeUnknown(StepError):
     """whether the effect happened cannot be known yet: never a failure, never a success; probe it again"""
+
+
+class Unproven(OutcomeUnknown):
+    """what would prove it is gone, and asking again brings nothing: something else has to prove it"""

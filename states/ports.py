@@ -90,16 +90,20 @@ class Databases(Protocol):
     async def keep_new(self, mark: Mark) -> Evidence:
         """The way back of `build_new`: new, if it is there, stays as `next`, closed; {"left_over": [...]}."""
 
-    async def open_old(self, mark: Mark) -> Evidence:
-        """Old accepts connections of the daemon alone, read-only."""
+    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
+        """Old accepts connections of the daemon alone, read-only. `again`: to be compared, since its counters prove nothing."""
 
     async def close_old(self, mark: Mark) -> Evidence: ...
 
     async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
-        """Nothing was written to old since `position`; raises `CheckFailed`, or `OutcomeUnknown` if counters were reset."""
+        """Nothing was written to old since `position`; raises `CheckFailed`, or `Unproven` if counters cannot tell."""
 
     async def exchange(self, mark: Mark) -> Evidence:
-        """new takes the production name and accepts connections: one transaction."""
+        """new takes the production name and accepts connections, in one transaction.
+
+        It proves that nobody is in old, nothing is prepared there, and nothing was written since it was opened; raises
+        `CheckFailed`, or `Unproven` if counters cannot tell.
+        """
 
     async def check_logins(self, mark: Mark) -> Evidence:
         """Whoever could connect to production before the fence can now: {"roles", "warnings"}; raises `CheckFailed`."""

@@ -58,8 +58,8 @@ class PostgresDatabases:
     async def keep_new(self, mark: Mark) -> Evidence:
         return await clone.keep_new(self._server, mark)
 
-    async def open_old(self, mark: Mark) -> Evidence:
-        return await opening.open_old(self._server, mark)
+    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
+        return await opening.open_old(self._server, mark, evict_seconds=self._evict_seconds, again=again)
 
     async def close_old(self, mark: Mark) -> Evidence:
         return await opening.close_old(self._server, mark, evict_seconds=self._evict_seconds)

@@ -51,16 +51,25 @@ class Sessions:
 
 
 async def emptied(
-    conn: Connection, mark: Mark, oid: int, work: Work, *, evict_seconds: float, sessions: Sessions | None = None
+    conn: Connection,
+    mark: Mark,
+    oid: int,
+    work: Work,
+    *,
+    evict_seconds: float,
+    sessions: Sessions | None = None,
+    also: int = 0,
 ) -> Evidence:
     """End sessions and try `work`, which renames the database, until it succeeds: one transaction with the step's record.
 
-    The database must refuse connections already. Raises `TimedOut` that names who is still in after `evict_seconds`.
+    The database must refuse connections already, and so must `also`, another one that `work` renames. Raises `TimedOut` that
+    names who is still in after `evict_seconds`.
     """
     began, attempts = time.monotonic(), 0
     sessions = sessions or Sessions()
     while True:
-        await end_sessions(conn, oid, sessions)
+        for each in {oid, also} - {0}:
+            await end_sessions(conn, each, sessions)
         attempts += 1
         try:
             async with ledger.step(conn, mark) as entry:
@@ -70,10 +79,16 @@ async def emptied(
                 entry.evidence = {**await work(conn), **sessions.evidence, **took}
         except AGAIN as error:
             if time.monotonic() - began > evict_seconds:
-                raise await _still_in(conn, oid, sessions, said(error), evict_seconds) from error
+                full = also if also and await _is_in_use(conn, also) else oid
+                raise await _still_in(conn, full, sessions, said(error), evict_seconds) from error
         else:
             return entry.evidence
         await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _is_in_use(conn: Connection, oid: int) -> bool:
+    rows = [await (await conn.execute(query, of)).fetchall() for query, of in ((INSIDE, (oid, 0)), (PREPARED, (oid,)))]
+    return any(rows)
 
 
 async def alone(conn: Connection, oid: int, pid: int, *, evict_seconds: float) -> Sessions:
@@ -110,8 +125,10 @@ async def _still_in(
     prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await (await conn.execute(PREPARED, (oid,))).fetchall()]
     who = [*inside.values(), *connecting, *prepared]
     refused = [seen for pid, seen in sessions.refused.items() if pid in inside]
+    name = await (await conn.execute("SELECT datname FROM pg_database WHERE oid = %s", (oid,))).fetchone()
+    what = name[0] if name else "the database"
     return TimedOut(
-        f"the database is not empty after {evict_seconds:g} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
+        f"{what} is not empty after {evict_seconds:g} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
         hint="a superuser ends a superuser's session; ROLLBACK PREPARED needs a database that accepts connections",
         evidence={"inside": who, "sessions_refused": refused, "prepared": prepared},
     )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, counters, ledger
+from cutoverd.daemon.postgres import acl, catalog, counters, ledger, unchanged
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.eviction import emptied
 from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.opening import prove_empty
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import StepError, Unproven
 from cutoverd.states.ports import Evidence, Mark
 
 
@@ -29,10 +31,21 @@ async def exchange(server: Server, mark: Mark, *, evict_seconds: float) -> Evide
             return await ledger.evidence_of(conn, mark)
         if new.name != names.next:
             raise StepError(f"the new database (oid {new.oid}) is called {new.name}, not {names.next}")
+        await _refuse_written(conn, names, mark, known)
         baseline = await _baseline(conn, server, mark, new)
         await _close(conn, mark, new)
         work = partial(_exchange, names=names, known=dict(known), run=mark.run, baseline=baseline)
-        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds)
+        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds, also=known["old"].oid)
+
+
+async def _refuse_written(conn: Connection, names: Names, mark: Mark, known: Mapping[str, Known]) -> None:
+    """Before anything is closed; what only the content can prove is compared in new, which an earlier attempt may have closed."""
+    try:
+        await unchanged.refuse_written(conn, names, mark.run, known["old"])
+    except Unproven:
+        async with ledger.allowed(conn, mark):
+            await catalog.accept_connections(conn, known["new"].oid, True)
+        raise
 
 
 async def _baseline(conn: Connection, server: Server, mark: Mark, new: Known) -> Evidence:
@@ -48,6 +61,8 @@ async def _close(conn: Connection, mark: Mark, new: Known) -> None:
 
 async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], run: str, baseline: Evidence) -> Evidence:
     old, new = known["old"].row, known["new"]
+    await prove_empty(conn, names, known["old"])  # from here to the commit nobody gets in: what is counted now is all there is
+    await unchanged.refuse_written(conn, names, run, known["old"])
     await catalog.rename(conn, known["placeholder"].oid, names.closed)
     await catalog.rename(conn, new.oid, names.production)
     differs = await acl.restore(conn, new.oid, old)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -25,14 +26,17 @@ async def record_position(server: Server, mark: Mark) -> Evidence:
         return {"lsn": lsn[0] if lsn else None, **await counters.of_database(conn, old.oid)}
 
 
-async def open_old(server: Server, mark: Mark) -> Evidence:
+async def open_old(server: Server, mark: Mark, *, evict_seconds: float, again: bool = False) -> Evidence:
     """{"database", "tables": how many}; what was counted before anybody read it is kept for `check_unchanged`.
 
-    It is kept as soon as it is known: a daemon that was killed half-way has read old, and is not taken for a writer.
+    It is kept as soon as it is known: a daemon that was killed half-way has read old, and is not taken for a writer. `again`:
+    to be compared by content; until that is done no counter counts.
     """
     async with session(server) as conn:
         old = await fenced(conn, server, mark)
-        opened = await _opened(conn, mark, old)
+        opened = (await counters.kept(conn, mark.run)).get("opened", {})
+        if not await _is_begun(conn, mark, old):
+            opened = await _open(conn, server, mark, old, evict_seconds=evict_seconds, again=again)
         if "tables" not in opened:
             opened = {**opened, **await _look(conn, server, old)}
         async with ledger.allowed(conn, mark):
@@ -42,18 +46,34 @@ async def open_old(server: Server, mark: Mark) -> Evidence:
         return entry.evidence
 
 
-async def _opened(conn: Connection, mark: Mark, old: Known) -> dict[str, Any]:
-    """What was counted before old was opened to us, by this attempt or by one that was killed; it is open now."""
+async def _is_begun(conn: Connection, mark: Mark, old: Known) -> bool:
+    """By an attempt that was killed."""
+    kept = await counters.kept(conn, mark.run)
+    return old.accepts_connections and "opened" in kept and "closed" not in kept
+
+
+async def _open(conn: Connection, server: Server, mark: Mark, old: Known, *, evict_seconds: float, again: bool) -> dict[str, Any]:
+    """What was counted while old was empty, so that nothing from before is counted late; in the same moment it is opened."""
     async with ledger.allowed(conn, mark):
-        kept = await counters.kept(conn, mark.run)
-        if old.accepts_connections and "opened" in kept and "closed" not in kept:
-            return kept["opened"]
-        opened = await counters.of_database(conn, old.oid)
-        await counters.keep(conn, mark.run, "opened", opened)
-        await conn.execute("DELETE FROM cutoverd.counters WHERE run = %s AND moment = 'closed'", (mark.run,))
-        await acl.restrict(conn, old.oid)
-        await catalog.accept_connections(conn, old.oid, True)
-    return opened
+        await catalog.accept_connections(conn, old.oid, False)
+    work = partial(_open_empty, names=server.names, old=old, run=mark.run, again=again)
+    await emptied(conn, replace(mark, step=f"{mark.step}.empty"), old.oid, work, evict_seconds=evict_seconds)
+    return (await counters.kept(conn, mark.run))["opened"]
+
+
+async def _open_empty(conn: Connection, *, names: Names, old: Known, run: str, again: bool) -> Evidence:
+    await prove_empty(conn, names, old)
+    await counters.keep(conn, run, "opened", {**await counters.of_database(conn, old.oid), "again": again})
+    await conn.execute("DELETE FROM cutoverd.counters WHERE run = %s AND moment = 'closed'", (run,))
+    await acl.restrict(conn, old.oid)
+    await catalog.accept_connections(conn, old.oid, True)
+    return {"database": names.previous}
+
+
+async def prove_empty(conn: Connection, names: Names, old: Known) -> None:
+    """A rename wants nobody in the database and nothing prepared there, and whoever left has told what he wrote."""
+    await catalog.rename(conn, old.oid, names.build(0))
+    await catalog.rename(conn, old.oid, names.previous)
 
 
 async def _look(conn: Connection, server: Server, old: Known) -> dict[str, Any]:
@@ -81,14 +101,12 @@ async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evid
             sessions = await alone(conn, known.oid, inside.info.backend_pid, evict_seconds=evict_seconds)
             closing = {"tables": await counters.tables(inside), **await counters.of_database(conn, known.oid)}
             closing["alone"] = not sessions.refused
-        work = partial(_prove_empty, names=server.names, old=known, run=mark.run, closing=closing)
+        work = partial(_close_empty, names=server.names, old=known, run=mark.run, closing=closing)
         return await emptied(conn, mark, known.oid, work, evict_seconds=evict_seconds, sessions=sessions)
 
 
-async def _prove_empty(conn: Connection, *, names: Names, old: Known, run: str, closing: Seen) -> Evidence:
-    """A rename wants nobody in the database, so there and back is a proof."""
-    await catalog.rename(conn, old.oid, names.build(0))
-    await catalog.rename(conn, old.oid, names.previous)
+async def _close_empty(conn: Connection, *, names: Names, old: Known, run: str, closing: Seen) -> Evidence:
+    await prove_empty(conn, names, old)
     await counters.keep(conn, run, "closed", {"closing": closing, **await counters.of_database(conn, old.oid)})
     return {"database": names.previous}
 

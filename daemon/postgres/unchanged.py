@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cutoverd.daemon.postgres import counters
+from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.counters import Seen
+from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.opening import fenced
+from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+from cutoverd.states.errors import CheckFailed, Unproven
 from cutoverd.states.ports import Evidence, Mark
 
 
 async def check_unchanged(server: Server, mark: Mark, position: Evidence) -> Evidence:
-    """{"counters", "autovacuum": whether it moved them}; raises `CheckFailed`, or `OutcomeUnknown` if they were reset."""
+    """{"counters", "autovacuum": whether it moved them}; raises `CheckFailed`, or `Unproven` if they cannot tell.
+
+    Whoever is in old at this moment may write yet, or has not told what he wrote: `refuse_written` has the last word.
+    """
     async with session(server) as conn:
         old = await fenced(conn, server, mark)
         kept = await counters.kept(conn, mark.run)
@@ -24,47 +30,67 @@ async def check_unchanged(server: Server, mark: Mark, position: Evidence) -> Evi
                 now["tables"] = await counters.tables(inside)
     for seen in (now, *(kept[moment] for moment in ("opened", "closed") if moment in kept)):
         _refuse_reset(position, seen)
-    _refuse_gap(kept.get("opened", {}))
-    if moved := list(_moved(position, kept, now)):
-        raise CheckFailed(
-            f"{server.names.previous} was written to {' and '.join(moved)}",
-            hint="look who can write there: a superuser, a background worker",
-            evidence={"position": dict(position), "now": {key: now[key] for key in ("counters", "sessions")}},
-        )
+    opened = kept.get("opened")
+    if opened and opened.get("again"):
+        raise Unproven("old was opened once more to be compared by content, and that was not finished")
+    if not _quiet(position, opened or now):
+        raise _written(server.names.previous, ["between the fence and its opening to us" if opened else "since the fence"], now)
+    _refuse_written_since(kept, now, server.names.previous)
     return {"counters": now["counters"], "autovacuum": now["counters"] != position["counters"]}
 
 
-def _refuse_reset(position: Seen, now: Seen) -> None:
+async def refuse_written(conn: Connection, names: Names, run: str, old: Known) -> None:
+    """Nothing was written to old since it was opened to us; in a transaction in which old is empty that is final.
+
+    Raises `CheckFailed`, or `Unproven` if a crash of the server took the counters. Old that was never closed by us, in a trial
+    say, was never open.
+    """
+    kept = await counters.kept(conn, run)
+    if "closed" in kept:
+        now = await counters.of_database(conn, old.oid)
+        for seen in (kept["closed"], now):
+            _refuse_reset(kept["opened"], seen)
+        _refuse_written_since(kept, now, names.previous)
+
+
+def _refuse_reset(before: Seen, now: Seen) -> None:
     """A crash resets all counters, and they may have grown past where they were."""
-    before, after = ({key: seen[key] for key in ("stats_reset", "server_stats_reset")} for seen in (position, now))
-    if before != after:
-        raise OutcomeUnknown(
+    then, later = ({key: seen[key] for key in ("stats_reset", "server_stats_reset")} for seen in (before, now))
+    if then != later:
+        raise Unproven(
             "the server's counters were reset since the fence, so they prove nothing",
             hint="the content of old and new has to be compared again",
-            evidence={"before": before, "after": after},
+            evidence={"before": then, "after": later},
         )
 
 
-def _refuse_gap(opened: Seen) -> None:
-    """From the opening to our first look only the whole database is counted; one session is our own."""
-    looked = opened.get("looked")
-    if looked and looked["counters"] != opened["counters"] and looked["sessions"] > opened["sessions"] + 1:
-        raise OutcomeUnknown(
-            "old was written to while it was being opened, perhaps by autovacuum alone",
+def _refuse_written_since(kept: Mapping[str, Seen], now: Seen, name: str) -> None:
+    """From the opening to our first look only the whole database is counted: whatever moved then, nobody can say what it was."""
+    opened = kept.get("opened", {})
+    looked = opened.get("looked", opened)
+    if looked and looked["counters"] != opened["counters"] and not opened.get("again"):
+        raise Unproven(
+            "something was counted while old was being opened, perhaps by autovacuum alone",
             hint="the content of old and new has to be compared again",
-            evidence={"opened": opened["sessions"], "looked": looked["sessions"]},
+            evidence={"opened": opened["counters"], "looked": looked["counters"]},
         )
+    if moved := list(_moved(kept, now)):
+        raise _written(name, moved, now)
 
 
-def _moved(position: Seen, kept: Mapping[str, Seen], now: Seen) -> Iterator[str]:
+def _written(name: str, moments: list[str], now: Seen) -> CheckFailed:
+    return CheckFailed(
+        f"{name} was written to {' and '.join(moments)}",
+        hint="look who can write there: a superuser, a background worker",
+        evidence={"now": {key: now[key] for key in ("counters", "sessions")}},
+    )
+
+
+def _moved(kept: Mapping[str, Seen], now: Seen) -> Iterator[str]:
     """In which part of the time counters moved by more than autovacuum, which analyzes a fenced database too."""
-    opened, closed = kept.get("opened"), kept.get("closed")
-    if opened is None or "tables" not in opened:
-        if not _quiet(position, now):
-            yield "since the fence"
+    opened, closed = kept.get("opened", {}), kept.get("closed")
+    if "tables" not in opened:
         return
-    if not _quiet(position, opened):
-        yield "between the fence and its opening to us"
     last = closed["closing"] if closed else now
     touched = _touched(opened["tables"], last["tables"])
     if last["counters"] != opened["counters"] and touched:

@@ -199,7 +199,7 @@ async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: 
     async with asyncio.timeout(60):
         while not site.cluster.execute(query):
             await asyncio.sleep(0.005)
-    with site.cluster.superuser("app_try"), pytest.raises(TimedOut, match="the database is not empty after 1 s: client backend"):
+    with site.cluster.superuser("app_try"), pytest.raises(TimedOut, match="app_try is not empty after 1 s: client backend"):
         await proving
     assert await proof(site).clear(mark(STEP)) == {"removed": ["app_try", "app_try_c"]}
     assert names(site.cluster) == {"app"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cutoverd.states.errors import OutcomeUnknown
+from cutoverd.states.errors import Unproven
 from cutoverd.states.ports import Evidence, Found, Mark, Ports, Probed, Version
 from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched
 
@@ -131,7 +131,8 @@ class Databases:
         assert not self.world.exchanged, "new has the name"
         return self.world.recorded(mark, lambda: None)
 
-    async def open_old(self, mark: Mark) -> Evidence:
+    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
+        self.world.counters_reset &= not again
         return self.world.recorded(mark, self.world.set(old_readable=True))
 
     async def close_old(self, mark: Mark) -> Evidence:
@@ -140,12 +141,14 @@ class Databases:
     async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
         assert position["lsn"], "nothing to compare with"
         if self.world.counters_reset:
-            raise OutcomeUnknown("the counters were reset")
+            raise Unproven("the counters were reset")
         return {}
 
     async def exchange(self, mark: Mark) -> Evidence:
         assert self.world.built, "there is no new database"
         assert not self.world.old_readable, "old could still be read under its old name"
+        if self.world.counters_reset:
+            raise Unproven("the counters were reset")
         return self.world.recorded(mark, self.world.set(exchanged=True))
 
     async def check_logins(self, mark: Mark) -> Evidence:
