@@ -18,6 +18,7 @@ import structlog
 from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
+from cutoverd.daemon.bus.outage import Outage
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class Client:
     js: JetStreamContext
     complaints: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))  # (monotonic seconds, text)
     closing: bool = False  # by us: then a lost connection is no news
+    outage: Outage = field(default_factory=lambda: Outage("nats_error", "nats_answers"))
 
     def forbidden(self, subject: str, since: float = 0.0) -> str:
         """The last permission violation that names `subject` (or starts with it, if it ends with a dot) since then.
@@ -98,6 +100,7 @@ async def connect(
     except BaseException:
         await client.close()
         raise
+    client.outage.is_over()
     return client
 
 
@@ -106,14 +109,18 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
-        if not client.closing:
-            log.warning("nats_error", error=str(reason) or repr(reason))
+        said = str(reason) or repr(reason)
+        if client.nc.is_connected:
+            log.warning("nats_error", error=said)
+        elif not client.closing:
+            client.outage.goes_on(error=said)
 
     async def disconnected() -> None:
         if not client.closing:
             log.warning("nats_disconnected")
 
     async def reconnected() -> None:
+        client.outage.is_over()
         url = client.nc.connected_url
         log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
