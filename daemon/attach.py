@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
+from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.plan.loaded import LoadedPlan
@@ -34,7 +33,8 @@ async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]
     `end_embedded` stops it.
     """
     if loaded.plan.bus:
-        client = await connect(loaded.plan.bus.url, **_login(loaded))
+        credentials = loaded.plan.bus.credentials
+        client = await connect(loaded.plan.bus.url, **login(loaded.folder / credentials if credentials else None))
         try:
             yield client
         finally:
@@ -42,16 +42,6 @@ async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]
         return
     async with _embedded(loaded, keep) as client:
         yield client
-
-
-def _login(loaded: LoadedPlan) -> dict[str, Any]:
-    """The plan's credentials; else what the environment says, a user alone being a token: so the `nats` program has it, too."""
-    if loaded.plan.bus and loaded.plan.bus.credentials:
-        return {"credentials_file": str(loaded.folder / loaded.plan.bus.credentials)}
-    user, password = os.environ.get("NATS_USER"), os.environ.get("NATS_PASSWORD")
-    if user and password:
-        return {"user": user, "password": password}
-    return {"token": user} if user else {}
 
 
 @asynccontextmanager

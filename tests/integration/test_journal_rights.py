@@ -16,11 +16,12 @@ from uuid import uuid4
 
 import pytest
 
-from cutoverd.daemon.attach import _login, bus
+from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Refused, Unreachable, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_program import program
@@ -160,7 +161,7 @@ async def test_the_environment_holds_the_password_that_a_plan_may_not(server: tu
     async with bus(loaded) as client:
         assert client.nc.is_connected
     monkeypatch.delenv("NATS_PASSWORD")
-    assert _login(loaded) == {"token": "daemon"}
+    assert login(None) == {"token": "daemon"}
 
 
 async def test_a_server_that_is_not_there_is_named_within_the_time_out() -> None:
