@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "max_reconnect_attempts": -1,
     "reconnect_time_wait": 0.25,
 }
+REFUSES = "authorization violation"
 # What nats-py raises when the server is away, slow or unsure. A publish that ended so may still be stored later.
 DOUBT = (nats.errors.Error, TimeoutError, OSError)
 
@@ -145,7 +146,9 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
 
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:
-    seen = client.complaints[-1][1] if client.complaints else str(reason) or "no answer"
+    """The last that was said. A server that refuses us says why, and then closes: that it was closed may come instead."""
+    said = [text for _, text in reversed(client.complaints)]
+    seen = next((text for text in said if REFUSES in text.lower()), said[0] if said else str(reason) or "no answer")
     return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {seen}"
 
 

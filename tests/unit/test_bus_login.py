@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import nats.aio.client
 import nkeys
 import pytest
 
-from cutoverd.daemon.bus.connection import connect
+from cutoverd.daemon.bus.connection import Client, _unreachable, connect
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.login import login
 
@@ -45,6 +46,15 @@ async def test_a_file_of_credentials_signs_what_the_server_asks(tmp_path: Path) 
         await client.close()
     assert [bool(each["sig"]) for each in heard] == [True]
     assert heard[0]["jwt"] == "a.b.c"
+
+
+def test_a_server_that_refused_us_and_then_closed_is_told_as_one_that_refused() -> None:
+    """Found: now and then the last word of it was `Connection reset by peer`, and nobody looked at the password."""
+    client = Client(nats.aio.client.Client(), None)  # type: ignore[arg-type]
+    client.complaints.extend([(0.0, "nats: 'Authorization Violation'"), (0.1, "[Errno 104] Connection reset by peer")])
+    assert "answered within 1 s: nats: 'Authorization Violation'" in _unreachable(["nats://h"], 1, client, TimeoutError())
+    client.complaints.popleft()
+    assert _unreachable(["nats://h"], 1, client, TimeoutError()).endswith("Connection reset by peer")
 
 
 def test_a_file_that_holds_no_credentials_is_refused_and_not_read_without_end(tmp_path: Path) -> None:
