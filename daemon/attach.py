@@ -14,6 +14,7 @@ import structlog
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
+from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.plan.loaded import LoadedPlan
@@ -33,8 +34,7 @@ async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]
     """
     if loaded.plan.bus:
         credentials = loaded.plan.bus.credentials
-        path = str(loaded.folder / credentials) if credentials else None
-        client = await connect(loaded.plan.bus.url, credentials_file=path)
+        client = await connect(loaded.plan.bus.url, **login(loaded.folder / credentials if credentials else None))
         try:
             yield client
         finally:

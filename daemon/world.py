@@ -11,7 +11,7 @@ from cutoverd.daemon.face.seen import ScrapedCheck
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.plan.sources import built_schema
-from cutoverd.daemon.plan.watching import WatchedCheck
+from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases
@@ -27,7 +27,7 @@ from cutoverd.daemon.systems.kinds import Check as CheckKind
 from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
 from cutoverd.daemon.systems.login import LoginCheck
 from cutoverd.daemon.systems.proven import Timeouts
-from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
+from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind, ServiceSample
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.daemon.systems.watching import Looker, WatchingByKind
@@ -59,9 +59,16 @@ def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = 
 
 def _watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[Looker]) -> WatchingByKind:
     given = loaded.plan.monitor
-    checks = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
+    kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
+    said = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
+    checks = {name: said.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
     rules = Rules(checks, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
-    return WatchingByKind(rules, {check.name: _watched(check, server, site) for check in given.checks}, server.folder, lookers)
+    return WatchingByKind(rules, kinds, server.folder, lookers)
+
+
+def _watched_services(loaded: LoadedPlan, site: by_command.Site) -> dict[str, SampleKind]:
+    new = {service.name: service.new for service in loaded.plan.services if service.new}
+    return {check: ServiceSample(_service(new[name], site)) for check, name in loaded.plan.watched_services().items()}
 
 
 def _watched(check: WatchedCheck, server: Server, site: by_command.Site) -> SampleKind:

@@ -18,6 +18,7 @@ import structlog
 from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
+from cutoverd.daemon.bus.outage import Outage
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "max_reconnect_attempts": -1,
     "reconnect_time_wait": 0.25,
 }
+REFUSES = "authorization violation"
 # What nats-py raises when the server is away, slow or unsure. A publish that ended so may still be stored later.
 DOUBT = (nats.errors.Error, TimeoutError, OSError)
 
@@ -44,6 +46,7 @@ class Client:
     js: JetStreamContext
     complaints: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=20))  # (monotonic seconds, text)
     closing: bool = False  # by us: then a lost connection is no news
+    outage: Outage = field(default_factory=lambda: Outage("nats_error", "nats_answers"))
 
     def forbidden(self, subject: str, since: float = 0.0) -> str:
         """The last permission violation that names `subject` (or starts with it, if it ends with a dot) since then.
@@ -64,7 +67,7 @@ class Client:
         """Close within 2 s, even if the server does not read any more."""
         self.closing = True
         transport = self.nc._transport
-        with suppress(*DOUBT):
+        with suppress(*DOUBT, AssertionError):  # an assertion where it was given up before it began: say a file that is not there
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self.nc.close()
                 return
@@ -98,6 +101,7 @@ async def connect(
     except BaseException:
         await client.close()
         raise
+    client.outage.is_over()
     return client
 
 
@@ -106,14 +110,18 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
-        if not client.closing:
-            log.warning("nats_error", error=str(reason) or repr(reason))
+        said = str(reason) or repr(reason)
+        if client.nc.is_connected:
+            log.warning("nats_error", error=said)
+        elif not client.closing:
+            client.outage.goes_on(error=said)
 
     async def disconnected() -> None:
         if not client.closing:
             log.warning("nats_disconnected")
 
     async def reconnected() -> None:
+        client.outage.is_over()
         url = client.nc.connected_url
         log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
@@ -138,7 +146,9 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
 
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:
-    seen = client.complaints[-1][1] if client.complaints else str(reason) or "no answer"
+    """The last that was said. A server that refuses us says why, and then closes: that it was closed may come instead."""
+    said = [text for _, text in reversed(client.complaints)]
+    seen = next((text for text in said if REFUSES in text.lower()), said[0] if said else str(reason) or "no answer")
     return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {seen}"
 
 

@@ -22,7 +22,7 @@ class BusError(Exception):
 class Unreachable(BusError):
     """no NATS server answered"""
 
-    hint = "check that nats-server runs, and the plan's bus.url and credentials"
+    hint = "check that nats-server runs, and the plan's bus.url and credentials, or NATS_USER and NATS_PASSWORD"
 
 
 class Unavailable(BusError):

@@ -14,7 +14,6 @@ from contextlib import aclosing, suppress
 from datetime import UTC
 from uuid import uuid4
 
-import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
@@ -22,10 +21,9 @@ from nats.js import api
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
+from cutoverd.daemon.bus.outage import Outage
 from cutoverd.daemon.bus.patience import Shrinkage
 from cutoverd.events.subjects import STREAM
-
-log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 2.5
@@ -33,30 +31,12 @@ PAUSE_SECONDS = 0.25
 CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
 
 
-class Outage:
-    """Told once when it begins and once when it is over: what is tried four times a second would fill a night's log."""
-
-    def __init__(self, subjects: Sequence[str]) -> None:
-        self._subjects = list(subjects)
-        self._began: float | None = None
-
-    def goes_on(self, start: int, error: str) -> None:
-        if self._began is None:
-            self._began = time.monotonic()
-            log.warning("reading_again", subjects=self._subjects, start=start, error=error)
-
-    def is_over(self) -> None:
-        if self._began is not None:
-            seconds, self._began = round(time.monotonic() - self._began, 1), None
-            log.info("reading_goes_on", subjects=self._subjects, after_seconds=seconds)
-
-
 async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
     """Messages of `subjects` from stream sequence `start` on, for ever; close it with `aclosing`.
 
     Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
     """
-    shrinkage, outage = Shrinkage(), Outage(subjects)
+    shrinkage, outage = Shrinkage(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
     while True:
         began = time.monotonic()
         try:
@@ -67,7 +47,7 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
                         start = message.seq + 1
                         yield message
         except DOUBT as error:
-            outage.goes_on(start, client.explain(error, began))
+            outage.goes_on(start=start, error=client.explain(error, began))
         _check_allowed(client, subjects, began)
         await asyncio.sleep(PAUSE_SECONDS)
 

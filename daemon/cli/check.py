@@ -23,7 +23,7 @@ def check(
     plan: PlanArgument,
     form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
 ) -> None:
-    findings = ended(survey(loaded(plan)))
+    findings = ended(survey(loaded(plan, whole=True)))
     unfit = sum(finding.verdict is Verdict.UNFIT for finding in findings)
     if form is Form.JSON:
         typer.echo(json.dumps({"fit": not unfit, "findings": [asdict(finding) for finding in findings]}, indent=2))

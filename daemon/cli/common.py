@@ -44,9 +44,9 @@ class Form(StrEnum):
     JSON = "json"
 
 
-def loaded(plan: Path) -> LoadedPlan:
+def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
     try:
-        return load(plan)
+        return load(plan, whole=whole)
     except BadPlan as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(Exit.USAGE) from None

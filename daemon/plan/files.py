@@ -13,11 +13,15 @@ WRITTEN_BY_SERVICES = {".pid", ".lock", ".log", ".sock"}  # a service that runs 
 
 
 class Files:
-    """Patterns of a plan made into files; what no pattern finds, or two do, is remembered."""
+    """Patterns of a plan made into files; what no pattern finds, or two do, is remembered.
+
+    `gone`: what a run that has begun may have had, and its state says whether it still needs it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.mistakes: list[str] = []
+        self.gone: list[str] = []
         self._found: dict[tuple[str, Path], str] = {}  # the pattern that named a file first
 
     def all(self, key: str, patterns: list[str]) -> Iterator[Path]:
@@ -34,7 +38,7 @@ class Files:
             self.mistakes.append(f"{key}: {pattern!r} is no pattern for files: {str(error).lower()}")
             return []
         if not files:
-            self.mistakes.append(f"{key}: {pattern!r} names no file in {self.folder}")
+            self.gone.append(f"{key}: {pattern!r} names no file in {self.folder}")
         return files
 
     def _check(self, key: str, pattern: str, file: Path) -> None:
@@ -45,7 +49,7 @@ class Files:
         try:
             file.open("rb").close()
         except OSError as error:
-            self.mistakes.append(f"{key}: {relative(file, self.folder)} cannot be read: {error.strerror}")
+            self.gone.append(f"{key}: {relative(file, self.folder)} cannot be read: {error.strerror}")
 
     def _glob(self, pattern: str) -> Iterator[Path]:
         if Path(pattern).is_absolute():

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from cutoverd.daemon.plan.files import named_programs, relative
-from cutoverd.daemon.plan.loaded import ORDER, LoadedPlan
+from cutoverd.daemon.plan.loaded import LIST, ORDER, LoadedPlan
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError
@@ -23,7 +23,6 @@ LARGEST_LIST_BYTES = 24 * 1024  # a message has 64 KiB; a longer list stands in 
 WAY_BACK = ("rollback", STUCK)
 READ_LAST = ORDER.index("validate")  # from the next state on no SQL file is read any more
 NAMED_MAX = 20
-LIST = "files.json"  # the list itself, in the run's folder
 
 
 class PlanChanged(StepError):
@@ -33,7 +32,11 @@ class PlanChanged(StepError):
 
 
 def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
-    """What the run goes through, whatever happens to the plan's files later."""
+    """What the run goes through, whatever happens to the plan's files later; raises `PlanChanged` if some are gone by now."""
+    if loaded.gone:
+        raise PlanChanged(
+            f"run {loaded.plan.run} has not begun, and its plan names files that are gone: {'; '.join(loaded.gone)}"
+        )
     plan, files = loaded.plan, _hashes(loaded)
     listed = _listed(files)
     (loaded.run_dir / LIST).write_bytes(listed)

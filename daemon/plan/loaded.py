@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from cutoverd.states import WAY
 
 LARGEST_ITEMS_BYTES = 24 * 1024
 ORDER = [state.name for state in WAY]
+LIST = "files.json"  # the hashes of what a run began with, in its folder
 
 
 class BadPlan(Exception):
@@ -38,6 +39,7 @@ class LoadedPlan:
     schema_files: tuple[Path, ...]
     data_scripts: tuple[tuple[str, Path, str | None], ...]  # name, file, probe
     validation_scripts: tuple[tuple[str, Path], ...]
+    gone: tuple[str, ...] = ()  # files that the plan names and that are not there or cannot be read, a line each
 
     @property
     def folder(self) -> Path:
@@ -52,6 +54,11 @@ class LoadedPlan:
     def run_dir(self) -> Path:
         """What this run keeps on this machine."""
         return self.state_dir / "runs" / self.plan.run
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether this machine's state_dir knows a run of this name."""
+        return (self.run_dir / LIST).exists()
 
     @property
     def sha256(self) -> str:
@@ -117,8 +124,12 @@ def _included_by(files: list[Path], folder: Path) -> list[Path]:
     return [file for file in reading.included_by if file.is_file()]
 
 
-def load(path: Path) -> LoadedPlan:
-    """The plan in a file; raises `BadPlan`."""
+def load(path: Path, *, whole: bool = False) -> LoadedPlan:
+    """The plan in a file; raises `BadPlan`.
+
+    Files that are gone are refused before a run of the plan has begun, and always where it has to be `whole`: later the
+    state tells whether anybody will read them again (freeze.py).
+    """
     path = path.resolve()
     source = _read(path)
     plan = _validated(path, source)
@@ -131,15 +142,16 @@ def load(path: Path) -> LoadedPlan:
         tuple(scripts(found, plan.data.scripts, path.parent)),
         tuple((relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
     )
-    if wrong := [*found.mistakes, *_too_many(loaded.items())]:
+    gone = found.gone if whole or not loaded.has_begun else []
+    if wrong := [*found.mistakes, *gone, *_too_many(loaded.items())]:
         raise BadPlan("\n".join(f"{path}: {line}" for line in wrong))
-    return loaded
+    return replace(loaded, gone=tuple(found.gone))
 
 
 def _built(plan: Plan, found: Files) -> Iterator[Path]:
     """Where the file will be that confiture builds in PreCheck."""
     if confiture := plan.schema_.confiture:
-        found.mistakes.extend(mistakes_of(confiture, found.folder))
+        found.gone.extend(mistakes_of(confiture, found.folder))
         yield built_schema(found.folder / plan.state_dir / "runs" / plan.run, confiture)
 
 

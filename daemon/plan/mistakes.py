@@ -57,7 +57,11 @@ def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         where = tuple(part for part in mistake["loc"] if part != "function-before[_script(), Script]")
         key = ".".join(str(part) for part in where) or "the plan"
-        seen = "" if mistake["type"] == "missing" or isinstance(mistake["input"], dict) else f": saw {_shown(mistake['input'])}"
+        seen = (
+            ""
+            if mistake["type"] == "missing" or isinstance(mistake["input"], dict)
+            else f": saw {_shown(mistake['input'], where)}"
+        )
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             right = f"there is no such key{_nearest(where)}"
@@ -92,10 +96,11 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 _SECRET = re.compile(rf"://[^@]*:.*@|password|{'|'.join(SECRETS)}", re.IGNORECASE | re.DOTALL)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, where: tuple[Any, ...]) -> str:
     """The value as the plan has it; nothing of one that may hold a password, wherever its parts begin and end."""
     shown = repr(value)
-    return "what may hold a password" if _SECRET.search(shown) else shown
+    is_token = where == ("bus", "url") and "@" in shown  # what stands before it, be it no more than a word
+    return "what may hold a password" if is_token or _SECRET.search(shown) else shown
 
 
 def _in_words(kind: str, message: str) -> str:

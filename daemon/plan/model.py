@@ -22,7 +22,7 @@ from cutoverd.daemon.plan.parts import (
     Window,
 )
 from cutoverd.daemon.plan.values import Gate, HttpUrl, OperatorName, RunName
-from cutoverd.daemon.plan.watching import Monitor
+from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, Monitor, of_service
 
 
 class Plan(Part):
@@ -72,8 +72,16 @@ class Plan(Part):
             "smoke": [check.title for check in self.smoke],
             "comparisons": [comparison.name for comparison in self.validate_.compare],
             "queries": [query.name for query in self.validate_.queries],
-            "watched": [check.name for check in self.monitor.checks],
+            "watched": [*self.watched_services(), *(check.name for check in self.monitor.checks)],
         }
+
+    def watched_services(self) -> dict[str, str]:
+        """Services by the check that asks each new version for its status; a watch no longer than a breach takes has none.
+
+        That one is over so soon that the step after it, which asks as well, is early enough.
+        """
+        new = [service.name for service in self.services if service.new]
+        return {of_service(name): name for name in new} if self.monitor.duration > SERVICE_FOR_SECONDS else {}
 
     def items(self) -> dict[str, list[str]]:
         """What steps are made once per: kind → names, in the plan's order; scripts are added by loaded.py."""

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cutoverd.daemon.plan.bus_url import BusUrl
 from cutoverd.daemon.plan.durations import Seconds
 from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, LoginUrl, Moment, StateName, Words
 
@@ -43,8 +44,8 @@ class Database(Part):
 class Bus(Part):
     """A NATS of the team's; without it the daemon keeps one of its own in state_dir."""
 
-    url: str
-    credentials: Path | None = None
+    url: BusUrl
+    credentials: Path | None = None  # else NATS_USER and NATS_PASSWORD, if they are set
     monitoring: HttpUrl | None = None  # http://host:8222: only there a server tells whether it syncs before it acknowledges
 
 

@@ -12,6 +12,7 @@ from cutoverd.daemon.plan.parts import Confiture
 
 ENVIRONMENTS = Path("db") / "environments"
 KEY = "schema.confiture"
+UNREADABLE = (yaml.YAMLError, OSError, TypeError, KeyError)
 
 
 def environment_file(given: Confiture, folder: Path) -> Path:
@@ -26,7 +27,10 @@ def built_schema(run_dir: Path, given: Confiture) -> Path:
 def sources(given: Confiture, folder: Path) -> list[Path]:
     """As they lie there now: one that was added since is among them, one that is gone is not."""
     file = environment_file(given, folder)
-    included = (folder / given.directory / path for path in _included(file))
+    try:
+        included = [folder / given.directory / path for path in _included(file)]
+    except UNREADABLE:  # it is no longer what a run began with: its hash tells
+        included = []
     found = {each for path in included for each in ([path] if path.is_file() else path.rglob("*.sql")) if each.is_file()}
     return [file, *sorted(found)]
 
@@ -42,7 +46,7 @@ def mistakes(given: Confiture, folder: Path) -> Iterator[str]:
     try:
         if not list(_included(file)):
             yield f"{KEY}: {file} names no folder; let its include_dirs name the sources of the schema"
-    except (yaml.YAMLError, OSError, TypeError, KeyError) as error:
+    except UNREADABLE as error:
         yield f"{KEY}: {file} cannot be read: {error}"
 
 

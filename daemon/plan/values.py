@@ -99,14 +99,14 @@ def _can_be_asked(url: str) -> str:
         port = 0
     if port == 0:
         raise ValueError("its port is no number from 1 to 65535: http://host:8080/path")
-    if not _host(url):
+    if not host_of(url):
         raise ValueError(
             "its host is no name that can be looked up: letters, digits, '-' and '.', at most 63 between two dots: http://host:8080/path"
         )
     return url
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """As it is looked up; "" where it cannot be."""
     try:
         asked = httpx.URL(url)

@@ -12,6 +12,7 @@ from cutoverd.daemon.plan.parts import Part
 from cutoverd.daemon.plan.values import HttpUrl, Words
 
 LEAST_EVERY_SECONDS = 0.1
+SERVICE_FOR_SECONDS = 60.0  # a new version that is started again by hand within it is no breach
 Threshold = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -58,6 +59,11 @@ class WatchedCheck(Part):
     @property
     def has_threshold(self) -> bool:
         return self.above is not None or self.below is not None
+
+
+def of_service(name: str) -> str:
+    """The check that every plan has for each new version."""
+    return f"service {name} runs"
 
 
 class Monitor(Part):

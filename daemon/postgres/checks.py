@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Column
 
 from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.refused import is_transaction_command
+from cutoverd.daemon.postgres.refused import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
@@ -95,6 +95,8 @@ def _allowed(file: Path, text: str) -> Iterator[Statement]:
             raise _at(file, piece.line, f"\\{piece.name}: psql's commands do not work in a validation script")
         if is_transaction_command(piece):
             raise _at(file, piece.line, f"{piece.words[0].upper()}: the script is run in one read-only transaction")
+        if switches_quotes(piece):
+            raise _at(file, piece.line, f"{' '.join(piece.text.split())[:60]}: {QUOTES_ADVICE}")
         yield piece
 
 

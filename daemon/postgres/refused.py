@@ -24,7 +24,12 @@ _LEAVES = {
 _TRANSACTION = {"begin", "commit", "end", "rollback", "abort"}
 _TRANSACTION_PAIRS = {("start", "transaction"), ("prepare", "transaction")}
 _QUOTES = re.compile(r"set\s+(?:(?:session|local)\s+)?standard_conforming_strings\b", re.IGNORECASE)
+_QUOTES_BY_CALL = re.compile(
+    r"\bset_config\s*\(\s*e?'standard_conforming_strings'\s*,(?!\s*e?'(?:on|true|yes|1)'\s*,)", re.IGNORECASE
+)
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _QUOTES_ON = re.compile(r"(?:=|\bto)\s*'?(?:on|true|yes|1|default)\b", re.IGNORECASE)
+QUOTES_ADVICE = "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
 _INCLUDES = {"i", "include", "ir", "include_relative"}
 
 
@@ -74,11 +79,8 @@ class Reading:
         elif in_transaction and is_transaction_command(piece):
             advice = f"the file is run in one transaction of ours; take it out, or begin the file with `{NO_TRANSACTION}`"
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
-        elif _QUOTES.match(piece.text) and not _QUOTES_ON.search(piece.text):
-            advice = (
-                "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
-            )
-            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
+        elif switches_quotes(piece):
+            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], QUOTES_ADVICE)
 
     def _include(self, file: Path, command: Command, in_transaction: bool, including: tuple[Path, ...]) -> None:
         name = _unquoted(command.arguments[0]) if command.arguments else ""
@@ -103,6 +105,18 @@ def is_transaction_command(statement: Statement) -> bool:
     if words[:1] == ("rollback",) and "to" in words[1:3]:
         return False
     return bool(words) and (words[0] in _TRANSACTION or words[:2] in _TRANSACTION_PAIRS)
+
+
+def switches_quotes(statement: Statement) -> bool:
+    """Whether a backslash in '…' means something else after it, as far as it says so itself.
+
+    A routine that is made here may: it is not run by that, and a setting of its own ends with it.
+    """
+    if _QUOTES.match(statement.text):
+        return not _QUOTES_ON.search(statement.text)
+    if statement.words[:1] == ("create",) or not _QUOTES_BY_CALL.search(statement.text):
+        return False
+    return bool(_QUOTES_BY_CALL.search(_COMMENTS.sub(" ", statement.text)))
 
 
 def runs_without_transaction(file: Path) -> bool:

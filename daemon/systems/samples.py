@@ -9,6 +9,7 @@ from typing import Protocol
 
 from cutoverd.daemon.systems.commands import COMMAND_APART, Site, shown
 from cutoverd.daemon.systems.http import EXCERPT_CHARS, HttpCheck
+from cutoverd.daemon.systems.kinds import ServiceKind
 from cutoverd.states.ports import Mark
 from cutoverd.states.watching import Sample
 
@@ -69,6 +70,17 @@ class CommandSample:
         if len(ended.stdout_tail.encode()) >= OUTPUT_BYTES_MAX:
             return Sample(False, None, f"{shown(self.command)} wrote more than {OUTPUT_BYTES_MAX} bytes: its first line is lost")
         return numbered(line, f"the first line {line[:EXCERPT_CHARS]!r}")
+
+
+@dataclass(frozen=True)
+class ServiceSample:
+    """A service runs, as its own status says."""
+
+    service: ServiceKind
+
+    async def sample(self, mark: Mark, seconds: float) -> Sample:
+        runs = await self.service.status(seconds)
+        return Sample(runs, None, "running" if runs else "it has ended by itself: its status says stopped")
 
 
 def numbered(text: str, where: str) -> Sample:

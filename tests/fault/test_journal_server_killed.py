@@ -82,6 +82,24 @@ async def test_rival_writers_lose_and_double_nothing_when_the_server_is_killed(n
 AWAY_SECONDS = 1.5  # four tries
 
 
+async def test_a_server_that_is_away_is_an_error_once_and_its_answer_is_told(nats_server: Any) -> None:
+    """Found: the connection itself, and so every daemon, said `nats_error` four times a second for as long as it was away."""
+    client = await connect(nats_server.url)
+    with capture_logs() as logged:
+        for outage in range(2):
+            await asyncio.to_thread(nats_server.kill)
+            await asyncio.sleep(AWAY_SECONDS)
+            await asyncio.to_thread(nats_server.start)
+            async with asyncio.timeout(BOUND_SECONDS):
+                while sum(each["event"] == "nats_reconnected" for each in logged) <= outage:
+                    await asyncio.sleep(0.05)
+    await client.close()
+    told = [each["event"] for each in logged]
+    assert 2 <= told.count("nats_error") <= 4  # that it was lost, while nothing was known yet, and that it is away
+    assert [told.count(each) for each in ("nats_disconnected", "nats_answers", "nats_reconnected")] == [2, 2, 2]
+    assert [each["after_seconds"] > 0.5 for each in logged if each["event"] == "nats_answers"] == [True, True]
+
+
 async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(
     nats_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

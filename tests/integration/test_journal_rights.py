@@ -10,17 +10,22 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Refused, Unreachable, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_program import program
+from cutoverd.daemon.plan.parts import Bus
 from cutoverd.events.subjects import STREAM, events_of
 
 START_SECONDS, BOUND_SECONDS = 10, 20
@@ -146,6 +151,17 @@ async def test_a_wrong_password_is_named_and_not_shown(url: str) -> None:
     with pytest.raises(Unreachable, match=r"(?i)authorization violation") as refused:
         await connect(url.replace("nats://", "nats://daemon:secret-word@"), timeout_seconds=1)
     assert "secret-word" not in str(refused.value)
+
+
+async def test_the_environment_holds_the_password_that_a_plan_may_not(server: tuple[str, str], monkeypatch: Any) -> None:
+    """Found: of all addresses of a plan only the bus's held one."""
+    loaded: Any = SimpleNamespace(plan=SimpleNamespace(bus=Bus(url=server[0])))
+    monkeypatch.setenv("NATS_USER", "daemon")
+    monkeypatch.setenv("NATS_PASSWORD", "daemon")
+    async with bus(loaded) as client:
+        assert client.nc.is_connected
+    monkeypatch.delenv("NATS_PASSWORD")
+    assert login(None) == {"token": "daemon"}
 
 
 async def test_a_server_that_is_not_there_is_named_within_the_time_out() -> None:

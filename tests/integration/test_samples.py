@@ -6,20 +6,27 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from servers import Cluster
+from unit.test_freeze import plan_of
+from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.embedded.loopback import free_port
+from cutoverd.daemon.plan.loaded import LoadedPlan, load
 from cutoverd.daemon.postgres.sample import SqlSample
+from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.systems.commands import Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
 from cutoverd.daemon.systems.watching import WatchingByKind
+from cutoverd.daemon.world import ports_of
+from cutoverd.events import facts
 from cutoverd.states.ports import Direction, Mark
-from cutoverd.states.watching import Rule, Rules, Sample
+from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched, after_round, changes
 
 MARK = Mark("r1", 1, "monitor.watch", Direction.FORWARD, "e1")
 PAGES = {"/health": b"ok", "/number": b" 4.5\n", "/metrics": b"# HELP errors\nerrors_total 12\n", "/words": b"many"}
@@ -109,6 +116,41 @@ async def test_a_command_that_hangs_is_a_bad_sample_and_is_gone(tmp_path: Path) 
     assert not seen.passed
     assert "1 s" in seen.saw
     assert not list((tmp_path / "children").glob("*.json"))
+
+
+def served(folder: Path, monitor: str) -> LoadedPlan:
+    """A plan whose one service runs as long as there is a file `up`; it says `down` and exits 1 as long as there is `ill`."""
+    plan_of(folder, 1)
+    status = '[sh, -c, "test ! -e ill || { echo ill; exit 1; }; test -e up || exit 3"]'
+    new = f'    new: {{start: ["true"], stop: ["true"], status: {status}}}\nschema:'
+    (folder / "plan.yaml").write_text(f"{PLAN.replace('schema:', new, 1)}monitor: {monitor}\n")
+    return load(folder / "plan.yaml")
+
+
+async def test_a_new_version_that_dies_while_it_is_watched_is_a_breach_within_minutes(tmp_path: Path) -> None:
+    """Found: nobody asked for its status before the watch of 48 hours was over."""
+    loaded = served(tmp_path, "{for: 48h}")
+    watching = ports_of(loaded, Server("dbname=app", "night-1", 1, loaded.run_dir)).watching
+    seen, on_record = Watched(Reading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
+    told = []
+    for each, state in enumerate(("up", "ill", "gone", "gone", "up")):
+        for name in ("up", "ill"):
+            (tmp_path / name).unlink(missing_ok=True)
+        (tmp_path / state).touch()
+        now = Reading(seen.at.at, "boot", 40.0 * each)
+        seen = after_round(seen, await watching.sample(MARK), now, watching.rules)
+        told.append(changes(seen, watching.rules, on_record))
+        on_record ^= {change.check for change in told[-1]}
+        assert state != "ill" or "exited 1" in seen.standings["service api runs"].saw
+    ended = "it has ended by itself: its status says stopped"
+    breached = facts.CheckBreached(check="service api runs", saw=ended, value=None, seconds=80.0)
+    recovered = facts.CheckRecovered(check="service api runs", saw="running", value=None)
+    assert told == [[], [], [], [breached], [recovered]], "40 s are no breach"
+
+
+@pytest.mark.parametrize("monitor", ["{for: 60s}", "{}"])
+def test_a_watch_no_longer_than_a_breach_takes_leaves_the_services_to_the_step_after_it(tmp_path: Path, monitor: str) -> None:
+    assert served(tmp_path, monitor).items()["watched"] == []
 
 
 SQL = [

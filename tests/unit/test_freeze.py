@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from structlog.testing import capture_logs
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.plan.freeze import LIST, PlanChanged, StillFrozen, check_frozen, frozen
-from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen, frozen
+from cutoverd.daemon.plan.loaded import LIST, BadPlan, LoadedPlan, load
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.states.run import Run
 
@@ -121,6 +122,52 @@ async def test_a_script_that_is_gone_while_monitor_waits_stops_no_restart_and_a_
     (tmp_path / "api").unlink()
     with pytest.raises(PlanChanged, match=r"began with other contents of: api$"):
         check_frozen(load(loaded.path), run)
+
+
+FOLDERS = {"schema/*.sql": "schema", "data/*.sql": "data", "checks/*.sql": "checks"}
+
+
+@pytest.mark.parametrize("pattern", FOLDERS)
+@pytest.mark.parametrize("state", [*COUNT_IN, "rollback", "stuck"])
+async def test_a_pattern_that_names_no_file_any_more_stops_a_restart_only_while_scripts_are_run(
+    tmp_path: Path, state: str, pattern: str
+) -> None:
+    """Found: whoever cleared schema/ away while Monitor watched kept every command from the run, a way back as well."""
+    run = replace(await begun(plan_of_each_kind(tmp_path)), state=state)
+    for file in (tmp_path / FOLDERS[pattern]).iterdir():
+        file.unlink()
+    loaded = load(tmp_path / "plan.yaml")
+    with capture_logs() as logged:
+        if state in ("precheck", "downtime", "schema", "data", "validate"):
+            with pytest.raises(PlanChanged, match=f"began with other contents of: .*{FOLDERS[pattern]}/"):
+                check_frozen(loaded, run)
+            return
+        check_frozen(loaded, run)
+    assert len(logged) == (state in COUNT_IN)
+    with pytest.raises(BadPlan, match=f"'{re.escape(pattern)}' names no file"):
+        load(tmp_path / "plan.yaml", whole=True)
+
+
+async def test_a_run_does_not_begin_without_a_file_that_an_attempt_to_begin_it_had(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    frozen(loaded, "app")  # and then no event could be appended
+    (tmp_path / "data/1.sql").unlink()
+    with pytest.raises(
+        PlanChanged, match=r"has not begun, and its plan names files that are gone: data\.scripts: 'data/\*\.sql'"
+    ):
+        frozen(load(loaded.path), "app")
+
+
+async def test_an_environment_of_confiture_that_is_gone_while_monitor_waits_stops_no_restart(tmp_path: Path) -> None:
+    (tmp_path / "db/environments").mkdir(parents=True)
+    (tmp_path / "db/environments/p.yaml").write_text("include_dirs: [db/0_schema]\n")
+    plan_of(tmp_path, 1)
+    (tmp_path / "plan.yaml").write_text(PLAN.replace('{files: ["schema/*.sql"]}', "{confiture: {environment: p}}"))
+    run = await begun(load(tmp_path / "plan.yaml"))
+    (tmp_path / "db/environments/p.yaml").unlink()
+    check_frozen(load(tmp_path / "plan.yaml"), replace(run, state="monitor"))
+    with pytest.raises(PlanChanged, match=r"db/environments/p\.yaml"):
+        check_frozen(load(tmp_path / "plan.yaml"), replace(run, state="schema"))
 
 
 async def test_a_script_that_is_edited_while_a_gate_waits_is_not_run(tmp_path: Path) -> None:

@@ -151,6 +151,45 @@ def test_a_monitoring_port_that_cannot_be_asked_is_refused_with_the_plan(write, 
     assert f"plan.yaml:20: bus.monitoring: saw '{url}'; {right}" in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("", "it is no address of a NATS server: nats://host:4222 or tls://host:4222"),
+        ("nats://", "it is no address of a NATS server"),
+        ("nats://[::1", "it is no address of a NATS server"),
+        ("http://localhost:4222", "it is no address of a NATS server"),
+        ("ws://localhost:4222", "it is no address of a NATS server"),
+        ("nats://localhost:x", "its port is no number from 1 to 65535: nats://host:4222 or tls://host:4222"),
+        ("nats://localhost:99999", "its port is no number from 1 to 65535"),
+        ("nats:localhost", "its port is no number from 1 to 65535"),
+        ("nats://a..b:4222", "its host is no name that can be looked up"),
+        ("nats://a:4222,nats://b:4222", "it is more than one address; give one"),
+    ],
+)
+def test_a_bus_that_cannot_be_reached_by_nats_is_refused_with_the_plan(write, url, right):
+    """Found: it was any text, and what was odd about it ended every command in a traceback."""
+    with pytest.raises(BadPlan) as refused:
+        load(write(f"{PLAN}bus: {{url: '{url}'}}\n"))
+    assert f"plan.yaml:18: bus.url: saw '{url}'; {right}" in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["nats://me:hunter2@localhost:4222", "nats://hunter2@localhost", "me:hunter2@localhost:4222"])
+def test_a_password_of_the_bus_is_refused_as_every_other_and_not_repeated(write, url):
+    with pytest.raises(BadPlan) as refused:
+        load(write(f"{PLAN}bus: {{url: '{url}'}}\n"))
+    assert "bus.url: saw what may hold a password; a plan holds no user, password or token" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["nats://127.0.0.1", "tls://nats.example:4222", "localhost:4222", "localhost", "nats://[::1]:4222"]
+)
+def test_a_bus_that_nats_can_reach_is_taken(write, url):
+    bus = load(write(f"{PLAN}bus: {{url: '{url}'}}\n")).plan.bus
+    assert bus is not None
+    assert bus.url == url
+
+
 def test_a_password_is_not_repeated_in_the_refusal(write):
     with pytest.raises(BadPlan) as refused:
         load(write(PLAN.replace("cutover@127", "cutover:hunter2@127")))

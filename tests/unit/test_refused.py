@@ -2,7 +2,9 @@
 
 import pytest
 
+from cutoverd.daemon.postgres.checks import _statements
 from cutoverd.daemon.postgres.refused import Reading, runs_without_transaction
+from cutoverd.states.errors import CheckFailed
 
 DUMP = """--
 -- PostgreSQL database dump
@@ -94,6 +96,41 @@ def test_a_file_that_switches_to_other_quotes_than_were_read_is_refused(tmp_path
     """Found: what follows was read as if a backslash in '…' were one."""
     file = write("a.sql", f"SELECT 1;\nSET {whose}standard_conforming_strings {off};\nSELECT 'it\\'s; COMMIT';\n")
     assert refused(tmp_path, file)[0] == ("a.sql", 2, f"SET {whose}standard_conforming_strings {off}")
+
+
+CALLS = [
+    "SELECT set_config('standard_conforming_strings', 'off', false)",
+    "SELECT pg_catalog.SET_CONFIG ( E'Standard_conforming_strings','0', true), 1",
+    "DO $$ BEGIN PERFORM set_config('standard_conforming_strings', v, false); END $$",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_file_that_switches_to_other_quotes_by_a_call_is_refused(tmp_path, write, call):
+    """Found: only SET was seen."""
+    assert refused(tmp_path, write("a.sql", f"SELECT 1;\n{call};\n")) == [("a.sql", 2, call[:60])]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "SELECT set_config('standard_conforming_strings', 'on', false)",
+        "SELECT set_config('search_path', 'off', false), current_setting('standard_conforming_strings')",
+        "SELECT 1 -- set_config('standard_conforming_strings', 'off', false)\n",
+        "SELECT 'set_config(''standard_conforming_strings'', ''off'', false)'",
+        "CREATE FUNCTION f() RETURNS text SET standard_conforming_strings = off LANGUAGE sql AS $$SELECT 'a'$$",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$SELECT set_config('standard_conforming_strings', 'off', true)$$",
+    ],
+)
+def test_what_names_the_quotes_and_leaves_them_is_not_refused(tmp_path, write, right):
+    assert refused(tmp_path, write("a.sql", f"{right};\n")) == []
+
+
+def test_a_validation_script_that_switches_to_other_quotes_is_refused_with_its_line(write):
+    """Found: its statements are told apart here as well, and nobody looked."""
+    for each in ("SET standard_conforming_strings = off", CALLS[0]):
+        with pytest.raises(CheckFailed, match=r"v\.sql:2: S.*what follows would be read otherwise"):
+            _statements(write("v.sql", f"SELECT true AS ok, 'a' AS check;\n{each};\n"))
 
 
 @pytest.mark.parametrize("on", ["= on", "TO 'on'", "TO DEFAULT", "= true"])
