@@ -14,7 +14,10 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.demo.stage import Break, Stage
+from cutoverd.daemon.demo.stage import Stage
+from cutoverd.events import facts
+from cutoverd.events.codec import Recorded
+from cutoverd.states.run import Run
 
 BACK_SECONDS = 20.0  # until a write is acknowledged again, once the night is over
 END_SECONDS = 60
@@ -23,10 +26,20 @@ LOOK_SECONDS = 0.1
 
 @dataclass
 class Clients:
-    """What they saw, once they have ended: {} if the example has none."""
+    """What they saw, once they have ended: {} if the example has none. An observer of the run log: it knows what was given up."""
 
+    acknowledged: Path
     saw: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
+    fenced_at_bytes: int = 0  # of `acknowledged`: what comes later can only be in new
+    given_up: bool = False
+
+    def __call__(self, run: Run, recorded: Recorded) -> None:
+        match recorded.event:
+            case facts.StepSucceeded(step="downtime.fence_old", direction="forward") if self.acknowledged.exists():
+                self.fenced_at_bytes = self.acknowledged.stat().st_size
+            case facts.Transitioned(accept_loss=True):
+                self.given_up = True
 
     @property
     def lost(self) -> bool:
@@ -57,11 +70,11 @@ class Clients:
 @contextlib.contextmanager
 def clients(set_up: Stage) -> Iterator[Clients]:
     """They are there inside of it; at its end each write that was acknowledged is looked for in production."""
-    found = Clients()
+    acknowledged = set_up.folder / "acknowledged.jsonl"
+    found = Clients(acknowledged)
     if not set_up.example.written:
         yield found
         return
-    acknowledged = set_up.folder / "acknowledged.jsonl"
     acknowledged.touch()
     words = ["run", "--door", set_up.door_url, "--acknowledged", str(acknowledged)]
     with subprocess.Popen([sys.executable, "load.py", *words], cwd=set_up.home, stdout=subprocess.PIPE, text=True) as running:
@@ -72,7 +85,7 @@ def clients(set_up: Stage) -> Iterator[Clients]:
             found.saw = json.loads(running.communicate(timeout=END_SECONDS)[0])
         finally:
             running.terminate()
-    found.kept = _looked_for(set_up, acknowledged)
+    found.kept = _looked_for(set_up, found)
 
 
 def _until_written(acknowledged: Path) -> None:
@@ -82,23 +95,20 @@ def _until_written(acknowledged: Path) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def _looked_for(set_up: Stage, acknowledged: Path) -> dict[str, Any]:
+def _looked_for(set_up: Stage, found: Clients) -> dict[str, Any]:
     url = set_up.postgres.url(set_up.example.database, set_up.example.application)
-    words = ["check", "--acknowledged", str(acknowledged), "--url", url]
-    if kept := _kept(set_up):
-        words += ["--kept", kept]
+    words = ["check", "--acknowledged", str(found.acknowledged), "--url", url]
+    if found.given_up:
+        words += ["--kept", _kept(set_up), "--kept-from", str(found.fenced_at_bytes)]
     done = subprocess.run([sys.executable, "load.py", *words], cwd=set_up.home, capture_output=True, text=True, check=False)
     if not done.stdout:
         return {"unknown": done.stderr.strip()[-1000:]}  # production accepts nobody, after Stuck say
     return dict(json.loads(done.stdout))
 
 
-def _kept(set_up: Stage) -> str | None:
-    """The address of new if a way back from Monitor has closed and kept it: open again, for a superuser who looks into it."""
+def _kept(set_up: Stage) -> str:
+    """The address of new, which a way back has closed and kept: open again, for a superuser who looks into it."""
     name = f"{set_up.example.database}_next"
     with set_up.postgres.connect() as connection:
-        found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone()
-        if set_up.broken is not Break.MONITOR or found is None:
-            return None
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
     return set_up.postgres.url(name)

@@ -41,7 +41,6 @@ class Report:
             f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",
             f"the run:   {sum(states.values()):.1f} s, of which {self._between_seconds(states):.2f} s between steps",
             *_largest({key.partition(":")[2]: seen.get("rows_old", 0) for key, seen in compared.items()}),
-            f"left over: {', '.join(_left_over(self.run)) or 'nothing'}",
         ]
 
     def _between_seconds(self, states: dict[str, float]) -> float:
@@ -58,9 +57,3 @@ def _largest(compared: dict[str, int]) -> list[str]:
         else []
     )
     return [*(f"compared:  {name}: {count:,} rows" for name, count in rows[:SHOWN_MAX]), *others]
-
-
-def _left_over(run: Run) -> list[str]:
-    told = run.evidence().get("rollback.name_leftovers", {}).get("databases")
-    ends = {"completed": [f"{run.frozen.production}_previous (old)", f"{run.frozen.production}_closed (placeholder)"]}
-    return list(told or ends.get(run.state, []))

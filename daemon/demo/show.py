@@ -72,26 +72,26 @@ def _night(set_up: Stage, say: Say) -> Exit:
         if numbers.scrapes and set_up.loaded.plan.metrics:
             say(f"its numbers: http://{set_up.loaded.plan.metrics.listen}/metrics")
         with clients(set_up) as seen:
-            ended = asyncio.run(_driven(set_up, report, numbers, watcher))
+            ended = asyncio.run(_driven(set_up, [report, seen], numbers, watcher))
         numbers.linger()
-    for words in ("", *report.summary(), *seen.lines()):
+    for words in ("", *report.summary(), f"left over: {', '.join(_left_over(set_up)) or 'nothing'}", *seen.lines()):
         say(words)
     if seen.lost and ended is not Exit.STUCK:
         say("a write that was acknowledged is missing")
         return Exit.ERROR
-    if ended in (Exit.ROLLED_BACK, Exit.ABORTED) and before:
-        if changed := _differences(before, fingerprint.take()):
+    if ended in (Exit.ROLLED_BACK, Exit.ABORTED):
+        if changed := _differences(before, fingerprint.take()) if before else []:
             say(f"production is NOT as it was: {', '.join(changed)}")
             return Exit.ERROR
-        say(f"production is as it was: {', '.join(before)}")
+        say(f"production is as it was: {', '.join(before)}" if before else "production was not looked at before")
     say(ENDS.get(ended, ended.name.capitalize()))
     return ended
 
 
-async def _driven(set_up: Stage, report: Report, numbers: Measured, watcher: Watcher) -> Exit:
+async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, watcher: Watcher) -> Exit:
     """The run with its operator; without the operator nobody would pass a gate, so an error of his ends both."""
     operator, metrics = Operator(set_up), numbers.metrics
-    observers: list[Observer] = [report, operator, metrics]
+    observers = [*observers, operator, metrics]
     night = drive(set_up.loaded, observers=observers, lookers=[metrics.looked], scrapes=numbers.scrapes, watcher=watcher)
     tasks = [asyncio.create_task(operator.work()), asyncio.create_task(night)]
     working, driving = tasks
@@ -102,6 +102,13 @@ async def _driven(set_up: Stage, report: Report, numbers: Measured, watcher: Wat
             task.cancel()
         await asyncio.wait(tasks)
     return driving.result() if not driving.cancelled() else working.result()
+
+
+def _left_over(set_up: Stage) -> list[str]:
+    """Asked of the server, whatever the end."""
+    query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s) ORDER BY 1"
+    with set_up.postgres.connect() as connection:
+        return [name for (name,) in connection.execute(query, (f"{set_up.example.database}_",))]
 
 
 def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -226,6 +226,8 @@ def test_an_acknowledged_write_that_was_given_up_is_looked_for_in_the_database_t
     assert json.loads(_load(folder, *asked).stdout)["missing"] == writes > 0
     well = json.loads(_load(folder, *asked, "--kept", new).stdout)
     assert (well["missing"], well["kept"], well["schema"]) == (0, writes, "old")
+    late = _load(folder, *asked, "--kept", new, "--kept-from", str(kept.stat().st_size))
+    assert json.loads(late.stdout)["missing"] == writes, "what is from before the cutover belongs into production"
     one = json.loads(kept.read_text().splitlines()[0])
     migrated.rows(databases["test"], f"DELETE FROM fleet.tb_meter_reading WHERE pk_meter_reading = {one['id']}")
     harmed = _load(folder, *asked, "--kept", new)

@@ -1,11 +1,12 @@
 """Clients of printoptim: they read and write through the door, and know afterwards what was promised to them.
 
     python load.py run   --door http://127.0.0.1:8080 --acknowledged F [--clients 4] [--seconds 60]   (or until SIGTERM)
-    python load.py check --acknowledged F --url postgresql://… [--kept postgresql://…]    exit 1 if one is missing
+    python load.py check --acknowledged F --url postgresql://… [--kept postgresql://… --kept-from BYTES]
 
 `run` keeps each acknowledged write in F, a line of JSON each, and ends with what the clients saw: requests, errors, the longest
-gap between two answers. `check` looks for each of these writes in production, whichever schema that has, and what is not there in
-`--kept`: the new database that a way back from Monitor closed and kept, with what somebody said he would do without.
+gap between two answers. `check` looks for each of these writes in production, whichever schema that has, and exits 1 if one is
+missing. `--kept`: the new database that a way back from Monitor closed and kept; there it looks for what was acknowledged once F
+had `--kept-from` bytes: after the cutover, so that somebody said he would do without it.
 """
 
 from __future__ import annotations
@@ -163,13 +164,14 @@ def _summed(seen: list[Seen]) -> dict[str, Any]:
 
 
 def check(given: argparse.Namespace) -> int:
-    promised = [json.loads(line) for line in given.acknowledged.read_text().splitlines()]
-    schema, elsewhere = _not_in(given.url, promised)
-    missing = _not_in(given.kept, elsewhere)[1] if given.kept else elsewhere
-    kept = len(elsewhere) - len(missing)
-    print(
-        json.dumps({"acknowledged": len(promised), "missing": len(missing), "kept": kept, "first": missing[:5], "schema": schema})
-    )
+    """A write from before the cutover belongs into production, although the database that was kept has it as well."""
+    lines = given.acknowledged.read_bytes()
+    before, after = (list(map(json.loads, part.splitlines())) for part in (lines[: given.kept_from], lines[given.kept_from :]))
+    (schema, missing), (_, elsewhere) = _not_in(given.url, before), _not_in(given.url, after)
+    lost = _not_in(given.kept, elsewhere)[1] if given.kept else elsewhere
+    missing += lost
+    told = {"acknowledged": len(before) + len(after), "missing": len(missing), "kept": len(elsewhere) - len(lost)}
+    print(json.dumps({**told, "first": missing[:5], "schema": schema}))
     return 1 if missing else 0
 
 
@@ -194,6 +196,7 @@ def main() -> int:
     arguments.add_argument("--door", help="where the clients ask: http://127.0.0.1:8080")
     arguments.add_argument("--url", help="of production; no password: libpq finds that elsewhere")
     arguments.add_argument("--kept", help="of the new database that a way back kept")
+    arguments.add_argument("--kept-from", type=int, default=0, help="bytes that F had when old was fenced")
     arguments.add_argument("--clients", type=int, default=4)
     arguments.add_argument("--seconds", type=float, help="without it: until SIGTERM")
     given = arguments.parse_args()
