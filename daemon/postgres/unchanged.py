@@ -12,7 +12,7 @@ from cutoverd.daemon.postgres.opening import fenced
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.states.errors import CheckFailed, Unproven
+from cutoverd.states.errors import CheckFailed, StepError, Unproven
 from cutoverd.states.ports import Evidence, Mark
 
 
@@ -46,6 +46,8 @@ async def refuse_written(conn: Connection, names: Names, run: str, old: Known) -
     say, was never open.
     """
     kept = await counters.kept(conn, run)
+    if "opened" in kept and "closed" not in kept:
+        raise StepError(f"{names.previous} is open to us still, so nobody can say what is written there", hint="close it first")
     if "closed" in kept:
         now = await counters.of_database(conn, old.oid)
         for seen in (kept["closed"], now):

@@ -64,6 +64,9 @@ def test_a_crash_of_the_server_in_a_change_of_names_is_waited_out_and_the_step_t
         assert_completed(night)
         [interrupted] = [each.event for each in night.journal() if isinstance(each.event, facts.StepInterrupted)]
         assert interrupted.step == step
+        [done] = [e.event for e in night.journal() if isinstance(e.event, facts.StepSucceeded) and e.event.step == step]
+        compared = ["machines"] if step == "smoke.exchange_names" else None
+        assert done.evidence.get("compared_again") == compared, "its counters went with the crash: the content has to say it"
 
 
 @on_18

@@ -13,7 +13,7 @@ from servers import Cluster
 from cutoverd.daemon.postgres import counters, opening
 from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.states.errors import CheckFailed, TimedOut, Unproven
+from cutoverd.states.errors import CheckFailed, StepError, TimedOut, Unproven
 from cutoverd.states.ports import Evidence
 
 TO_CLOSED = ("build_new", "open_old", "close_old")
@@ -117,6 +117,14 @@ async def test_a_writer_who_is_in_before_old_is_opened_is_not_taken_for_autovacu
     await databases.open_old(mark("open_old"))
     with pytest.raises(CheckFailed, match="between the fence and its opening to us"):
         await databases.check_unchanged(mark("check"), position)
+
+
+async def test_names_do_not_change_hands_while_old_is_open_to_us(cluster: Cluster) -> None:
+    databases, _ = await fenced(cluster)
+    for operation in TO_CLOSED[:2]:
+        await getattr(databases, operation)(mark(operation))
+    with pytest.raises(StepError, match="app_previous is open to us still"):
+        await databases.exchange(mark("exchange"))
 
 
 async def test_what_is_written_while_content_is_compared_again_is_found(cluster: Cluster) -> None:
