@@ -6,6 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.face.ending import last_words
+from cutoverd.daemon.face.lines import line
+from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
 
@@ -23,3 +26,14 @@ class Printed:
 
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         return await work
+
+
+class Lines:
+    """An observer's text for people: the event, and what follows from it though it is no event."""
+
+    def __init__(self) -> None:
+        self._timeline = Timeline()
+
+    def __call__(self, run: Run, recorded: Recorded) -> str:
+        self._timeline.take_in(recorded)
+        return "\n".join([line(run, recorded), *(f"           {words}" for words in last_words(run, self._timeline))])
