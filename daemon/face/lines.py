@@ -8,6 +8,7 @@ from typing import Any
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
@@ -84,6 +85,15 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.LeftoverDropped: lambda e: (DONE, f"{e.database} (oid {e.oid}) {'was found to be gone' if e.found else 'dropped'}"),
     facts.CommandRejected: _rejected,
 }
+
+
+def waits_for_ready(run: Run) -> str:
+    """Who has to say `ready`, and how; "" while nobody is waited for. No event tells it: it follows from all of them."""
+    upcoming = plan(run) if run.plan else None
+    if not isinstance(upcoming, Await) or not upcoming.operators:
+        return ""
+    said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in upcoming.operators)
+    return f"waits for `ready` of {', '.join(upcoming.operators)}: {said}"
 
 
 def _orphans(event: facts.LeaderAcquired) -> str:
