@@ -39,6 +39,7 @@ class Timeline:
     dropped: set[str] = field(default_factory=set)  # databases that `finalize` dropped
     budget_seconds: float | None = None  # of the window
     running: Running | None = None
+    leader: str = ""  # host/pid of the daemon that took the run last
     _hint: str = ""
     _first_turn: tuple[str, str] = ("", "")  # reason and hint: what `retry` goes on with
     _gate_at: datetime | None = None
@@ -54,6 +55,8 @@ class Timeline:
             case facts.Transitioned():
                 self.entered.append((event.target, at))
                 self._turn(event)
+            case facts.LeaderAcquired():
+                self.leader = f"{event.host}/{event.pid}"
             case facts.StepFailed():
                 self._hint = event.hint
             case facts.LeftoverDropped():
