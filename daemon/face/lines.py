@@ -8,6 +8,7 @@ from typing import Any
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states.evolve import unseen_because
 from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
@@ -72,7 +73,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.StepSucceeded: _succeeded,
     facts.StepFailed: _failed,
     facts.StepInterrupted: lambda e: (WARNING, f"{_step(e)}  interrupted: {e.reason}"),
-    facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}"),
+    facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}{_unseen(e)}"),
     facts.RunHeld: lambda e: (WAITING, f"held by {e.by or 'the daemon'}: {e.reason}"),
     facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}"),
     facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
@@ -94,6 +95,11 @@ def waits_for_ready(run: Run) -> str:
         return ""
     said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in upcoming.operators)
     return f"waits for `ready` of {', '.join(upcoming.operators)}: {said}"
+
+
+def _unseen(event: facts.StepProbed) -> str:
+    because = unseen_because(event)
+    return f": {because}" if because else ""
 
 
 def _orphans(event: facts.LeaderAcquired) -> str:
