@@ -80,10 +80,10 @@ async def onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
 
 def _is_driven(loaded: LoadedPlan) -> bool:
     """Whether a daemon has come meanwhile that needs the server."""
-    return any(_is_held(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
+    return any(is_held(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """By the lock itself: the process that is named in it may be long gone, and its number another's."""
     try:
         with path.open("rb") as lock:

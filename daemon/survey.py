@@ -75,15 +75,16 @@ async def survey(loaded: LoadedPlan) -> list[Finding]:
 
 async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
     """At home where we are let in first; production itself last: it may be what is missing."""
-    plan, refused = loaded.plan, []
+    plan, refused = loaded.plan, dict[str, list[str]]()  # what was said: of which databases
     server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, only_looks=True, reach_seconds=REACH_SECONDS)
     for home in (LEDGER, MAINTENANCE, server.names.production):
         try:
             async with await server.connect(home):
                 return replace(server, home=home)
         except psycopg.OperationalError as error:
-            refused.append(f"{home}: {said(error)}")
-    raise CannotLook(f"no session could be had: {'; '.join(refused)}", hint="see that the server runs and lets our role in")
+            refused.setdefault(said(error), []).append(home)
+    reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
+    raise CannotLook(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")
 
 
 def _run(loaded: LoadedPlan) -> Run:

@@ -76,7 +76,8 @@ def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:
 
 def _advance(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.gate is None:
-        raise Refused(f"no gate is waiting in {run.state}")
+        asked = run.missing if run.state == "precheck" and not (run.failure or run.aborting) else ()
+        raise Refused(f"no gate is waiting in {run.state}" + (f": `ready` of {', '.join(asked)} is missing" if asked else ""))
     _not_stale(run, command, run.gate.seq, f"the gate before {run.gate.name} was reached")
     if run.held:
         raise Refused(f"the run is held ({run.held.reason}): `resume` first")

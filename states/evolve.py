@@ -13,6 +13,7 @@ from cutoverd.states import STUCK, target
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Attempts, Failure, Frozen, Gate, Held, Key, Run, Status
 
+LONGEST_SEEN = 400  # characters of what a probe saw
 Attempted = Mapping[tuple[str, Direction], Attempts]
 
 
@@ -80,7 +81,7 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
-    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="")
+    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", seen="")
 
 
 def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
@@ -111,7 +112,13 @@ def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> R
 
 
 def _step_probed(run: Run, event: facts.StepProbed, at: Recorded) -> Run:
-    return _attempted(run, event, found=Found(event.found))
+    return _attempted(run, event, found=Found(event.found), seen=unseen_because(event))
+
+
+def unseen_because(event: facts.StepProbed) -> str:
+    """What a probe saw that could not tell: of a command its exit code and what it said; "" where it could."""
+    error = event.evidence.get("error", "") if event.found == Found.UNKNOWN else ""
+    return " ".join(str(error).removeprefix("OutcomeUnknown: ").split())[:LONGEST_SEEN]
 
 
 def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:

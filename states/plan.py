@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cutoverd.events import facts
 from cutoverd.states import target
 from cutoverd.states.ports import Direction, Found
-from cutoverd.states.run import Key, Run, Status
+from cutoverd.states.run import Attempts, Key, Run, Status
 from cutoverd.states.step import Effect
 
 LONGEST_REASON = 300  # characters of one reason within another
@@ -112,15 +112,20 @@ def _attempt(run: Run, key: Key, direction: Direction) -> Next:
 
 
 def _unknown(run: Run, key: Key, direction: Direction) -> Next:
-    said = _last_line(run.of(key, direction).reason)
+    said = _why_unknown(run.of(key, direction))
+    if direction is BACK:
+        return _transition(run, "fail", f"whether {key} is undone cannot be known{said}: look at it, then `retry` probes again")
     reason = f"whether {key} took effect cannot be known{said}: look at it, then `resume` probes again"
-    return _transition(run, "fail", reason) if direction is BACK else Record(facts.RunHeld(reason=reason, by=None))
+    return Record(facts.RunHeld(reason=reason, by=None))
 
 
-def _last_line(reason: str) -> str:
-    """Why nobody saw the outcome: of what a command said, its last words."""
-    lines = reason.strip().splitlines()
-    return f" ({lines[-1].strip()[:LONGEST_REASON]})" if lines else ""
+def _why_unknown(tried: Attempts) -> str:
+    """What the probe saw, and why nobody saw the outcome: of what a command said, its last words."""
+    lines = tried.reason.strip().splitlines() or [""]
+    last = lines[-1].strip()[:LONGEST_REASON]
+    said = [last] if last and last not in tried.seen else []
+    probe = [f"the probe: {tried.seen}"] if tried.seen else []
+    return f" ({'; '.join([*said, *probe])})" if said or probe else ""
 
 
 def _failed(run: Run) -> Next:
@@ -167,6 +172,7 @@ def _transition(run: Run, trigger: str, reason: str) -> Record:
 
 def _why(run: Run) -> str:
     if run.failure is None:
-        open_ways = [key for (key, way), tried in run.attempts.items() if way is BACK and tried.status is not Status.DONE]
-        return f"whether {', '.join(open_ways)} is undone cannot be known"
+        tried_back = [(key, tried) for (key, way), tried in run.attempts.items() if way is BACK]
+        unknown = [f"{key}{_why_unknown(tried)}" for key, tried in tried_back if tried.status is not Status.DONE]
+        return f"whether it is undone cannot be known: {', '.join(unknown)}; look at it, then `retry` probes again"
     return f"{run.failure.step}: {run.failure.reason}" if run.failure.step else f"reported: {run.failure.reason}"

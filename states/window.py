@@ -32,7 +32,7 @@ def check_window(budget_seconds: float | None, evidence: Mapping[str, Evidence])
         return told
     sum_of = " + ".join(f"{seconds:g} s {name} ({PARTS[name]})" for name, seconds in measured.items())
     raise Unfit(
-        f"the window is too short: {sum_of} = {needed:g} s at least, and window.budget is {budget_seconds:g} s",
+        f"the window is too short: at least {needed:g} s are needed, and window.budget is {budget_seconds:g} s: {sum_of}",
         hint="a longer window.budget, more backup.jobs or faster disks; a plan that was changed is a new run",
         evidence=told,
     )

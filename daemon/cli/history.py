@@ -21,8 +21,14 @@ from cutoverd.events.codec import Recorded
 from cutoverd.events.facts import TYPES
 from cutoverd.states.run import Run
 
+HELP = (
+    "All that happened in a run, from its journal alone: when, how long it took, who said it and why.\n\n"
+    "The numbers are places in the stream of the bus. What lies in a gap between them is no event of this run: a command, say, "
+    "whose answer is one, or the record that a run was opened."
+)
 
-@app.command(help="All that happened in a run, from its journal alone: when, how long it took, who said it and why.")
+
+@app.command(help=HELP)
 def history(
     plan: PlanOption = Path("plan.yaml"),
     form: Annotated[Form, typer.Option("--format", "-f", help=f"{FORM} A JSON object for each event, one a line.")] = Form.TEXT,

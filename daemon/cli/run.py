@@ -17,9 +17,8 @@ from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.aside import Aside
 from cutoverd.daemon.face.events import json_line
-from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.face.live import LiveTree
-from cutoverd.daemon.face.printed import Printed
+from cutoverd.daemon.face.printed import Lines, Printed
 from cutoverd.daemon.measured import Measured, measured
 from cutoverd.daemon.watcher import Watcher
 
@@ -81,7 +80,7 @@ def _fitting() -> Form:
 def _shown(form: Form, watcher: Watcher) -> Iterator[LiveTree | Printed]:
     """A night must not end, or wait, because nobody reads what it prints; the journal has it all."""
     with _stdout() as fd, Aside(fd) as out:
-        yield LiveTree(watcher, out) if form is Form.TREE else Printed(out, json_line if form is Form.JSON else line)
+        yield LiveTree(watcher, out) if form is Form.TREE else Printed(out, json_line if form is Form.JSON else Lines())
 
 
 @contextmanager

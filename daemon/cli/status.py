@@ -10,6 +10,7 @@ import typer
 
 from cutoverd.daemon import looking
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, say
+from cutoverd.daemon.driven import driven
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.looking import Sight
@@ -36,7 +37,8 @@ def status(
     else:
         seen, is_so = ended(looking.look(given)), False
     told = seen.told()
-    _tell(told | checks_of(told, given.run_dir), form)
+    daemon = {"daemon": ended(driven(given, seen))} if told else {}
+    _tell(told | daemon | checks_of(told, given.run_dir), form)
     raise typer.Exit(_code(seen, until, is_so) if wait else Exit.COMPLETED if seen.run.plan else Exit.ERROR)
 
 
@@ -78,6 +80,8 @@ def _tell(told: dict[str, Any], form: Form) -> None:
 
 def _plain(value: Any) -> str:
     if isinstance(value, dict):
+        if "says" in value:
+            return str(value["says"])
         return ", ".join(f"{name} {_part(part)}" for name, part in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 

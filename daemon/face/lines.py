@@ -8,6 +8,8 @@ from typing import Any
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states.evolve import unseen_because
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
@@ -71,7 +73,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.StepSucceeded: _succeeded,
     facts.StepFailed: _failed,
     facts.StepInterrupted: lambda e: (WARNING, f"{_step(e)}  interrupted: {e.reason}"),
-    facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}"),
+    facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}{_unseen(e)}"),
     facts.RunHeld: lambda e: (WAITING, f"held by {e.by or 'the daemon'}: {e.reason}"),
     facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}"),
     facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
@@ -84,6 +86,20 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.LeftoverDropped: lambda e: (DONE, f"{e.database} (oid {e.oid}) {'was found to be gone' if e.found else 'dropped'}"),
     facts.CommandRejected: _rejected,
 }
+
+
+def waits_for_ready(run: Run) -> str:
+    """Who has to say `ready`, and how; "" while nobody is waited for. No event tells it: it follows from all of them."""
+    upcoming = plan(run) if run.plan else None
+    if not isinstance(upcoming, Await) or not upcoming.operators:
+        return ""
+    said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in upcoming.operators)
+    return f"waits for `ready` of {', '.join(upcoming.operators)}: {said}"
+
+
+def _unseen(event: facts.StepProbed) -> str:
+    because = unseen_because(event)
+    return f": {because}" if because else ""
 
 
 def _orphans(event: facts.LeaderAcquired) -> str:

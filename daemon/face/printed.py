@@ -6,6 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.face.ending import last_words
+from cutoverd.daemon.face.lines import WAITING, line, waits_for_ready
+from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
 
@@ -23,3 +26,22 @@ class Printed:
 
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         return await work
+
+
+class Lines:
+    """An observer's text for people: the event, and what follows from it though it is no event."""
+
+    def __init__(self) -> None:
+        self._timeline = Timeline()
+        self._awaited = ""
+
+    def __call__(self, run: Run, recorded: Recorded) -> str:
+        self._timeline.take_in(recorded)
+        after = [*self._asked(run, recorded), *(f"           {words}" for words in last_words(run, self._timeline))]
+        return "\n".join([line(run, recorded), *after])
+
+    def _asked(self, run: Run, recorded: Recorded) -> list[str]:
+        """Once, when the wait begins, and again for those who are left."""
+        before, self._awaited = self._awaited, waits_for_ready(run)
+        asked = f"{recorded.envelope.time:%H:%M:%S} {WAITING} {self._awaited}"
+        return [asked] if self._awaited not in ("", before) else []

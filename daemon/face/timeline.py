@@ -35,8 +35,13 @@ class Timeline:
     last_at: datetime = datetime.min
     gate_seconds: float = 0.0  # spent waiting for `advance`
     turned_because: str = ""  # why the run turned back, the last time it did
+    turned_hint: str = ""  # what the step said that would help, if one turned it
+    dropped: set[str] = field(default_factory=set)  # databases that `finalize` dropped
     budget_seconds: float | None = None  # of the window
     running: Running | None = None
+    leader: str = ""  # host/pid of the daemon that took the run last
+    _hint: str = ""
+    _first_turn: tuple[str, str] = ("", "")  # reason and hint: what `retry` goes on with
     _gate_at: datetime | None = None
 
     def take_in(self, recorded: Recorded) -> None:
@@ -49,7 +54,13 @@ class Timeline:
                 self.budget_seconds = event.budget_seconds
             case facts.Transitioned():
                 self.entered.append((event.target, at))
-                self.turned_because = event.reason if event.trigger in ("fail", "rollback") else self.turned_because
+                self._turn(event)
+            case facts.LeaderAcquired():
+                self.leader = f"{event.host}/{event.pid}"
+            case facts.StepFailed():
+                self._hint = event.hint
+            case facts.LeftoverDropped():
+                self.dropped.add(event.database)
             case facts.GateReached():
                 self._gate_at = at
             case facts.GatePassed() if self._gate_at:
@@ -58,6 +69,16 @@ class Timeline:
                 self.closed_at = self.closed_at or at
             case facts.StepSucceeded() if _opens(event):
                 self.opened_at = at if self.closed_at else None
+
+    def _turn(self, event: facts.Transitioned) -> None:
+        """A way back that failed is why it is stuck; once it is tried again, what counts is why it was taken."""
+        if event.trigger in ("fail", "rollback"):
+            self.turned_because, self.turned_hint = event.reason, self._hint if event.trigger == "fail" else ""
+        if event.trigger == "retry":
+            self.turned_because, self.turned_hint = self._first_turn
+        if event.target == "rollback":
+            self._first_turn = self.turned_because, self.turned_hint
+        self._hint = ""
 
     def _follow(self, event: facts.Event, at: datetime) -> None:
         """The running step; what a daemon that is gone had begun does not run any more."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from cutoverd.daemon.face.ending import left_over
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.states.decide import allowed
 from cutoverd.states.leftovers import EXCHANGED
@@ -37,7 +38,7 @@ def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "breached": sorted(run.breached),
         **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
-        "left_over": list(run.evidence().get("rollback.name_leftovers", {}).get("databases", [])),
+        "left_over": left_over(run, timeline),
         "next": list(allowed(run)),
     }
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
+from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
+from cutoverd.daemon.face.ending import last_words
 from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
 from cutoverd.daemon.face.progress import Progress, in_time
 from cutoverd.daemon.face.timeline import Timeline
@@ -18,6 +21,7 @@ from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run, Status
 
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 12, 3
+MOST_LINES = 6  # of one that is wrapped
 ICONS = {Status.UNTOUCHED: PENDING, Status.BEGUN: WARNING, Status.DONE: DONE, Status.FAILED: FAILED}
 ENDS = {COMPLETED: DONE, ROLLED_BACK: WARNING, ABORTED: WARNING, STUCK: FAILED}
 Way = tuple[Key, Direction]
@@ -38,13 +42,19 @@ def tree(moment: Moment, *, width: int = 80, height: int = 24) -> list[str]:
     width, height = max(width, SMALLEST_WIDTH), max(height, SMALLEST_HEIGHT)
     if moment.run.plan is None:
         return [cut(f"{WAITING} {moment.run.name}: not started", width)]
-    top, bottom = [_head(moment, width)], _status(moment)
+    top, bottom = [_head(moment, width)], _status(moment, width, height)[: height - 1]
     body = _body(moment, height - len(top) - len(bottom))
     return [cut(line, width) for line in (*top, *body, *bottom)][-height:]
 
 
 def cut(line: str, width: int) -> str:
     return line if cell_len(line) <= width else f"{set_cell_size(line, width - 1).rstrip()}…"
+
+
+def _wrapped(line: str, width: int, height: int) -> list[str]:
+    """What a person has to act on is read to its end, as far as a third of the screen goes; the journal has the rest."""
+    most = max(1, min(MOST_LINES, height // 3))
+    return wrap(line, width, subsequent_indent="    ", max_lines=most, placeholder="…", break_on_hyphens=False)
 
 
 def _head(moment: Moment, width: int) -> str:
@@ -181,10 +191,11 @@ def _first_open(lines: Sequence[str]) -> int:
 # --- what is going on, and what may be said
 
 
-def _status(moment: Moment) -> list[str]:
+def _status(moment: Moment, width: int, height: int) -> list[str]:
     run, upcoming = moment.run, plan(moment.run)
     if run.is_over:
-        return [f"{ENDS[run.state]} the run has ended: {run.state}"]
+        after = (_wrapped(f"  {words}", width, height) for words in last_words(run, moment.timeline))
+        return [f"{ENDS[run.state]} the run has ended: {run.state}", *chain.from_iterable(after)]
     done, steps = _all_steps(run)
     counted = f"{run.state} · {done}/{steps} steps · "
     said = f"next: {', '.join(allowed(run))}"
@@ -192,7 +203,8 @@ def _status(moment: Moment) -> list[str]:
         return [f"{RUNNING} {counted}{moment.progress.title} since {in_time(moment.progress.seconds)}", said]
     if isinstance(upcoming, Await):
         icon = FAILED if run.failure or run.is_stuck else WAITING
-        return [f"{icon} {counted}waits for a person: {_first_line(upcoming.reason)}", said]
+        reason = " ".join(upcoming.reason.split())
+        return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), said]
     return [f"{RUNNING} {counted}going on", said]
 
 

@@ -22,6 +22,7 @@ class Files:
         self.folder = folder
         self.mistakes: list[str] = []
         self.gone: list[str] = []
+        self.places: dict[str, tuple[str, str]] = {}  # of each of them: the key, and the pattern that the plan has there
         self._found: dict[tuple[str, Path], str] = {}  # the pattern that named a file first
 
     def all(self, key: str, patterns: list[str]) -> Iterator[Path]:
@@ -35,21 +36,26 @@ class Files:
         try:
             files = sorted(file for file in self._glob(pattern) if file.is_file())
         except (ValueError, IndexError) as error:
-            self.mistakes.append(f"{key}: {pattern!r} is no pattern for files: {str(error).lower()}")
+            self._note(self.mistakes, key, pattern, f"{pattern!r} is no pattern for files: {str(error).lower()}")
             return []
         if not files:
-            self.gone.append(f"{key}: {pattern!r} names no file in {self.folder}")
+            self._note(self.gone, key, pattern, f"{pattern!r} names no file in {self.folder}")
         return files
 
     def _check(self, key: str, pattern: str, file: Path) -> None:
         first = self._found.setdefault((key, file.resolve()), pattern)
         if first is not pattern:
             name = relative(file, self.folder)
-            self.mistakes.append(f"{key}: {name} is named by {first!r} and by {pattern!r}; it would run twice, name it once")
+            twice = f"{name} is named by {first!r} and by {pattern!r}; it would run twice, name it once"
+            self._note(self.mistakes, key, pattern, twice)
         try:
             file.open("rb").close()
         except OSError as error:
-            self.gone.append(f"{key}: {relative(file, self.folder)} cannot be read: {error.strerror}")
+            self._note(self.gone, key, pattern, f"{relative(file, self.folder)} cannot be read: {error.strerror}")
+
+    def _note(self, kept: list[str], key: str, pattern: str, says: str) -> None:
+        kept.append(f"{key}: {says}")
+        self.places[kept[-1]] = key, pattern
 
     def _glob(self, pattern: str) -> Iterator[Path]:
         if Path(pattern).is_absolute():

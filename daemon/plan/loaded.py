@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
-from cutoverd.daemon.plan.mistakes import mistakes, not_yaml, twice, unfilled
+from cutoverd.daemon.plan.mistakes import line_of, mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.sources import built_schema, sources
 from cutoverd.daemon.plan.sources import mistakes as mistakes_of
@@ -144,14 +144,21 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
     )
     gone = found.gone if whole or not loaded.has_begun else []
     if wrong := [*found.mistakes, *gone, *_too_many(loaded.items())]:
-        raise BadPlan("\n".join(f"{path}: {line}" for line in wrong))
+        root = yaml.compose(source, yaml.SafeLoader)
+        raise BadPlan("\n".join(f"{path}:{_line_of(root, found.places.get(line))} {line}" for line in wrong))
     return replace(loaded, gone=tuple(found.gone))
+
+
+def _line_of(root: yaml.Node | None, place: tuple[str, str] | None) -> str:
+    return f"{line_of(root, *place)}:" if place else ""
 
 
 def _built(plan: Plan, found: Files) -> Iterator[Path]:
     """Where the file will be that confiture builds in PreCheck."""
     if confiture := plan.schema_.confiture:
-        found.gone.extend(mistakes_of(confiture, found.folder))
+        wrong = list(mistakes_of(confiture, found.folder))
+        found.gone.extend(wrong)
+        found.places |= {line: (line.partition(": ")[0], "") for line in wrong}
         yield built_schema(found.folder / plan.state_dir / "runs" / plan.run, confiture)
 
 

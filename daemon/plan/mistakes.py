@@ -57,15 +57,18 @@ def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         where = tuple(part for part in mistake["loc"] if part != "function-before[_script(), Script]")
         key = ".".join(str(part) for part in where) or "the plan"
-        seen = (
-            ""
-            if mistake["type"] == "missing" or isinstance(mistake["input"], dict)
-            else f": saw {_shown(mistake['input'], where)}"
-        )
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             right = f"there is no such key{_nearest(where)}"
-        yield f"{_line(root, where)}: {key}{seen}; {_in_words(mistake['type'], right)}"
+        yield f"{_line(root, where)}: {key}{_seen(mistake, where)}; {_in_words(mistake['type'], right)}"
+
+
+def _seen(mistake: Any, where: tuple[Any, ...]) -> str:
+    """The value, where it tells anything: of a key that there is not, one that has to be kept back tells nothing."""
+    if mistake["type"] == "missing" or isinstance(mistake["input"], dict):
+        return ""
+    shown = _shown(mistake["input"], where)
+    return "" if mistake["type"] == "extra_forbidden" and shown == HIDDEN else f": saw {shown}"
 
 
 def _nearest(where: tuple[Any, ...]) -> str:
@@ -93,6 +96,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
+HIDDEN = "what may hold a password"
 _SECRET = re.compile(rf"://[^@]*:.*@|password|{'|'.join(SECRETS)}", re.IGNORECASE | re.DOTALL)
 
 
@@ -100,7 +104,7 @@ def _shown(value: Any, where: tuple[Any, ...]) -> str:
     """The value as the plan has it; nothing of one that may hold a password, wherever its parts begin and end."""
     shown = repr(value)
     is_token = where == ("bus", "url") and "@" in shown  # what stands before it, be it no more than a word
-    return "what may hold a password" if is_token or _SECRET.search(shown) else shown
+    return HIDDEN if is_token or _SECRET.search(shown) else shown
 
 
 def _in_words(kind: str, message: str) -> str:
@@ -117,6 +121,28 @@ def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:
         mark, node = found
         line = mark.start_mark.line + 1
     return line
+
+
+def line_of(root: yaml.Node | None, key: str, value: str) -> int:
+    """The line where the plan has this value below a key, the last one; else that of the key."""
+    where = tuple(key.split("."))
+    node = root
+    for part in where:
+        found = _child(node, part)
+        node = found[1] if found else None
+    lines = [each.start_mark.line + 1 for each in _scalars(node) if each.value == value]
+    return lines[-1] if lines else _line(root, where)
+
+
+def _scalars(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    parts = node.value if isinstance(node, yaml.SequenceNode) else []
+    if isinstance(node, yaml.MappingNode):
+        parts = [value for _, value in node.value]
+    if node is not None and node not in within:
+        for part in parts:
+            yield from _scalars(part, (*within, node))
 
 
 def _child(node: yaml.Node | None, part: Any) -> tuple[yaml.Node, yaml.Node] | None:

@@ -29,25 +29,45 @@ class Plan(Part):
     """One cutover."""
 
     run: RunName
+    """The name of this run: new for every run, an ended one's name is never used again. Letters, digits, - and _."""
     state_dir: Path
+    """What the daemon keeps on this machine; relative to the plan's folder. It has to outlive the daemon."""
     window: Window = Window()
+    """When the night may begin, and how long it should take."""
     operators: list[OperatorName] = Field(default_factory=list)
+    """Who has to say `ready` in PreCheck, each by a name of his own on the bus: nothing goes down before all have."""
     database: Database
+    """The production database that is moved."""
     bus: Bus | None = None
+    """A NATS of the team's; left out: a nats-server of the daemon's own, in state_dir."""
     metrics: Metrics | None = None
+    """Where Prometheus finds /metrics; left out: nowhere."""
     dashboards: list[HttpUrl] = Field(default_factory=list)
+    """Pages that have to answer with 200 in PreCheck."""
     health: list[Check] = Field(min_length=1)
+    """Proof that what runs today is well: asked in PreCheck, and again after a way back."""
     services: list[Service] = Field(default_factory=list)
+    """The applications on the database: stopped in this order, started in reverse."""
     backup: Backup = Backup()
+    """The dumps: one that is proven by a restore in PreCheck, and the final one of the night."""
     schema_: Schema = Field(alias="schema")
+    """What makes the new tables, in the copy of the database that has the old ones too."""
     data: Data
+    """What moves the rows from the old tables to the new, and drops the old at last."""
     validate_: Validate = Field(alias="validate")
+    """What has to be true of the new database before any client sees it."""
     smoke: list[Check] = Field(min_length=1)
+    """Checks of the new version before any client sees it."""
     traffic: list[Door] = Field(min_length=1)
+    """The doors between clients and services: closed first, opened last."""
     monitor: Monitor = Monitor()
+    """How long production is watched once clients are in, and by which checks."""
     gates: list[Gate] = Field(default=["downtime", "cutover"])
+    """The states before which the run waits for `advance`."""
     timeouts: Timeouts = Timeouts()
-    client_tools: Path | None = None  # folder of psql, pg_dump and pg_restore; without it the PATH's
+    """How long a step, a command, a check may take."""
+    client_tools: Path | None = None
+    """Folder of psql, pg_dump and pg_restore, an absolute path; left out: they are found on the PATH."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Plan:

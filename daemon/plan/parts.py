@@ -19,7 +19,7 @@ NOT_BUILT_YET = {
 class Part(BaseModel):
     """The base of all parts of a plan: nothing unknown, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -33,50 +33,69 @@ class Window(Part):
     """When `advance` past the first gate counts; `budget`, how long all of it should take, and `states`, each of them."""
 
     opens: Moment | None = None
+    """`advance` past the gate before Downtime counts from then on; with its time zone."""
     budget: Seconds | None = None
+    """How long the night should take, from leaving PreCheck to Monitor: PreCheck fails if what it measured is longer."""
     states: dict[StateName, Seconds] = Field(default_factory=dict)
+    """How long each state should take, by its name; for the board and its alerts."""
 
 
 class Database(Part):
     url: DatabaseUrl
+    """postgresql://role@host:port/DATABASE, without a password: libpq finds it."""
 
 
 class Bus(Part):
     """A NATS of the team's; without it the daemon keeps one of its own in state_dir."""
 
     url: BusUrl
-    credentials: Path | None = None  # else NATS_USER and NATS_PASSWORD, if they are set
-    monitoring: HttpUrl | None = None  # http://host:8222: only there a server tells whether it syncs before it acknowledges
+    """nats://host:port, without a password."""
+    credentials: Path | None = None
+    """A credentials file, relative to the plan's folder; else NATS_USER and NATS_PASSWORD, if they are set."""
+    monitoring: HttpUrl | None = None
+    """http://host:8222: only there a server tells whether it syncs before it acknowledges."""
 
 
 class Metrics(Part):
     """`scraped_within`: how old the last scrape may be in PreCheck, and how long one is waited for; 0s: none is asked for."""
 
     listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+    """host:port that is scraped."""
     scraped_within: Seconds = 120.0
+    """How old the last scrape may be in PreCheck; 0s asks for none."""
 
 
 class Http(Part):
     url: HttpUrl
+    """What is asked by GET."""
     status: int = 200
+    """The status that is right."""
     contains: str | None = None
+    """Text that has to be in the body."""
     within: Seconds | None = None
+    """How long it is asked again until it passes; else timeouts.http."""
 
 
 class Login(Part):
     """A session in production as the application opens it; libpq finds the password."""
 
     url: LoginUrl
+    """postgresql://role@host:port/DATABASE or service=NAME, as the application has it."""
     within: Seconds | None = None
+    """How long it is tried; else timeouts.http."""
 
 
 class Check(Part):
     """A proof from outside: `http`, `command` or `login`, exactly one."""
 
     name: str | None = None
+    """What it is called; else what it asks."""
     http: Http | None = None
+    """A page that has to answer."""
     command: Words | None = None
+    """Words of a command that has to exit 0."""
     login: Login | None = None
+    """A session that has to open."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Check:
@@ -95,16 +114,24 @@ class Commands(Part):
     """A service by three commands; status exits 0 when it runs and 3 when it does not; `health`: what it has to answer then."""
 
     start: Words
+    """Begins it and returns: it does not serve."""
     stop: Words
+    """Ends it and returns."""
     status: Words
+    """Exits 0 while it runs and 3 while it does not; anything else is no answer."""
     health: list[Check] = Field(default_factory=list)
+    """What it has to answer once it runs."""
 
 
 class Service(Part):
     name: str = Field(min_length=1)
+    """What it is called."""
     old: Commands
+    """The version of today."""
     new: Commands | None = None
+    """The version on the new database; left out: it has none."""
     test: Commands | None = None
+    """The new version out of reach of clients, for Smoke."""
 
     @model_validator(mode="after")
     def _old_is_proven_by_the_plans_health(self) -> Service:
@@ -119,28 +146,38 @@ class Door(Part):
     """A door between clients and services; status exits 0 when it is open and 3 when it is closed."""
 
     name: str = "traffic"
+    """What it is called."""
     close: Words
+    """Keeps clients out and returns."""
     open: Words
+    """Lets clients in and returns."""
     status: Words
+    """Exits 0 while it is open and 3 while it is closed; anything else is no answer."""
 
 
 class Backup(Part):
     directory: Path = Path("backups")
+    """Where the dumps are written, relative to the plan's folder; room for two."""
     jobs: int = Field(default=2, ge=1, le=64)
+    """How many tables are dumped or restored at once."""
 
 
 class Confiture(Part):
     """An environment of a confiture project; `directory` is where its db/ lies."""
 
     environment: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    """Which one is built."""
     directory: Path = Path(".")
+    """Where its db/ lies, relative to the plan's folder."""
 
 
 class Schema(Part):
     """`files`, or what `confiture` builds: exactly one."""
 
     files: list[str] = Field(default_factory=list)
+    """Patterns relative to the plan's folder, run in this order as the database's owner, all in one transaction."""
     confiture: Confiture | None = None
+    """A project whose schema is built in PreCheck."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Schema:
@@ -151,7 +188,9 @@ class Schema(Part):
 
 class Script(Part):
     file: str
-    probe: str | None = None  # one boolean, "already done": for a file that cannot run in a transaction
+    """A pattern relative to the plan's folder."""
+    probe: str | None = None
+    """A query that gives one boolean, "already done": for a file that cannot run in a transaction."""
 
 
 def _script(given: Any) -> Any:
@@ -160,47 +199,71 @@ def _script(given: Any) -> Any:
 
 class Data(Part):
     scripts: list[Annotated[Script, BeforeValidator(_script, json_schema_input_type=str | Script)]] = Field(min_length=1)
+    """Patterns relative to the plan's folder, run in this order as the database's owner, each file a transaction."""
 
 
 class Comparison(Part):
     name: str
+    """What it is called; a step of Validate has this name."""
     old: str
+    """A query that is asked of the old database."""
     new: str
+    """A query that is asked of the new one; it has to give the same rows, in the same columns."""
     key: list[str] = Field(min_length=1)
+    """Columns of the result that tell one row from another: by them a row that differs is named."""
 
 
 class Query(Part):
     """A question that the application asks, in the words of each schema; timed on both."""
 
     name: str = Field(min_length=1)
+    """What it is called."""
     old: str
+    """The question in the words of the old schema."""
     new: str
-    no_slower_than: float = Field(default=1.5, gt=0)  # times as long as on old
-    same_rows: bool = True  # both have to give as many rows
+    """The question in the words of the new one."""
+    no_slower_than: float = Field(default=1.5, gt=0)
+    """How many times as long as on old it may take."""
+    same_rows: bool = True
+    """Whether both have to give as many rows."""
 
 
 class Grants(Part):
     """`waive`: reasons by role, by object (schema.name), or by "role on object"."""
 
     waive: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Why a right may be gone: by role, by object (schema.name), or by `role on object`."""
 
 
 class Validate(Part):
     scripts: list[str] = Field(default_factory=list)
+    """Patterns of SQL files whose results have a text column `check` and a boolean column `ok`; they can write nothing."""
     compare: list[Comparison] = Field(default_factory=list)
+    """Queries that have to give the same on old and new; every table of old is read by one, or waived."""
     waive: dict[str, str] = Field(default_factory=dict)
+    """Why nobody needs the rows of a table, by schema.table."""
     queries: list[Query] = Field(default_factory=list)
+    """Questions of the application that may not have become slow."""
     grants: Grants = Grants()
+    """Rights that may be gone."""
 
 
 class Timeouts(Part):
     """How long each kind of wait may last."""
 
-    step: Seconds = 4 * 3600.0  # any step
-    fence: Seconds = 60.0  # until nobody is in the database
-    service: Seconds = 60.0  # until a status says what a start or stop was for
-    command: Seconds = 30.0  # of a service or a door
-    http: Seconds = 30.0  # until a check passes
-    smoke: Seconds = 600.0  # a smoke command
-    query: Seconds = 30.0  # a named query, each time it is asked
-    sample: Seconds = Field(default=10.0, gt=0)  # one check of Monitor, once
+    step: Seconds = 4 * 3600.0
+    """Any step."""
+    fence: Seconds = 60.0
+    """Until nobody is in the database any more."""
+    service: Seconds = 60.0
+    """Until a status says what a start or stop was for."""
+    command: Seconds = 30.0
+    """A command of a service or a door."""
+    http: Seconds = 30.0
+    """Until a check passes."""
+    smoke: Seconds = 600.0
+    """A smoke command."""
+    query: Seconds = 30.0
+    """A named query, each time it is asked."""
+    sample: Seconds = Field(default=10.0, gt=0)
+    """One check of Monitor, once."""

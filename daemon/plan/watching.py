@@ -30,21 +30,32 @@ class Page(Part):
     """GET `url`; `number`: a regular expression that finds the number in the body, without it the body is the number."""
 
     url: HttpUrl
+    """What is asked by GET."""
     status: int = 200
+    """The status that is right."""
     contains: str | None = None
+    """Text that has to be in the body."""
     number: Annotated[str, AfterValidator(_pattern)] | None = None
+    """A regular expression whose first group is the number; without it the body is."""
 
 
 class WatchedCheck(Part):
     """One check: `http`, `sql` or `command`; with `above` or `below` it gives a number that may not be beyond."""
 
     name: str = Field(min_length=1, max_length=120)
+    """What it is called."""
     http: Page | None = None
+    """A page."""
     sql: Annotated[str, Field(min_length=1)] | None = None
+    """A query on production, which can write nothing."""
     command: Words | None = None
+    """Words of a command."""
     above: Threshold | None = None
+    """A number beyond it is bad."""
     below: Threshold | None = None
+    """A number under it is bad."""
     duration: Seconds = Field(default=120.0, alias="for")
+    """How long it has to be bad to be a breach, which holds the run."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> WatchedCheck:
@@ -70,8 +81,11 @@ class Monitor(Part):
     """`for`: how long; `every`: the pause between two rounds of the checks."""
 
     duration: Seconds = Field(default=0.0, alias="for")
+    """How long production is watched."""
     every: Seconds = 15.0
+    """The pause between two rounds of the checks."""
     checks: list[WatchedCheck] = Field(default_factory=list)
+    """What is asked in each round."""
 
     @model_validator(mode="after")
     def _is_long_enough(self) -> Monitor:

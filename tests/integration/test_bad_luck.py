@@ -79,6 +79,10 @@ def test_a_data_script_that_fails_half_way_leaves_nothing_and_takes_the_run_back
         told = 'data/015.sql:3: duplicate key value violates unique constraint "machine_pkey" (SQLSTATE 23505)'
         failed = assert_told(night, "data.run_script:data/015.sql", told)
         assert "nothing of it was kept" in failed.hint
+        last = [line.strip() for line in night.said.splitlines() if line.startswith("           ")][-4:]
+        assert last[:2] == [f"turned back: data.run_script:data/015.sql: {told}", f"→ {failed.hint}"]
+        assert last[2] == "left over: app_closed, app_next"
+        assert last[3].startswith("next: `cutoverd history -p PLAN`")
         cluster.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS true")
         assert cluster.execute("SELECT count(*) FROM fleet.tally", "app_next") == [(0,)]
 

@@ -36,6 +36,7 @@ def test_the_tree_on_a_terminal_shows_the_running_script_fits_when_it_shrinks_an
             night.release()
             assert terminal.read_to_the_end() == 0
         assert "✔ the run has ended: completed" in terminal.text
+        assert "left over: app_closed, app_previous" in terminal.text
         assert "▶ precheck → downtime" in terminal.text, "what must not scroll away is printed above"
         assert "Traceback" not in terminal.text
         assert night.last_transition().target == "completed"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -85,25 +87,29 @@ def test_status_tells_the_same_with_a_daemon_without_one_and_after_the_end(clust
             "the gate before downtime waits for `advance`",
         )
         assert with_a_daemon["steps_done"] == with_a_daemon["steps"]
+        assert with_a_daemon["daemon"]["drives"]
+        assert f"drives it ({socket.gethostname()}/" in night.cli("status").stdout
         night.kill()
-        assert same(told(night)) == same(with_a_daemon)
+        killed = told(night)
+        assert (killed["daemon"]["drives"], same(killed)) == (False, same(with_a_daemon))
+        assert "daemon  none on this machine, where its bus is: `cutoverd run` goes on" in night.cli("status").stdout
         assert "the gate before downtime waits for `advance`" in night.cli("status").stdout
         assert said(night, "abort", "--wait", "0.2")[0] == 6
         night.start()
         assert night.exit_code() == 5
         ended = told(night)
-        assert (ended["state"], ended["next"], ended["epoch"]) == ("aborted", [], 2)
+        assert (ended["state"], ended["next"], ended["epoch"], ended["daemon"]) == ("aborted", [], 2, None)
 
 
-def told(night: Night) -> dict[str, object]:
+def told(night: Night) -> dict[str, Any]:
     done = night.cli("status", "--format", "json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
-def same(told: dict[str, object]) -> dict[str, object]:
-    """Without what the clock moves."""
-    return {name: value for name, value in told.items() if not name.endswith("_seconds")}
+def same(told: dict[str, Any]) -> dict[str, Any]:
+    """Without what the clock moves, and whether a daemon lives."""
+    return {name: value for name, value in told.items() if not name.endswith("_seconds") and name != "daemon"}
 
 
 def test_a_held_run_finishes_its_step_and_begins_no_other_until_resume(cluster: Cluster, tmp_path: Path) -> None:

@@ -23,3 +23,11 @@ async def test_the_tables_that_the_smoke_tests_wrote_are_named_in_the_line_and_c
     [recorded] = [e for e in await night.events() if isinstance(e, facts.StepSucceeded) and e.step == "smoke.record_written"]
     assert recorded.evidence == {"tables": {"store.note": counted}, "complete": True, "written": ["store.note"]}
     assert '⚠ written: ["store.note"]' in said(recorded)
+
+
+def test_a_probe_that_could_not_tell_says_in_its_line_what_it_saw() -> None:
+    """Found: `probed: its effect is unknown`, and no reason."""
+    asked = {"step": "downtime.stop_service:api", "direction": "back", "found": "unknown"}
+    seen = said(facts.StepProbed(**asked, evidence={"error": "OutcomeUnknown: [./api, status] exited 1;\nit said: no"}))
+    assert seen.endswith("back: downtime.stop_service:api  probed: its effect is unknown: [./api, status] exited 1; it said: no")
+    assert said(facts.StepProbed(**asked)).endswith("probed: its effect is unknown")

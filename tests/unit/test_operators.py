@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+
 import pytest
 from unit.simulation import Simulation
 from unit.situations import entering, failing, night, recorded, saying, waiting
 
+from cutoverd.daemon.face.events import json_line
 from cutoverd.daemon.face.metrics import RunMetrics
+from cutoverd.daemon.face.printed import Lines
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, Verb
@@ -94,3 +99,31 @@ def test_a_scrape_is_told_that_an_operator_is_waited_for() -> None:
     says_ready(simulation, "alice")
     metrics(simulation.run, Recorded(simulation.messages[-1][0], decode(simulation.messages[-1][1])))
     assert metrics.registry.get_sample_value("cutover_waiting_for_operator", {"run": "night"}) == 0
+
+
+def told(simulation: Simulation, text: Callable[[Run, Recorded], str]) -> list[str]:
+    """What is printed for each event."""
+    pairs = zip(simulation.lived, simulation.messages, strict=True)
+    return [text(run, Recorded(seq, decode(message))) for run, (seq, message) in pairs]
+
+
+def test_the_wait_for_ready_is_told_once_though_it_is_no_event() -> None:
+    """Found: the last line was that of the last step of PreCheck, and then nothing; only `status` knew of the wait."""
+    simulation = waiting(waiting(says_ready(waiting(night(operators=BOTH)), "alice")), "hold")
+    lines = [each for each in "\n".join(told(simulation, Lines())).splitlines() if " ◷ waits for `ready` of " in each]
+    assert [each[9:] for each in lines] == [
+        "◷ waits for `ready` of alice, bob: cutoverd send ready --as alice -p PLAN; cutoverd send ready --as bob -p PLAN",
+        "◷ waits for `ready` of bob: cutoverd send ready --as bob -p PLAN",
+    ]
+    waits = [json.loads(each)["waits_for"] for each in told(simulation, json_line)]
+    assert [bool(each) for each in waits[:4]] == [False] * 4
+    assert waits[-2] == lines[1][11:]
+    assert waits[-1] == "", "it is held: that is what it waits for"
+
+
+def test_advance_while_a_ready_is_missing_names_who_has_not_said_it() -> None:
+    """Found: it said no more than that no gate was waiting."""
+    simulation = waiting(night(("downtime",), operators=BOTH))
+    advance = Command(verb=Verb.ADVANCE, seq=simulation.run.last_seq + 1)
+    (event,) = decide(simulation.run, advance, simulation.run.entered_at)
+    assert refusal(event) == "no gate is waiting in precheck: `ready` of alice, bob is missing"

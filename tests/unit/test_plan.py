@@ -299,6 +299,33 @@ def test_stuck_by_an_outcome_that_cannot_be_known_names_the_step():
     assert waiting(simulation, "retry").run.state == "rolledback"
 
 
+SAW = "[./api, status] exited 1, expected 0 (it runs) or 3 (it is stopped); it said: no route\nto the host"
+
+
+def test_a_probe_that_could_not_tell_says_what_it_saw_to_whoever_has_to_look():
+    """Found: Stuck named the step and not what its status command had said, and wanted a `resume` that it would refuse."""
+    simulation = saying(entering("schema"), "rollback").until(lambda run: run.is_done(FENCE, BACK))
+    simulation.append(facts.StepStarted(step=str(STOP), direction=BACK, attempt=1))
+    simulation.append(facts.StepInterrupted(step=str(STOP), direction=BACK, seconds=1.0, reason=SAW))
+    simulation.append(
+        facts.StepProbed(step=str(STOP), direction=BACK, found="unknown", evidence={"error": f"OutcomeUnknown: {SAW}"})
+    )
+    simulation.drive()
+    words = f"(the probe: {' '.join(SAW.split())})"
+    for _ in ("at once", "after a restart"):
+        waits = plan(simulation.run)
+        assert isinstance(waits, Await)
+        assert waits.reason == (
+            f"the way back failed: whether it is undone cannot be known: downtime.stop_service:api {words}; "
+            "look at it, then `retry` probes again"
+        )
+        simulation.start()
+    (turned,) = [event for event in recorded(simulation) if getattr(event, "target", "") == "stuck"]
+    assert turned.reason == (
+        f"whether downtime.stop_service:api is undone cannot be known {words}: look at it, then `retry` probes again"
+    )
+
+
 def test_stuck_tries_nothing_by_itself():
     simulation = stuck()
     before = len(simulation.messages)

@@ -90,7 +90,14 @@ def test_named_queries_are_steps_of_their_own(write):
             "plan.yaml:8: services.0.old.start: saw './api start'; a command is a list",
         ),
         ("start: [./api, start], stop", "systemd: api, stop", "`systemd` is not built yet"),
-        ("schema/*.sql", "schemas/*.sql", "schema.files: 'schemas/*.sql' names no file"),
+        ("schema/*.sql", "schemas/*.sql", "plan.yaml:9: schema.files: 'schemas/*.sql' names no file"),
+        ('["data/*.sql"]', '["data/1.sql",\n  "dta/*.sql"]', "plan.yaml:11: data.scripts: 'dta/*.sql' names no file"),
+        ('["data/*.sql"]', '[\n  {file: "dta/*.sql"}]', "plan.yaml:11: data.scripts: 'dta/*.sql' names no file"),
+        (
+            'smoke:\n  - command: ["true"]',
+            'smok:\n  - http: {url: "http://a:b@c/"}',
+            "plan.yaml:14: smok; there is no such key: did you mean smoke?",
+        ),
         ("run: night-1", "run: night-1\ngates: [lunch]", "plan.yaml:2: gates.0: saw 'lunch'; a gate is the name of the state"),
         (
             "run: night-1",

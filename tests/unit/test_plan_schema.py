@@ -70,3 +70,11 @@ def test_durations_stand_in_it_as_they_are_written():
 
 def _with_default(properties: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in properties.values() if isinstance(each.get("default"), str)]
+
+
+def test_every_key_says_what_it_is_for():
+    """Found: an editor had nothing to say of `run`, `gates` or a comparison's `key`."""
+    made = schema()
+    for name, part in {"the plan": made, **made["$defs"]}.items():
+        silent = [key for key, node in part["properties"].items() if not node.get("description")]
+        assert silent == [], name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from psycopg import OperationalError
 
 from cutoverd.daemon import survey
+from cutoverd.daemon.postgres.server import Server
 from cutoverd.states.run import Frozen, Run
 
 
@@ -57,3 +60,18 @@ async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.M
     finding = await survey._of_bus(look_that_raises(OSError())[0])
     assert (finding.check, finding.verdict) == (survey.BUS, survey.Verdict.UNFIT)
     assert "UnicodeError: label too long" in finding.says
+
+
+async def test_what_a_server_says_of_every_database_is_said_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Found: a wrong port gave the same words of libpq three times in one line."""
+
+    async def connect(self: Server, database: str = "", **_: object) -> None:
+        raise OperationalError("Connection refused" if database != "app" else 'no pg_hba.conf entry for database "app"')
+
+    monkeypatch.setattr(Server, "connect", connect)
+    plan = SimpleNamespace(run="night", client_tools=None, database=SimpleNamespace(url="postgresql://c@127.0.0.1/app"))
+    with pytest.raises(survey.CannotLook) as refused:
+        await survey._looking(cast("Any", SimpleNamespace(plan=plan)), tmp_path)
+    assert str(refused.value).startswith(
+        'no session could be had: cutoverd, postgres: Connection refused; app: no pg_hba.conf entry for database "app"'
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -81,6 +82,20 @@ def test_a_failed_step_is_named_with_its_reason():
     lines = drawn(simulation)
     assert [line[:8] for line in lines[1:5]] == ["✔ preche", "✔ downti", "✖ schema", "▶ rollba"]
     assert "   ◌ back: schema.build_new" in lines
+
+
+def test_a_reason_that_a_person_has_to_act_on_is_wrapped_and_not_cut():
+    """Found: the end of it was cut, and with it what mattered."""
+    simulation = failing(night())
+    simulation.run = replace(
+        simulation.run, failure=replace(simulation.run.failure, reason="the sum of it all " * 12 + "THE END")
+    )
+    lines = drawn(simulation, width=80)
+    assert lines[-2].endswith("THE END")
+    assert lines[-1].startswith("next: ")
+    assert all(line.startswith("    ") for line in lines[-4:-1])
+    assert len(drawn(simulation, width=80, height=5)) == 5
+    assert drawn(simulation, width=80, height=5)[-1].startswith("next: ")
 
 
 def test_downtime_stands_against_the_budget():

@@ -16,12 +16,13 @@ PROVEN = {
 
 
 def test_a_window_that_is_too_short_is_refused_with_its_arithmetic() -> None:
+    """The result comes first, then its sum: a terminal that is too narrow cuts the end."""
     with pytest.raises(Unfit) as refused:
         check_window(40.0, PROVEN)
     assert str(refused.value) == (
-        "the window is too short: 4 s clone (the clone) + 2 s schema (the schema files) + 30 s restore (the rows written once, "
-        "as the restore wrote them) + 12.5 s dump (the rows read once, as the dump read them) + 0.5 s way back (the names "
-        "there and back) = 49 s at least, and window.budget is 40 s"
+        "the window is too short: at least 49 s are needed, and window.budget is 40 s: 4 s clone (the clone) + 2 s schema "
+        "(the schema files) + 30 s restore (the rows written once, as the restore wrote them) + 12.5 s dump (the rows read "
+        "once, as the dump read them) + 0.5 s way back (the names there and back)"
     )
     assert "window.budget" in refused.value.hint
     assert refused.value.evidence["seconds"] == 49.0

@@ -1,0 +1,67 @@
+"""Whether a daemon drives a run, as far as that can be known from here: by its lock on this machine, by its answer on the bus."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from typing import Any
+
+import nats.errors
+
+from cutoverd.daemon.attach import bus
+from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
+from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.looking import Sight, is_held
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.events.subjects import status_of
+
+NONE_HERE = "none on this machine"
+MAY_NOT_SERVE = "one whose NATS user may not serve would not"
+
+
+async def driven(loaded: LoadedPlan, seen: Sight) -> dict[str, Any] | None:
+    """{"drives": true, false, or null where it cannot be known, "says": in words}; None of a run that needs no daemon."""
+    if seen.run.plan is None or seen.run.is_over:
+        return None
+    lock = loaded.run_dir / "daemon.lock"
+    try:
+        if is_held(lock):
+            return _told(True, _by_the_lock(lock.read_text().strip(), seen))
+    except OSError as error:
+        return _told(None, f"cannot be known: {lock}: {error.strerror}")
+    if not loaded.plan.bus:  # its bus is on this machine, and so would be its daemon
+        return _told(False, f"{NONE_HERE}, where its bus is: `cutoverd run` goes on")
+    try:
+        async with bus(loaded, keep=False) as client:
+            return await asked(client, seen)
+    except (BusError, *DOUBT) as error:
+        return _told(None, f"{NONE_HERE}; elsewhere cannot be known: {error}")
+
+
+async def asked(client: Client, seen: Sight) -> dict[str, Any]:
+    """By the micro service that each daemon is, wherever it runs."""
+    subject, began = status_of(seen.run.name), time.monotonic()
+    try:
+        answer = json.loads((await client.nc.request(subject, timeout=REQUEST_SECONDS)).data)
+        return _told(True, _drives(seen, int(answer["epoch"])))
+    except nats.errors.NoRespondersError:
+        return _told(False, f"{NONE_HERE}, and none answers on the bus ({MAY_NOT_SERVE})")
+    except (*DOUBT, ValueError, KeyError, TypeError) as error:
+        why = client.forbidden(subject, began) or str(error) or repr(error)
+        return _told(None, f"{NONE_HERE}; elsewhere cannot be known, {subject} gave no answer: {why}")
+
+
+def _by_the_lock(pid: str, seen: Sight) -> str:
+    if seen.timeline.leader == f"{socket.gethostname()}/{pid}":
+        return _drives(seen, seen.run.epoch)
+    return f"process {pid or '?'} on this machine has the run, and has not taken the lead yet"
+
+
+def _drives(seen: Sight, epoch: int) -> str:
+    who = f"{seen.timeline.leader}, " if epoch == seen.run.epoch else ""
+    return f"drives it ({who}epoch {epoch})"
+
+
+def _told(drives: bool | None, says: str) -> dict[str, Any]:
+    return {"drives": drives, "says": says}
