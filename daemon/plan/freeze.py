@@ -31,6 +31,9 @@ class PlanChanged(StepError):
     hint = "put back what was there, or `abort`/`rollback` with the old plan and start a new run with a name of its own"
 
 
+IN_PRECHECK = "`abort` it, then start a run with a name of its own; or put back what was there, then `retry`"
+
+
 def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
     """What the run goes through, whatever happens to the plan's files later; raises `PlanChanged` if some are gone by now."""
     if loaded.gone:
@@ -62,6 +65,15 @@ def check_frozen(loaded: LoadedPlan, run: Run) -> None:
     A file that was run and will not be again is somebody's to edit, while a watch of two days lasts say: only the log tells
     of it. The way back runs no script, and a program that a person mended is what it may need: there only the plan counts.
     """
+    try:
+        _check_frozen(loaded, run)
+    except PlanChanged as error:
+        if run.state == ORDER[0]:  # nothing was touched, so a daemon of any plan may `abort`: see takeover.py
+            error.hint = IN_PRECHECK
+        raise
+
+
+def _check_frozen(loaded: LoadedPlan, run: Run) -> None:
     changed = [] if loaded.sha256 == run.frozen.plan_sha256 else [str(loaded.path)]
     if run.state not in WAY_BACK:
         counts, past = _apart(_changed(_hashes(loaded, run.state), run, loaded.run_dir / LIST), loaded, run.state)
