@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from cutoverd.daemon.plan.files import named_programs, relative
-from cutoverd.daemon.plan.loaded import LIST, ORDER, LoadedPlan
+from cutoverd.daemon.plan.loaded import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError
@@ -95,6 +95,17 @@ def _apart(changed: list[str], loaded: LoadedPlan, state: str) -> tuple[list[str
     else:
         past = {*changed} - {relative(file, loaded.folder) for file in named_programs(loaded.plan, loaded.folder)}
     return [name for name in changed if name not in past], [name for name in changed if name in past]
+
+
+def check_anew(path: Path, run: Run) -> None:
+    """As `check_frozen`, of the plan as it lies there now: what a daemon that is started now would find."""
+    try:
+        loaded = load(path)
+    except BadPlan as error:
+        raise PlanChanged(
+            f"run {run.name} began with another plan than is there now, which cannot be used: {error}", hint=IN_PRECHECK
+        ) from error
+    check_frozen(loaded, run)
 
 
 class StillFrozen:
