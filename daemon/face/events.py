@@ -8,11 +8,15 @@ from typing import Any
 from cutoverd.daemon.face.lines import line
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.run import Run
 
 
 def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
-    """`seq` in the stream, `time`, `type`, `data` as it was recorded; `state`, `held` and `next` of the run after it; `line`."""
+    """`seq` in the stream, `time`, `type`, `data` as it was recorded; `line`.
+
+    Of the run after it: `state`, `held`, `waits_for`, what only a person can end, and `next`.
+    """
     envelope = recorded.envelope
     return {
         "seq": recorded.seq,
@@ -22,10 +26,16 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
         "epoch": envelope.epoch,
         "state": run.state,
         "held": run.held is not None,
+        "waits_for": _waits_for(run),
         "data": recorded.event.model_dump(mode="json"),
         "next": list(allowed(run)),
         "line": line(run, recorded),
     }
+
+
+def _waits_for(run: Run) -> str:
+    upcoming = plan(run) if run.plan else None
+    return upcoming.reason if isinstance(upcoming, Await) else ""
 
 
 def json_line(run: Run, recorded: Recorded) -> str:

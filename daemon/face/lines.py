@@ -8,9 +8,13 @@ from typing import Any
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.events.commands import Verb
+from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
+_LEAD_ON = (Verb.RETRY, Verb.ABORT, Verb.RESUME)
 DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "◌", "▶"
 TURN = RUNNING  # the run goes on
 
@@ -21,7 +25,18 @@ SEEN_BY_A_PERSON = ("differs", "not_carried", "left_out", "warnings", "written",
 def line(run: Run, recorded: Recorded) -> str:
     """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
     icon, text = _SAYS[type(recorded.event)](recorded.event)
-    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}"
+    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, recorded.event)}"
+
+
+def _stands(run: Run, event: facts.Event) -> str:
+    """A daemon that comes to a run that only a person can lead on would else say nothing more."""
+    if not isinstance(event, facts.LeaderAcquired) or run.plan is None:
+        return ""
+    waits = plan(run)
+    if not isinstance(waits, Await):
+        return ""
+    words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed(run) if verb in _LEAD_ON]
+    return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(words)}" if words else "")
 
 
 def _step(event: Any) -> str:

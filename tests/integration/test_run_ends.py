@@ -134,9 +134,12 @@ def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp
         night.start("--auto")
         assert night.exit_code() == 5
         assert "PreCheck failed: precheck.prove_health:page" in night.cli("status").stdout
+        assert night.cli("status", "--wait", "--timeout", "20").returncode == 5
+        assert night.cli("status", "--wait", "--timeout", "20", "--until", "failed").returncode == 0
         assert night.cli("send", "abort", "--wait", "0.2").returncode == 6
         night.start()
         assert night.exit_code() == 5
+        assert "exited 1, expected 0; waits for `retry` or `abort`\n" in night.said
         assert night.last_transition().target == "aborted"
         assert names(cluster) == {"app"}
 
