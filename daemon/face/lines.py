@@ -67,8 +67,11 @@ def _seen(evidence: dict[str, Any]) -> str:
 
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:
     by = f" by {event.by}" if event.by else ""
-    why = f": {event.reason}" if event.reason else ""
-    return TURN, f"{event.source} → {event.target}{by}{why}"
+    return TURN, f"{event.source} → {event.target}{by}{_why(event)}"
+
+
+def _why(event: Any) -> str:
+    return f": {event.reason}" if event.reason else ""
 
 
 def _rejected(event: facts.CommandRejected) -> tuple[str, str]:
@@ -88,11 +91,11 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.StepInterrupted: lambda e: (WARNING, f"{_step(e)}  interrupted: {e.reason}"),
     facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}"),
     facts.RunHeld: lambda e: (WAITING, f"held by {e.by or 'the daemon'}: {e.reason}"),
-    facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}"),
-    facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
-    facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}: {e.reason}"),
+    facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}" + _why(e)),
+    facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}" + _why(e)),
+    facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}" + _why(e)),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
-    facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + (f": {e.reason}" if e.reason else "")),
+    facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + _why(e)),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
     facts.CheckBreached: lambda e: (FAILED, f"check {e.check} is breached: {e.saw}, for {e.seconds:g} s"),
     facts.CheckRecovered: lambda e: (DONE, f"check {e.check} is good again: {e.saw}"),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from unit.pretended import Night
 
 from cutoverd.daemon.face.lines import line
@@ -23,3 +24,17 @@ async def test_the_tables_that_the_smoke_tests_wrote_are_named_in_the_line_and_c
     [recorded] = [e for e in await night.events() if isinstance(e, facts.StepSucceeded) and e.step == "smoke.record_written"]
     assert recorded.evidence == {"tables": {"store.note": counted}, "complete": True, "written": ["store.note"]}
     assert '⚠ written: ["store.note"]' in said(recorded)
+
+
+WORDS = {
+    facts.AbortRequested: "abort by anonymous",
+    facts.RetryRequested: "retry by anonymous",
+    facts.RunResumed: "resumed by anonymous",
+}
+
+
+@pytest.mark.parametrize("event", WORDS)
+def test_a_word_without_a_reason_ends_without_a_colon_and_a_reason_is_told(event: type[facts.Event]) -> None:
+    """Found: `abort by anonymous: `, and why somebody resumed or tried again was told nowhere."""
+    assert said(event.model_validate({"by": None})).endswith(WORDS[event])
+    assert said(event.model_validate({"by": None, "reason": "the disk is back"})).endswith(f"{WORDS[event]}: the disk is back")
