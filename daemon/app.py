@@ -24,7 +24,7 @@ from cutoverd.daemon.bus.runs import Runs
 from cutoverd.daemon.bus.status import serving
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.scraped import Scrapes
-from cutoverd.daemon.plan.freeze import StillFrozen
+from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.anchor import LedgerAnchor
@@ -100,6 +100,7 @@ async def _drive(
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,
                 still_frozen=StillFrozen(loaded),
+                still_begun=partial(check_anew, loaded.path),
             )
             try:
                 await runner.drive()

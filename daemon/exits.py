@@ -14,7 +14,7 @@ class Exit(IntEnum):
     USAGE = 2  # or the plan
     ROLLED_BACK = 3
     STUCK = 4
-    ABORTED = 5  # or PreCheck failed, with nobody to ask
+    ABORTED = 5  # or PreCheck failed, and nobody is there to be asked
     UNFINISHED = 6  # held, or stopped in the middle; start it again
 
 
@@ -25,6 +25,6 @@ def exit_of(run: Run) -> Exit:
     """The code for a run as it stands when nobody drives it any more."""
     if run.is_stuck:
         return Exit.STUCK
-    if run.state == "precheck" and run.failure and not run.held:
+    if run.failed_in_place and not run.held:
         return Exit.ABORTED
     return _ENDS.get(run.state, Exit.UNFINISHED)

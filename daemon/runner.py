@@ -18,6 +18,7 @@ from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.events.commands import Command
 from cutoverd.states.decide import decide, rejected
+from cutoverd.states.errors import StepError
 from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
 from cutoverd.states.ports import Direction, Found, Mark, Ports, Probed
 from cutoverd.states.run import Key, Run
@@ -68,10 +69,15 @@ class Runner:
         step_seconds: float,
         auto: bool,
         still_frozen: Callable[[Run], None] = lambda run: None,
+        still_begun: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        """`still_frozen` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not."""
+        """`still_frozen` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not.
+
+        `still_begun` is asked before PreCheck is tried again, and looks at the plan on disk as well.
+        """
         self._log = runlog
         self._still_frozen = still_frozen
+        self._still_begun = still_begun
         self._ports = ports
         self._said = said
         self._step_seconds = step_seconds
@@ -169,7 +175,7 @@ class Runner:
             return
         if said.seq <= self.run.command_position:
             return
-        for event in self._answer(said):
+        for event in await self._answer(said):
             await self._log.append(event, command_position=said.seq)
 
     async def _take_in(self, seen: Seen) -> None:
@@ -177,10 +183,22 @@ class Runner:
             await self._log.append(seen.event)
             seen.recorded.set_result(None)
 
-    def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
+    async def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
         if isinstance(said, NotACommand):
             return [rejected(self.run, "?", said.by, said.reason)]
-        return decide(self.run, said, datetime.now(UTC))
+        events = decide(self.run, said, datetime.now(UTC))
+        if any(isinstance(event, facts.RetryRequested) for event in events) and not self.run.aborting:
+            return await self._unless_changed(said, events)
+        return events
+
+    async def _unless_changed(self, retry: Command, events: list[facts.Event]) -> list[facts.Event]:
+        """Found: who corrected the plan and said `retry` had the old one tried again, without a word."""
+        try:
+            await asyncio.to_thread(self._still_begun, self.run)
+        except StepError as error:
+            refused = rejected(self.run, retry.verb, retry.by, f"{error}: {error.hint}")
+            return [refused.model_copy(update={"next": [verb for verb in refused.next if verb != retry.verb]})]
+        return events
 
     async def _listening(self, key: Key, direction: Direction, act: Coroutine[Any, Any, facts.Event]) -> None:
         """Act, and meanwhile take in commands; one that turns the run ends the act."""

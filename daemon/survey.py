@@ -7,6 +7,7 @@ that is removed.
 from __future__ import annotations
 
 import asyncio
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from cutoverd.states.step import Context, Effect
 
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
 BUS = "bus"
+THEN = re.compile(r", then `(retry|abort)`.*")  # of a hint: what only a run can be told
 WRITES = "not tried: it writes; `cutoverd run` makes it in PreCheck"
 
 
@@ -128,7 +130,7 @@ def _words(error: Exception) -> str:
 def _wrong(check: str, error: Exception) -> Iterator[Finding]:
     """Each reason by itself, where there are many."""
     evidence: Mapping[str, Any] = getattr(error, "evidence", {})
-    hint = getattr(error, "hint", "").replace(", then `retry`", "")
+    hint = THEN.sub("", getattr(error, "hint", ""))
     for reason in evidence.get("reasons") or evidence.get("findings") or [str(error).strip() or type(error).__name__]:
         yield Finding(check, Verdict.UNFIT, str(reason), hint)
     yield from _warnings(check, evidence)

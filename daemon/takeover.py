@@ -8,7 +8,7 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from cutoverd.daemon import children
-from cutoverd.daemon.plan.freeze import check_frozen, frozen
+from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.orphans import end_backends
@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
+from cutoverd.states.run import Run
 
 
 async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
@@ -26,9 +27,9 @@ async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
     Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`.
     """
     await runlog.replay()
-    if runlog.run.plan:
-        check_frozen(loaded, runlog.run)
-    epoch = max(runlog.run.epoch, await _epoch_in_ledger(server)) + 1
+    there = await _epoch_in_ledger(server)
+    changed = _changed(loaded, runlog.run, server, there)
+    epoch = max(runlog.run.epoch, there) + 1
     server = replace(server, epoch=epoch)
     orphans = await _end_orphans(server)
     await ledger.take_fence(server)
@@ -40,7 +41,44 @@ async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
     )
     if runlog.run.plan is None:
         await runlog.append(frozen(loaded, server.names.production))
+    elif changed and not _is_known(runlog.run, changed):
+        await runlog.append(facts.FailureReported(by=facts.DAEMON, reason=changed))
     return server
+
+
+def _changed(loaded: LoadedPlan, run: Run, server: Server, epoch_there: int) -> str:
+    """Why a daemon of this plan may take no step of PreCheck, and only `abort` is left; "" if it may.
+
+    Found: who mended a file that PreCheck had refused got no daemon any more, so that nobody heard his `abort`, and the
+    stream was closed to every other run. Raises `PlanChanged` in a later state.
+    """
+    try:
+        if run.plan:
+            check_frozen(loaded, run)
+    except PlanChanged as error:
+        if run.state != "precheck":
+            raise
+        _check_reaches_what_the_run_made(run, server, epoch_there, error)
+        return f"{error}: {error.hint}"
+    return ""
+
+
+def _check_reaches_what_the_run_made(run: Run, server: Server, epoch_there: int, changed: PlanChanged) -> None:
+    """What `abort` has to drop lies where the run began; raises `PlanChanged`."""
+    production = server.names.production
+    is_the_same = run.frozen.production in ("", production)
+    if is_the_same and epoch_there >= run.epoch:  # every leader of it took the fence there first
+        return
+    where = "another server" if is_the_same else f"database {run.frozen.production}"
+    raise PlanChanged(
+        f"{changed}; and it began on {where}, which database.url does not name",
+        hint="put back database.url: what the run made lies there, and `abort` has to find it",
+    )
+
+
+def _is_known(run: Run, changed: str) -> bool:
+    """On record already; and an `abort` under way needs no file of the plan."""
+    return run.aborting or (run.failure is not None and run.failure.reason == changed)
 
 
 async def _epoch_in_ledger(server: Server) -> int:

@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+DAEMON = "the daemon"  # `by` of what the daemon found itself; no subject has a blank in it, so nobody can be called that
+
 
 def _as_json(value: Any) -> Any:
     match value:
@@ -174,7 +176,7 @@ class AbortRequested(Event):
 
 
 class FailureReported(Event):
-    """Somebody outside says that something is wrong."""
+    """Somebody outside says that something is wrong, or a daemon that it must not begin a step."""
 
     by: str | None
     reason: str

@@ -91,7 +91,7 @@ def _hold(run: Run, command: Command, now: datetime) -> facts.Event:
         raise Refused("the way back failed and nothing is being done: `retry` takes it again")
     if run.held and (run.held.now or not command.now):
         raise Refused(f"the run is already held: {run.held.reason}")
-    return facts.RunHeld(reason=command.reason or "hold", by=command.by, now=command.now)
+    return facts.RunHeld(reason=command.reason or "hold", by=command.by or "anonymous", now=command.now)
 
 
 def _resume(run: Run, command: Command, now: datetime) -> facts.Event:
@@ -130,9 +130,10 @@ def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
     if "rollback" not in triggers(run.state):
         raise Refused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
     if run.may_lose_writes and not (command.accept_loss and command.reason):
-        raise Refused(
-            "traffic may have been open: going back gives up what clients wrote since. Say it with accept_loss and a reason"
-        )
+        missing = "accept_loss and a reason (`--accept-loss --reason …`)"
+        if command.accept_loss:
+            missing = "a reason too (`--reason …`): only that is missing"
+        raise Refused(f"traffic may have been open: going back gives up what clients wrote since. Say it with {missing}")
     return _transitioned(run, command, "rollback")
 
 
@@ -174,7 +175,7 @@ def _whom_the_plan_names(run: Run, by: str | None) -> str:
 
 def _note(run: Run, command: Command, now: datetime) -> facts.Event:
     if not command.reason:
-        raise Refused('a note has a text: {"verb": "note", "reason": "…"}')
+        raise Refused('a note has a text: `--reason …`, or on the bus {"verb": "note", "reason": "…"}')
     return facts.NoteTaken(by=command.by, text=command.reason)
 
 

@@ -142,6 +142,11 @@ class Run:
     def is_stuck(self) -> bool:
         return self.state == STUCK
 
+    @property
+    def failed_in_place(self) -> bool:
+        """PreCheck, or its `abort`, has failed and stays so until a person speaks."""
+        return self.state == WAY[0].name and self.failure is not None
+
     def of(self, key: Key, direction: Direction) -> Attempts:
         return self.attempts.get((str(key), direction), Attempts())
 

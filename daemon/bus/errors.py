@@ -62,7 +62,10 @@ class NoRoom(BusError):
 class RunOpen(BusError):
     """another run is open on this stream"""
 
-    hint = "finish or abort that run first; one stream carries one open run"
+    hint = (
+        "finish or abort that run first, with a plan that has its `run` (in PreCheck even a changed one lets `abort` be heard);"
+        " one stream carries one open run"
+    )
 
 
 class RunEnded(BusError):

@@ -23,8 +23,8 @@ from cutoverd.states.decide import allowed
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import Run
 
-CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed with --auto),
-6 left unfinished (held, or stopped: start it again)."""
+CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed:
+`run --auto`, `status --wait`), 6 left unfinished (held, or stopped: start it again)."""
 
 app = typer.Typer(
     help=f"Move a production PostgreSQL database to a new schema, and back.\n\n{CODES}",

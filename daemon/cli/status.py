@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +16,12 @@ from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.looking import Sight
 from cutoverd.states import ENDS, STATES, STUCK
+from cutoverd.states.run import Run
 
-GATE, HELD = "gate", "held"
-MOMENTS = (*STATES, STUCK, *ENDS, GATE, HELD)
-WAIT = """Wait until the run is over or Stuck, and exit as `cutoverd run` would."""
-UNTIL = f"With --wait: until the run has come to that ({', '.join(MOMENTS)}); exits 0 if it has."
+GATE, HELD, FAILED = "gate", "held", "failed"
+MOMENTS = (*STATES, STUCK, *ENDS, GATE, HELD, FAILED)
+WAIT = """Wait until the run is over, Stuck, or PreCheck has failed (5), and exit as `cutoverd run --auto` would."""
+UNTIL = f"With --wait: until the run has come to that ({', '.join(MOMENTS)}: in PreCheck); exits 0 if it has."
 
 
 @app.command(help="How a run stands, from its journal alone: no daemon is needed. `next` is what may be said.")
@@ -53,10 +55,17 @@ def _has_come(seen: Sight, until: str | None) -> bool:
     """A state counts once it was entered, even if the run has gone on."""
     run = seen.run
     if until is None:
-        return run.is_stuck
-    if until in (GATE, HELD):
-        return (run.gate if until == GATE else run.held) is not None
+        return run.is_stuck or (run.failed_in_place and run.held is None)
+    if until in _NOW:
+        return _NOW[until](run)
     return any(state == until for state, _ in seen.timeline.entered)
+
+
+_NOW: dict[str, Callable[[Run], bool]] = {
+    GATE: lambda run: run.gate is not None,
+    HELD: lambda run: run.held is not None,
+    FAILED: lambda run: run.failed_in_place,
+}
 
 
 def _code(seen: Sight, until: str | None, is_so: bool) -> Exit:

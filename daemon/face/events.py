@@ -8,13 +8,14 @@ from typing import Any
 from cutoverd.daemon.face.lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed
+from cutoverd.states.plan import Await, plan
 from cutoverd.states.run import Run
 
 
 def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
-    """`seq` in the stream, `time`, `type`, `data` as it was recorded; `state`, `held` and `next` of the run after it; `line`.
+    """`seq` in the stream, `time`, `type`, `data` as it was recorded; `line`.
 
-    `waits_for`: whose `ready` is missing, and how it is said; "" while the run does not wait for it.
+    Of the run after it: `state`, `held`, `waits_for`, what only a person can end and how it is said if it is `ready`, and `next`.
     """
     envelope = recorded.envelope
     return {
@@ -25,11 +26,16 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
         "epoch": envelope.epoch,
         "state": run.state,
         "held": run.held is not None,
+        "waits_for": waits_for_ready(run) or _waits_for(run),
         "data": recorded.event.model_dump(mode="json"),
         "next": list(allowed(run)),
         "line": line(run, recorded),
-        "waits_for": waits_for_ready(run),
     }
+
+
+def _waits_for(run: Run) -> str:
+    upcoming = plan(run) if run.plan else None
+    return upcoming.reason if isinstance(upcoming, Await) else ""
 
 
 def json_line(run: Run, recorded: Recorded) -> str:

@@ -56,7 +56,7 @@ def spoken(event: facts.Event) -> Labels | None:
             return event.verb, event.by or "", "rejected"
         case facts.Transitioned(trigger="rollback" | "retry"):
             return event.trigger, event.by or "", "accepted"
-        case facts.RunHeld(by=None):
+        case facts.RunHeld(by=None) | facts.FailureReported(by=facts.DAEMON):
             return None  # by the daemon itself
     verb = VERBS.get(type(event))
     return (verb, getattr(event, "by", None) or "", "accepted") if verb else None

@@ -8,11 +8,14 @@ from typing import Any
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.events.commands import Verb
+from cutoverd.states.decide import allowed
 from cutoverd.states.evolve import unseen_because
 from cutoverd.states.plan import Await, plan
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
+_LEAD_ON = (Verb.RETRY, Verb.ABORT, Verb.RESUME)
 DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "◌", "▶"
 TURN = RUNNING  # the run goes on
 
@@ -23,7 +26,18 @@ SEEN_BY_A_PERSON = ("differs", "not_carried", "left_out", "warnings", "written",
 def line(run: Run, recorded: Recorded) -> str:
     """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
     icon, text = _SAYS[type(recorded.event)](recorded.event)
-    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}"
+    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, recorded.event)}"
+
+
+def _stands(run: Run, event: facts.Event) -> str:
+    """A daemon that comes to a run that only a person can lead on would else say nothing more."""
+    if not isinstance(event, facts.LeaderAcquired) or run.plan is None:
+        return ""
+    waits = plan(run)
+    if not isinstance(waits, Await):
+        return ""
+    words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed(run) if verb in _LEAD_ON]
+    return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(words)}" if words else "")
 
 
 def _step(event: Any) -> str:
@@ -54,8 +68,11 @@ def _seen(evidence: dict[str, Any]) -> str:
 
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:
     by = f" by {event.by}" if event.by else ""
-    why = f": {event.reason}" if event.reason else ""
-    return TURN, f"{event.source} → {event.target}{by}{why}"
+    return TURN, f"{event.source} → {event.target}{by}{_why(event)}"
+
+
+def _why(event: Any) -> str:
+    return f": {event.reason}" if event.reason else ""
 
 
 def _rejected(event: facts.CommandRejected) -> tuple[str, str]:
@@ -75,11 +92,11 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.StepInterrupted: lambda e: (WARNING, f"{_step(e)}  interrupted: {e.reason}"),
     facts.StepProbed: lambda e: (WARNING, f"{_step(e)}  probed: its effect is {e.found}{_unseen(e)}"),
     facts.RunHeld: lambda e: (WAITING, f"held by {e.by or 'the daemon'}: {e.reason}"),
-    facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}"),
-    facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}"),
-    facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}: {e.reason}"),
+    facts.RunResumed: lambda e: (TURN, f"resumed by {e.by or 'anonymous'}" + _why(e)),
+    facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}" + _why(e)),
+    facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}" + _why(e)),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
-    facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + (f": {e.reason}" if e.reason else "")),
+    facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + _why(e)),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
     facts.CheckBreached: lambda e: (FAILED, f"check {e.check} is breached: {e.saw}, for {e.seconds:g} s"),
     facts.CheckRecovered: lambda e: (DONE, f"check {e.check} is good again: {e.saw}"),

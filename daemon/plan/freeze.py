@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from cutoverd.daemon.plan.files import named_programs, relative
-from cutoverd.daemon.plan.loaded import LIST, ORDER, LoadedPlan
+from cutoverd.daemon.plan.loaded import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError
@@ -29,6 +29,9 @@ class PlanChanged(StepError):
     """the plan is not the one that this run began with"""
 
     hint = "put back what was there, or `abort`/`rollback` with the old plan and start a new run with a name of its own"
+
+
+IN_PRECHECK = "`abort` it, then start a run with a name of its own; or put back what was there, then `retry`"
 
 
 def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
@@ -62,6 +65,15 @@ def check_frozen(loaded: LoadedPlan, run: Run) -> None:
     A file that was run and will not be again is somebody's to edit, while a watch of two days lasts say: only the log tells
     of it. The way back runs no script, and a program that a person mended is what it may need: there only the plan counts.
     """
+    try:
+        _check_frozen(loaded, run)
+    except PlanChanged as error:
+        if run.state == ORDER[0]:  # nothing was touched, so a daemon of any plan may `abort`: see takeover.py
+            error.hint = IN_PRECHECK
+        raise
+
+
+def _check_frozen(loaded: LoadedPlan, run: Run) -> None:
     changed = [] if loaded.sha256 == run.frozen.plan_sha256 else [str(loaded.path)]
     if run.state not in WAY_BACK:
         counts, past = _apart(_changed(_hashes(loaded, run.state), run, loaded.run_dir / LIST), loaded, run.state)
@@ -83,6 +95,17 @@ def _apart(changed: list[str], loaded: LoadedPlan, state: str) -> tuple[list[str
     else:
         past = {*changed} - {relative(file, loaded.folder) for file in named_programs(loaded.plan, loaded.folder)}
     return [name for name in changed if name not in past], [name for name in changed if name in past]
+
+
+def check_anew(path: Path, run: Run) -> None:
+    """As `check_frozen`, of the plan as it lies there now: what a daemon that is started now would find."""
+    try:
+        loaded = load(path)
+    except BadPlan as error:
+        raise PlanChanged(
+            f"run {run.name} began with another plan than is there now, which cannot be used: {error}", hint=IN_PRECHECK
+        ) from error
+    check_frozen(loaded, run)
 
 
 class StillFrozen:

@@ -15,6 +15,8 @@ _ERROR = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?:\S+:\s+(?P<sqlstate>
 _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 _NO_ERROR = {"00", "01", "02"}
 _DETAIL_LINES = 12
+AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
+IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 NOT_LEADER, LEFT_TRANSACTION, UNFINISHED = "CV001", "CV002", "CV003"
 
 
@@ -50,34 +52,38 @@ def _detail(lines: list[str]) -> str:
     return "\n".join(kept)
 
 
-def told(completed: Completed, reading: Reading, *, kept: str = "nothing of it was kept") -> StepError:
-    """The error for a psql run whose step is not finished in the ledger; `kept` says what became of its effect."""
+def told(completed: Completed, reading: Reading, *, kept: str = "nothing of it was kept", then: str = AT_NIGHT) -> StepError:
+    """The error for a psql run whose step is not finished in the ledger.
+
+    `kept` says what became of its effect, `then` what is to be done. A mended file is never run by the run that it failed
+    in: that goes through with what it began with.
+    """
     error = first_error(completed.stderr_tail, reading.cwd)
     if error is None:
-        return _without_place(completed, kept)
+        return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:
         return NotLeader()
     if error.sqlstate == LEFT_TRANSACTION:
         return StepError(
             f"{_shown(Path(error.message), reading.cwd)} ended the transaction that it was run in; what came before is committed",
-            hint="take COMMIT, END, ROLLBACK and the like out of it; new is spoilt: go back with `rollback`",
+            hint=f"take COMMIT, END, ROLLBACK and the like out of it; {then}",
             evidence={"file": error.message},
         )
     if error.sqlstate == UNFINISHED:
         return StepError(
             "an earlier attempt was committed without its end: a file ended the transaction that it was run in",
-            hint="new is spoilt: go back with `rollback`, and take COMMIT out of the files",
+            hint=f"take COMMIT out of the files; {then}",
         )
-    return _at_its_place(error, reading, kept)
+    return _at_its_place(error, reading, f"{kept}; {then}")
 
 
-def _at_its_place(error: ScriptError, reading: Reading, kept: str) -> StepError:
+def _at_its_place(error: ScriptError, reading: Reading, hint: str) -> StepError:
     places = [(error.file, error.line), *chain(reading, error.file)]
     where = ", included by ".join(f"{_shown(file, reading.cwd)}:{line}" for file, line in places)
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
     return StepError(
         f"{where}: {error.message}{state}",
-        hint=f"{kept}; mend the file, or go back",
+        hint=hint,
         evidence={
             "file": str(error.file), "line": error.line, "sqlstate": error.sqlstate, "message": error.message,
             "detail": error.detail, "included_by": [f"{file}:{line}" for file, line in places[1:]],
@@ -85,11 +91,11 @@ def _at_its_place(error: ScriptError, reading: Reading, kept: str) -> StepError:
     )  # fmt: skip
 
 
-def _without_place(completed: Completed, kept: str) -> StepError:
+def _without_place(completed: Completed, kept: str, then: str) -> StepError:
     if completed.returncode == 0:
         return StepError(
             "psql ended well, but the ledger does not know the step as finished: a file left its session or its transaction",
-            hint="look for \\connect and COMMIT in what the files run; new may be spoilt: go back with `rollback`",
+            hint=f"look for \\connect and COMMIT in what the files run; {then}",
         )
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
     said = _LOST.search(completed.stderr_tail)

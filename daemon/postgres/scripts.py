@@ -82,7 +82,7 @@ class PsqlScripts:
             findings = lines_of(reading.findings)
             raise CheckFailed(
                 f"{len(findings)} line(s) of the SQL files cannot be run: {'; '.join(findings[:5])}",
-                hint="change the files, then `retry`",
+                hint="change the files, then `abort` and start a run with a name of its own",
                 evidence={"findings": findings},
             )
         return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built}
@@ -145,7 +145,7 @@ class PsqlScripts:
         script = include(HERE / "script_begin.sql") + "".join(map(_in_turn, self._schema_files))
         completed = await (await self._psql(database)).run(script, step=step, variables={})
         if completed.returncode != 0:
-            raise await self._told(completed)
+            raise await self._told(completed, psql_errors.IN_PRECHECK)
         return {"schema_files": len(self._schema_files)}
 
     async def _run(self, mark: Mark, files: Sequence[Path]) -> Evidence:
@@ -166,8 +166,8 @@ class PsqlScripts:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
         return await self._told(completed)
 
-    async def _told(self, completed: Completed) -> StepError:
-        error = psql_errors.told(completed, await asyncio.to_thread(self._read))
+    async def _told(self, completed: Completed, then: str = psql_errors.AT_NIGHT) -> StepError:
+        error = psql_errors.told(completed, await asyncio.to_thread(self._read), then=then)
         origins = self._origins()
         return origins.error(error) if origins else error
 

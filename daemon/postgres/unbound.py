@@ -63,7 +63,7 @@ async def _prove_done(server: Server, file: Path, question: str) -> None:
     if not await _is_done(server, question):
         raise CheckFailed(
             f"{file.name} ran, and its probe still says that it was not done: {question}",
-            hint="mend the file or its probe in the plan",
+            hint="the run goes back by itself: mend the file or its probe for a run with a name of its own",
         )
 
 

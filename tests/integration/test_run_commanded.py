@@ -75,6 +75,23 @@ def test_a_command_that_nobody_will_ever_hear_is_refused_and_leaves_no_server_ru
         assert nats.find(night.state_dir / "nats") is None
 
 
+def test_retry_after_the_plan_was_corrected_is_refused_with_the_plans_name(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.knob("health page", exit=1, always=True)
+        night.start()
+        night.wait_for(facts.StepFailed)
+        plan = night.plan_file.read_bytes()
+        night.write_plan(window={"budget": "2h"})
+        code, text = said(night, "retry")
+        assert code == 1
+        assert f"retry by anonymous refused: run night began with other contents of: {night.plan_file}: `abort` it" in text
+        night.plan_file.write_bytes(plan)
+        assert said(night, "retry")[0] == 0
+        until(lambda: len(night.events(facts.StepFailed)) == 2, "it was tried again")
+        assert said(night, "abort")[0] == 0
+        assert night.exit_code() == 5
+
+
 def test_status_tells_the_same_with_a_daemon_without_one_and_after_the_end(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         before = night.cli("status")

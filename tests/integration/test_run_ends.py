@@ -39,8 +39,9 @@ def assert_completed_before(night: Night) -> None:
 @on_18
 def test_1_a_changed_plan_or_script_is_refused_and_named(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
+        night.write_plan(gates=["data"])
         night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+        night.wait_for(facts.GateReached, gate="data")
         night.kill()
         plan = night.plan_file.read_bytes()
         script = (tmp_path / "data/020.sql").read_bytes()
@@ -53,6 +54,30 @@ def test_1_a_changed_plan_or_script_is_refused_and_named(cluster: Cluster, tmp_p
         assert len(night.events(facts.LeaderAcquired)) == 1, "who was refused took nothing"
         night.start("--auto")
         assert_completed(night)
+
+
+@on_18
+def test_5_a_schema_file_that_was_mended_after_precheck_refused_it_can_be_aborted_and_a_new_run_begins(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with a_night(cluster, tmp_path) as night:
+        script = (tmp_path / "schema/001.sql").read_bytes()
+        (tmp_path / "schema/001.sql").write_bytes(script + b"CREATE TABEL oops ();\n")
+        night.start("--auto")
+        assert night.exit_code() == 5
+        (tmp_path / "schema/001.sql").write_bytes(script)
+        night.start("--auto")
+        assert night.exit_code() == 5
+        changed = "began with other contents of: schema/001.sql: `abort` it, then start a run with a name of its own"
+        assert changed in night.cli("status").stdout
+        assert night.cli("send", "abort", "--wait", "0.2").returncode == 6
+        night.start("--auto")
+        assert night.exit_code() == 5
+        assert night.last_transition().target == "aborted"
+        night.run, night.reader, night.daemons = "mended", None, []
+        night.write_plan(run="mended", gates=["downtime"])
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
 
 
 def refusal(night: Night) -> str:
@@ -109,9 +134,12 @@ def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp
         night.start("--auto")
         assert night.exit_code() == 5
         assert "PreCheck failed: precheck.prove_health:page" in night.cli("status").stdout
+        assert night.cli("status", "--wait", "--timeout", "20").returncode == 5
+        assert night.cli("status", "--wait", "--timeout", "20", "--until", "failed").returncode == 0
         assert night.cli("send", "abort", "--wait", "0.2").returncode == 6
         night.start()
         assert night.exit_code() == 5
+        assert "exited 1, expected 0; waits for `retry` or `abort`\n" in night.said
         assert night.last_transition().target == "aborted"
         assert names(cluster) == {"app"}
 

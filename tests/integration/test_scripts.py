@@ -294,7 +294,8 @@ async def test_the_schema_can_be_tried_elsewhere_without_a_ledger(site: Site):
     site.execute("CREATE DATABASE app_try OWNER app_owner")
     files = [site.file("a.sql", "CREATE TABLE tried (x int);"), site.file("b.sql", "CREATE INDEX ON tried (x);")]
     assert await site.scripts(files).try_schema("app_try", "precheck.backup") == {"schema_files": 2}
-    with pytest.raises(StepError, match=r"^a.sql:1: relation \"tried\" already exists"):
+    with pytest.raises(StepError, match=r"^a.sql:1: relation \"tried\" already exists") as failed:
         await site.scripts(files).try_schema("app_try", "precheck.backup")
+    assert failed.value.hint == "nothing of it was kept; mend the file, then `abort` and start a run with a name of its own"
     with psycopg.connect(site.cluster.url("app_try")) as conn:
         assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'cutoverd'").fetchone() == (0,)

@@ -15,6 +15,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
 from cutoverd.states.ports import Found, Mark, Ports, Probed
+from cutoverd.states.run import Run
 from cutoverd.states.watching import Reading, Rules, Sample, Watched
 
 ITEMS = {
@@ -119,6 +120,7 @@ class Night:
         self.world, self.stream = World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
         self.said: asyncio.Queue[Said] = asyncio.Queue()
+        self.still_begun: Callable[[Run], None] = lambda run: None
         self.log: RunLog = self._log()
 
     def _log(self) -> RunLog:
@@ -141,7 +143,10 @@ class Night:
                     opens=self.opens,
                 )
             )
-        return await Runner(self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto).drive()
+        runner = Runner(
+            self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto, still_begun=self.still_begun
+        )
+        return await runner.drive()
 
     async def say(self, verb: str, **fields: Any) -> None:
         seq = await self.stream.store("cutover.cmd.alice", "", b"")

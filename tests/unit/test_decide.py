@@ -250,10 +250,22 @@ def test_a_gate_is_passed_by_somebody_even_if_nobody_said_who():
 )
 def test_once_clients_may_be_in_going_back_wants_accept_loss_and_a_reason(bring, fields):
     run = bring().run
-    assert "accept_loss and a reason" in refusal(answer(run, "rollback", **fields))
+    assert "a reason" in refusal(answer(run, "rollback", **fields))
     event = answer(run, "rollback")
     assert isinstance(event, facts.Transitioned)
     assert (event.target, event.by, event.accept_loss, event.reason) == ("rollback", "alice", True, "because")
+
+
+@pytest.mark.parametrize("verb_fields", [{"reason": ""}, {"reason": "  "}])
+def test_who_accepts_the_loss_is_told_that_only_the_reason_is_missing(verb_fields):
+    """Found: it was refused in the same words as without `--accept-loss`."""
+    said = refusal(answer(clients_in().run, "rollback", **verb_fields))
+    assert said.endswith("Say it with a reason too (`--reason …`): only that is missing")
+
+
+def test_who_goes_back_without_a_word_is_told_both_as_the_terminal_spells_them():
+    said = refusal(answer(clients_in().run, "rollback", accept_loss=False, reason=""))
+    assert said.endswith("Say it with accept_loss and a reason (`--accept-loss --reason …`)")
 
 
 @pytest.mark.parametrize("state", ["downtime", "schema", "data", "validate", "smoke", "cutover"])
@@ -279,7 +291,14 @@ def test_hold_now_sharpens_a_hold_and_nothing_sharpens_that():
 
 
 def test_a_note_without_a_text_is_refused_and_told_how():
-    assert '{"verb": "note"' in refusal(answer(night().run, "note", reason=""))
+    assert '`--reason …`, or on the bus {"verb": "note"' in refusal(answer(night().run, "note", reason=""))
+
+
+def test_a_hold_of_whom_nobody_knows_is_not_the_daemons():
+    """Found: `cutoverd send hold` without `--as` was told as `held by the daemon`."""
+    run = entering("data").run
+    (event,) = decide(run, Command(verb=Verb.HOLD, seq=run.last_seq + 1), BEGINNING)
+    assert event == facts.RunHeld(reason="hold", by="anonymous")
 
 
 def test_an_ended_run_hears_nothing():

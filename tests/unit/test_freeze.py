@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen, frozen
+from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_anew, check_frozen, frozen
 from cutoverd.daemon.plan.loaded import LIST, BadPlan, LoadedPlan, load
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.states.run import Run
@@ -180,6 +180,21 @@ async def test_a_script_that_is_edited_while_a_gate_waits_is_not_run(tmp_path: P
     for _ in range(2):
         with pytest.raises(PlanChanged, match=r"data/1\.sql"):
             still_frozen(run)
+
+
+async def test_a_plan_that_was_corrected_on_disk_is_seen_though_the_daemon_has_the_old_one(tmp_path: Path) -> None:
+    """Found: only files were looked at again, so that `retry` went on with the window.budget that had been too small."""
+    loaded = plan_of(tmp_path, 1)
+    run = await begun(loaded)
+    check_anew(loaded.path, run)
+    loaded.path.write_text(PLAN + "window: {budget: 2h}\n")
+    StillFrozen(loaded)(run)  # a step under way has nothing to do with it
+    with pytest.raises(PlanChanged, match=r"began with other contents of: .*plan\.yaml$") as changed:
+        check_anew(loaded.path, run)
+    assert changed.value.hint.startswith("`abort` it, then start a run with a name of its own")
+    loaded.path.write_text(PLAN + "window: {budget: soon}\n")
+    with pytest.raises(PlanChanged, match=r"cannot be used: .*plan\.yaml:\d+"):
+        check_anew(loaded.path, run)
 
 
 async def test_a_file_that_a_script_includes_is_frozen_with_it(tmp_path: Path) -> None:

@@ -129,8 +129,12 @@ def test_scrapes_while_the_run_goes_on_see_no_half_of_it() -> None:
         assert scraped.result(30), "none of them failed"
 
 
-def test_a_hold_by_the_daemon_itself_is_no_command() -> None:
+@pytest.mark.parametrize(
+    "event",
+    [facts.RunHeld(reason="traffic may be open", by=None), facts.FailureReported(by=facts.DAEMON, reason="a file was changed")],
+)
+def test_a_hold_or_a_failure_by_the_daemon_itself_is_no_command(event: facts.Event) -> None:
     metrics = RunMetrics("night", "1")
     assert list(metrics.registry.collect()), "a scrape before the first event"
-    metrics(Run("night"), event_of(3, facts.RunHeld(reason="traffic may be open", by=None)))
+    metrics(Run("night"), event_of(3, event))
     assert not [f for f in metrics.registry.collect() if f.name == "cutover_commands" and f.samples]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from unit.pretended import Night
 
 from cutoverd.daemon.face.lines import line
@@ -31,3 +32,17 @@ def test_a_probe_that_could_not_tell_says_in_its_line_what_it_saw() -> None:
     seen = said(facts.StepProbed(**asked, evidence={"error": "OutcomeUnknown: [./api, status] exited 1;\nit said: no"}))
     assert seen.endswith("back: downtime.stop_service:api  probed: its effect is unknown: [./api, status] exited 1; it said: no")
     assert said(facts.StepProbed(**asked)).endswith("probed: its effect is unknown")
+
+
+WORDS = {
+    facts.AbortRequested: "abort by anonymous",
+    facts.RetryRequested: "retry by anonymous",
+    facts.RunResumed: "resumed by anonymous",
+}
+
+
+@pytest.mark.parametrize("event", WORDS)
+def test_a_word_without_a_reason_ends_without_a_colon_and_a_reason_is_told(event: type[facts.Event]) -> None:
+    """Found: `abort by anonymous: `, and why somebody resumed or tried again was told nowhere."""
+    assert said(event.model_validate({"by": None})).endswith(WORDS[event])
+    assert said(event.model_validate({"by": None, "reason": "the disk is back"})).endswith(f"{WORDS[event]}: the disk is back")

@@ -118,7 +118,7 @@ def test_the_wait_for_ready_is_told_once_though_it_is_no_event() -> None:
     waits = [json.loads(each)["waits_for"] for each in told(simulation, json_line)]
     assert [bool(each) for each in waits[:4]] == [False] * 4
     assert waits[-2] == lines[1][11:]
-    assert waits[-1] == "", "it is held: that is what it waits for"
+    assert waits[-1] == "held: hold", "that is what it waits for first"
 
 
 def test_advance_while_a_ready_is_missing_names_who_has_not_said_it() -> None:

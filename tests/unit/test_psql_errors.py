@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from cutoverd.daemon.children import Completed
-from cutoverd.daemon.postgres.psql_errors import first_error, told
+from cutoverd.daemon.postgres.psql_errors import IN_PRECHECK, first_error, told
 from cutoverd.daemon.postgres.refused import Reading
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
@@ -45,3 +47,17 @@ def test_a_killed_psql_is_told_with_its_signal():
 
 def test_exit_0_without_a_finished_row_is_an_error():
     assert "ended well, but the ledger does not know" in str(told(Completed(0, "", ""), Reading(Path("/plan"))))
+
+
+OTHERWISE = "psql:a.sql:3: FEHLER:  42601: Syntaxfehler\n"
+LEFT = "psql:a.sql:3: FEHLER:  CV002: a.sql\n"
+SPOILT = "psql:a.sql:3: FEHLER:  CV003: a.sql\n"
+
+
+@pytest.mark.parametrize("completed", [Completed(3, "", said) for said in (OTHERWISE, LEFT, SPOILT)] + [Completed(0, "", "")])
+def test_a_hint_asks_for_nothing_that_the_run_would_refuse(completed: Completed):
+    """Found: in PreCheck it said `mend the file, or go back`, and a mended file was refused; at night nobody has to go back."""
+    in_precheck = told(completed, Reading(Path("/plan")), then=IN_PRECHECK).hint
+    assert in_precheck.endswith("; mend the file, then `abort` and start a run with a name of its own")
+    at_night = told(completed, Reading(Path("/plan"))).hint
+    assert at_night.endswith("; the run goes back by itself: mend the file for a run with a name of its own")

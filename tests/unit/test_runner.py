@@ -10,6 +10,7 @@ from unit.pretended import Night
 
 from cutoverd.daemon.app import listen
 from cutoverd.daemon.bus.errors import Refused
+from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.runner import Stopped
 from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown
@@ -244,6 +245,37 @@ async def test_a_failed_precheck_stays_and_abort_ends_it():
     assert night.log.run.state == "precheck"
     await night.say("abort", reason="not tonight")
     assert await night.daemon() is Stopped.OVER
+    assert night.log.run.state == "aborted"
+
+
+async def test_retry_of_a_plan_that_was_corrected_is_refused_and_not_the_old_one_tried_again():
+    """Found: after `window.budget` was corrected in the plan, `retry` tried the old one again, without a word."""
+    night = Night()
+    night.world.wrong["databases.check_fit"] = failing(CheckFailed("no"))
+    await night.daemon()
+    night.still_begun = lambda run: failing(PlanChanged("run night began with other contents of: plan.yaml", hint="`abort` it"))()
+    await night.say("retry")
+    assert await night.daemon() is Stopped.NEEDS_A_PERSON
+    [refused] = [event for event in await night.events() if isinstance(event, facts.CommandRejected)]
+    assert refused.reason == "run night began with other contents of: plan.yaml: `abort` it"
+    assert "abort" in refused.next
+    assert "retry" not in refused.next
+    assert night.world.done.count("databases.check_fit") == 1, "nothing was tried again"
+    assert night.log.run.failure.reason == "no", "what had failed is still told"
+
+
+async def test_an_abort_that_failed_is_tried_again_whatever_was_changed():
+    night = Night()
+    night.still_begun = lambda run: failing(PlanChanged())()
+    night.world.wrong["databases.drop_placeholder"] = failing(CheckFailed("somebody is in"))
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    await night.say("abort")
+    await night.until(lambda: night.log.run.failure is not None)
+    night.world.wrong.clear()
+    await night.say("retry")
+    async with asyncio.timeout(5):
+        assert await daemon is Stopped.OVER
     assert night.log.run.state == "aborted"
 
 

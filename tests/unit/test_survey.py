@@ -11,6 +11,7 @@ from psycopg import OperationalError
 
 from cutoverd.daemon import survey
 from cutoverd.daemon.postgres.server import Server
+from cutoverd.states.errors import CheckFailed
 from cutoverd.states.run import Frozen, Run
 
 
@@ -50,6 +51,13 @@ async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: 
     assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", survey.Verdict.UNFIT)
     assert finding.says == f"it could not be looked at: {told}"
     assert finding.todo
+
+
+async def test_what_only_a_run_can_be_told_is_not_asked_of_who_only_checks() -> None:
+    hint = "change the files, then `abort` and start a run with a name of its own"
+    loaded, ports = look_that_raises(CheckFailed("1 line(s) of the SQL files cannot be run", hint=hint))
+    [finding] = [each async for each in survey._of_step(loaded, ports, dashboard())]
+    assert finding.todo == "change the files"
 
 
 async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
