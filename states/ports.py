@@ -211,6 +211,12 @@ class Services(Protocol):
     async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
         """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
 
+    async def look(self, mark: Mark) -> Evidence:
+        """Each status asked once, before the window: {"seen": state by what it is of, "reasons", "warnings"}.
+
+        A reason is a status that cannot be told, or one that says of a version to come that it runs already.
+        """
+
 
 class Traffic(Protocol):
     """Doors between clients and services, by name."""
@@ -220,6 +226,9 @@ class Traffic(Protocol):
     async def open(self, mark: Mark, name: str) -> Evidence: ...
 
     async def close(self, mark: Mark, name: str) -> Evidence: ...
+
+    async def look(self, mark: Mark) -> Evidence:
+        """Each status asked once, as `Services.look`; a door may be open or closed."""
 
 
 class Checks(Protocol):
