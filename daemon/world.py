@@ -8,6 +8,7 @@ from cutoverd.daemon.clock import SystemClock
 from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
+from cutoverd.daemon.plan.commands import commands
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.plan.sources import built_schema
@@ -50,7 +51,12 @@ def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = 
         services=_services(loaded, site, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
         checks=ChecksByKind(
-            _checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site), _dashboards(loaded), _scraped(loaded, scrapes)
+            _checks(plan.health, loaded, site),
+            _checks(plan.smoke, loaded, site),
+            _dashboards(loaded),
+            _scraped(loaded, scrapes),
+            list(commands(plan)),
+            site.directory,
         ),
         watching=_watching(loaded, server, site, lookers),
         clock=SystemClock(),

@@ -234,6 +234,9 @@ class Traffic(Protocol):
 class Checks(Protocol):
     """Proofs from outside: HTTP and commands, by their name in the plan."""
 
+    async def check_programs(self, mark: Mark) -> Evidence:
+        """The program of each command of the plan is there and may be run; raises `Unfit` with each that is not."""
+
     async def prove_health(self, mark: Mark, name: str) -> Evidence: ...
 
     async def smoke(self, mark: Mark, name: str) -> Evidence: ...

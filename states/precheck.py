@@ -33,6 +33,11 @@ class PreCheck(State):
         """every SQL file can be run in a transaction of ours"""
         return await at.ports.scripts.check_files()
 
+    @step(Effect.NONE)
+    async def check_programs(at: Context) -> Evidence:
+        """the program of every command is there and may be run"""
+        return await at.ports.checks.check_programs(at.mark)
+
     @step(Effect.NONE, again=True)
     async def check_server(at: Context) -> Evidence:
         """the server, the role and the names are fit for it"""
