@@ -32,9 +32,10 @@ async def check_fit(server: Server, mark: Mark) -> Evidence:
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await catalog.read_row(conn, oid)
-        reasons += [*await _in_the_way(conn, server, mark.run, row), *await quotes.read_otherwise(conn, server, row)]
+        otherwise, unasked = await quotes.read_otherwise(conn, server, row)
+        reasons += [*await _in_the_way(conn, server, mark.run, row), *otherwise]
         not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
-        warnings = [warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]
+        warnings = [*unasked, *[warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -235,3 +236,28 @@ async def test_a_backup_directory_that_is_a_file_is_named(cluster: Cluster, tmp_
     (tmp_path / "backups").write_text("")
     with pytest.raises(Unfit, match="backups is no folder that we may write to"):
         await proof(cluster, tmp_path, tmp_path / "backups").check_room(mark("check_room"), None)
+
+
+@on_18
+async def test_a_production_that_lets_nobody_in_hides_no_other_reason(cluster: Cluster) -> None:
+    """Found: with CONNECTION LIMIT 0 the step ended after 30 s as an unknown outcome, and its reasons were lost."""
+    databases = await lead(cluster)
+    cluster.execute("ALTER DATABASE app CONNECTION LIMIT 0")
+    cluster.execute("REVOKE pg_checkpoint FROM cutover")
+    with pytest.raises(Unfit) as found:
+        await databases.check_fit(mark("check_server"))
+    [reason] = found.value.evidence["reasons"]
+    assert reason.startswith("role cutover lacks pg_checkpoint")
+    [warning] = [each for each in found.value.evidence["warnings"] if "backslash" in each]
+    assert warning.startswith("how sessions in app read a backslash could not be asked, and a backup could not be taken: ")
+    assert "database app was not reached for 3 s" in warning
+    assert warning.endswith('too many connections for database "app"')
+
+
+@on_18
+async def test_a_superuser_as_our_role_is_good_to_know(cluster: Cluster) -> None:
+    """Found: README wants a role that is no superuser, and nobody said so to who gave one."""
+    await lead(cluster)
+    superuser = PostgresDatabases(replace(cluster.server(), url=cluster.superuser_url("app")))
+    [warning] = [each for each in (await superuser.check_fit(mark("check_server")))["warnings"] if "superuser" in each]
+    assert warning.startswith("role postgres is a superuser, whom no fence keeps out and no missing right stops: ")
