@@ -8,7 +8,7 @@ from cutoverd.daemon.clock import SystemClock
 from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
-from cutoverd.daemon.plan.commands import commands
+from cutoverd.daemon.plan.commands import commands, logins
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.plan.sources import built_schema
@@ -42,7 +42,7 @@ def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = 
     systems = Timeouts(change_seconds=plan.timeouts.service, status_seconds=plan.timeouts.command)
     scripts = _scripts(loaded, server)
     return Ports(
-        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence),
+        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence, logins=logins(plan)),
         scripts=scripts,
         validation=_validation(loaded, server),
         backups=PgDump(

@@ -1,4 +1,4 @@
-"""Every command of a plan, with the key that names it."""
+"""Every command of a plan, and every address that it logs in to, with the keys that name them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     for watched in plan.monitor.checks:
         if watched.command:
             yield f"monitor.checks.{watched.name}", watched.command
+
+
+def logins(plan: Plan) -> dict[str, str]:
+    """{"smoke.page": libpq's address}; not those under `health`, which PreCheck tries."""
+    checks = [("smoke", check) for check in plan.smoke]
+    for service in plan.services:
+        checks += [(f"services.{service.name}.new.health", check) for check in (service.new.health if service.new else ())]
+        checks += [(f"services.{service.name}.test.health", check) for check in (service.test.health if service.test else ())]
+    return {f"{key}.{check.title}": check.login.url for key, check in checks if check.login}
 
 
 def _of_service(service: Service) -> Iterator[tuple[str, list[str]]]:

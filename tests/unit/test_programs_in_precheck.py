@@ -79,3 +79,15 @@ async def test_a_program_that_may_not_be_executed_and_a_folder_are_found_before_
     locked, folder = await refused(planned(tmp_path, new={"start": ["./api"]}, smoke=[{"name": "page", "command": ["./smoke"]}]))
     assert locked == f"services.api.new.start: program ./api may not be executed: chmod +x {tmp_path / 'api'}"
     assert folder.startswith("smoke.page: no program ./smoke: there is no file ")
+
+
+def test_precheck_knows_each_login_of_the_plan_but_those_of_health_that_it_makes(tmp_path: Path) -> None:
+    def login(user: str) -> list[dict[str, Any]]:
+        return [{"name": "login", "login": {"url": f"postgresql://{user}@127.0.0.1/app"}}]
+
+    loaded = planned(tmp_path, health=login("today"), new={"health": login("api")}, smoke=login("app"))
+    databases: Any = ports_of(loaded, Server(loaded.plan.database.url, "night-1", 1, loaded.run_dir)).databases
+    assert databases._logins == {
+        "smoke.login": "postgresql://app@127.0.0.1/app",
+        "services.api.new.health.login": "postgresql://api@127.0.0.1/app",
+    }
