@@ -8,6 +8,7 @@ from cutoverd.daemon.clock import SystemClock
 from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
+from cutoverd.daemon.plan.commands import commands, logins
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.parts import Check, Commands, Door, Service
 from cutoverd.daemon.plan.sources import built_schema
@@ -16,6 +17,7 @@ from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
+from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.daemon.postgres.sample import SqlSample
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.server import Server
@@ -41,16 +43,26 @@ def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = 
     systems = Timeouts(change_seconds=plan.timeouts.service, status_seconds=plan.timeouts.command)
     scripts = _scripts(loaded, server)
     return Ports(
-        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence),
+        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence, logins=logins(plan)),
         scripts=scripts,
         validation=_validation(loaded, server),
         backups=PgDump(
-            server, loaded.folder / plan.backup.directory, plan.backup.jobs, scripts, evict_seconds=plan.timeouts.fence
+            server,
+            loaded.folder / plan.backup.directory,
+            plan.backup.jobs,
+            scripts,
+            evict_seconds=plan.timeouts.fence,
+            questions=_questions(loaded),
         ),
         services=_services(loaded, site, systems),
         traffic=TrafficByKind({door.name: _door(door, site) for door in plan.traffic}, server.folder, systems),
         checks=ChecksByKind(
-            _checks(plan.health, loaded, site), _checks(plan.smoke, loaded, site), _dashboards(loaded), _scraped(loaded, scrapes)
+            _checks(plan.health, loaded, site),
+            _checks(plan.smoke, loaded, site),
+            _dashboards(loaded),
+            _scraped(loaded, scrapes),
+            list(commands(plan)),
+            site.directory,
         ),
         watching=_watching(loaded, server, site, lookers),
         clock=SystemClock(),
@@ -99,18 +111,22 @@ def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
     return Confiture(given.environment, directory, target, lambda: loaded.schema_sources, server.folder, server.epoch)
 
 
-def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
+def _questions(loaded: LoadedPlan) -> Questions:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
-    queries = [Query(**each.model_dump()) for each in given.queries]
+    return Questions(comparisons, [Query(**each.model_dump()) for each in given.queries], dict(loaded.validation_scripts))
+
+
+def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
+    given, asked = loaded.plan.validate_, _questions(loaded)
     return PostgresValidation(
         server,
-        comparisons,
+        asked.comparisons,
         given.waive,
-        dict(loaded.validation_scripts),
+        asked.scripts,
         server.folder / "differences",
         waive_grants=given.grants.waive,
-        queries=queries,
+        queries=asked.queries,
         query_seconds=loaded.plan.timeouts.query,
     )
 

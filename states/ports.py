@@ -211,6 +211,12 @@ class Services(Protocol):
     async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
         """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
 
+    async def look(self, mark: Mark) -> Evidence:
+        """Each status asked once, before the window: {"seen": state by what it is of, "reasons", "warnings"}.
+
+        A reason is a status that cannot be told, or one that says of a version to come that it runs already.
+        """
+
 
 class Traffic(Protocol):
     """Doors between clients and services, by name."""
@@ -221,9 +227,15 @@ class Traffic(Protocol):
 
     async def close(self, mark: Mark, name: str) -> Evidence: ...
 
+    async def look(self, mark: Mark) -> Evidence:
+        """Each status asked once, as `Services.look`; a door may be open or closed."""
+
 
 class Checks(Protocol):
     """Proofs from outside: HTTP and commands, by their name in the plan."""
+
+    async def check_programs(self, mark: Mark) -> Evidence:
+        """The program of each command of the plan is there and may be run; raises `Unfit` with each that is not."""
 
     async def prove_health(self, mark: Mark, name: str) -> Evidence: ...
 

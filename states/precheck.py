@@ -1,5 +1,6 @@
 """PreCheck: everything is looked at and nothing of production is touched. It fails in place: `retry` or `abort`."""
 
+from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 from cutoverd.states.step import Context, Effect, State, step
 from cutoverd.states.window import PROOF, check_window
@@ -13,6 +14,17 @@ async def drop_placeholder(at: Context) -> Evidence:
     return await at.ports.databases.drop_placeholder(at.mark)
 
 
+def both(services: Evidence, doors: Evidence) -> Evidence:
+    """What was seen of services and doors as one; raises `Unfit` with every reason."""
+    reasons = [*services.get("reasons", ()), *doors.get("reasons", ())]
+    warnings = [*services.get("warnings", ()), *doors.get("warnings", ())]
+    seen = {**services.get("seen", {}), **doors.get("seen", {})}
+    if reasons:
+        hint = "a status exits 0 for running or open, 3 for stopped or closed; see to all of them, then `retry`"
+        raise Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons, "warnings": warnings, "seen": seen})
+    return {"seen": seen, "warnings": warnings}
+
+
 class PreCheck(State):
     """Prove that the night can begin."""
 
@@ -20,6 +32,11 @@ class PreCheck(State):
     async def check_files(at: Context) -> Evidence:
         """every SQL file can be run in a transaction of ours"""
         return await at.ports.scripts.check_files()
+
+    @step(Effect.NONE)
+    async def check_programs(at: Context) -> Evidence:
+        """the program of every command is there and may be run"""
+        return await at.ports.checks.check_programs(at.mark)
 
     @step(Effect.NONE, again=True)
     async def check_server(at: Context) -> Evidence:
@@ -40,6 +57,11 @@ class PreCheck(State):
     async def prove_health(at: Context) -> Evidence:
         """what runs today is healthy"""
         return await at.ports.checks.prove_health(at.mark, at.item)
+
+    @step(Effect.NONE, again=True)  # a status that lies is believed at night: what "runs" is not started
+    async def check_services(at: Context) -> Evidence:
+        """each service and door tells its state, and no version to come runs yet"""
+        return both(await at.ports.services.look(at.mark), await at.ports.traffic.look(at.mark))
 
     @step(Effect.NONE)
     async def check_coverage(at: Context) -> Evidence:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from cutoverd.daemon.plan.commands import commands
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.parts import Script
 
@@ -80,13 +80,7 @@ def programs(plan: Plan, folder: Path) -> list[Path]:
 
 def named_programs(plan: Plan, folder: Path) -> list[Path]:
     """As `programs`, whether they are there or not: any word may be one."""
-    commands = [
-        *(words for check in (*plan.health, *plan.smoke) if (words := check.command)),
-        *(words for watched in plan.monitor.checks if (words := watched.command)),
-        *(words for door in plan.traffic for words in (door.close, door.open, door.status)),
-        *(words for service in plan.services for words in _words(service)),
-    ]
-    named = {folder / word for words in commands for word in words if word and not word.startswith("-")}
+    named = {folder / word for _, words in commands(plan) for word in words if word and not word.startswith("-")}
     ours = folder / plan.state_dir
     kept = (file for file in named if file.suffix not in WRITTEN_BY_SERVICES and not file.is_relative_to(ours))
     return sorted(file for file in kept if file.is_relative_to(folder))
@@ -98,10 +92,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def _words(service: Any) -> Iterator[list[str]]:
-    for commands in (service.old, service.new, service.test):
-        if commands:
-            yield from (commands.start, commands.stop, commands.status)
-            yield from (check.command for check in commands.health if check.command)

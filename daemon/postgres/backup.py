@@ -30,6 +30,12 @@ class SchemaTrial(Protocol):
     async def try_schema(self, database: str, step: str) -> Evidence: ...
 
 
+class QuestionsTrial(Protocol):
+    """Prepares on a scratch database what Validate will ask of new; warnings."""
+
+    async def try_on(self, server: Server, database: str) -> list[str]: ...
+
+
 class PgDump:
     """`Backups` of states/ports.py; dumps are folders in `directory`, named by run, kind and moment."""
 
@@ -42,6 +48,7 @@ class PgDump:
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         evict_seconds: float = EVICT_SECONDS,
+        questions: QuestionsTrial | None = None,
     ) -> None:
         """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, in the trial of the way back."""
         self._server = server
@@ -50,6 +57,7 @@ class PgDump:
         self._schema = schema
         self._timeout_seconds = timeout_seconds
         self._evict_seconds = evict_seconds
+        self._questions = questions
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
@@ -75,11 +83,12 @@ class PgDump:
                 way_back = await self._try_way_back(mark, rows)
                 with parts.timed("schema"):
                     tried = await self._schema.try_schema(database, mark.step)
+                unsure = await self._questions.try_on(self._server, database) if self._questions else []
             taken.keep()
         finally:
             await children.to_the_end(self._remove_unfinished(mark, BEFORE))
         counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried, "way_back": way_back}
-        warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
+        warnings = [*warned, *unsure, *proven["warnings"]][:_WARNINGS_MAX]
         return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
 
     async def clear(self, mark: Mark) -> Evidence:

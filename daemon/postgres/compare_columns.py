@@ -64,23 +64,42 @@ async def columns(connection: Connection, query: str) -> tuple[Column, ...]:
     return tuple(Column(c.name, *row) for c, row in zip(described, await families.fetchall(), strict=True))
 
 
+SAME_COLUMNS = "give both queries the same columns: AS for names, a cast (::text, ::numeric(12,2)) for types"
+KEY_HINT = "name in `key` columns that both queries give, by the names that they have there"
+
+
 def check_alike(name: str, old: Sequence[Column], new: Sequence[Column], key: Sequence[str]) -> None:
     """Raises CheckFailed where the two results cannot be compared column by column, or the key is none of them."""
-    names = [c.name for c in old]
     problems = []
-    if names != [c.name for c in new]:
+    if [c.name for c in old] != [c.name for c in new]:
         problems.append("the columns are not the same, in the same order")
     else:
         problems += [f"{o.name}: {o.type} in old, {n.type} in new" for o, n in zip(old, new, strict=True) if not o.comparable(n)]
-    if len(set(names)) < len(names) or not names:
-        problems.append("each column needs a name of its own")
-    if not key or not set(key) <= set(names):
-        problems.append(f"the key ({', '.join(key)}) is not among the columns")
+    problems += unnamed(old)
+    hints = [SAME_COLUMNS] if problems else []
+    if lost := without_key(old, key):
+        problems, hints = [*problems, *lost], [*hints, KEY_HINT]
     if problems:
         raise CheckFailed(
             f"comparison {name}: {'; '.join(problems)} — old gives {_listed(old)}; new gives {_listed(new)}",
-            hint="give both queries the same columns: AS for names, a cast (::text, ::numeric(12,2)) for types",
+            hint="; ".join(hints),
         )
+
+
+def check_key(name: str, old: Sequence[Column], key: Sequence[str]) -> str:
+    """What of it is seen from old alone, in words that name the comparison; "" if nothing is wrong."""
+    problems = [*unnamed(old), *without_key(old, key)]
+    return f"comparison {name}: {'; '.join(problems)} — old gives {_listed(old)}" if problems else ""
+
+
+def unnamed(given: Sequence[Column]) -> list[str]:
+    names = {c.name for c in given}
+    return ["each column needs a name of its own"] if len(names) < len(given) or not names else []
+
+
+def without_key(given: Sequence[Column], key: Sequence[str]) -> list[str]:
+    is_there = key and set(key) <= {c.name for c in given}
+    return [] if is_there else [f"the key ({', '.join(key)}) is not among the columns"]
 
 
 def _listed(given: Sequence[Column]) -> str:

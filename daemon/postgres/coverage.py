@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.postgres.compare import Comparison
-from cutoverd.daemon.postgres.compare_columns import subquery
+from cutoverd.daemon.postgres.compare_columns import KEY_HINT, check_key, columns, subquery
 from cutoverd.daemon.postgres.compare_sessions import explained, reading
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
@@ -16,6 +16,11 @@ from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
 TABLES = Path(__file__).with_name("coverage.sql").read_bytes()
+
+HINT = (
+    "compare each table of old, or waive it as schema.table with the reason; "
+    "a partition that a query leaves out is a table of its own"
+)
 
 
 @dataclass(frozen=True)
@@ -34,21 +39,22 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     """{"tables": n, "compared": {table: [comparisons]}, "waived": {table: reason}} of the database `old`.
 
     A partition that the planner prunes, and a table that it proves not to be needed, is not read. Raises CheckFailed
-    with evidence {"unread": [tables], "unknown": [waived names that are no table]}.
+    with evidence {"unread": [tables], "unknown": [waived names that are no table]}, also for a key that is no column.
     """
     async with reading(server, old) as connection:
         tables = [Table(*row) for row in await (await connection.execute(TABLES)).fetchall()]
         read = {each.name: await _read_by(connection, each) for each in comparisons}
+        keyless = [wrong for each in comparisons if (wrong := await _without_key(connection, each))]
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
     waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}
     unread = [name for name, by in compared.items() if not by and name not in waived]
     unknown = sorted(set(waive) - {name for t in tables for name in t.names})
     unexplained = sorted(name for name, reason in waive.items() if not reason.strip())
-    _check(unread, unknown, unexplained)
+    _check(unread, unknown, unexplained, keyless)
     return {"tables": len(tables), "compared": {name: by for name, by in compared.items() if by}, "waived": waived}
 
 
-def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[str]) -> None:
+def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[str], keyless: Sequence[str]) -> None:
     problems = []
     if unread:
         problems.append(f"no comparison reads {', '.join(unread)}")
@@ -56,11 +62,11 @@ def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[
         problems.append(f"waived but no table of old: {', '.join(unknown)}")
     if unexplained:
         problems.append(f"waived without a reason: {', '.join(unexplained)}")
-    if problems:
+    hints = [HINT] * bool(problems) + [KEY_HINT] * bool(keyless)
+    if problems := [*problems, *keyless]:
         raise CheckFailed(
             "; ".join(problems),
-            hint="compare each table of old, or waive it as schema.table with the reason; "
-            "a partition that a query leaves out is a table of its own",
+            hint="; ".join(hints),
             evidence={"unread": list(unread), "unknown": list(unknown), "unexplained": list(unexplained)},
         )
 
@@ -76,6 +82,12 @@ async def _read_by(connection: Connection, comparison: Comparison) -> set[str]:
         cursor = await connection.execute(statement.encode())
     [[plan]] = await cursor.fetchall()
     return {f"{node['Schema']}.{node['Relation Name']}" for node in _nodes(plan) if "Relation Name" in node}
+
+
+async def _without_key(connection: Connection, comparison: Comparison) -> str:
+    """Why the rows that old gives cannot be told apart by the key, or ""."""
+    with explained(f"comparison {comparison.name}, the query of old"):
+        return check_key(comparison.name, await columns(connection, comparison.old), comparison.key)
 
 
 def _nodes(plan: Any) -> Iterator[Mapping[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cutoverd.daemon.postgres import (
     catalog,
     clone,
@@ -26,16 +28,25 @@ CLONE_SECONDS = 4 * 3600.0
 class PostgresDatabases:
     """Every method is right from any half-way point, and done twice has the effect of once.
 
-    `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy.
+    `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy;
+    `logins`: addresses that the plan will log in to, by its keys.
     """
 
-    def __init__(self, server: Server, *, evict_seconds: float = EVICT_SECONDS, clone_seconds: float = CLONE_SECONDS) -> None:
+    def __init__(
+        self,
+        server: Server,
+        *,
+        evict_seconds: float = EVICT_SECONDS,
+        clone_seconds: float = CLONE_SECONDS,
+        logins: Mapping[str, str] | None = None,
+    ) -> None:
         self._server = server
+        self._logins = logins or {}
         self._evict_seconds = evict_seconds
         self._clone_seconds = clone_seconds
 
     async def check_fit(self, mark: Mark) -> Evidence:
-        return await fit.check_fit(self._server, mark)
+        return await fit.check_fit(self._server, mark, self._logins)
 
     async def make_placeholder(self, mark: Mark) -> Evidence:
         return await placeholder.make_placeholder(self._server, mark)

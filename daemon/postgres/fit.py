@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings
+from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings, wanted_roles
 from cutoverd.daemon.postgres.catalog import DatabaseRow
 from cutoverd.daemon.postgres.ledger import TRIAL
 from cutoverd.daemon.postgres.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
@@ -21,10 +22,11 @@ LONGEST_APPLICATION_NAME = 63  # bytes: cut silently, and the orphans of a run w
 RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
 
 
-async def check_fit(server: Server, mark: Mark) -> Evidence:
+async def check_fit(server: Server, mark: Mark, logins: Mapping[str, str] | None = None) -> Evidence:
     """{"server_version", "role", "owner", "not_carried": […], "clock_ahead_seconds", "warnings": […]}.
 
-    Raises `Unfit` with every reason found. Who only looks does not try the rights: that is a write, rolled back.
+    `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason found. Who only looks does not
+    try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
         oid, reasons, ahead = await catalog.oid_of(conn, server.names.production), _too_long(server), await clocks.ahead(conn)
@@ -32,9 +34,11 @@ async def check_fit(server: Server, mark: Mark) -> Evidence:
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await catalog.read_row(conn, oid)
-        reasons += [*await _in_the_way(conn, server, mark.run, row), *await quotes.read_otherwise(conn, server, row)]
+        otherwise, unasked = await quotes.read_otherwise(conn, server, row)
+        barred, doubtful = await wanted_roles.cannot_log_in(conn, row, logins or {})
+        reasons += [*await _in_the_way(conn, server, mark.run, row), *otherwise, *barred]
         not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
-        warnings = [warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]
+        warnings = [*unasked, *doubtful, *[warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {

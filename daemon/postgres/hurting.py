@@ -39,6 +39,11 @@ IMPOSSIBLE: Sequence[Finding] = (
 )
 TO_KNOW: Sequence[Finding] = (
     (
+        "SELECT current_user FROM pg_roles WHERE rolname = current_user AND rolsuper",
+        "role {0} is a superuser, whom no fence keeps out and no missing right stops: make one of its own for database.url,"
+        " as docs/operations.md has it",
+    ),
+    (
         "SELECT pid, usename, application_name, (extract(epoch FROM now() - xact_start) / 60)::int FROM pg_stat_activity"
         " WHERE datid = %(oid)s AND pid <> pg_backend_pid() AND xact_start < now() - make_interval(mins => %(minutes)s)"
         " AND backend_type = 'client backend' ORDER BY xact_start",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cutoverd.daemon.postgres.outside import runs_in_no_transaction
 from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
 
 NO_TRANSACTION = "-- cutoverd: no-transaction"
@@ -30,6 +31,10 @@ _QUOTES_BY_CALL = re.compile(
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _QUOTES_ON = re.compile(r"(?:=|\bto)\s*'?(?:on|true|yes|1|default)\b", re.IGNORECASE)
 QUOTES_ADVICE = "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
+OUTSIDE_ADVICE = (
+    "it cannot run in a transaction, and the file is run in one of ours; "
+    f"move it to a file of its own that begins with `{NO_TRANSACTION}`"
+)
 _INCLUDES = {"i", "include", "ir", "include_relative"}
 
 
@@ -79,6 +84,8 @@ class Reading:
         elif in_transaction and is_transaction_command(piece):
             advice = f"the file is run in one transaction of ours; take it out, or begin the file with `{NO_TRANSACTION}`"
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
+        elif in_transaction and runs_in_no_transaction(piece):
+            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], OUTSIDE_ADVICE)
         elif switches_quotes(piece):
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], QUOTES_ADVICE)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from cutoverd.daemon.systems import programs
 from cutoverd.daemon.systems.kinds import Check
 from cutoverd.daemon.systems.named import named
 from cutoverd.states.ports import Evidence, Mark
@@ -20,6 +22,11 @@ class ChecksByKind:
     smoke_tests: Mapping[str, Check]
     dashboards: Mapping[str, Check] = field(default_factory=dict)
     scraped: Check | None = None  # None: our own metrics are not served
+    commands: Sequence[tuple[str, Sequence[str]]] = ()  # all of the plan, with the keys that name them
+    directory: Path = Path()  # where they run
+
+    async def check_programs(self, mark: Mark) -> Evidence:
+        return programs.check_programs(self.commands, self.directory)
 
     async def prove_health(self, mark: Mark, name: str) -> Evidence:
         return await named(self.health, name, "health check").prove(mark)

@@ -62,6 +62,10 @@ class Commands:
     status_command: Sequence[str]
     site: Site
 
+    @property
+    def unit(self) -> Sequence[str]:
+        return self.status_command
+
     async def status(self, seconds: float) -> bool:
         return await _status(self.site, self.status_command, seconds, "it runs", "it is stopped")
 

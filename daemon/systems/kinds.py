@@ -6,6 +6,7 @@ A kind acts and looks, it proves nothing: that a change came about is seen by lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from cutoverd.states.ports import Evidence, Mark
@@ -13,6 +14,10 @@ from cutoverd.states.ports import Evidence, Mark
 
 class ServiceKind(Protocol):
     """One version of one service."""
+
+    @property
+    def unit(self) -> Sequence[str]:
+        """What its status is asked of: versions that share it are one thing that runs or does not."""
 
     async def status(self, seconds: float) -> bool:
         """Whether it runs, now; raises `OutcomeUnknown` with what was seen and what would be an answer."""

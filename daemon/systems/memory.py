@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
+from cutoverd.daemon.systems import looked
 from cutoverd.daemon.systems.named import named
 from cutoverd.daemon.systems.proven import DOOR, SERVICE, Words
-from cutoverd.daemon.systems.services import NOT_CONFIGURED
+from cutoverd.daemon.systems.services import NOT_CONFIGURED, RUNS_EARLY
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 from cutoverd.states.ports import Evidence, Mark, Version
 
@@ -37,6 +38,12 @@ class MemorySwitches:
         if key[0] in self.faults.unknown:
             raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why")
         return key in self.on
+
+    def found(self, key: tuple[str, ...]) -> looked.Found:
+        try:
+            return self.is_on(key)
+        except OutcomeUnknown as unknown:
+            return unknown
 
     async def change(self, key: tuple[str, ...], wanted: bool, *, take_back: bool = False) -> Evidence:
         verb, found = self.words.verb(wanted), self.is_on(key)
@@ -95,6 +102,17 @@ class MemoryServices:
             raise CheckFailed(f"{name} has ended by itself", hint=f"see why {name} ended", evidence={"status": "stopped"})
         return {"running": True, "health": []}
 
+    async def look(self, mark: Mark) -> Evidence:
+        told = looked.Told()
+        for name, versions in self._services.items():
+            for version in versions:
+                found = self.switches.found((name, version))
+                early = found is True and version is not Version.OLD
+                told.add(f"service {name} ({version})", SERVICE, found, wrong=RUNS_EARLY if early else "")
+                if version is Version.OLD and found is False:
+                    told.warnings.append(f"service {name} ({version}) is stopped")
+        return told.evidence()
+
     def _configured(self, name: str, version: Version) -> bool:
         return version in named(self._services, name, "service")
 
@@ -116,6 +134,15 @@ class MemoryTraffic:
     async def close(self, mark: Mark, name: str) -> Evidence:
         return await self.switches.change((named(self._doors, name, "door"),), False)
 
+    async def look(self, mark: Mark) -> Evidence:
+        told = looked.Told()
+        for name in self._doors:
+            found = self.switches.found((name,))
+            told.add(f"door {name}", DOOR, found)
+            if found is False:
+                told.warnings.append(f"door {name} is closed")
+        return told.evidence()
+
 
 class MemoryChecks:
     """Checks by name that pass, but for those in `failing` and `hanging`; what was proven, in order, is in `asked`."""
@@ -125,6 +152,9 @@ class MemoryChecks:
         self.failing: set[str] = set()
         self.hanging: set[str] = set()
         self.asked: list[tuple[str, str]] = []
+
+    async def check_programs(self, mark: Mark) -> Evidence:
+        return {"programs": 0}
 
     async def prove_health(self, mark: Mark, name: str) -> Evidence:
         return await self._prove("health", named(self._health, name, "health check"))

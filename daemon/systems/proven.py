@@ -21,6 +21,7 @@ from cutoverd.states.ports import Evidence, Mark
 LOOK_SECONDS = 0.1  # between two looks at first; they grow apart
 LOOK_SECONDS_MAX = 1.0
 SAID_CHARS_MAX = 400
+SIGNALLED = 128  # from there on a shell tells of signals; a negative exit is one
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Timeouts:
     change_seconds: float = 60  # from asking for a change to seeing it
     status_seconds: float = 10  # one look
     settle_seconds: float = 2  # how long a change that was refused, or begun by somebody else, may still come
+    untold_seconds: float = 10  # how long a status may answer one and the same that is no answer, after a stop
 
 
 DEFAULT_TIMEOUTS = Timeouts()
@@ -53,6 +55,23 @@ class Words:
 
 SERVICE = Words("running", "stopped", "start", "stop")
 DOOR = Words("open", "closed", "open", "close")
+
+
+class Untold:
+    """A status that exits 1 again and again does not say "not yet": that is how it says "stopped", against its contract.
+
+    Only after a stop: what starts may well fail to answer until it is up, and then it does. What a signal ended, or the
+    time-out, is no answer of its own, and gets all the time there is.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._exit, self._since = seconds, 0, 0.0
+
+    def is_for_good(self, unknown: OutcomeUnknown | None) -> bool:
+        code, now = (unknown.evidence.get("exit") or 0) if unknown else 0, time.monotonic()
+        if code != self._exit:
+            self._exit, self._since = code, now
+        return 0 < code < SIGNALLED and now - self._since >= self._seconds
 
 
 def said(asked: Evidence) -> str:
@@ -118,6 +137,7 @@ class Switch:
     async def _looks_until(self, wanted: bool, seconds: float) -> int:
         """How many looks it took, at least one; 0: it did not come. Raises `OutcomeUnknown` if the last look saw nothing."""
         end, pause, looks = time.monotonic() + seconds, LOOK_SECONDS, 0
+        untold = Untold(self.timeouts.untold_seconds)
         while True:
             unknown = None
             looks += 1
@@ -126,7 +146,7 @@ class Switch:
                     return looks
             except OutcomeUnknown as error:
                 unknown = error
-            if (left := end - time.monotonic()) <= 0:
+            if (left := end - time.monotonic()) <= 0 or (not wanted and untold.is_for_good(unknown)):
                 break
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 1.5, LOOK_SECONDS_MAX)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from cutoverd.daemon.systems import looked
 from cutoverd.daemon.systems.begun import Begun
 from cutoverd.daemon.systems.kinds import Check, ServiceKind
 from cutoverd.daemon.systems.named import named
@@ -14,6 +16,7 @@ from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Evidence, Mark, Version
 
 NOT_CONFIGURED = {"configured": False}
+RUNS_EARLY = "its status exited 0, it runs; expected 3, stopped, or it would be believed to run and never be started"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,19 @@ class ServicesByKind:
         except StepError as error:
             error.args = (f"{switch.what}: {error}",)
             raise
+
+    async def look(self, mark: Mark) -> Evidence:
+        kinds = {(name, version): kind for name, versions in self.services.items() for version, kind in versions.items()}
+        seen = await looked.look({key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()})
+        old = [kind.unit for (_, version), kind in kinds.items() if version is Version.OLD]  # stopped before a new one starts
+        told = looked.Told()
+        for (name, version), kind in kinds.items():
+            what, found = f"service {name} ({version})", seen[name, version]
+            early = found is True and kind.unit not in old
+            told.add(what, SERVICE, found, wrong=f"{RUNS_EARLY}: [{', '.join(kind.unit)}]" if early else "")
+            if version is Version.OLD and found is False:
+                told.warnings.append(f"{what} is stopped: the way back would leave it so")
+        return told.evidence()
 
     def _switch(self, name: str, version: Version) -> Switch | None:
         kind = named(self.services, name, "service").get(version)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from cutoverd.daemon.systems import looked
 from cutoverd.daemon.systems.begun import Begun
 from cutoverd.daemon.systems.kinds import DoorKind
 from cutoverd.daemon.systems.named import named
@@ -32,6 +34,15 @@ class TrafficByKind:
 
     async def close(self, mark: Mark, name: str) -> Evidence:
         return await self._switch(name).change(mark, False)
+
+    async def look(self, mark: Mark) -> Evidence:
+        seen = await looked.look({name: partial(door.status, self.timeouts.status_seconds) for name, door in self.doors.items()})
+        told = looked.Told()
+        for name, found in seen.items():
+            told.add(f"door {name}", DOOR, found)
+            if found is False:
+                told.warnings.append(f"door {name} is closed: the way back would leave it so")
+        return told.evidence()
 
     def _switch(self, name: str) -> Switch:
         door = named(self.doors, name, "door")

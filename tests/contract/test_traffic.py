@@ -118,6 +118,18 @@ async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig:
     assert rig.asked() == []
 
 
+async def test_before_the_window_a_door_may_be_open_or_closed_but_has_to_say_which(rig: Rig) -> None:
+    seen = await rig.traffic.look(MARK)
+    assert seen["seen"] == {"door lb": "open", "door admin": "closed"}
+    assert seen["reasons"] == []
+    assert [warning[:20] for warning in seen["warnings"]] == ["door admin is closed"]
+    rig.hide_status("admin")
+    [reason] = (await rig.traffic.look(MARK))["reasons"]
+    assert "admin" in reason
+    assert "exited 4" in reason
+    assert rig.asked() == []
+
+
 async def test_an_open_that_timed_out_may_still_come_so_close_is_asked_though_it_looks_closed(rig: Rig) -> None:
     rig.break_it("ignored", "open", "admin")
     with pytest.raises(TimedOut):

@@ -13,6 +13,8 @@ from servers import Cluster
 
 from cutoverd.daemon.postgres import counts, dump, ledger
 from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 
 PRODUCTION = """
@@ -119,6 +121,23 @@ async def test_a_schema_that_does_not_build_fails_and_leaves_nothing(backup: Bac
     with pytest.raises(StepError, match=r"001.sql:2: division by zero"):
         await backup.dumps(schema).prove(backup.site.mark("precheck.backup"))
     assert (backup.kept(), backup.scratch()) == ([], [])
+
+
+async def test_what_validate_will_ask_is_prepared_where_the_schema_was_built(backup: Backup):
+    """Found: a comparison of a wrong shape was seen in Validate."""
+    schema = backup.site.file("a.sql", "CREATE TABLE a_new (id int, v text);")
+    old = "SELECT 1 AS id, 'x' AS v"
+
+    def asking(new: str) -> PgDump:
+        return backup.dumps(schema, questions=Questions([Comparison("a", old, new, ("id",))], [], {}))
+
+    proven = await asking("SELECT id, v FROM a_new JOIN made_by_a_data_script USING (id)").prove(
+        backup.site.mark("precheck.backup")
+    )
+    assert any("made_by_a_data_script" in warning for warning in proven["warnings"])
+    with pytest.raises(CheckFailed, match="comparison a: the columns are not the same"):
+        await asking("SELECT id FROM a_new").prove(backup.site.mark("precheck.backup"))
+    assert backup.scratch() == []
 
 
 async def test_a_table_that_cannot_be_restored_fails_in_pg_restores_words(backup: Backup):

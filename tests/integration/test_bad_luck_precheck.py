@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 from new_database import Site
 from production import lead, mark, names
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from servers import Cluster
 
 from cutoverd.daemon.postgres import clocks, room
@@ -235,3 +236,63 @@ async def test_a_backup_directory_that_is_a_file_is_named(cluster: Cluster, tmp_
     (tmp_path / "backups").write_text("")
     with pytest.raises(Unfit, match="backups is no folder that we may write to"):
         await proof(cluster, tmp_path, tmp_path / "backups").check_room(mark("check_room"), None)
+
+
+@on_18
+async def test_a_production_that_lets_nobody_in_hides_no_other_reason(cluster: Cluster) -> None:
+    """Found: with CONNECTION LIMIT 0 the step ended after 30 s as an unknown outcome, and its reasons were lost."""
+    databases = await lead(cluster)
+    cluster.execute("ALTER DATABASE app CONNECTION LIMIT 0")
+    cluster.execute("REVOKE pg_checkpoint FROM cutover")
+    with pytest.raises(Unfit) as found:
+        await databases.check_fit(mark("check_server"))
+    [reason] = found.value.evidence["reasons"]
+    assert reason.startswith("role cutover lacks pg_checkpoint")
+    [warning] = [each for each in found.value.evidence["warnings"] if "backslash" in each]
+    assert warning.startswith("how sessions in app read a backslash could not be asked, and a backup could not be taken: ")
+    assert "database app was not reached for 3 s" in warning
+    assert warning.endswith('too many connections for database "app"')
+
+
+@on_18
+async def test_a_superuser_as_our_role_is_good_to_know(cluster: Cluster) -> None:
+    """Found: README wants a role that is no superuser, and nobody said so to who gave one."""
+    await lead(cluster)
+    superuser = PostgresDatabases(replace(cluster.server(), url=cluster.superuser_url("app")))
+    [warning] = [each for each in (await superuser.check_fit(mark("check_server")))["warnings"] if "superuser" in each]
+    assert warning.startswith("role postgres is a superuser, whom no fence keeps out and no missing right stops: ")
+
+
+@on_18
+async def test_a_login_that_could_not_be_is_found_before_the_window(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: a smoke test's role did not exist, and only Smoke said so, after 30 s of downtime."""
+    await lead(cluster)
+    service = conninfo_to_dict(cluster.url(user="nobdy"))
+    (tmp_path / "services").write_text("\n".join(["[api]", *(f"{key}={value}" for key, value in service.items()), ""]))
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    cluster.execute("CREATE ROLE group_of_many; CREATE ROLE stranger LOGIN; REVOKE CONNECT ON DATABASE app FROM PUBLIC")
+    logins = {
+        "smoke.fine": cluster.url(user="cutover"),
+        "smoke.gone": cluster.url(user="app_usr"),
+        "smoke.group": cluster.url(user="group_of_many"),
+        "smoke.stranger": cluster.url(user="stranger"),
+        "smoke.elsewhere": cluster.url("postgres"),
+        "smoke.service": "service=api",
+        "smoke.lost": "service=apy",
+        "smoke.pooler": "postgresql://pooled@pooler.example:6432/app",
+    }
+    with pytest.raises(Unfit) as found:
+        await PostgresDatabases(cluster.server(), logins=logins).check_fit(mark("check_server"))
+    reasons = {each.partition(":")[0]: each for each in found.value.evidence["reasons"]}
+    assert {key: each.partition(f"{logins[key]}: ")[2] for key, each in reasons.items()} == {
+        "smoke.gone": "there is no role app_usr on the server: name one that is there, or make it",
+        "smoke.group": "role group_of_many may not log in: ALTER ROLE … LOGIN",
+        "smoke.stranger": "role stranger may not connect to app: GRANT CONNECT ON DATABASE …",
+        "smoke.elsewhere": "it leads to database postgres, not to app",
+        "smoke.service": "there is no role nobdy on the server: name one that is there, or make it",
+        "smoke.lost": 'definition of service "apy" not found',
+    }
+    [warning] = [each for each in found.value.evidence["warnings"] if "login" in each]
+    assert warning.startswith(f"smoke.pooler: login {logins['smoke.pooler']}: there is no role pooled on the server")

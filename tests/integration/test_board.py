@@ -91,7 +91,7 @@ def test_a_demo_is_on_the_board_as_its_journal_tells_it(tmp_path: Path) -> None:
         assert demo.stdout is not None
         said = [next(line for line in demo.stdout if "run started on printoptim" in line)]
         port = json.loads((home / "ports.json").read_text())["METRICS_PORT"]
-        with watching(f"127.0.0.1:{port}", tmp_path / "prometheus", "200ms") as prometheus:
+        with watching(f"127.0.0.1:{port}", tmp_path / "prometheus", "1s") as prometheus:
             said += demo.stdout.readlines()
             assert (demo.wait(60), said[-1]) == (0, "Completed\n"), "".join(said)
             seen = Watched(prometheus, told_by(home))

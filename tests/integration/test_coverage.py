@@ -129,3 +129,19 @@ async def test_old_is_asked_under_the_name_that_it_has(cluster: Cluster) -> None
     cluster.execute("CREATE TABLE late (id int)", "app_previous")
     with pytest.raises(CheckFailed, match=r"no comparison reads public\.late"):
         await validation.check_coverage(mark)
+
+
+async def test_a_key_that_is_no_column_of_old_is_found_before_the_window(cluster: Cluster) -> None:
+    """Found: it was first seen in Validate, with a hint about something else."""
+    cluster.execute("CREATE TABLE a (id int PRIMARY KEY, v text)", "app")
+    wrong = [
+        Comparison("a", "SELECT id, v AS word FROM a", "", ("idd",)),
+        Comparison("twice", "SELECT id, id FROM a", "", ("id",)),
+    ]
+    with pytest.raises(CheckFailed) as failed:
+        await covered(cluster, wrong)
+    assert str(failed.value) == (
+        "comparison a: the key (idd) is not among the columns — old gives (id integer, word text); "
+        "comparison twice: each column needs a name of its own — old gives (id integer, id integer)"
+    )
+    assert failed.value.hint == "name in `key` columns that both queries give, by the names that they have there"

@@ -18,7 +18,7 @@ import pytest
 from cutoverd.daemon import children
 from cutoverd.daemon.systems.begun import Begun
 from cutoverd.daemon.systems.commands import Commands, DoorCommands, Site
-from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.proven import Timeouts, Untold
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
@@ -112,6 +112,33 @@ async def test_a_start_that_fails_says_what_the_command_said(api: Application) -
     api.behave(start="fails")
     with pytest.raises(CheckFailed, match=r"service api \(old\): start exited 7, .*stopped.*port 8080 is taken"):
         await api.services().start(MARK, "api", Version.OLD)
+
+
+async def test_a_status_that_exits_1_when_stopped_is_told_long_before_the_time_is_up(running: Application) -> None:
+    """Found: 1 was taken for "not yet", and the downtime lasted 60 s longer until somebody heard of it."""
+    status = ["sh", "-c", 'test -e pid && kill -0 "$(cat pid)" 2>&-']
+    began = time.monotonic()
+    with pytest.raises(OutcomeUnknown, match=r"service api \(old\): \[sh, .*\] exited 1, expected 0 \(it runs\) or 3") as unknown:
+        await running.services(Timeouts(change_seconds=12, untold_seconds=0.5), status_command=status).stop(
+            MARK, "api", Version.OLD
+        )
+    assert time.monotonic() - began < 9, "12 s were there to wait"
+    assert "and 3 while it is stopped" in unknown.value.hint
+
+
+async def test_a_service_that_does_not_answer_while_it_starts_is_waited_for(api: Application) -> None:
+    api.behave(start_after=1)
+    status = ["sh", "-c", "test -e begun || { touch begun; exit 3; }; test -e pid"]
+    services = api.services(Timeouts(untold_seconds=0.2), status_command=status)
+    assert (await services.start(MARK, "api", Version.OLD))["looks"] > 1
+
+
+@pytest.mark.parametrize("code", [-9, 137, 0])
+async def test_a_status_that_did_not_answer_by_itself_gets_all_the_time(code: int) -> None:
+    untold = Untold(0.0)
+    unknown = OutcomeUnknown("killed, or late", evidence={"exit": code} if code else {})
+    assert not any(untold.is_for_good(unknown) for _ in range(3))
+    assert not untold.is_for_good(None)
 
 
 async def test_a_service_that_dies_at_once_is_not_started(api: Application) -> None:

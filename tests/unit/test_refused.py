@@ -72,6 +72,55 @@ def test_what_leaves_the_transaction_is_refused_with_its_line(tmp_path, write, b
 
 
 @pytest.mark.parametrize(
+    "bad",
+    [
+        "VACUUM;",
+        "vacuum (analyze) t;",
+        "CREATE DATABASE other;",
+        "DROP DATABASE IF EXISTS other;",
+        "CREATE TABLESPACE fast LOCATION '/x';",
+        "DROP TABLESPACE fast;",
+        "CREATE INDEX CONCURRENTLY ON t (id);",
+        'CREATE /* big */ UNIQUE INDEX CONCURRENTLY IF NOT EXISTS "t id" ON t (id);',
+        "DROP INDEX CONCURRENTLY i;",
+        "REINDEX TABLE CONCURRENTLY t;",
+        "REINDEX (VERBOSE, CONCURRENTLY) INDEX i;",
+        "REINDEX (VERBOSE) SCHEMA fleet;",
+        "REINDEX DATABASE app;",
+        "ALTER SYSTEM SET work_mem = '1GB';",
+        'ALTER DATABASE "my app" SET TABLESPACE fast;',
+        "ALTER TABLE p DETACH PARTITION fleet.p1 CONCURRENTLY;",
+        "CLUSTER;",
+        "CLUSTER VERBOSE;",
+        "DISCARD ALL;",
+    ],
+)
+def test_what_runs_in_no_transaction_is_refused_with_its_line(tmp_path, write, bad):
+    """Found: a VACUUM in a data script was first seen by the server, in Data."""
+    file = write("a.sql", f"SELECT 1;\n/* a\ncomment */\n{bad}\nSELECT 2;\n")
+    assert [(name, line) for name, line, _ in refused(tmp_path, file)] == [("a.sql", 4)]
+    reading = Reading(tmp_path)
+    reading.read(file)
+    assert "begins with `-- cutoverd: no-transaction`" in reading.findings[0].advice
+    assert refused(tmp_path, file, in_transaction=False) == []
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "ANALYZE t; REINDEX TABLE t; REINDEX (CONCURRENTLY FALSE) TABLE t; CLUSTER t USING i; CLUSTER (VERBOSE) t;",
+        'CREATE INDEX "concurrently" ON t (id); DROP INDEX "concurrently"; REINDEX INDEX "concurrently";',
+        "CREATE INDEX i ON t (id) -- CONCURRENTLY\n; ALTER TABLE p DETACH PARTITION p1; DISCARD PLANS;",
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY v; ALTER DATABASE app SET work_mem = '1MB'; CREATE TABLE database (id int);",
+        "ALTER TABLE t ADD COLUMN vacuum int, ADD COLUMN note text DEFAULT 'CREATE DATABASE other'; DROP TABLE database;",
+        "SELECT 'VACUUM;'; INSERT INTO t VALUES ('DROP DATABASE app');",
+    ],
+)
+def test_what_runs_in_a_transaction_too_is_not_refused(tmp_path, write, good):
+    assert refused(tmp_path, write("a.sql", good)) == []
+
+
+@pytest.mark.parametrize(
     "good",
     [
         DUMP,

@@ -1,0 +1,45 @@
+"""Every command of a plan, and every address that it logs in to, with the keys that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.parts import Check, Service
+
+
+def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    """("services.api.new.start", its words), …"""
+    yield from _of_checks("health", plan.health)
+    for service in plan.services:
+        yield from _of_service(service)
+    yield from _of_checks("smoke", plan.smoke)
+    for door in plan.traffic:
+        for verb in ("close", "open", "status"):
+            yield f"traffic.{door.name}.{verb}", getattr(door, verb)
+    for watched in plan.monitor.checks:
+        if watched.command:
+            yield f"monitor.checks.{watched.name}", watched.command
+
+
+def logins(plan: Plan) -> dict[str, str]:
+    """{"smoke.page": libpq's address}; not those under `health`, which PreCheck tries."""
+    checks = [("smoke", check) for check in plan.smoke]
+    for service in plan.services:
+        checks += [(f"services.{service.name}.new.health", check) for check in (service.new.health if service.new else ())]
+        checks += [(f"services.{service.name}.test.health", check) for check in (service.test.health if service.test else ())]
+    return {f"{key}.{check.title}": check.login.url for key, check in checks if check.login}
+
+
+def _of_service(service: Service) -> Iterator[tuple[str, list[str]]]:
+    for version in ("old", "new", "test"):
+        if given := getattr(service, version):
+            for verb in ("start", "stop", "status"):
+                yield f"services.{service.name}.{version}.{verb}", getattr(given, verb)
+            yield from _of_checks(f"services.{service.name}.{version}.health", given.health)
+
+
+def _of_checks(key: str, checks: list[Check]) -> Iterator[tuple[str, list[str]]]:
+    for check in checks:
+        if check.command:
+            yield f"{key}.{check.title}", check.command

@@ -1,0 +1,102 @@
+"""What Validate will ask of new, prepared on a database that has only the schema: nothing is run, no row is read.
+
+What is wrong whatever the data scripts do is a finding: a result that is no list of checks, columns that cannot be compared.
+A name that is not there is a warning: a data script may make it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from cutoverd.daemon.postgres import checks
+from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.compare_columns import Column, check_alike, columns
+from cutoverd.daemon.postgres.queries import Query
+from cutoverd.daemon.postgres.reach import Connection, said
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.sessions import session
+from cutoverd.states.errors import CheckFailed
+
+READ_ONLY = "SET TRANSACTION READ ONLY"
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Comparisons, named queries and validation scripts of a plan."""
+
+    comparisons: Sequence[Comparison]
+    queries: Sequence[Query]
+    scripts: Mapping[str, Path]
+
+    async def try_on(self, server: Server, database: str) -> list[str]:
+        """Warnings; raises `CheckFailed` with every finding."""
+        asking = _Asking()
+        async with session(server, database) as conn, conn.transaction(force_rollback=True):
+            await conn.execute(READ_ONLY)
+            for comparison in self.comparisons:
+                await asking.compare(conn, comparison)
+            for query in self.queries:
+                await asking.columns(conn, f"query {query.name}, on new", query.new)
+            for file in self.scripts.values():
+                await asking.script(conn, file)
+        if found := asking.findings:
+            evidence = {"reasons": found, "warnings": asking.warnings}
+            raise CheckFailed("; ".join(found), hint="correct it; a changed plan is a new run", evidence=evidence)
+        return asking.warnings
+
+
+@dataclass
+class _Asking:
+    """What was found wrong so far."""
+
+    findings: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    async def compare(self, conn: Connection, comparison: Comparison) -> None:
+        new = await self.columns(conn, f"comparison {comparison.name}, the query of new", comparison.new)
+        old = await _columns_or_error(conn, comparison.old)
+        if new is None or isinstance(old, psycopg.Error):  # the schema may have taken away what old asks, here
+            return
+        try:
+            check_alike(comparison.name, old, new, comparison.key)
+        except CheckFailed as failed:
+            self.findings.append(f"{failed} ({failed.hint})")
+
+    async def columns(self, conn: Connection, what: str, query: str) -> tuple[Column, ...] | None:
+        found = await _columns_or_error(conn, query)
+        if isinstance(found, psycopg.Error):
+            self._cannot(what, found)
+            return None
+        return found
+
+    async def script(self, conn: Connection, file: Path) -> None:
+        """Up to the first statement that is no query: what comes after it may need what it does."""
+        try:
+            for statement in checks.queries_at_the_head(file):
+                try:
+                    async with conn.transaction(force_rollback=True):
+                        await checks.describe(conn, file, statement)
+                except psycopg.Error as error:
+                    self._cannot(f"{file.name}:{statement.line}", error)
+        except CheckFailed as failed:
+            self.findings.append(f"{failed} ({failed.hint})")
+
+    def _cannot(self, what: str, error: psycopg.Error) -> None:
+        if isinstance(error, psycopg.errors.SyntaxError):
+            self.findings.append(f"{what}: {said(error)}")
+        else:
+            self.warnings.append(f"{what}: {said(error)} while there is only the schema; right only if a data script makes it so")
+
+
+async def _columns_or_error(conn: Connection, query: str) -> tuple[Column, ...] | psycopg.Error:
+    try:
+        async with conn.transaction(force_rollback=True):
+            return await columns(conn, query)
+    except psycopg.Error as error:
+        if conn.closed:
+            raise
+        return error

@@ -1,0 +1,51 @@
+"""Every status asked once before the window: at night it is believed, so it has to be known to tell the truth now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cutoverd.daemon.systems.proven import Words
+from cutoverd.states.errors import NotLeader, StepError
+from cutoverd.states.ports import Evidence
+
+Key = TypeVar("Key")
+Found = bool | StepError | OSError  # the error: its status cannot be told
+
+
+async def look(statuses: Mapping[Key, Callable[[], Awaitable[bool]]]) -> dict[Key, Found]:
+    """All at the same time: each may take as long as a command may."""
+    seen = await asyncio.gather(*map(_look, statuses.values()))
+    for found in seen:
+        if isinstance(found, NotLeader):  # says nothing of the plan
+            raise found
+    return dict(zip(statuses, seen, strict=True))
+
+
+async def _look(status: Callable[[], Awaitable[bool]]) -> Found:
+    try:
+        return await status()
+    except (StepError, OSError) as error:
+        return error
+
+
+@dataclass
+class Told:
+    """What was seen, and what is wrong with it."""
+
+    seen: dict[str, str] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, what: str, words: Words, found: Found, *, wrong: str = "") -> None:
+        if isinstance(found, bool):
+            self.seen[what] = words.state(found)
+        else:
+            wrong = str(found)
+        if wrong:
+            self.reasons.append(f"{what}: {wrong}")
+
+    def evidence(self) -> Evidence:
+        return {"seen": self.seen, "reasons": self.reasons, "warnings": self.warnings}

@@ -1,0 +1,38 @@
+"""Whether the programs of commands are there and may be run: found where the children will look, without running any."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from cutoverd.states.errors import Unfit
+from cutoverd.states.ports import Evidence
+
+
+def check_programs(commands: Sequence[tuple[str, Sequence[str]]], directory: Path) -> Evidence:
+    """{"programs": how many}; raises `Unfit` with a reason for each program, and the plan's keys that name it."""
+    keys: dict[str, list[str]] = {}
+    for key, words in commands:
+        keys.setdefault(words[0], []).append(key)
+    if reasons := list(_wrong(keys.items(), directory)):
+        hint = "mend it, or the plan's word for it, then `retry`; a changed plan is a new run"
+        raise Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons})
+    return {"programs": len(keys)}
+
+
+def _wrong(keys: Iterable[tuple[str, Sequence[str]]], directory: Path) -> Iterator[str]:
+    for program, named_by in keys:
+        if wrong := _cannot_be_run(program, directory):
+            yield f"{', '.join(named_by)}: {wrong}"
+
+
+def _cannot_be_run(program: str, directory: Path) -> str:
+    """Why, or "". Only a word with a slash is a path, relative to the folder in which commands run."""
+    if "/" not in program:
+        return "" if shutil.which(program) else f"no program {program} on the PATH ({os.environ.get('PATH', os.defpath)})"
+    file = directory / program
+    if not file.is_file():
+        return f"no program {program}: there is no file {file}"
+    return "" if os.access(file, os.X_OK) else f"program {program} may not be executed: chmod +x {file}"

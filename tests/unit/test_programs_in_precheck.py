@@ -1,0 +1,93 @@
+"""PreCheck finds each program of the plan that could not be run at night, with the keys that name it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cutoverd.daemon.plan.loaded import LoadedPlan, load
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.world import ports_of
+from cutoverd.states.errors import Unfit
+from cutoverd.states.ports import Direction, Mark
+
+MARK = Mark("night-1", 1, "precheck.check_programs", Direction.FORWARD, "e1")
+FINE = ["true"]
+
+
+def planned(folder: Path, **changes: Any) -> LoadedPlan:
+    """A plan all of whose commands are `true`, but for the changes."""
+    unit = {"start": FINE, "stop": FINE, "status": FINE}
+    plan = {
+        "run": "night-1",
+        "state_dir": "state",
+        "database": {"url": "postgresql://cutover@127.0.0.1/app"},
+        "health": [{"command": FINE}],
+        "services": [{"name": "api", "old": unit, "new": {**unit, **changes.pop("new", {})}}],
+        "schema": {"files": ["1.sql"]},
+        "data": {"scripts": ["1.sql"]},
+        "validate": {"compare": [{"name": "t", "old": "SELECT 1 AS id", "new": "SELECT 1 AS id", "key": ["id"]}]},
+        "smoke": [{"command": FINE}],
+        "traffic": [{"name": "lb", "close": FINE, "open": FINE, "status": FINE}],
+        **changes,
+    }
+    (folder / "1.sql").write_text("SELECT 1;\n")
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    return load(folder / "plan.yaml")
+
+
+async def looked(loaded: LoadedPlan) -> Any:
+    server = Server(loaded.plan.database.url, "night-1", 1, loaded.run_dir)
+    return await ports_of(loaded, server).checks.check_programs(MARK)
+
+
+async def refused(loaded: LoadedPlan) -> list[str]:
+    with pytest.raises(Unfit) as unfit:
+        await looked(loaded)
+    return list(unfit.value.evidence["reasons"])
+
+
+async def test_programs_on_the_path_and_in_the_plans_folder_are_fine(tmp_path: Path) -> None:
+    (tmp_path / "api").write_text("#!/bin/sh\n")
+    (tmp_path / "api").chmod(0o755)
+    assert await looked(planned(tmp_path, new={"start": ["./api", "start"]})) == {"programs": 2}
+
+
+async def test_a_program_that_is_not_there_is_found_before_the_window(tmp_path: Path) -> None:
+    """Found: `start` of a new version was a file that was never deployed, seen in Cutover."""
+    loaded = planned(
+        tmp_path,
+        new={"start": ["./api", "start"], "stop": ["./api", "stop"], "health": [{"name": "pong", "command": ["no-such-probe"]}]},
+        smoke=[{"name": "page", "command": ["./gone/smoke"]}],
+        traffic=[{"name": "lb", "close": FINE, "open": ["no-such-lb"], "status": FINE}],
+        monitor={"for": "1h", "checks": [{"name": "queue", "command": ["./queue", "length"], "above": 3}]},
+    )
+    api, probe, smoke, door, queue = await refused(loaded)
+    assert api == f"services.api.new.start, services.api.new.stop: no program ./api: there is no file {tmp_path / 'api'}"
+    assert probe.startswith("services.api.new.health.pong: no program no-such-probe on the PATH (")
+    assert smoke.startswith("smoke.page: no program ./gone/smoke: ")
+    assert door.startswith("traffic.lb.open: no program no-such-lb on the PATH (")
+    assert queue.startswith("monitor.checks.queue: no program ./queue: ")
+
+
+async def test_a_program_that_may_not_be_executed_and_a_folder_are_found_before_the_window(tmp_path: Path) -> None:
+    (tmp_path / "api").write_text("#!/bin/sh\n")
+    (tmp_path / "smoke").mkdir()
+    locked, folder = await refused(planned(tmp_path, new={"start": ["./api"]}, smoke=[{"name": "page", "command": ["./smoke"]}]))
+    assert locked == f"services.api.new.start: program ./api may not be executed: chmod +x {tmp_path / 'api'}"
+    assert folder.startswith("smoke.page: no program ./smoke: there is no file ")
+
+
+def test_precheck_knows_each_login_of_the_plan_but_those_of_health_that_it_makes(tmp_path: Path) -> None:
+    def login(user: str) -> list[dict[str, Any]]:
+        return [{"name": "login", "login": {"url": f"postgresql://{user}@127.0.0.1/app"}}]
+
+    loaded = planned(tmp_path, health=login("today"), new={"health": login("api")}, smoke=login("app"))
+    databases: Any = ports_of(loaded, Server(loaded.plan.database.url, "night-1", 1, loaded.run_dir)).databases
+    assert databases._logins == {
+        "smoke.login": "postgresql://app@127.0.0.1/app",
+        "services.api.new.health.login": "postgresql://api@127.0.0.1/app",
+    }

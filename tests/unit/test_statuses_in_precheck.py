@@ -1,0 +1,43 @@
+"""PreCheck asks each status of the plan, says all that is wrong with them at once, and starts nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cutoverd.daemon.systems.memory import MemoryServices, MemoryTraffic
+from cutoverd.states.errors import Unfit
+from cutoverd.states.ports import Direction, Mark, Version
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.step import Context
+
+MARK = Mark("night", 1, "precheck.check_services", Direction.FORWARD, "e1")
+ALL = tuple(Version)
+
+
+async def looked(services: MemoryServices, traffic: MemoryTraffic) -> Any:
+    ports: Any = SimpleNamespace(services=services, traffic=traffic)
+    return await PreCheck.check_services.run(Context(ports, MARK, "", datetime.now(UTC), 0.0))
+
+
+async def test_all_that_statuses_say_is_on_record() -> None:
+    seen = await looked(MemoryServices({"api": ALL}, [("api", Version.OLD)]), MemoryTraffic(["lb"], ["lb"]))
+    assert seen["seen"]["service api (new)"] == "stopped"
+    assert seen["seen"]["door lb"] == "open"
+    assert seen["warnings"] == []
+
+
+async def test_a_status_that_lies_and_a_door_that_does_not_tell_are_found_at_once_before_the_window() -> None:
+    """Found: PreCheck asked no status; the one that lied was believed in Cutover, and clients were let in to nothing."""
+    services, traffic = MemoryServices({"api": ALL}, [("api", Version.OLD), ("api", Version.NEW)]), MemoryTraffic(["lb"])
+    traffic.faults.unknown.add("lb")
+    with pytest.raises(Unfit) as unfit:
+        await looked(services, traffic)
+    early, untold = unfit.value.evidence["reasons"]
+    assert early.startswith("service api (new): its status exited 0, it runs; expected 3")
+    assert untold.startswith("door lb: ")
+    assert "then `retry`" in unfit.value.hint
+    assert (services.asked, traffic.asked) == ([], [])
