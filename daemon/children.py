@@ -126,7 +126,8 @@ async def _finish(
         process, child = await starting
         await _end(child)
         await process.wait()
-        (records / f"{child.pid}.json").unlink(missing_ok=True)
+        for record in (f"{child.pid}.json", f"{child.pid}.json{launch.UNFINISHED}"):  # the second: ended while it was written
+            (records / record).unlink(missing_ok=True)
     finally:
         tails = [await output.end() for output in outputs]
     return tails

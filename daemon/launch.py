@@ -12,6 +12,7 @@ import sys
 
 FENCE = "epoch"  # file beside the records: no child of a lower epoch may begin
 TOKEN = "CUTOVERD_CHILD"  # noqa: S105 - in the environment of every descendant, to know them by
+UNFINISHED = ".part"  # of a record that is being written
 REFUSED = 125
 NOT_FOUND = 127
 
@@ -43,9 +44,9 @@ def birth_by_ps(pid: int) -> str | None:
 def main(arguments: list[str]) -> int:
     folder, parent, epoch, record, *argv = arguments
     path = f"{folder}/{os.getpid()}.json"
-    with open(f"{path}.part", "w", encoding="utf-8", opener=_private) as file:
+    with open(f"{path}{UNFINISHED}", "w", encoding="utf-8", opener=_private) as file:
         json.dump({**json.loads(record), "pid": os.getpid(), "birth": birth(os.getpid()), "epoch": int(epoch)}, file)
-    os.replace(f"{path}.part", path)
+    os.replace(f"{path}{UNFINISHED}", path)
     if os.getppid() != int(parent) or int(epoch) < fence(folder):
         os.unlink(path)
         return REFUSED

@@ -131,6 +131,20 @@ time.sleep(60)"""
         os.kill(application, signal.SIGKILL)
 
 
+async def test_a_cancel_while_the_record_is_being_written_leaves_no_half_of_it(tmp_path, monkeypatch):
+    """Found by a slow machine: the launcher was ended between the beginning and the end of its record."""
+    half = "import os, sys, time; open(f'{sys.argv[1]}/{os.getpid()}.json.part', 'w').write('{'); time.sleep(60)"
+    monkeypatch.setattr(children, "_LAUNCH", [sys.executable, "-I", "-S", "-c", half])
+    task = asyncio.create_task(run(python(""), tmp_path))
+    async with asyncio.timeout(30):
+        while not list(tmp_path.glob("children/*.json.part")):
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert left(tmp_path) == []
+
+
 async def test_a_cancel_while_the_child_starts_leaves_nothing(tmp_path):
     for moment in (0, 0.001, 0.005, 0.01, 0.02, 0.04):
         task = asyncio.create_task(run(python("import time; time.sleep(60)"), tmp_path))
