@@ -55,6 +55,7 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
     async with bus(loaded) as client:
         seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
         answer = await _answer_within(wait_seconds, client, run.name, seq)
+        client.closing = True  # what was said may be the end of the run, and of its server
         return Receipt(seq, answer, (await sight(client, run.name)).run if answer else run)
 
 

@@ -58,7 +58,7 @@ class PreCheck(State):
         """what runs today is healthy"""
         return await at.ports.checks.prove_health(at.mark, at.item)
 
-    @step(Effect.NONE, again=True)  # a status that lies is believed at night: what "runs" is not started
+    @step(Effect.NONE)  # a status that lies is believed at night: what "runs" is not started
     async def check_services(at: Context) -> Evidence:
         """each service and door tells its state, and no version to come runs yet"""
         return both(await at.ports.services.look(at.mark), await at.ports.traffic.look(at.mark))

@@ -111,6 +111,8 @@ def _callbacks(client: Client) -> dict[str, Any]:
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
         said = str(reason) or repr(reason)
+        if client.closing and isinstance(reason, nats.errors.UnexpectedEOF):
+            return  # the server went: no news
         if client.nc.is_connected:
             log.warning("nats_error", error=said)
         elif not client.closing:

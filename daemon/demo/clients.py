@@ -70,7 +70,7 @@ class Clients:
 @contextlib.contextmanager
 def clients(set_up: Stage) -> Iterator[Clients]:
     """They are there inside of it; at its end each write that was acknowledged is looked for in production."""
-    acknowledged = set_up.folder / "acknowledged.jsonl"
+    acknowledged = set_up.acknowledged
     found = Clients(acknowledged)
     if not set_up.example.written:
         yield found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -17,6 +18,7 @@ from cutoverd.states.run import Run
 
 NAME = "demo"
 WAIT_SECONDS = 60.0
+LOOK_SECONDS = 0.1
 LAST_FINDING = "precheck.make_placeholder"
 WORSE = "the new version does not do what it should"
 Said = tuple[str, Command]  # by whom
@@ -59,7 +61,15 @@ class Operator:
             case facts.GateReached(gate="validate"), Break.VALIDATE:
                 await asyncio.to_thread(self._run_sql, f"{self._stage.example.database}_next", "validate.sql")
             case facts.Transitioned(target="monitor"), Break.MONITOR:
+                await self._until_clients_have_written()
                 await asyncio.to_thread(self._run_sql, self._stage.example.database, "monitor.sql")
+
+    async def _until_clients_have_written(self) -> None:
+        """So that the way back gives something up."""
+        acknowledged, deadline = self._stage.acknowledged, time.monotonic() + WAIT_SECONDS
+        before = acknowledged.stat().st_size if acknowledged.exists() else None
+        while before is not None and acknowledged.stat().st_size == before and time.monotonic() < deadline:
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _run_sql(self, database: str, file: str) -> None:
         """By plain SQL, on a connection that the daemon knows nothing of."""

@@ -60,6 +60,11 @@ class Stage:
         return self.folder / self.example.name
 
     @property
+    def acknowledged(self) -> Path:
+        """What clients were promised; there from the moment on in which they begin."""
+        return self.folder / "acknowledged.jsonl"
+
+    @property
     def door_url(self) -> str:
         return f"http://127.0.0.1:{json.loads((self.folder / 'ports.json').read_text())['DOOR_PORT']}"
 

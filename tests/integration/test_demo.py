@@ -70,7 +70,7 @@ def test_the_demo_completes_under_load_and_leaves_nothing(tmp_path):
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
     assert "which has the new schema" in done.stdout
     seen = what_clients_saw(done.stdout)
-    assert (seen["missing"], seen["writes"] > 100, seen["errors"] < seen["requests"]) == (0, True, True)
+    assert (seen["missing"], seen["writes"] > 40, seen["errors"] < seen["requests"]) == (0, True, True)
     assert 0 < seen["gap"] < downtime_seconds(done.stdout) + 10
     assert left_behind(tmp_path) == []
 
@@ -176,6 +176,7 @@ def corrupted(example: str, comparison: str) -> list[str]:
     return sorted(json.dumps({column: str(value) for column, value in key.items()}) for key in expected[comparison])
 
 
+@pytest.mark.soak  # the same way as printoptim's, with more rows
 def test_corrupted_flights_are_named_and_taken_back(tmp_path):
     done = demo(tmp_path, *FLIGHTS, "--break", "validate")
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr

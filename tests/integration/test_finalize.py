@@ -87,7 +87,9 @@ def assert_the_next_run_finds_the_names_free(night: Night) -> None:
     night.write_plan(run="night2")
     night.start("--auto")
     night.exit_code()
-    assert "left over" not in night.said
+    second = night.said.rpartition("run started on app")[2]
+    assert "✔ precheck.check_server" in second
+    assert "left over" not in second
     assert "in the way" not in night.said
     succeeded = [each.event.step for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
     assert "precheck.check_server" in succeeded

@@ -21,7 +21,7 @@ EXAMPLE = Example("flights", ports=("DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST
 COMPARISONS = EXAMPLE.comparisons
 
 
-@pytest.fixture(scope="module", params=["15", "18"])
+@pytest.fixture(scope="module", params=["18"])  # on 15 it is printoptim that is migrated
 def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     """Made once for all tests of this file: nobody may write to `flights` or `flights_next`."""
     with Migrated.made(clusters, request.param, tmp_path_factory.mktemp("flights"), EXAMPLE) as made:

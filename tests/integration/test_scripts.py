@@ -220,7 +220,7 @@ async def test_files_that_cannot_be_run_are_refused_all_at_once(site: Site):
     with pytest.raises(CheckFailed) as raised:
         await site.scripts(schema, data).check_files()
     places = [finding.split(": ")[0].removeprefix(f"{site.folder}/") for finding in raised.value.evidence["findings"]]
-    assert places == ["schema/001.sql:1", "schema/001.sql:2", "schema/002.sql:1", "a.sql:1", "b.sql:1"]
+    assert places == ["schema/001.sql:1", "schema/001.sql:2", "schema/002.sql:1", "schema/002.sql:2", "a.sql:1", "b.sql:1"]
 
 
 async def test_files_that_can_be_run_are_counted_with_what_they_include(site: Site):

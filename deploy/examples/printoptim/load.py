@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 ANSWER_SECONDS = 10
-PAUSE_SECONDS = 0.05  # between two requests of a client
+PAUSE_SECONDS = 0.15  # between two requests of a client
 RETRY_SECONDS = 0.25  # after one without an answer
 FIRST_MACHINE = 500_001
 Write = dict[str, Any]  # {"kind", "id", "says"}
