@@ -43,7 +43,12 @@ class Clients:
 
     @property
     def lost(self) -> bool:
-        return bool(self.kept.get("missing") or self.kept.get("unknown"))
+        return bool(self.kept.get("missing"))
+
+    @property
+    def unknown(self) -> bool:
+        """Nobody could look: production lets nobody in, say."""
+        return "unknown" in self.kept
 
     def lines(self) -> list[str]:
         if not self.saw:
@@ -53,7 +58,7 @@ class Clients:
             f"clients:   {seen['clients']} made {seen['requests']:,} requests, {seen['errors']:,} of them without an answer; "
             f"longest gap {seen['longest_gap_seconds']:.1f} s"
         )
-        if "unknown" in kept:
+        if self.unknown:
             return [told, f"writes:    they cannot be looked for: {kept['unknown']}"]
         return [
             told,

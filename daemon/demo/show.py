@@ -76,8 +76,9 @@ def _night(set_up: Stage, say: Say) -> Exit:
         numbers.linger()
     for words in ("", *report.summary(), f"left over: {', '.join(_left_over(set_up)) or 'nothing'}", *seen.lines()):
         say(words)
-    if seen.lost and ended is not Exit.STUCK:
+    if seen.lost:
         say("a write that was acknowledged is missing")
+    if seen.lost or (seen.unknown and ended is not Exit.STUCK):  # Stuck lets nobody into production, and says so itself
         return Exit.ERROR
     if ended in (Exit.ROLLED_BACK, Exit.ABORTED):
         if changed := _differences(before, fingerprint.take()) if before else []:

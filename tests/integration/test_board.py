@@ -56,8 +56,14 @@ class Watched:
         [(_, value)] = self.prometheus.instant(expr, self.last_scrape)
         return value
 
-    def found(self, kind: type[facts.Event]) -> list[Recorded]:
-        return [each for each in self.journal if isinstance(each.event, kind)]
+    @property
+    def succeeded(self) -> list[facts.StepSucceeded]:
+        return [each.event for each in self.journal if isinstance(each.event, facts.StepSucceeded)]
+
+    @property
+    def moved(self) -> list[tuple[facts.Transitioned, float]]:
+        """Each transition, and its time in seconds since the epoch."""
+        return [(e.event, e.envelope.time.timestamp()) for e in self.journal if isinstance(e.event, facts.Transitioned)]
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +126,9 @@ def assert_on_the_board(seen: Watched, run: str) -> None:
     assert seen.value("cutover_state_index") == ALL_STATES.index("completed")
     assert seen.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
     compared = {
-        each.event.step.partition(":")[2]: each.event.evidence["rows_old"]
-        for each in seen.found(facts.StepSucceeded)
-        if each.event.step.startswith("validate.compare:")  # type: ignore[attr-defined]
+        done.step.partition(":")[2]: done.evidence["rows_old"]
+        for done in seen.succeeded
+        if done.step.startswith("validate.compare:")
     }
     rows = seen.prometheus.instant('cutover_comparison_rows{side="old"}', seen.last_scrape)
     assert {labels["comparison"]: value for labels, value in rows} == compared
@@ -154,8 +160,7 @@ def test_the_last_state_is_seen_although_the_daemon_ends_with_it(watched: Watche
 def test_the_states_are_those_of_the_journal_at_their_times(watched: Watched) -> None:
     [points] = watched.prometheus.over("cutover_state_index", watched.start, watched.last_scrape, INTERVAL_SECONDS)
     seen = [(ALL_STATES[int(index)], next(at for at, _ in run)) for index, run in groupby(points, lambda point: point[1])]
-    moved = watched.found(facts.Transitioned)
-    entered = {"precheck": watched.start, **{each.event.target: each.envelope.time.timestamp() for each in moved}}
+    entered = {"precheck": watched.start, **{move.target: at for move, at in watched.moved}}
     assert [state for state, _ in seen] == [state for state in entered if state in dict(seen)], "in their order"
     late = {state: at - entered[state] for state, at in seen[1:]}
     assert all(-INTERVAL_SECONDS <= seconds < 5 for seconds in late.values()), late
@@ -177,9 +182,8 @@ def test_times_are_those_of_the_journal(watched: Watched) -> None:
 def test_steps_took_what_their_events_say(watched: Watched) -> None:
     told = watched.prometheus.instant("sum by (step) (cutover_step_duration_seconds_sum)", watched.last_scrape)
     journal: dict[str, float] = {}
-    for each in watched.found(facts.StepSucceeded):
-        assert isinstance(each.event, facts.StepSucceeded)
-        journal[each.event.step] = journal.get(each.event.step, 0.0) + each.event.seconds
+    for done in watched.succeeded:
+        journal[done.step] = journal.get(done.step, 0.0) + done.seconds
     assert {labels["step"]: value for labels, value in told} == pytest.approx(journal)
 
 
@@ -193,8 +197,8 @@ def test_the_running_step_and_the_checks_were_seen_while_they_were_there(watched
     ratio, elapsed = over(f"cutover_step_progress_ratio{{{watch}}}"), over(f"cutover_step_elapsed_seconds{{{watch}}}")
     assert ratio == sorted(ratio)
     assert 0 <= ratio[0] <= ratio[-1] <= 1
-    [ended] = [each.event for each in watched.found(facts.StepSucceeded) if each.event.step == "monitor.watch"]  # type: ignore[attr-defined]
-    assert 0 <= max(elapsed) <= ended.seconds + 1  # type: ignore[attr-defined]
+    [ended] = [done for done in watched.succeeded if done.step == "monitor.watch"]
+    assert 0 <= max(elapsed) <= ended.seconds + 1
 
 
 def _points(watched: Watched, expr: str) -> list[list[tuple[float, float]]]:
@@ -206,16 +210,13 @@ def test_the_proof_is_that_of_the_journal(watched: Watched) -> None:
     assert {labels["side"]: value for labels, value in rows} == {"old": 500, "new": 500}
     assert watched.value("sum(cutover_comparison_differences)") == 0
     assert watched.value("min(cutover_validation_ok)") == 1
-    validated = {each.event.step for each in watched.found(facts.StepSucceeded) if each.event.step.startswith("validate.")}  # type: ignore[attr-defined]
+    validated = {done.step for done in watched.succeeded if done.step.startswith("validate.")}
     assert watched.value("count(cutover_validation_ok)") == len(validated)
 
 
 def test_annotations_stand_at_the_time_of_their_events(watched: Watched) -> None:
     transitions, commands = (of_the_night(each["expr"]) for each in BOARD["annotations"]["list"])
-    moved = {
-        (each.event.source, each.event.target): each.envelope.time.timestamp() * 1000  # type: ignore[attr-defined]
-        for each in watched.found(facts.Transitioned)
-    }
+    moved = {(move.source, move.target): at * 1000 for move, at in watched.moved}
     told = watched.prometheus.instant(transitions, watched.last_scrape)
     assert {(labels["source"], labels["target"]): value for labels, value in told} == pytest.approx(moved, rel=1e-12)
     said = watched.prometheus.instant(commands, watched.last_scrape)

@@ -50,7 +50,8 @@ async def test_a_file_of_credentials_signs_what_the_server_asks(tmp_path: Path) 
 
 def test_a_server_that_refused_us_and_then_closed_is_told_as_one_that_refused() -> None:
     """Found: now and then the last word of it was `Connection reset by peer`, and nobody looked at the password."""
-    client = Client(nats.aio.client.Client(), None)  # type: ignore[arg-type]
+    nc = nats.aio.client.Client()
+    client = Client(nc, nc.jetstream())
     client.complaints.extend([(0.0, "nats: 'Authorization Violation'"), (0.1, "[Errno 104] Connection reset by peer")])
     assert "answered within 1 s: nats: 'Authorization Violation'" in _unreachable(["nats://h"], 1, client, TimeoutError())
     client.complaints.popleft()
