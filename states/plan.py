@@ -72,6 +72,12 @@ def plan(run: Run) -> Next:
     return _going_back(run) if run.state == "rollback" else _going_on(run)
 
 
+def awaited(run: Run) -> Await | None:
+    """What only a person can end; None of a run that goes on by itself, or has not started."""
+    upcoming = plan(run) if run.plan else None
+    return upcoming if isinstance(upcoming, Await) else None
+
+
 def _meanwhile(run: Run) -> Key | None:
     return next((key for key in run.keys(run.state) if key.definition.while_held and not run.is_done(key)), None)
 

@@ -8,7 +8,7 @@ from typing import Any
 from cutoverd.daemon.face.lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed
-from cutoverd.states.plan import Await, plan
+from cutoverd.states.plan import awaited
 from cutoverd.states.run import Run
 
 
@@ -17,7 +17,7 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
 
     Of the run after it: `state`, `held`, `waits_for`, what only a person can end and how it is said if it is `ready`, and `next`.
     """
-    envelope = recorded.envelope
+    envelope, waits = recorded.envelope, awaited(run)
     return {
         "seq": recorded.seq,
         "time": envelope.time.isoformat(),
@@ -26,16 +26,11 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
         "epoch": envelope.epoch,
         "state": run.state,
         "held": run.held is not None,
-        "waits_for": waits_for_ready(run) or _waits_for(run),
+        "waits_for": waits_for_ready(run) or (waits.reason if waits else ""),
         "data": recorded.event.model_dump(mode="json"),
         "next": list(allowed(run)),
         "line": line(run, recorded),
     }
-
-
-def _waits_for(run: Run) -> str:
-    upcoming = plan(run) if run.plan else None
-    return upcoming.reason if isinstance(upcoming, Await) else ""
 
 
 def json_line(run: Run, recorded: Recorded) -> str:

@@ -11,7 +11,7 @@ from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
 from cutoverd.states.decide import allowed
 from cutoverd.states.evolve import unseen_because
-from cutoverd.states.plan import Await, plan
+from cutoverd.states.plan import awaited
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
@@ -31,10 +31,8 @@ def line(run: Run, recorded: Recorded) -> str:
 
 def _stands(run: Run, event: facts.Event) -> str:
     """A daemon that comes to a run that only a person can lead on would else say nothing more."""
-    if not isinstance(event, facts.LeaderAcquired) or run.plan is None:
-        return ""
-    waits = plan(run)
-    if not isinstance(waits, Await):
+    waits = awaited(run)
+    if waits is None or not isinstance(event, facts.LeaderAcquired):
         return ""
     words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed(run) if verb in _LEAD_ON]
     return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(words)}" if words else "")
@@ -107,11 +105,11 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
 
 def waits_for_ready(run: Run) -> str:
     """Who has to say `ready`, and how; "" while nobody is waited for. No event tells it: it follows from all of them."""
-    upcoming = plan(run) if run.plan else None
-    if not isinstance(upcoming, Await) or not upcoming.operators:
+    waits = awaited(run)
+    if waits is None or not waits.operators:
         return ""
-    said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in upcoming.operators)
-    return f"waits for `ready` of {', '.join(upcoming.operators)}: {said}"
+    said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in waits.operators)
+    return f"{waits.reason}: {said}"
 
 
 def _unseen(event: facts.StepProbed) -> str:

@@ -10,7 +10,7 @@ from cutoverd.daemon.face.gauges import RunGauges, spoken
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK
-from cutoverd.states.plan import Await, plan
+from cutoverd.states.plan import awaited
 from cutoverd.states.run import Run
 from cutoverd.states.watching import Watched
 
@@ -85,5 +85,5 @@ class RunMetrics:
 
 def _waits_for_an_operator(run: Run) -> bool:
     """For `advance` at a gate, or for `ready` before it."""
-    upcoming = plan(run) if run.plan else None
-    return run.gate is not None or (isinstance(upcoming, Await) and bool(upcoming.operators))
+    waits = awaited(run)
+    return run.gate is not None or (waits is not None and bool(waits.operators))

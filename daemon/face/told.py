@@ -9,14 +9,14 @@ from cutoverd.daemon.face.ending import left_over
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.states.decide import allowed
 from cutoverd.states.leftovers import EXCHANGED
-from cutoverd.states.plan import Await, plan
+from cutoverd.states.plan import awaited
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, Status
 
 
 def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
     """From the events alone; `next` is what may be said. Of a run that has started."""
-    upcoming = plan(run)
+    waits = awaited(run)
     keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
     return {
         "run": run.name,
@@ -26,7 +26,7 @@ def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
         "steps": len(keys),
         "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
         "running": _running(timeline, now),
-        "waits_for": upcoming.reason if isinstance(upcoming, Await) else "",
+        "waits_for": waits.reason if waits else "",
         "gate": run.gate.name if run.gate else "",
         "held": run.held is not None,
         "failure": run.failure.reason if run.failure else "",
