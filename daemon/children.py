@@ -84,7 +84,8 @@ async def run(
     try:
         process, _ = await asyncio.shield(starting)
         with contextlib.suppress(TimeoutError):
-            returncode = await asyncio.wait_for(process.wait(), timeout_seconds)
+            async with asyncio.timeout(timeout_seconds):  # wait_for would lose a cancel that comes as the child ends
+                returncode = await process.wait()
     finally:
         stdout, stderr = await to_the_end(_finish(starting, records, outputs))
     if returncode is None:

@@ -12,6 +12,7 @@ import nats.errors
 from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.bus.within import within
 from cutoverd.daemon.looking import Sight, is_held
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.events.subjects import status_of
@@ -43,7 +44,8 @@ async def asked(client: Client, seen: Sight) -> dict[str, Any]:
     """By the micro service that each daemon is, wherever it runs."""
     subject, began = status_of(seen.run.name), time.monotonic()
     try:
-        answer = json.loads((await client.nc.request(subject, timeout=REQUEST_SECONDS)).data)
+        async with within(2 * REQUEST_SECONDS):
+            answer = json.loads((await client.nc.request(subject, timeout=REQUEST_SECONDS)).data)
         return _told(True, _drives(seen, int(answer["epoch"])))
     except nats.errors.NoRespondersError:
         return _told(False, f"{NONE_HERE}, and none answers on the bus ({MAY_NOT_SERVE})")

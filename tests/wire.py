@@ -7,12 +7,19 @@ import socket
 
 from night import Night
 
+from cutoverd.daemon.embedded.nats import Nats
+
 WIRE_SECONDS = 10
 
 
 def publish(night: Night, payload: str = "advance", subject: str = "cutover.cmd") -> None:
-    """Returns once the server has taken it."""
-    server, body = night.nats(), payload.encode()
+    """Returns once the night's server has taken it."""
+    publish_to(night.nats(), payload, subject)
+
+
+def publish_to(server: Nats, payload: str = "advance", subject: str = "cutover.cmd") -> None:
+    """Returns once that server has taken it."""
+    body = payload.encode()
     host, _, port = server.url.removeprefix("nats://").partition(":")
     who = {"verbose": False, "pedantic": False, "user": server.user, "pass": server.password, "lang": "none", "version": "0"}
     with socket.create_connection((host, int(port)), WIRE_SECONDS) as wire, wire.makefile("rb") as answers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -14,6 +13,7 @@ from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.patience import Patience
 from cutoverd.daemon.bus.reading import read
+from cutoverd.daemon.bus.within import within
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 
 PUBLISH_SECONDS = 10.0
@@ -42,7 +42,7 @@ class Commands:
         patience = Patience(f"command to {subject}", self._budget_seconds)
         while True:
             try:
-                async with asyncio.timeout(2 * REQUEST_SECONDS):
+                async with within(2 * REQUEST_SECONDS):
                     ack = await self._client.js.publish(
                         subject, body, timeout=REQUEST_SECONDS, headers={"Nats-Msg-Id": id, "Nats-Expected-Stream": STREAM}
                     )

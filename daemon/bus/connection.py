@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage import Outage
+from cutoverd.daemon.bus.within import within
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Client:
         self.closing = True
         transport = self.nc._transport
         with suppress(*DOUBT, AssertionError):  # an assertion where it was given up before it began: say a file that is not there
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with within(CLOSE_SECONDS):
                 await self.nc.close()
                 return
         if transport is not None:
@@ -94,7 +94,8 @@ async def connect(
     login: dict[str, Any] = {"user": user, "password": password, "token": token, "user_credentials": credentials_file, "tls": tls}
     connecting = nc.connect(urls, name=name, inbox_prefix=inbox_prefix, **login, **SETTINGS, **_callbacks(client))
     try:
-        await asyncio.wait_for(connecting, timeout_seconds)
+        async with within(timeout_seconds):
+            await connecting
     except DOUBT as reason:
         await client.close()
         raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None

@@ -7,7 +7,6 @@ the expected sequence has already let somebody else in and the server refuses it
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cutoverd.daemon.bus.errors import Conflict, LogRegressed, Refused, Unavaila
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.bus.patience import BUDGET_SECONDS, Patience, Shrinkage
 from cutoverd.daemon.bus.reading import read
+from cutoverd.daemon.bus.within import within
 from cutoverd.events.subjects import STREAM
 
 NO_MESSAGE = 10037
@@ -90,7 +90,7 @@ class Journal:
         }
         try:
             # nats-py bounds the wait for the answer, not the sending
-            async with asyncio.timeout(2 * REQUEST_SECONDS):
+            async with within(2 * REQUEST_SECONDS):
                 ack = await self._client.js.publish(self._subject, body, timeout=REQUEST_SECONDS, headers=headers)
         except DOUBT as error:
             patience.seen = self._client.explain(error, patience.started)
@@ -153,7 +153,7 @@ class Journal:
 
     async def _leader_tail(self) -> Tail:
         try:
-            async with asyncio.timeout(2 * REQUEST_SECONDS):
+            async with within(2 * REQUEST_SECONDS):
                 last = await self._client.js.get_last_msg(STREAM, self._subject)
         except js_errors.NotFoundError as error:
             if error.err_code != NO_MESSAGE:  # the stream itself is missing
@@ -163,7 +163,7 @@ class Journal:
 
     async def _next(self, messages: AsyncIterator[Message]) -> Message:
         try:
-            async with asyncio.timeout(self._budget_seconds):
+            async with within(self._budget_seconds):
                 return await anext(messages)
         except TimeoutError:
             raise Unavailable(

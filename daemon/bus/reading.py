@@ -23,6 +23,7 @@ from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.outage import Outage
 from cutoverd.daemon.bus.patience import Shrinkage
+from cutoverd.daemon.bus.within import within
 from cutoverd.events.subjects import STREAM
 
 HEARTBEAT_SECONDS = 1.0
@@ -61,7 +62,7 @@ def _check_allowed(client: Client, subjects: Sequence[str], since: float) -> Non
 
 
 async def _last_seq(client: Client) -> int:
-    async with asyncio.timeout(2 * REQUEST_SECONDS):
+    async with within(2 * REQUEST_SECONDS):
         return (await client.js.stream_info(STREAM)).state.last_seq
 
 
@@ -73,7 +74,8 @@ async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: 
         await _consume(client, subjects, start, inbox)
         delivered = 0
         while True:
-            msg = await subscription.next_msg(timeout=SILENCE_SECONDS)
+            async with within(SILENCE_SECONDS):
+                msg = await subscription.next_msg(timeout=None)
             if msg.headers and "Status" in msg.headers:
                 if not await _go_on(client, msg, delivered):
                     return
@@ -103,7 +105,7 @@ async def _consume(client: Client, subjects: Sequence[str], start: int, inbox: s
         num_replicas=1,
         mem_storage=True,
     )
-    async with asyncio.timeout(2 * REQUEST_SECONDS):
+    async with within(2 * REQUEST_SECONDS):
         await client.js.add_consumer(STREAM, config)
 
 
@@ -114,14 +116,14 @@ async def _go_on(client: Client, msg: Msg, delivered: int) -> bool:
         return False
     answer = msg.reply or headers.get(STALLED)
     if answer:
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with within(REQUEST_SECONDS):
             await client.nc.publish(answer)
     return int(headers.get(LAST, delivered)) == delivered
 
 
 async def _unsubscribe(subscription: Subscription) -> None:
     with suppress(*DOUBT):
-        async with asyncio.timeout(REQUEST_SECONDS):
+        async with within(REQUEST_SECONDS):
             await subscription.unsubscribe()
 
 

@@ -5,7 +5,6 @@ It answers from memory and asks nobody. Commands are never heard here: only the 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,6 +18,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
+from cutoverd.daemon.bus.within import within
 from cutoverd.events.subjects import STATUS, status_of
 
 log = structlog.get_logger(__name__)
@@ -36,14 +36,14 @@ async def serving(client: Client, run: str, answer: Answer) -> AsyncIterator[Non
     finally:
         if service:
             with suppress(*DOUBT):
-                async with asyncio.timeout(REQUEST_SECONDS):
+                async with within(REQUEST_SECONDS):
                     await service.stop()
 
 
 async def _served(client: Client, run: str, answer: Answer) -> Service | None:
     began = time.monotonic()
     try:
-        async with asyncio.timeout(2 * REQUEST_SECONDS):
+        async with within(2 * REQUEST_SECONDS):
             service = await _started(client, run, answer)
             await client.nc.flush()  # a refusal comes before the answer to this
     except DOUBT as error:

@@ -6,7 +6,6 @@ its monitoring port does (`/jsz`), and it is often closed: `sync_always` answers
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.bus.patience import Patience
+from cutoverd.daemon.bus.within import within
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 
 OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters
@@ -203,6 +203,6 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    async with asyncio.timeout(2 * REQUEST_SECONDS):
+    async with within(2 * REQUEST_SECONDS):
         msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
     return dict(json.loads(msg.data))

@@ -1,0 +1,84 @@
+"""Found: before Python 3.12 `asyncio.wait_for` loses a cancel that comes together with what is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from servers import NatsServer
+from wire import publish_to
+
+from cutoverd.daemon import children
+from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.stream import prepare
+from cutoverd.events.subjects import events_of
+
+TICKS = range(16)  # turns of the loop between what is waited for and the cancel
+HEARD_SECONDS = 2.0
+WAITS_FOR_A_FILE = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.005)"
+
+
+async def cancelled_at(tick: int, act: Callable[[], Awaitable[Any]], come: Callable[[], Any], seconds: float) -> bool:
+    """Whether a task that acts, and then waits for ever, ends when it is cancelled so many turns after that has come."""
+
+    async def acting() -> None:
+        await act()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(acting())
+    await asyncio.sleep(seconds)  # it waits
+    come()
+    time.sleep(seconds)  # noqa: ASYNC251  # a busy machine: what came is there, and the loop has not looked yet
+    for _ in range(tick):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task], timeout=HEARD_SECONDS)
+    return task.cancelled()
+
+
+async def test_found_a_cancel_was_lost_when_a_child_ended_in_that_moment(tmp_path: Path) -> None:
+    def act(end: Path) -> Callable[[], Awaitable[Any]]:
+        argv = [sys.executable, "-I", "-S", "-c", WAITS_FOR_A_FILE, str(end)]
+        return lambda: children.run(argv, folder=tmp_path, epoch=1, step="precheck.prove_backup", timeout_seconds=20)
+
+    ends = [tmp_path / f"end{tick}" for tick in TICKS]
+    heard = [await cancelled_at(tick, act(end), end.touch, 0.2) for tick, end in enumerate(ends)]
+    assert all(heard), heard
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    client = await connect(nats_server.url)
+    await prepare(client)
+    yield client
+    await client.close()
+
+
+async def test_found_a_daemon_hung_at_its_end_when_a_message_came_in_that_moment(client: Client, nats_server: NatsServer) -> None:
+    """The reader of commands ends only by a cancel: one that was lost was waited for, for ever."""
+
+    async def listen() -> None:
+        async for _ in Commands(client).read(1):
+            pass
+
+    heard = [await cancelled_at(tick, listen, lambda: publish_to(nats_server.running), 0.05) for tick in TICKS]
+    assert all(heard), heard
+
+
+async def test_found_a_cancel_was_lost_when_an_append_was_acknowledged_in_that_moment(
+    client: Client, nats_server: NatsServer
+) -> None:
+    async def append() -> None:
+        nats_server.pause()
+        await Journal(client, events_of(uuid4().hex)).append(uuid4().hex, b"{}")
+
+    heard = [await cancelled_at(tick, append, nats_server.resume, 0.05) for tick in TICKS]
+    assert all(heard), heard
