@@ -10,6 +10,7 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres import acl, catalog, creation, ledger, settings
 from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
 from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.orphans import end_backends
@@ -47,7 +48,7 @@ async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_s
 async def _drop_unfinished(conn: Connection, server: Server, mark: Mark) -> None:
     """What a crashed build of this run left; an invalid database too."""
     for name in await unfinished_builds(conn, server, mark.run):
-        await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        await drop_database(conn, name, force=True)
 
 
 async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[str]:

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from psycopg import errors, sql
+from psycopg import errors
 
 from cutoverd.daemon.postgres import creation, ledger
+from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
@@ -19,7 +20,6 @@ from cutoverd.states.ports import Mark
 
 FIND = Path(__file__).with_name("leftovers.sql").read_bytes()
 STEPS = {"old": "downtime.fence_old", "new": "schema.build_new", "placeholder": "precheck.make_placeholder"}
-DROP_SECONDS = 60
 OID = "SELECT oid::bigint FROM pg_database WHERE datname = %s"
 
 
@@ -66,14 +66,13 @@ def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> Database:
 async def drop(server: Server, mark: Mark, database: Database) -> None:
     """Drop it by its name once that is seen to be its oid's; fine if it is gone. Raises `StepError` if somebody is in it."""
     async with session(server) as conn, ledger.held(server, mark):
-        await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
         name = database.given_name
         row = await (await conn.execute(OID, (name,))).fetchone()
         if row and (row[0] != database.oid or name == server.names.production):
             raise StepError(f"{name} is not oid {database.oid} any more", hint="run it again: it looks afresh")
         try:
             if row:
-                await conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+                await drop_database(conn, name)
         except errors.ObjectInUse as error:
             raise StepError(f"{name} is in use: {error.diag.message_detail}", hint="end that, then run it again") from error
         await creation.withdraw(conn, mark, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from cutoverd.daemon.postgres import catalog, creation, ledger
+from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -38,7 +39,7 @@ async def drop_placeholder(server: Server, mark: Mark) -> Evidence:
     async with session(server) as conn, ledger.held(server, mark):
         name = await _to_drop(conn, server, mark)
         if name:
-            await conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+            await drop_database(conn, name)
         async with ledger.step(conn, mark) as entry:
             await creation.withdraw(conn, mark, server.names.closed)
             await conn.execute("DELETE FROM cutoverd.database_oids WHERE run = %s AND role = 'placeholder'", (mark.run,))

@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 from psycopg.conninfo import make_conninfo
 
 from cutoverd.daemon.face.progress import Seen
+from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.names import LEDGER
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server, options
@@ -68,7 +68,7 @@ async def _connect(server: Server) -> Connection:
         connect_timeout=2,
         options=options(SESSION),
     )
-    return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
+    return await connect(conninfo)
 
 
 def _activity(

@@ -10,13 +10,13 @@ from psycopg import sql
 
 from cutoverd.daemon.children import to_the_end
 from cutoverd.daemon.postgres import acl, catalog, creation, ledger
+from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.trial import drop_all
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Mark
 
-DROP_SECONDS = 60
 LIKE = """
 SELECT to_jsonb(d) || jsonb_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding))
 FROM pg_database d WHERE datname = %s
@@ -56,8 +56,7 @@ async def drop(server: Server, mark: Mark) -> list[str]:
     dropped, name = await drop_all(server, mark), server.names.scratch
     async with session(server) as conn, ledger.held(server, mark):
         if name in await creation.unfinished(conn, mark.run):
-            await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
-            await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            await drop_database(conn, name, force=True)
             dropped.append(name)
         await creation.withdraw(conn, mark, name)
     return dropped

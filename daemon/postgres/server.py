@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.names import LEDGER, Names
 
 # client_connection_check_interval: the server ends what a killed client had begun; row_security=off: a hidden row is an
@@ -49,7 +50,7 @@ class Server:
         self, database: str = "", *, settings: Mapping[str, str] | None = None, autocommit: bool = True
     ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
         """A session on `database`, at home without one, in autocommit unless said otherwise; raises psycopg.OperationalError."""
-        return await psycopg.AsyncConnection.connect(self.conninfo(database or self.home, settings), autocommit=autocommit)
+        return await connect(self.conninfo(database or self.home, settings), autocommit=autocommit)
 
     def conninfo(self, database: str, settings: Mapping[str, str] | None = None) -> str:
         """Also for `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""

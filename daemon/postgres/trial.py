@@ -12,13 +12,13 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres import catalog, ledger
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
+from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.visitor import visiting
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Direction, Evidence, Mark
 
-DROP_SECONDS = 60
 THERE = ("make_placeholder", "fence", "build_new", "exchange")
 BACK = {"exchange_back": "exchange", "keep_new": "build_new", "lift_fence": "fence"}  # as the steps of the way back are called
 
@@ -95,9 +95,8 @@ async def drop_all(server: Server, mark: Mark) -> list[str]:
     async with session(server) as conn, ledger.held(server, mark):
         rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(mark.epoch)]})
         found = sorted(name for (name,) in await rows.fetchall())
-        await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{DROP_SECONDS}s")))
         for name in found:
-            await conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+            await drop_database(conn, name, force=True)
         async with ledger.allowed(conn, mark):
             for table in FORGET:
                 await conn.execute(sql.SQL("DELETE FROM cutoverd.{} WHERE run = %s").format(sql.Identifier(table)), (run,))

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.reach import said
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence, Mark
@@ -44,7 +45,7 @@ class LoginCheck:
         """{"user", "database"}, and {"seen": in words} if it is not as it should be."""
         url = make_conninfo(self.url, connect_timeout=int(ASK_SECONDS), application_name=self.application_name)
         try:
-            async with asyncio.timeout(ASK_SECONDS), await psycopg.AsyncConnection.connect(url, autocommit=True) as conn:
+            async with asyncio.timeout(ASK_SECONDS), await connect(url) as conn:
                 row = await (await conn.execute("SELECT current_user::text, current_database()::text")).fetchone()
         except TimeoutError:
             return {"seen": f"no answer within {ASK_SECONDS:g} s"}
