@@ -13,14 +13,15 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from cutoverd.daemon import launch
 from cutoverd.daemon.launch import birth
 from cutoverd.daemon.outputs import Drained, Filed, Output
+from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -28,7 +29,6 @@ GRACE_SECONDS = 3.0  # between interrupt, TERM and KILL
 LEFT_BEHIND_SECONDS = 1.0  # for the output of a process that the command left behind
 _LOOK_SECONDS = 0.05
 _LAUNCH = [sys.executable, "-I", "-S", launch.__file__]
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -224,17 +224,3 @@ def _environment(pid: int) -> list[bytes]:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:  # it ended, or is another user's and then none of ours
         return []
-
-
-async def to_the_end(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Await to the end, whatever is cancelled meanwhile; the cancel goes through afterwards."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled:
-        raise cancelled
-    return task.result()

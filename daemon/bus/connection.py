@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage import Outage
-from cutoverd.daemon.bus.within import within
+from cutoverd.daemon.tasks import end, to_the_end, within
 
 log = structlog.get_logger(__name__)
 
@@ -64,15 +64,20 @@ class Client:
         return f"{str(error) or repr(error)}{f' ({said})' if said else ''}"
 
     async def close(self) -> None:
-        """Close within 2 s, even if the server does not read any more."""
+        """Close within 2 s, even if the server does not read any more; nothing of it goes on afterwards."""
         self.closing = True
-        transport = self.nc._transport
-        with suppress(*DOUBT, AssertionError):  # an assertion where it was given up before it began: say a file that is not there
-            async with within(CLOSE_SECONDS):
-                await self.nc.close()
-                return
-        if transport is not None:
-            transport._io_writer.transport.abort()  # type: ignore[attr-defined]
+        await to_the_end(self._close())
+
+    async def _close(self) -> None:
+        closing = asyncio.create_task(self.nc.close())  # apart from us: the cancel of a reconnection may come out of it
+        await asyncio.wait([closing], timeout=CLOSE_SECONDS)
+        if closing.done() and not closing.cancelled():
+            closing.exception()  # where it was given up before it began, an assertion: say a file that is not there
+        nc = self.nc
+        await end([closing, nc._reconnection_task, nc._reading_task, nc._ping_interval_task, nc._flusher_task])
+        if writer := getattr(nc._transport, "_io_writer", None):
+            writer.transport.abort()
+            await asyncio.sleep(0)  # the transport closes its socket now
 
 
 async def connect(

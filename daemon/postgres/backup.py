@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from cutoverd.daemon import children
 from cutoverd.daemon.postgres import catalog, counts, dump, restore, room, settings
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
@@ -17,6 +16,7 @@ from cutoverd.daemon.postgres.scratch import drop, scratch
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.trial import try_way_back
+from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.ports import Evidence, Mark
 
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -86,7 +86,7 @@ class PgDump:
                 unsure = await self._questions.try_on(self._server, database) if self._questions else []
             taken.keep()
         finally:
-            await children.to_the_end(self._remove_unfinished(mark, BEFORE))
+            await to_the_end(self._remove_unfinished(mark, BEFORE))
         counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried, "way_back": way_back}
         warnings = [*warned, *unsure, *proven["warnings"]][:_WARNINGS_MAX]
         return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
@@ -119,7 +119,7 @@ class PgDump:
             return await asyncio.shield(self._final)
         except asyncio.CancelledError:
             if began_here:
-                await children.to_the_end(self.end(mark))
+                await to_the_end(self.end(mark))
             raise
         finally:
             if self._final and self._final.done():

@@ -14,6 +14,7 @@ from cutoverd.daemon import children
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"
@@ -95,7 +96,7 @@ async def take(
         said = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
                          database=database, step=step, timeout_seconds=timeout_seconds)  # fmt: skip
     except BaseException:
-        await children.to_the_end(_end_sessions(server, database, began, known))
+        await to_the_end(_end_sessions(server, database, began, known))
         raise
     for path in dump.part.iterdir():
         path.chmod(0o600)

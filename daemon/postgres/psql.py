@@ -16,6 +16,7 @@ import psycopg
 from cutoverd.daemon import children
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.errors import OutcomeUnknown
 
 SETTLE_SECONDS = 60.0  # a server that crashed recovers meanwhile
@@ -53,7 +54,7 @@ class Psql:
                     timeout_seconds=self.timeout_seconds,
                 )
             finally:
-                await children.to_the_end(backend_is_gone(self.server, _pid(pid_file)))
+                await to_the_end(backend_is_gone(self.server, _pid(pid_file)))
 
     def _argv(self, wrapper: Path, variables: Mapping[str, str], single_transaction: bool) -> list[str]:
         given = {"ON_ERROR_STOP": "on", "VERBOSITY": "verbose", **variables}

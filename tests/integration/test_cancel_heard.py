@@ -82,3 +82,16 @@ async def test_found_a_cancel_was_lost_when_an_append_was_acknowledged_in_that_m
 
     heard = [await cancelled_at(tick, append, nats_server.resume, 0.05) for tick in TICKS]
     assert all(heard), heard
+
+
+async def test_found_a_connection_went_on_after_it_was_closed_while_it_came_back(nats_server: NatsServer) -> None:
+    """And at the end of a run that had completed, a cancel of nats-py's own making said that it was stopped."""
+    ours = asyncio.current_task()
+    for turns in range(0, 120, 2):
+        client = await connect(nats_server.url)
+        client.nc.options["reconnect_time_wait"] = 0
+        await client.nc.force_reconnect()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await client.close()
+        assert asyncio.all_tasks() == {ours}, turns

@@ -1,0 +1,54 @@
+"""Cancels: none is lost, and what must be done to its end is.
+
+nats-py waits by `asyncio.wait_for`, and before Python 3.12 that swallows a cancel which comes in the same turn of the loop as
+the answer: an operator's `abort` or a SIGTERM would not be heard, and what is only ended by a cancel never ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+DEAF_SECONDS = 0.1  # a cancel was lost if its task still runs then
+TRIES = 20
+_Result = TypeVar("_Result")
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[None]:
+    """As `asyncio.timeout`; a cancel that came meanwhile goes on, whatever the block made of it."""
+    task = asyncio.current_task()
+    assert task, "only a task can be cancelled"  # noqa: S101  # for mypy: there is none outside the loop
+    known = task.cancelling()
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    finally:
+        if task.cancelling() > known:
+            raise asyncio.CancelledError
+
+
+async def to_the_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await to the end, whatever is cancelled meanwhile; the cancel goes through afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled
+    return task.result()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
+    """Cancel them until they are gone, up to 2 s; for tasks that may lose a cancel and have nothing to clear up."""
+    for _ in range(TRIES):
+        if not (alive := [task for task in tasks if task and not task.done()]):
+            return
+        for task in alive:
+            task.cancel()
+        await asyncio.wait(alive, timeout=DEAF_SECONDS)
