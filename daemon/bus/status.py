@@ -45,7 +45,8 @@ async def _served(client: Client, run: str, answer: Answer) -> Service | None:
     try:
         async with within(2 * REQUEST_SECONDS):
             service = await _started(client, run, answer)
-            await client.nc.flush()  # a refusal comes before the answer to this
+            await client.nc.flush()  # nats-py may send this ping before the subscriptions
+            await client.nc.flush()  # a refusal comes before the answer to this one
     except DOUBT as error:
         _without(client.explain(error, began))
         return None
