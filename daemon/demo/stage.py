@@ -20,7 +20,7 @@ from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.plan.loaded import LoadedPlan, load
-from cutoverd.daemon.plan.parts import Commands, Service
+from cutoverd.daemon.plan.systems import Commands, Service
 
 ROLE = "cutover"
 RIGHTS = Path(__file__).with_name("rights.sql")

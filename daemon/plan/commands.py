@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.plan.parts import Check, Service
+from cutoverd.daemon.plan.systems import Check, Service
 
 
 def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cutoverd.daemon.plan.commands import commands
+from cutoverd.daemon.plan.migration import Script
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.plan.parts import Script
 
 WRITTEN_BY_SERVICES = {".pid", ".lock", ".log", ".sock"}  # a service that runs changes them: nothing that a run begins with
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cutoverd.daemon.plan.parts import Confiture
+from cutoverd.daemon.plan.migration import Confiture
 
 ENVIRONMENTS = Path("db") / "environments"
 KEY = "schema.confiture"

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.parts import Part
+from cutoverd.daemon.plan.part import Part
 from cutoverd.daemon.plan.values import HttpUrl, Words
 
 LEAST_EVERY_SECONDS = 0.1

@@ -1,0 +1,76 @@
+"""What surrounds a cutover: its window, the database, the bus, the metrics, the dumps, the time-outs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from cutoverd.daemon.plan.bus_url import BusUrl
+from cutoverd.daemon.plan.durations import Seconds
+from cutoverd.daemon.plan.part import Part
+from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, StateName
+
+
+class Window(Part):
+    """When `advance` past the first gate counts; `budget`, how long all of it should take, and `states`, each of them."""
+
+    opens: Moment | None = None
+    """`advance` past the gate before Downtime counts from then on; with its time zone."""
+    budget: Seconds | None = None
+    """How long the night should take, from leaving PreCheck to Monitor: PreCheck fails if what it measured is longer."""
+    states: dict[StateName, Seconds] = Field(default_factory=dict)
+    """How long each state should take, by its name; for the board and its alerts."""
+
+
+class Database(Part):
+    url: DatabaseUrl
+    """postgresql://role@host:port/DATABASE, without a password: libpq finds it."""
+
+
+class Bus(Part):
+    """A NATS of the team's; without it the daemon keeps one of its own in state_dir."""
+
+    url: BusUrl
+    """nats://host:port, without a password."""
+    credentials: Path | None = None
+    """A credentials file, relative to the plan's folder; else NATS_USER and NATS_PASSWORD, if they are set."""
+    monitoring: HttpUrl | None = None
+    """http://host:8222: only there a server tells whether it syncs before it acknowledges."""
+
+
+class Metrics(Part):
+    """`scraped_within`: how old the last scrape may be in PreCheck, and how long one is waited for; 0s: none is asked for."""
+
+    listen: str = Field(pattern=r"^[^\s:]+:\d{1,5}$")
+    """host:port that is scraped."""
+    scraped_within: Seconds = 120.0
+    """How old the last scrape may be in PreCheck; 0s asks for none."""
+
+
+class Backup(Part):
+    directory: Path = Path("backups")
+    """Where the dumps are written, relative to the plan's folder; room for two."""
+    jobs: int = Field(default=2, ge=1, le=64)
+    """How many tables are dumped or restored at once."""
+
+
+class Timeouts(Part):
+    """How long each kind of wait may last."""
+
+    step: Seconds = 4 * 3600.0
+    """Any step."""
+    fence: Seconds = 60.0
+    """Until nobody is in the database any more."""
+    service: Seconds = 60.0
+    """Until a status says what a start or stop was for."""
+    command: Seconds = 30.0
+    """A command of a service or a door."""
+    http: Seconds = 30.0
+    """Until a check passes."""
+    smoke: Seconds = 600.0
+    """A smoke command."""
+    query: Seconds = 30.0
+    """A named query, each time it is asked."""
+    sample: Seconds = Field(default=10.0, gt=0)
+    """One check of Monitor, once."""

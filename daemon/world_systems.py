@@ -1,0 +1,123 @@
+"""What of the ports of a plan is outside the database: services, doors, checks, the watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.daemon.face.seen import ScrapedCheck
+from cutoverd.daemon.plan.commands import commands
+from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.systems import Check, Commands, Door, Service
+from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, WatchedCheck
+from cutoverd.daemon.postgres.sample import SqlSample
+from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.systems import commands as by_command
+from cutoverd.daemon.systems.checks import ChecksByKind
+from cutoverd.daemon.systems.http import HttpCheck
+from cutoverd.daemon.systems.kinds import Check as CheckKind
+from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
+from cutoverd.daemon.systems.login import LoginCheck
+from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind, ServiceSample
+from cutoverd.daemon.systems.services import ServicesByKind
+from cutoverd.daemon.systems.traffic import TrafficByKind
+from cutoverd.daemon.systems.watching import Looker, WatchingByKind
+from cutoverd.states.ports import Version
+from cutoverd.states.watching import Rule, Rules
+
+
+def services(loaded: LoadedPlan, site: by_command.Site) -> ServicesByKind:
+    """Every version of every service, and what has to answer once it runs."""
+    services = loaded.plan.services
+    proofs = {(s.name, v): c.health for s in services for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
+    return ServicesByKind(
+        {service.name: _versions(service, site) for service in services},
+        site.folder,
+        _timeouts(loaded),
+        {key: [_check(check, loaded, site) for check in checks] for key, checks in proofs.items()},
+    )
+
+
+def traffic(loaded: LoadedPlan, site: by_command.Site) -> TrafficByKind:
+    """The doors, in the plan's order."""
+    return TrafficByKind({door.name: _door(door, site) for door in loaded.plan.traffic}, site.folder, _timeouts(loaded))
+
+
+def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -> ChecksByKind:
+    """What PreCheck, Smoke and the way back ask."""
+    return ChecksByKind(
+        _checks(loaded.plan.health, loaded, site),
+        _checks(loaded.plan.smoke, loaded, site),
+        _dashboards(loaded),
+        _scraped(loaded, scrapes),
+        list(commands(loaded.plan)),
+        site.directory,
+    )
+
+
+def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[Looker]) -> WatchingByKind:
+    """The checks of Monitor: those of the plan, and each new service's own status."""
+    given = loaded.plan.monitor
+    kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
+    said = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
+    checks = {name: said.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
+    rules = Rules(checks, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
+    return WatchingByKind(rules, kinds, server.folder, lookers)
+
+
+def _timeouts(loaded: LoadedPlan) -> Timeouts:
+    given = loaded.plan.timeouts
+    return Timeouts(change_seconds=given.service, status_seconds=given.command)
+
+
+def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceKind]:
+    given = {Version.OLD: service.old, Version.NEW: service.new, Version.TEST: service.test}
+    return {version: _service(commands, site) for version, commands in given.items() if commands}
+
+
+def _service(commands: Commands, site: by_command.Site) -> ServiceKind:
+    return by_command.Commands(commands.start, commands.stop, commands.status, site)
+
+
+def _door(door: Door, site: by_command.Site) -> DoorKind:
+    return by_command.DoorCommands(door.open, door.close, door.status, site)
+
+
+def _checks(checks: list[Check], loaded: LoadedPlan, site: by_command.Site) -> dict[str, CheckKind]:
+    return {check.title: _check(check, loaded, site) for check in checks}
+
+
+def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind:
+    timeouts = loaded.plan.timeouts
+    if check.http:
+        http = check.http
+        return HttpCheck(http.url, http.status, http.contains, http.within or timeouts.http)
+    if check.login:
+        login, server = check.login, Server(loaded.plan.database.url, site.run, site.epoch, site.folder)
+        return LoginCheck(login.url, server.names.production, login.within or timeouts.http, server.application_name)
+    return by_command.CommandCheck(check.command or [], site, timeouts.smoke)
+
+
+def _dashboards(loaded: LoadedPlan) -> dict[str, CheckKind]:
+    return {url: HttpCheck(url, within_seconds=loaded.plan.timeouts.http) for url in loaded.plan.dashboards}
+
+
+def _scraped(loaded: LoadedPlan, scrapes: Scrapes | None) -> CheckKind | None:
+    metrics = loaded.plan.metrics
+    return ScrapedCheck(scrapes, metrics.listen, metrics.scraped_within) if metrics and scrapes else None
+
+
+def _watched_services(loaded: LoadedPlan, site: by_command.Site) -> dict[str, SampleKind]:
+    new = {service.name: service.new for service in loaded.plan.services if service.new}
+    return {check: ServiceSample(_service(new[name], site)) for check, name in loaded.plan.watched_services().items()}
+
+
+def _watched(check: WatchedCheck, server: Server, site: by_command.Site) -> SampleKind:
+    if check.http:
+        page = check.http
+        number = (page.number or "") if check.has_threshold else None
+        return HttpSample(HttpCheck(page.url, page.status, page.contains), number)
+    if check.sql:
+        return SqlSample(server, check.sql, check.has_threshold)
+    return CommandSample(check.command or [], site, check.has_threshold)
