@@ -1,0 +1,104 @@
+"""Words and kills that know nothing of steps: a hold, a resume, the daemon or a server killed at any moment; at last a word."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from aftermath import assert_completed, assert_rolled_back
+from night import Night, a_night, until
+from production import log_in, photograph
+from servers import Cluster
+from wire import publish
+
+from cutoverd.daemon.embedded import nats
+from cutoverd.daemon.exits import Exit
+from cutoverd.events import facts
+
+LAST = {"completed": None, "aborted": "abort", "rolledback": "rollback"}  # the word that is to end the run
+ENDS = {"completed": Exit.COMPLETED, "rolledback": Exit.ROLLED_BACK, "aborted": Exit.ABORTED}
+
+
+def end_of(night: Night) -> str:
+    return next((each.event.target for each in reversed(night.journal()) if isinstance(each.event, facts.Transitioned)), "")
+
+
+def is_ended(night: Night) -> bool:
+    """A daemon that found its run held, or PreCheck failed, with nobody to ask, has left: the next one goes on."""
+    code = night.daemons[-1].poll()
+    if code == Exit.UNFINISHED or (code == Exit.ABORTED and end_of(night) != "aborted"):
+        say(night, "resume" if code == Exit.UNFINISHED else "retry")
+        night.start("--auto")
+        return False
+    assert code != Exit.STUCK, night.said
+    return code in ENDS.values()
+
+
+def say(night: Night, verb: str, **fields: object) -> None:
+    publish(night, json.dumps({"verb": verb, "reason": "a soak", "accept_loss": verb == "rollback", **fields}))
+
+
+def hold(night: Night, chance: random.Random) -> None:
+    """With what runs or without, and ended again."""
+    say(night, "hold", now=chance.random() < 0.7)
+    time.sleep(chance.uniform(0.0, 0.3))
+    say(night, "resume")
+
+
+def kill_the_daemon(night: Night, chance: random.Random) -> None:
+    night.kill()
+    night.start("--auto")
+
+
+def kill_postgres(night: Night, chance: random.Random) -> None:
+    night.cluster.kill()
+    time.sleep(chance.uniform(0.0, 1.0))
+    night.cluster.start()
+
+
+def kill_nats(night: Night, chance: random.Random) -> None:
+    if server := nats.find(night.state_dir / "nats"):
+        os.kill(server.pid, signal.SIGKILL)
+
+
+HOW = {"words": (hold, hold, kill_the_daemon), "servers": (hold, kill_the_daemon, kill_postgres, kill_nats)}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(int(os.environ.get("CUTOVERD_SOAK_SEEDS", "8"))))
+@pytest.mark.parametrize("last", LAST)
+@pytest.mark.parametrize("how", HOW)
+def test_a_run_disturbed_at_any_moment_ends_whole(cluster: Cluster, tmp_path: Path, how: str, last: str, seed: int) -> None:
+    chance = random.Random(f"{how} {last} {seed}")
+    with a_night(cluster, tmp_path) as night:
+        cluster.execute("CHECKPOINT")  # a crash gives a sequence back as the WAL has it, up to 32 further
+        night.start("--auto")
+        night.wait_for(facts.LeaderAcquired)
+        for _ in range(chance.randint(1, 6)):
+            time.sleep(chance.uniform(0.0, 1.5))
+            if not is_ended(night):
+                chance.choice(HOW[how])(night, chance)
+        time.sleep(chance.uniform(0.0, 2.0))
+        if (word := LAST[last]) and not is_ended(night):
+            say(night, word)
+        until(lambda: is_ended(night), "the run ends", seconds=90)
+        assert_ended_whole(night)
+
+
+def assert_ended_whole(night: Night) -> None:
+    """As it ended; which way that was, only the moments decided."""
+    end = end_of(night)
+    assert night.exit_code() == ENDS[end], night.said
+    if end == "completed":
+        assert_completed(night)
+    elif end == "rolledback":
+        assert_rolled_back(night)
+    else:
+        assert photograph(night.cluster) == night.before
+        assert log_in(night.cluster) > 0
+        assert night.systems() == {"worker.old", "api.old", "door.door"}
