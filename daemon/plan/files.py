@@ -58,6 +58,8 @@ class Files:
         self.places[kept[-1]] = key, pattern
 
     def _glob(self, pattern: str) -> Iterator[Path]:
+        if any("**" in part and part != "**" for part in Path(pattern).parts):  # from 3.13 on Python takes that for `*`
+            raise ValueError("`**` stands alone, between two slashes: schema/**/*.sql")
         if Path(pattern).is_absolute():
             return Path("/").glob(pattern.lstrip("/"))
         return self.folder.glob(pattern)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from aftermath import assert_completed, assert_rolled_back
+from clients import crowd
 from night import Night, a_night, until
-from production import log_in, photograph
+from production import log_in, names, photograph
 from servers import Cluster
 from wire import publish
 
@@ -22,6 +23,7 @@ from cutoverd.events import facts
 
 LAST = {"completed": None, "aborted": "abort", "rolledback": "rollback"}  # the word that is to end the run
 ENDS = {"completed": Exit.COMPLETED, "rolledback": Exit.ROLLED_BACK, "aborted": Exit.ABORTED}
+SEEDS = range(int(os.environ.get("CUTOVERD_SOAK_SEEDS", "8")))
 
 
 def end_of(night: Night) -> str:
@@ -69,25 +71,53 @@ def kill_nats(night: Night, chance: random.Random) -> None:
 HOW = {"words": (hold, hold, kill_the_daemon), "servers": (hold, kill_the_daemon, kill_postgres, kill_nats)}
 
 
+def disturbed(night: Night, how: str, last: str, seed: int) -> None:
+    """From its start to its end, whichever that will be."""
+    chance = random.Random(f"{how} {last} {seed}")
+    night.start("--auto")
+    night.wait_for(facts.LeaderAcquired)
+    for _ in range(chance.randint(1, 6)):
+        time.sleep(chance.uniform(0.0, 1.5))
+        if not is_ended(night):
+            chance.choice(HOW[how])(night, chance)
+    time.sleep(chance.uniform(0.0, 2.0))
+    if (word := LAST[last]) and not is_ended(night):
+        say(night, word)
+    until(lambda: is_ended(night), "the run ends", seconds=90)
+
+
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(int(os.environ.get("CUTOVERD_SOAK_SEEDS", "8"))))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("last", LAST)
 @pytest.mark.parametrize("how", HOW)
 def test_a_run_disturbed_at_any_moment_ends_whole(cluster: Cluster, tmp_path: Path, how: str, last: str, seed: int) -> None:
-    chance = random.Random(f"{how} {last} {seed}")
     with a_night(cluster, tmp_path) as night:
         cluster.execute("CHECKPOINT")  # a crash gives a sequence back as the WAL has it, up to 32 further
-        night.start("--auto")
-        night.wait_for(facts.LeaderAcquired)
-        for _ in range(chance.randint(1, 6)):
-            time.sleep(chance.uniform(0.0, 1.5))
-            if not is_ended(night):
-                chance.choice(HOW[how])(night, chance)
-        time.sleep(chance.uniform(0.0, 2.0))
-        if (word := LAST[last]) and not is_ended(night):
-            say(night, word)
-        until(lambda: is_ended(night), "the run ends", seconds=90)
+        disturbed(night, how, last, seed)
         assert_ended_whole(night)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("last", LAST)
+def test_no_acknowledged_write_is_lost_in_a_disturbed_run(cluster: Cluster, tmp_path: Path, last: str, seed: int) -> None:
+    """Clients whom no door keeps out: what they wrote is in the database that they reach, or in new that is kept."""
+    with a_night(cluster, tmp_path) as night:
+        with crowd(cluster) as clients:
+            clients.wait_until_all_write(30)
+            before = set(clients.acknowledged)
+            disturbed(night, "servers", last, seed)
+            clients.wait_until_all_write(30)
+        end, here = end_of(night), lines(cluster, "app")
+        assert night.exit_code() == ENDS[end], night.said
+        kept = lines(cluster, "app_next") if end == "rolledback" and "app_next" in names(cluster) else set()
+        assert before <= here
+        assert set(clients.acknowledged) <= here | kept
+
+
+def lines(cluster: Cluster, database: str) -> set[str]:
+    cluster.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+    return {line for (line,) in cluster.execute("SELECT line FROM store.log WHERE line ~ '^(fast|slow|pooled)'", database)}
 
 
 def assert_ended_whole(night: Night) -> None:
