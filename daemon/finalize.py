@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
+from cutoverd.states import COMPLETED
 from cutoverd.states.errors import StepError
 from cutoverd.states.leftovers import (
     FINAL_BACKUP,
@@ -50,6 +51,7 @@ class Inventory:
     left_alone: tuple[str, ...]
     dumps: tuple[str, ...]  # that the run took, by their paths
     wanted: Mapping[str, str]  # what has to be said besides the run's name, and why
+    stays: tuple[str, ...] = ()  # what else is there of it, and what to do about it
 
     def told(self) -> dict[str, Any]:
         """As JSON."""
@@ -62,6 +64,7 @@ class Inventory:
             "dumps_missing": [file for file in self.dumps if not os.path.exists(file)],
             "written": written_by_clients(self.run),
             "wanted": dict(self.wanted),
+            "stays": list(self.stays),
         }
 
 
@@ -126,7 +129,16 @@ async def _inventory(run: Run, server: Server) -> Inventory:
         raise NotFinal("; ".join(decision.refused))
     others = [] if not run.is_over else await leftovers.strangers(server, databases)
     wanted = words_wanted(run, decision.drop, has_final_dump=_has_final_dump(run))
-    return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run), wanted)
+    return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run), wanted, await _stays(run, server))
+
+
+async def _stays(run: Run, server: Server) -> tuple[str, ...]:
+    """In the new production; a server that does not answer now is no reason to drop nothing."""
+    production = server.names.production
+    with suppress(StepError):
+        if run.state == COMPLETED and await leftovers.holds_ledger(server, production):
+            return (f"the schema cutoverd in {production}, the run's own record: its owner may DROP SCHEMA cutoverd CASCADE now",)
+    return ()
 
 
 def _has_final_dump(run: Run) -> bool:

@@ -80,6 +80,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     yield from (f"  left alone: {why}" for why in told["left_alone"])
     yield from (f"  stays: the dump {file}" for file in told["dumps"])
     yield from (f"  missing: the dump {file} is not there" for file in told["dumps_missing"])
+    yield from (f"  stays: {what}" for what in told["stays"])
     yield from (f"  only copy: {why}" for why in told["wanted"].values())
 
 

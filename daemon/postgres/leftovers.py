@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from psycopg import errors
 
 from cutoverd.daemon.postgres import creation, ledger
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.names import LEDGER, Names
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
@@ -61,6 +62,13 @@ def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> Database:
         lacks=lacks if name is not None and not may_drop else "",
         is_as_made=bool(is_as_made) if announced else True,
     )
+
+
+async def holds_ledger(server: Server, database: str) -> bool:
+    """Whether the records that the scripts of a run wrote with their own transactions are in it."""
+    async with session(replace(server, reach_seconds=0), database) as conn:  # asked once: it is only told
+        row = await (await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (LEDGER,))).fetchone()
+    return bool(row and row[0])
 
 
 async def drop(server: Server, mark: Mark, database: Database) -> None:

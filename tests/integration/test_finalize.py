@@ -63,6 +63,7 @@ def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the
         assert oids(cluster) == was, "nothing was dropped"
         dumps = [line.rpartition(" ")[2] for line in nobody.stdout.splitlines() if line.startswith("  stays: the dump ")]
         assert len(dumps) == 2
+        assert "  stays: the schema cutoverd in app, the run's own record: its owner may DROP SCHEMA" in nobody.stdout
         done = finalize(night, "--confirm", "night")
         assert (done.returncode, done.stderr) == (0, "")
         assert names(cluster) == {"app"}
@@ -72,6 +73,8 @@ def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the
             ("app_previous", was["app_previous"], "old", False),
         ]
         assert all(Path(dump).exists() for dump in dumps)
+        cluster.execute("SET ROLE app_owner; DROP SCHEMA cutoverd CASCADE", "app")
+        assert "the schema cutoverd" not in finalize(night).stdout
         assert log_in(cluster) == 500
         again = finalize(night, "--confirm", "night")
         assert (again.returncode, "Nothing of it is left over." in again.stdout) == (0, True)
