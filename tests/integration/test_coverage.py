@@ -119,6 +119,13 @@ async def test_a_query_that_does_not_parse_is_named(cluster: Cluster) -> None:
         await covered(cluster, reads("SELECT * FROM nowhere"))
 
 
+async def test_every_query_that_does_not_parse_is_named_at_once(cluster: Cluster) -> None:
+    cluster.execute("CREATE TABLE a (id int)", "app")
+    wrong = r"comparison c0, the query of old: .*nowhere.*; comparison c2, the query of old: .*nobody"
+    with pytest.raises(CheckFailed, match=f"(?s){wrong}"):
+        await covered(cluster, reads("SELECT * FROM nowhere", "SELECT * FROM a", "SELECT nobody FROM a"))
+
+
 async def test_old_is_asked_under_the_name_that_it_has(cluster: Cluster) -> None:
     cluster.execute("CREATE TABLE a (id int)", "app")
     server, mark = cluster.server(), Mark("r1", 1, "validate.check_coverage", Direction.FORWARD, "e1")
