@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from cutoverd.daemon.exits import Exit
 from cutoverd.events import facts
 
 LAST = {"completed": None, "aborted": "abort", "rolledback": "rollback"}  # the word that is to end the run
+HUNG_SECONDS = 30.0  # no step of a small night takes as long, on a busy machine with a server that recovers
 ENDS = {"completed": Exit.COMPLETED, "rolledback": Exit.ROLLED_BACK, "aborted": Exit.ABORTED}
 SEEDS = range(int(os.environ.get("CUTOVERD_SOAK_SEEDS", "8")))
 
@@ -84,6 +86,14 @@ def disturbed(night: Night, how: str, last: str, seed: int) -> None:
     if (word := LAST[last]) and not is_ended(night):
         say(night, word)
     until(lambda: is_ended(night), "the run ends", seconds=90)
+    assert_nothing_hung(night)
+
+
+def assert_nothing_hung(night: Night) -> None:
+    """Found: a word took a minute to end a step, and every run still ended whole."""
+    for before, after in pairwise(night.journal()):
+        seconds = (after.envelope.time - before.envelope.time).total_seconds()
+        assert seconds < HUNG_SECONDS, (before.event, after.event)
 
 
 @pytest.mark.soak
