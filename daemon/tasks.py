@@ -7,7 +7,7 @@ the answer: an operator's `abort` or a SIGTERM would not be heard, and what is o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -18,13 +18,17 @@ _Result = TypeVar("_Result")
 
 @asynccontextmanager
 async def within(seconds: float) -> AsyncIterator[None]:
-    """As `asyncio.timeout`; a cancel that came meanwhile goes on, whatever the block made of it."""
+    """As `asyncio.timeout`; a cancel that came meanwhile goes on once the block ends, whatever the block made of it."""
     task = asyncio.current_task()
     assert task, "only a task can be cancelled"  # noqa: S101  # for mypy: there is none outside the loop
     known = task.cancelling()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds) as limit:
             yield
+    except TimeoutError as error:
+        if limit.expired() and not str(error):
+            raise TimeoutError(f"no answer within {seconds:g} s") from None
+        raise
     finally:
         if task.cancelling() > known:
             raise asyncio.CancelledError
@@ -44,10 +48,13 @@ async def to_the_end(work: Coroutine[Any, Any, _Result]) -> _Result:
     return task.result()
 
 
-async def end(tasks: Iterable[asyncio.Task[Any] | None]) -> None:
-    """Cancel them until they are gone, up to 2 s; for tasks that may lose a cancel and have nothing to clear up."""
+async def end(tasks: Callable[[], Iterable[asyncio.Task[Any] | None]]) -> None:
+    """Cancel them until they are gone, up to 2 s; for tasks that may lose a cancel and have nothing to clear up.
+
+    They are asked for again each time: one that lost its cancel may have begun others.
+    """
     for _ in range(TRIES):
-        if not (alive := [task for task in tasks if task and not task.done()]):
+        if not (alive := [task for task in tasks() if task and not task.done()]):
             return
         for task in alive:
             task.cancel()

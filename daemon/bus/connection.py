@@ -64,7 +64,7 @@ class Client:
         return f"{str(error) or repr(error)}{f' ({said})' if said else ''}"
 
     async def close(self) -> None:
-        """Close within 2 s, even if the server does not read any more; nothing of it goes on afterwards."""
+        """Close, even if the server does not read any more; nothing of it goes on afterwards."""
         self.closing = True
         await to_the_end(self._close())
 
@@ -73,11 +73,16 @@ class Client:
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         if closing.done() and not closing.cancelled():
             closing.exception()  # where it was given up before it began, an assertion: say a file that is not there
-        nc = self.nc
-        await end([closing, nc._reconnection_task, nc._reading_task, nc._ping_interval_task, nc._flusher_task])
-        if writer := getattr(nc._transport, "_io_writer", None):
+        await end(lambda: [closing, *self._tasks()])
+        if writer := getattr(self.nc._transport, "_io_writer", None):
             writer.transport.abort()
             await asyncio.sleep(0)  # the transport closes its socket now
+
+    def _tasks(self) -> list[asyncio.Task[Any] | None]:
+        """All that nats-py has begun for this connection."""
+        nc = self.nc
+        readers = [subscription._wait_for_msgs_task for subscription in nc._subs.values()]
+        return [nc._reconnection_task, nc._reading_task, nc._ping_interval_task, nc._flusher_task, *readers]
 
 
 async def connect(
@@ -97,15 +102,18 @@ async def connect(
     nc = nats.aio.client.Client()
     client = Client(nc, nc.jetstream(timeout=REQUEST_SECONDS))
     login: dict[str, Any] = {"user": user, "password": password, "token": token, "user_credentials": credentials_file, "tls": tls}
-    connecting = nc.connect(urls, name=name, inbox_prefix=inbox_prefix, **login, **SETTINGS, **_callbacks(client))
+    # apart from us: it tries for ever, and a cancel that it lost would be heard by nobody
+    connecting = asyncio.create_task(
+        nc.connect(urls, name=name, inbox_prefix=inbox_prefix, **login, **SETTINGS, **_callbacks(client))
+    )
     try:
         async with within(timeout_seconds):
-            await connecting
-    except DOUBT as reason:
+            await asyncio.shield(connecting)
+    except BaseException as reason:
+        await to_the_end(end(lambda: [connecting]))
         await client.close()
-        raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None
-    except BaseException:
-        await client.close()
+        if isinstance(reason, DOUBT):
+            raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None
         raise
     client.outage.is_over()
     return client

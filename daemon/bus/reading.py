@@ -69,7 +69,8 @@ async def _last_seq(client: Client) -> int:
 async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: Outage) -> AsyncGenerator[Message, None]:
     """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
     inbox = client.nc.new_inbox()
-    subscription = await client.nc.subscribe(inbox)
+    async with within(REQUEST_SECONDS):
+        subscription = await client.nc.subscribe(inbox)
     try:
         await _consume(client, subjects, start, inbox)
         delivered = 0

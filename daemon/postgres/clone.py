@@ -48,7 +48,7 @@ async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_s
 async def _drop_unfinished(conn: Connection, server: Server, mark: Mark) -> None:
     """What a crashed build of this run left; an invalid database too."""
     for name in await unfinished_builds(conn, server, mark.run):
-        await drop_database(conn, name, force=True)
+        await drop_database(conn, name, force=True, bounded=False)
 
 
 async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[str]:

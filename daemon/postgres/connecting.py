@@ -1,4 +1,4 @@
-"""Connecting by psycopg, of which a cancel half-way leaves nothing behind."""
+"""Connecting by psycopg, of which nothing is left behind half-way."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import psycopg
 async def connect(conninfo: str, *, autocommit: bool = True) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """A session; raises psycopg.OperationalError.
 
-    A connection that is cancelled half-way lives as long as the traceback of the cancel: for as long as somebody clears up
-    after it. The server's process waits for its login meanwhile, and a DROP DATABASE for that process, up to
-    `authentication_timeout`.
+    A connection that is cancelled half-way, or runs into its time-out, lives as long as the traceback that tells of it: for
+    as long as somebody clears up after it, or until garbage is collected. The server's process waits for its login meanwhile,
+    and a DROP DATABASE for that process, up to `authentication_timeout`.
     """
     try:
         return await psycopg.AsyncConnection.connect(conninfo, autocommit=autocommit)
-    except asyncio.CancelledError as cancelled:
-        clear_frames(cancelled.__traceback__)
+    except (asyncio.CancelledError, psycopg.OperationalError) as ended:
+        clear_frames(ended.__traceback__)
         raise

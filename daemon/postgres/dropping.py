@@ -11,11 +11,15 @@ PATIENT = """
 SELECT set_config('statement_timeout',
                   ((extract(epoch FROM current_setting('authentication_timeout')::interval) + 60) * 1000)::bigint::text, false)
 """
+UNHURRIED = "SET statement_timeout = 0"
 
 
-async def drop_database(conn: Connection, name: str, *, force: bool = False) -> None:
-    """Drop it; with `force` whoever is in it is ended, without it that raises `errors.ObjectInUse`."""
+async def drop_database(conn: Connection, name: str, *, force: bool = False, bounded: bool = True) -> None:
+    """Drop it; with `force` whoever is in it is ended, without it that raises `errors.ObjectInUse`.
+
+    `bounded`: for what no time-out of a step ends.
+    """
     drop = sql.SQL("DROP DATABASE {} WITH (FORCE)" if force else "DROP DATABASE {}")
-    await conn.execute(PATIENT)
+    await conn.execute(PATIENT if bounded else UNHURRIED)
     await conn.execute(drop.format(sql.Identifier(name)))
-    await conn.execute("SET statement_timeout = 0")  # as all sessions of ours have it
+    await conn.execute(UNHURRIED)  # as all sessions of ours are

@@ -39,7 +39,7 @@ async def drop_placeholder(server: Server, mark: Mark) -> Evidence:
     async with session(server) as conn, ledger.held(server, mark):
         name = await _to_drop(conn, server, mark)
         if name:
-            await drop_database(conn, name)
+            await drop_database(conn, name, bounded=False)
         async with ledger.step(conn, mark) as entry:
             await creation.withdraw(conn, mark, server.names.closed)
             await conn.execute("DELETE FROM cutoverd.database_oids WHERE run = %s AND role = 'placeholder'", (mark.run,))

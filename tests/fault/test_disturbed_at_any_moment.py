@@ -32,19 +32,29 @@ def end_of(night: Night) -> str:
     return next((each.event.target for each in reversed(night.journal()) if isinstance(each.event, facts.Transitioned)), "")
 
 
+def is_over(night: Night) -> bool:
+    """Also while its last daemon still says so to the world."""
+    return any(event.target in ENDS for event in night.events(facts.Transitioned))
+
+
 def is_ended(night: Night) -> bool:
     """A daemon that found its run held, or PreCheck failed, with nobody to ask, has left: the next one goes on."""
     code = night.daemons[-1].poll()
-    if code == Exit.UNFINISHED or (code == Exit.ABORTED and end_of(night) != "aborted"):
+    if is_over(night) or (code in ENDS.values() and end_of(night) in ENDS):
+        return True
+    assert code in (None, Exit.UNFINISHED, Exit.ABORTED), night.said
+    if code is not None:
         say(night, "resume" if code == Exit.UNFINISHED else "retry")
         night.start("--auto")
-        return False
-    assert code != Exit.STUCK, night.said
-    return code in ENDS.values()
+    return False
 
 
 def say(night: Night, verb: str, **fields: object) -> None:
-    publish(night, json.dumps({"verb": verb, "reason": "a soak", "accept_loss": verb == "rollback", **fields}))
+    try:
+        publish(night, json.dumps({"verb": verb, "reason": "a soak", "accept_loss": verb == "rollback", **fields}))
+    except (OSError, AssertionError):
+        if end_of(night) not in ENDS:  # else its server went in that moment
+            raise
 
 
 def hold(night: Night, chance: random.Random) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from nats.aio.msg import Msg
 from servers import NatsServer
 from wire import publish_to
 
@@ -95,3 +97,35 @@ async def test_found_a_connection_went_on_after_it_was_closed_while_it_came_back
             await asyncio.sleep(0)
         await client.close()
         assert asyncio.all_tasks() == {ours}, turns
+
+
+async def test_found_a_connection_that_was_given_up_left_its_readers_behind(nats_server: NatsServer) -> None:
+    async def hears(message: Msg) -> None:
+        pass
+
+    ours = asyncio.current_task()
+    client = await connect(nats_server.url)
+    await client.nc.subscribe("cutover.heard", cb=hears)
+    await client.nc.flush()
+    nats_server.pause()
+    for _ in range(16):
+        await client.nc.publish("cutover.unread", bytes(1 << 19))
+    async with asyncio.timeout(20):
+        while not client.nc.is_reconnecting:
+            await asyncio.sleep(0.1)
+    await client.close()
+    nats_server.resume()
+    assert asyncio.all_tasks() == {ours}
+
+
+async def test_found_a_cancel_was_lost_while_a_mute_server_was_connected_to() -> None:
+    """nats-py tries again for ever: a lost cancel was heard when the time was up, and a lost time-out never."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"nats://127.0.0.1:{mute.getsockname()[1]}"
+        for turns in TICKS:
+            connecting = asyncio.create_task(connect(url, timeout_seconds=10))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            connecting.cancel()
+            await asyncio.wait([connecting], timeout=HEARD_SECONDS)
+            assert connecting.cancelled(), turns

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import psycopg
 import pytest
 from servers import Cluster
 
+from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.sessions import session
 
@@ -43,6 +44,13 @@ def half_a_login(cluster: Cluster) -> Iterator[None]:
         yield
 
 
+async def half_way(cluster: Cluster, connect_timeout: int) -> None:
+    """Connect to a server that is slow to ask for the password."""
+    server = cluster.server()
+    in_the_first_packet = "sslmode=disable&gssencmode=disable"  # who it is: no question comes before that
+    await connect(f"{server.url}&{in_the_first_packet}&connect_timeout={connect_timeout}")
+
+
 async def test_found_a_connection_of_ours_that_was_cancelled_half_way_held_up_a_drop(cluster: Cluster) -> None:
     """For as long as somebody cleared up after it: `abort` and `hold --now` took a minute."""
     cluster.execute("CREATE DATABASE left_over")
@@ -55,14 +63,26 @@ async def test_found_a_connection_of_ours_that_was_cancelled_half_way_held_up_a_
 
 
 async def clearing_up(cluster: Cluster, superuser: psycopg.Connection[tuple[object, ...]]) -> None:
-    server = cluster.server()
-    in_the_first_packet = "&sslmode=disable&gssencmode=disable"  # who it is: no question comes before that
     try:
-        await replace(server, url=f"{server.url}{in_the_first_packet}").connect("app")
+        await half_way(cluster, 10)
     except BaseException:
         time.sleep(1)  # noqa: ASYNC251  # the server asks for the password now
         superuser.execute("DROP DATABASE left_over")
         raise
+
+
+async def test_found_a_connection_of_ours_that_timed_out_half_way_held_up_a_drop(cluster: Cluster) -> None:
+    """Until garbage was collected: a cycle of error and traceback kept it open."""
+    cluster.execute("CREATE DATABASE left_over")
+    gc.disable()
+    try:
+        with settings(cluster, pre_auth_delay="3") as superuser:
+            with pytest.raises(psycopg.OperationalError, match="timeout"):
+                await half_way(cluster, 2)
+            time.sleep(1.5)  # noqa: ASYNC251  # the server asks for the password now
+            superuser.execute("DROP DATABASE left_over")
+    finally:
+        gc.enable()
 
 
 async def test_a_drop_is_more_patient_than_the_server_is_with_half_a_login(cluster: Cluster) -> None:
