@@ -23,6 +23,8 @@ _MEANINGS = {  # exit code → what it means, what to do
     7: ("its look at git failed", "run it by hand in {directory} and see why"),
     NOT_FOUND: ("it is not installed", "pip install 'cutoverd[confiture]', into the environment that runs cutoverd"),
 }
+_TO_MEND = {1, 3, 4, 5}  # what has to change then is frozen with the run
+_ANEW = "`abort`, and start a run with a name of its own"
 
 
 def failed(ended: Completed, environment: str, directory: Path) -> CheckFailed:
@@ -31,9 +33,10 @@ def failed(ended: Completed, environment: str, directory: Path) -> CheckFailed:
     meaning, advice = _MEANINGS.get(ended.returncode, (f"it ended with {ended.returncode}", "run it by hand in {directory}"))
     words = "; ".join([*_duplicates(told), _message(told) or ended.stderr_tail.strip()[-_SHOWN_CHARS:]])
     where = {"environment": directory / "db" / "environments" / f"{environment}.yaml", "directory": directory}
+    then = _ANEW if ended.returncode in _TO_MEND else "then `retry`"
     return CheckFailed(
         f"confiture build --env {environment} in {directory}: {meaning}{f': {words}' if words else ''}",
-        hint=f"{advice.format(**where)}, then `retry`; where sources have to change, `abort` and start a new run",
+        hint=f"{advice.format(**where)}, {then}",
         evidence={"exit": ended.returncode, "duplicates": told.get("duplicates") or [], "said": words},
     )
 

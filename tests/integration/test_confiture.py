@@ -101,7 +101,7 @@ async def test_a_table_that_is_defined_twice_is_named_with_both_places(tmp_path)
         CheckFailed, match=r"table fleet\.tb_model is defined in db/0_schema/01_.+:\d+ and db/0_schema/02_.+:\d+"
     ) as seen:
         await confiture(loaded).build(STEP)
-    assert "mend the sources" in seen.value.hint
+    assert seen.value.hint == "mend the sources, `abort`, and start a run with a name of its own", "they are frozen with this one"
     assert not loaded.schema_files[0].exists()
 
 
