@@ -164,7 +164,8 @@ def _callbacks(client: Client) -> dict[str, Any]:
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:
     """The last that was said. A server that refuses us says why, and then closes: that it was closed may come instead."""
     said = [text for _, text in reversed(client.complaints)]
-    seen = next((text for text in said if REFUSES in text.lower()), said[0] if said else str(reason) or "no answer")
+    nothing = "no answer" if isinstance(reason, TimeoutError) else str(reason)
+    seen = next((text for text in said if REFUSES in text.lower()), said[0] if said else nothing)
     return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {seen}"
 
 
