@@ -29,13 +29,13 @@ from cutoverd.states.watching import Rule, Rules
 
 def services(loaded: LoadedPlan, site: by_command.Site) -> ServicesByKind:
     """Every version of every service, and what has to answer once it runs."""
-    services = loaded.plan.services
-    proofs = {(s.name, v): c.health for s in services for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
+    given = loaded.plan.services
+    proofs = {(s.name, v): c.health for s in given for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
     return ServicesByKind(
-        {service.name: _versions(service, site) for service in services},
+        {service.name: _versions(service, site) for service in given},
         site.folder,
         _timeouts(loaded),
-        {key: [_check(check, loaded, site) for check in checks] for key, checks in proofs.items()},
+        {key: [_check(check, loaded, site) for check in health] for key, health in proofs.items()},
     )
 
 
@@ -61,8 +61,8 @@ def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers:
     given = loaded.plan.monitor
     kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
     said = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
-    checks = {name: said.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
-    rules = Rules(checks, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
+    ruled = {name: said.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
+    rules = Rules(ruled, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
     return WatchingByKind(rules, kinds, server.folder, lookers)
 
 

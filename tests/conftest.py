@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
+
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.stream import prepare
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +31,12 @@ def nats_server() -> Iterator[NatsServer]:
     """A nats-server with JetStream that syncs always."""
     with running_nats() as server:
         yield server
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
+    """A connection to that server, whose stream is made."""
+    client = await connect(nats_server.url)
+    await prepare(client)
+    yield client
+    await client.close()

@@ -43,12 +43,7 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     """
     async with reading(server, old) as connection:
         tables = [Table(*row) for row in await (await connection.execute(TABLES)).fetchall()]
-        asked = [await _asked(connection, each) for each in comparisons]
-    wrong = [each for each in asked if isinstance(each, CheckFailed)]
-    if wrong:  # what they would have read is unknown, so nothing more can be said
-        raise CheckFailed("; ".join(map(str, wrong)), hint=wrong[0].hint)
-    read = {each.name: seen.tables for each, seen in zip(comparisons, asked, strict=True) if isinstance(seen, Asked)}
-    keyless = [seen.keyless for seen in asked if isinstance(seen, Asked) and seen.keyless]
+        read, keyless = await _asked(connection, comparisons)
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
     waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}
     unread = [name for name, by in compared.items() if not by and name not in waived]
@@ -79,21 +74,19 @@ def _waived(table: Table, waive: Mapping[str, str]) -> str | None:
     return next((waive[name] for name in table.names if name in waive), None)
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is known of a comparison from its query of old: the tables it reads, and why its key is none, or ""."""
-
-    tables: set[str]
-    keyless: str
-
-
-async def _asked(connection: Connection, comparison: Comparison) -> Asked | CheckFailed:
-    """A query that is wrong is an answer too: all that are wrong are told at once."""
-    try:
-        async with connection.transaction():
-            return Asked(await _read_by(connection, comparison), await _without_key(connection, comparison))
-    except CheckFailed as wrong:
-        return wrong
+async def _asked(connection: Connection, comparisons: Sequence[Comparison]) -> tuple[dict[str, set[str]], list[str]]:
+    """What each query of old reads, by comparison, and why a key is none; raises `CheckFailed` that names all wrong queries."""
+    read, keyless, wrong = dict[str, set[str]](), list[str](), list[CheckFailed]()
+    for each in comparisons:
+        try:
+            async with connection.transaction():
+                read[each.name] = await _read_by(connection, each)
+                keyless += filter(None, [await _without_key(connection, each)])
+        except CheckFailed as error:
+            wrong.append(error)
+    if wrong:  # what they would have read is unknown, so nothing more can be said
+        raise CheckFailed("; ".join(map(str, wrong)), hint=wrong[0].hint)
+    return read, keyless
 
 
 async def _read_by(connection: Connection, comparison: Comparison) -> set[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from psycopg import sql
 
 from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.sessions import UNHURRIED
 
 # A process whose client hangs in its login hears nothing, and is ended after `authentication_timeout`: be more patient than that.
 PATIENT = """
 SELECT set_config('statement_timeout',
                   ((extract(epoch FROM current_setting('authentication_timeout')::interval) + 60) * 1000)::bigint::text, false)
 """
-UNHURRIED = "SET statement_timeout = 0"
 
 
 async def drop_database(conn: Connection, name: str, *, force: bool = False, bounded: bool = True) -> None:
@@ -20,6 +20,8 @@ async def drop_database(conn: Connection, name: str, *, force: bool = False, bou
     `bounded`: for what no time-out of a step ends.
     """
     drop = sql.SQL("DROP DATABASE {} WITH (FORCE)" if force else "DROP DATABASE {}")
-    await conn.execute(PATIENT if bounded else UNHURRIED)
+    if bounded:
+        await conn.execute(PATIENT)
     await conn.execute(drop.format(sql.Identifier(name)))
-    await conn.execute(UNHURRIED)  # as all sessions of ours are
+    if bounded:
+        await conn.execute(UNHURRIED)  # as our sessions are

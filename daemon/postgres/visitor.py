@@ -35,7 +35,7 @@ class Visitor:
             raise CheckFailed(f"{name} let nobody in for {LET_IN_SECONDS:g} s", hint="look at it in pg_database") from None
 
     async def come_again_and_again(self) -> None:
-        """Until `has_left`: psycopg may tell of a session that was ended in place of the cancel that met it."""
+        """Until `has_left`: psycopg 3.2 told of a session that was ended in place of the cancel that met it."""
         while not self.has_left:
             try:
                 await self._stay()

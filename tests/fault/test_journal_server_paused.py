@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,18 +12,9 @@ from cutoverd.daemon.bus import journal as journal_module
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Conflict, Unavailable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.stream import prepare
 from cutoverd.events.subjects import events_of
 
 SUBJECT = events_of("r1")
-
-
-@pytest.fixture
-async def client(nats_server: Any) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url)
-    await prepare(client)
-    yield client
-    await client.close()
 
 
 @pytest.fixture

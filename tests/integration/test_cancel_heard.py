@@ -6,12 +6,11 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from nats.aio.msg import Msg
 from servers import NatsServer
 from wire import publish_to
@@ -20,7 +19,6 @@ from cutoverd.daemon import children
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.stream import prepare
 from cutoverd.events.subjects import events_of
 
 TICKS = range(16)  # turns of the loop between what is waited for and the cancel
@@ -54,14 +52,6 @@ async def test_found_a_cancel_was_lost_when_a_child_ended_in_that_moment(tmp_pat
     ends = [tmp_path / f"end{tick}" for tick in TICKS]
     heard = [await cancelled_at(tick, act(end), end.touch, 0.2) for tick, end in enumerate(ends)]
     assert all(heard), heard
-
-
-@pytest.fixture
-async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url)
-    await prepare(client)
-    yield client
-    await client.close()
 
 
 async def test_found_a_daemon_hung_at_its_end_when_a_message_came_in_that_moment(client: Client, nats_server: NatsServer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,14 +20,6 @@ from cutoverd.daemon.bus.stream import prepare
 from cutoverd.events.subjects import STREAM, events_of
 
 BOUND_SECONDS = 20
-
-
-@pytest.fixture
-async def client(nats_server: Any) -> AsyncIterator[Client]:
-    client = await connect(nats_server.url)
-    await prepare(client)
-    yield client
-    await client.close()
 
 
 def publish_raw(url: str, lines: bytes) -> bytes:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import psycopg
 import pytest
+from night import until
 from servers import Cluster
 
 from cutoverd.daemon.postgres.connecting import connect
@@ -29,7 +30,11 @@ def settings(cluster: Cluster, **given: str) -> Iterator[psycopg.Connection[tupl
         for name, value in given.items():
             superuser.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
         superuser.execute("SELECT pg_reload_conf()")
-        time.sleep(0.3)  # the postmaster hears of it
+        for name, value in given.items():  # the postmaster reads them before it tells its children
+            until(
+                lambda name=name, value=value: superuser.execute(f"SHOW {name}".encode()).fetchone() == (value,),
+                f"{name} = {value}",
+            )
         superuser.execute(f"SET statement_timeout = '{BOUND_SECONDS}s'".encode())
         yield superuser
 
@@ -54,7 +59,7 @@ async def half_way(cluster: Cluster, connect_timeout: int) -> None:
 async def test_found_a_connection_of_ours_that_was_cancelled_half_way_held_up_a_drop(cluster: Cluster) -> None:
     """For as long as somebody cleared up after it: `abort` and `hold --now` took a minute."""
     cluster.execute("CREATE DATABASE left_over")
-    with settings(cluster, pre_auth_delay="1") as superuser:
+    with settings(cluster, pre_auth_delay="1s") as superuser:
         connecting = asyncio.create_task(clearing_up(cluster, superuser))
         await asyncio.sleep(0.5)
         connecting.cancel()
@@ -66,7 +71,7 @@ async def clearing_up(cluster: Cluster, superuser: psycopg.Connection[tuple[obje
     try:
         await half_way(cluster, 10)
     except BaseException:
-        time.sleep(1)  # noqa: ASYNC251  # the server asks for the password now
+        await asyncio.sleep(1)  # the server asks for the password now
         superuser.execute("DROP DATABASE left_over")
         raise
 
@@ -76,10 +81,10 @@ async def test_found_a_connection_of_ours_that_timed_out_half_way_held_up_a_drop
     cluster.execute("CREATE DATABASE left_over")
     gc.disable()
     try:
-        with settings(cluster, pre_auth_delay="3") as superuser:
+        with settings(cluster, pre_auth_delay="3s") as superuser:
             with pytest.raises(psycopg.OperationalError, match="timeout"):
                 await half_way(cluster, 2)
-            time.sleep(1.5)  # noqa: ASYNC251  # the server asks for the password now
+            await asyncio.sleep(1.5)  # the server asks for the password now
             superuser.execute("DROP DATABASE left_over")
     finally:
         gc.enable()
