@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon import children
 from cutoverd.daemon.confiture_errors import failed, unreadable
+from cutoverd.daemon.host import children
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

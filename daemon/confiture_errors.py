@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.children import Completed
-from cutoverd.daemon.launch import NOT_FOUND
+from cutoverd.daemon.host.children import Completed
+from cutoverd.daemon.host.launcher import NOT_FOUND
 from cutoverd.states.errors import CheckFailed
 
 _SHOWN_MAX = 5

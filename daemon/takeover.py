@@ -7,7 +7,7 @@ import socket
 from dataclasses import replace
 from importlib.metadata import version
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger

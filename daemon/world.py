@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cutoverd.daemon.clock import SystemClock
 from cutoverd.daemon.confiture import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.daemon.host.clock import SystemClock
 from cutoverd.daemon.plan.commands import logins
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.sources import built_schema

@@ -18,7 +18,7 @@ from night import Night, a_night
 from servers import Cluster
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.embedded.processes import Process, kill_all
+from cutoverd.daemon.host.procfs import Process, kill_all
 
 APP = Path(__file__).parents[1] / "deploy" / "examples" / "flights" / "app"
 SERVICES = {"board": ("old", "new"), "api": ("old", "new", "test")}

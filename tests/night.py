@@ -25,9 +25,9 @@ from night_reader import Reader, replayed
 from production import Photograph, furnish, photograph
 from servers import Cluster, in_a_loop_of_its_own
 
-from cutoverd.daemon import children
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.launch import birth
+from cutoverd.daemon.host import children
+from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.postgres import ledger
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded

@@ -22,7 +22,7 @@ from psycopg import sql
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
-from cutoverd.daemon.embedded.processes import Process, kill_all
+from cutoverd.daemon.host.procfs import Process, kill_all
 from cutoverd.daemon.postgres.server import Server
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")

@@ -7,8 +7,9 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from cutoverd.daemon import clock, runlog, runner
+from cutoverd.daemon import runlog, runner
 from cutoverd.daemon.cli import main
+from cutoverd.daemon.host import clock
 
 FILE = Path(sys.argv.pop(1))
 

@@ -13,7 +13,7 @@ from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.patience import Patience
 from cutoverd.daemon.bus.reading import read
-from cutoverd.daemon.tasks import within
+from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 
 PUBLISH_SECONDS = 10.0

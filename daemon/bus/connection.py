@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage import Outage
-from cutoverd.daemon.tasks import end, to_the_end, within
+from cutoverd.daemon.host.cancellation import end, to_the_end, within
 
 log = structlog.get_logger(__name__)
 

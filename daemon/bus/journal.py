@@ -19,7 +19,7 @@ from cutoverd.daemon.bus.errors import Conflict, LogRegressed, Refused, Unavaila
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.bus.patience import BUDGET_SECONDS, Patience, Shrinkage
 from cutoverd.daemon.bus.reading import read
-from cutoverd.daemon.tasks import within
+from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM
 
 NO_MESSAGE = 10037

@@ -23,7 +23,7 @@ from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.outage import Outage
 from cutoverd.daemon.bus.patience import Shrinkage
-from cutoverd.daemon.tasks import within
+from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM
 
 HEARTBEAT_SECONDS = 1.0

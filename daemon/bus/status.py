@@ -18,7 +18,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.tasks import within
+from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STATUS, status_of
 
 log = structlog.get_logger(__name__)

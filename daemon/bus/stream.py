@@ -18,7 +18,7 @@ from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.bus.patience import Patience
-from cutoverd.daemon.tasks import within
+from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 
 OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cutoverd.daemon.embedded.errors import ServerError
-from cutoverd.daemon.embedded.secret_files import write_private
 from cutoverd.daemon.embedded.unprivileged import Identity
+from cutoverd.daemon.host.private_files import write_private
 
 SUPERUSER = "postgres"
 INITDB_SECONDS = 120

@@ -22,11 +22,11 @@ from pathlib import Path
 import structlog
 
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
-from cutoverd.daemon.embedded.locks import try_lock
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_program import program
-from cutoverd.daemon.embedded.processes import POLL_SECONDS, Process
-from cutoverd.daemon.embedded.secret_files import open_private, write_private
+from cutoverd.daemon.host.file_lock import try_lock
+from cutoverd.daemon.host.private_files import open_private, write_private
+from cutoverd.daemon.host.procfs import POLL_SECONDS, Process
 
 log = structlog.get_logger(__name__)
 

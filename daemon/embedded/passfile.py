@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.embedded.loopback import HOST
-from cutoverd.daemon.embedded.secret_files import write_private
+from cutoverd.daemon.host.private_files import write_private
 
 
 @dataclass(frozen=True)

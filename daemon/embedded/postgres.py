@@ -21,8 +21,8 @@ from cutoverd.daemon.embedded.initdb import SUPERUSER, configure, make_cluster
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.passfile import Passfile
 from cutoverd.daemon.embedded.postmaster import Postmaster
-from cutoverd.daemon.embedded.secret_files import write_private
 from cutoverd.daemon.embedded.unprivileged import Identity, identity
+from cutoverd.daemon.host.private_files import write_private
 
 READY_SECONDS = 60
 CONNECT_SECONDS = 10

@@ -14,9 +14,9 @@ from pathlib import Path
 from cutoverd.daemon.embedded import shared_memory
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, tail
 from cutoverd.daemon.embedded.initdb import server_environment
-from cutoverd.daemon.embedded.processes import POLL_SECONDS, Process, kill_all, wait_gone
-from cutoverd.daemon.embedded.secret_files import open_private
 from cutoverd.daemon.embedded.unprivileged import leash
+from cutoverd.daemon.host.private_files import open_private
+from cutoverd.daemon.host.procfs import POLL_SECONDS, Process, kill_all, wait_gone
 
 KILL_SECONDS = 10
 # SIGINT ends the sessions and writes a checkpoint; SIGQUIT is as a crash, but pid file and shared memory are removed.

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from cutoverd.daemon.host.cancellation import to_the_end
 from cutoverd.daemon.postgres import catalog, counts, dump, restore, room, settings
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
@@ -16,7 +17,6 @@ from cutoverd.daemon.postgres.scratch import drop, scratch
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
 from cutoverd.daemon.postgres.trial import try_way_back
-from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.ports import Evidence, Mark
 
 TIMEOUT_SECONDS = 4 * 3600.0

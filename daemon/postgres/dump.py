@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
+from cutoverd.daemon.host.cancellation import to_the_end
 from cutoverd.daemon.postgres.orphans import end_backends
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.daemon.tasks import to_the_end
 from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutoverd.daemon.children import Completed
+from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.refused import Reading, chain
 from cutoverd.states.errors import NotLeader, StepError
 

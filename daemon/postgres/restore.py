@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 from cutoverd.daemon.postgres.dump import failed, run
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server

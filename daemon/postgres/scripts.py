@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from cutoverd.daemon.children import Completed
+from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres import ledger, psql_errors, unbound
 from cutoverd.daemon.postgres.origins import Origins
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import apart
 from cutoverd.daemon.systems.proven import said
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon import children, launch
+from cutoverd.daemon.host import children, launcher
 
 PARENT = """
 import asyncio, sys
@@ -46,9 +46,9 @@ def orphan(tmp_path):
     daemon = parent(tmp_path, *SLEEPER, str(tmp_path / "pid"))
     pid = int(until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
     kill(daemon)
-    assert launch.birth(pid), "the child should have outlived its parent"
+    assert launcher.birth(pid), "the child should have outlived its parent"
     yield pid, tmp_path
-    if launch.birth(pid):
+    if launcher.birth(pid):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -62,7 +62,7 @@ def bystander(tmp_path):
 async def test_the_orphan_of_a_killed_daemon_is_ended_and_no_other_process(orphan, bystander):
     pid, folder = orphan
     assert [child.pid for child in await children.end_orphans(folder, older_than_epoch=2)] == [pid]
-    assert launch.birth(pid) is None
+    assert launcher.birth(pid) is None
     assert bystander.poll() is None
     assert list((folder / "children").glob("*.json")) == []
 
@@ -70,7 +70,7 @@ async def test_the_orphan_of_a_killed_daemon_is_ended_and_no_other_process(orpha
 async def test_an_orphan_of_the_same_or_a_higher_epoch_is_left_alone(orphan):
     pid, folder = orphan
     assert await children.end_orphans(folder, older_than_epoch=1) == []
-    assert launch.birth(pid)
+    assert launcher.birth(pid)
     assert [child.pid for child in await children.end_orphans(folder)] == [pid]
 
 
@@ -79,7 +79,7 @@ async def test_a_process_that_got_the_pid_of_a_dead_child_is_left_alone(orphan):
     record = folder / "children" / f"{pid}.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "birth": "another boot 1", "token": "0" * 16}))
     assert await children.end_orphans(folder) == []
-    assert launch.birth(pid)
+    assert launcher.birth(pid)
     assert not record.exists()
 
 
@@ -90,10 +90,10 @@ async def test_what_a_dead_child_left_in_its_group_is_found_and_ended(tmp_path):
     kill(daemon)
     leader = int(next((tmp_path / "children").glob("*.json")).stem)
     os.kill(leader, signal.SIGKILL)
-    until(lambda: launch.birth(leader) is None)
-    assert launch.birth(pid)
+    until(lambda: launcher.birth(leader) is None)
+    assert launcher.birth(pid)
     assert [child.pid for child in await children.end_orphans(tmp_path)] == [leader]
-    assert launch.birth(pid) is None
+    assert launcher.birth(pid) is None
 
 
 async def test_an_application_that_a_service_command_started_is_never_an_orphan(tmp_path):
@@ -104,7 +104,7 @@ async def test_an_application_that_a_service_command_started_is_never_an_orphan(
     kill(daemon)
     try:
         assert len(await children.end_orphans(tmp_path)) == 1
-        assert launch.birth(pid)
+        assert launcher.birth(pid)
     finally:
         os.kill(pid, signal.SIGKILL)
 
@@ -119,5 +119,5 @@ async def test_no_child_begins_unseen_when_its_parent_is_killed_at_any_moment_of
         await children.end_orphans(folder)
         await asyncio.sleep(0.1)  # longer than a launch: whoever would begin has begun
         begun = folder / "pid"
-        assert not begun.exists() or not begun.read_text() or launch.birth(int(begun.read_text())) is None
+        assert not begun.exists() or not begun.read_text() or launcher.birth(int(begun.read_text())) is None
         assert list((folder / "children").glob("*.json")) == []

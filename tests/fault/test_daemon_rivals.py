@@ -13,7 +13,7 @@ from aftermath import assert_completed
 from night import Night, a_night, until
 from servers import Cluster, pause
 
-from cutoverd.daemon import launch
+from cutoverd.daemon.host import launcher
 from cutoverd.events import facts
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
@@ -45,7 +45,7 @@ def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(clu
         night.stall("smoke.exchange_names")
         night.orphaned = [(step, "forward")]
         night.take_over("--auto")
-        assert launch.fence(str(night.run_dir / "children")) == 2, "no command of the stale one may begin"
+        assert launcher.fence(str(night.run_dir / "children")) == 2, "no command of the stale one may begin"
         woken_at = time.time()
         assert wake(stale) == 1, night.said
         night.wait_for_step("smoke.exchange_names")

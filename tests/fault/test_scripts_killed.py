@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from new_database import Site, make_site
 
-from cutoverd.daemon import children, launch
+from cutoverd.daemon.host import children, launcher
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.scripts import DataScript
@@ -116,9 +116,9 @@ async def test_the_psql_of_a_killed_daemon_is_ended_and_the_next_daemon_does_it_
         psql = psql_pid(site)
         first.kill()
         await first.wait()
-        assert launch.birth(psql), "psql should have outlived the daemon"
+        assert launcher.birth(psql), "psql should have outlived the daemon"
         server = await taken_over(site)
-        assert launch.birth(psql) is None
+        assert launcher.birth(psql) is None
         assert backend not in [pid for pid, _ in site.backends()]
     await raise_epoch_in_new(site)
     scripts = site.scripts([], [script], server=server)
@@ -136,7 +136,7 @@ async def test_what_a_killed_daemons_psql_had_committed_is_not_done_again(site: 
         psql = psql_pid(site)
         first.kill()
         await first.wait()
-    while launch.birth(psql):  # the lock is free: the orphan goes on and commits; pytest-timeout bounds this
+    while launcher.birth(psql):  # the lock is free: the orphan goes on and commits; pytest-timeout bounds this
         await asyncio.sleep(0.05)
     server = await taken_over(site)
     await raise_epoch_in_new(site)

@@ -15,10 +15,10 @@ from nats.aio.msg import Msg
 from servers import NatsServer
 from wire import publish_to
 
-from cutoverd.daemon import children
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.host import children
 from cutoverd.events.subjects import events_of
 
 TICKS = range(16)  # turns of the loop between what is waited for and the cancel

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon import children, launch
+from cutoverd.daemon.host import children, launcher
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
 
@@ -36,7 +36,7 @@ def written(path: Path) -> str:
 
 async def is_gone(pid: int) -> bool:
     deadline = time.monotonic() + 5
-    while launch.birth(pid):
+    while launcher.birth(pid):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(0.02)
@@ -59,11 +59,11 @@ async def test_the_record_names_process_step_and_epoch_while_it_runs(tmp_path):
     )
     await appears(tmp_path / "up")
     child = children._read(next((tmp_path / "children").glob("*.json")))
-    assert (child.epoch, child.step, child.birth) == (7, "data.load", launch.birth(child.pid))
+    assert (child.epoch, child.step, child.birth) == (7, "data.load", launcher.birth(child.pid))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert launch.birth(child.pid) is None
+    assert launcher.birth(child.pid) is None
     assert left(tmp_path) == []
 
 
@@ -165,7 +165,7 @@ async def test_a_second_cancel_does_not_leave_the_child_alone(tmp_path):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert launch.birth(child.pid) is None
+    assert launcher.birth(child.pid) is None
 
 
 async def test_no_child_of_an_older_epoch_begins_once_its_orphans_were_ended(tmp_path):
@@ -185,7 +185,7 @@ async def test_a_command_dies_of_a_broken_pipe_as_it_would_anywhere(tmp_path):
 
 
 def test_where_there_is_no_proc_ps_tells_births_apart():
-    seen = launch.birth_by_ps(os.getpid())
+    seen = launcher.birth_by_ps(os.getpid())
     assert seen
-    assert seen == launch.birth_by_ps(os.getpid())
-    assert launch.birth_by_ps(2**22 + 1) is None
+    assert seen == launcher.birth_by_ps(os.getpid())
+    assert launcher.birth_by_ps(2**22 + 1) is None

@@ -24,7 +24,7 @@ from servers import NatsServer, pause
 from cutoverd.daemon.embedded import nats, nats_program
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.embedded.processes import Process, kill_all
+from cutoverd.daemon.host.procfs import Process, kill_all
 
 SECRET_FILES = {"server.json", "server.conf", "server.log", "server.lock"}
 

@@ -22,8 +22,8 @@ from cutoverd.daemon.embedded import postgres as postgres_module
 from cutoverd.daemon.embedded import unprivileged
 from cutoverd.daemon.embedded.errors import DidNotStart, NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres
-from cutoverd.daemon.embedded.processes import Process, wait_gone
 from cutoverd.daemon.embedded.unprivileged import Identity
+from cutoverd.daemon.host.procfs import Process, wait_gone
 
 Make = Callable[..., Postgres]
 on_18 = pytest.mark.parametrize("make", ["18"], indirect=True)  # the same code: nothing of the server's version is in it

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.embedded.processes import Process, wait_gone
+from cutoverd.daemon.host.procfs import Process, wait_gone
 
 FLIGHTS = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
 NO_DATABASE = "postgresql://flights_app@127.0.0.1:1/flights"  # nobody listens there: the service starts all the same

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import http
 from cutoverd.daemon.systems.commands import CommandCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck

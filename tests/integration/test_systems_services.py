@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 from cutoverd.daemon.systems.begun import Begun
 from cutoverd.daemon.systems.commands import Commands, DoorCommands, Site
 from cutoverd.daemon.systems.proven import Timeouts, Untold

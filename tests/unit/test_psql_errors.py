@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.children import Completed
+from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.psql_errors import IN_PRECHECK, first_error, told
 from cutoverd.daemon.postgres.refused import Reading
 

@@ -18,17 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon import launch
-from cutoverd.daemon.launch import birth
-from cutoverd.daemon.outputs import Drained, Filed, Output
-from cutoverd.daemon.tasks import to_the_end
+from cutoverd.daemon.host import launcher
+from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.host.launcher import birth
+from cutoverd.daemon.host.output import Drained, Filed, Output
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
 OUTPUT_BYTES_MAX = 64 * 1024
 GRACE_SECONDS = 3.0  # between interrupt, TERM and KILL
 LEFT_BEHIND_SECONDS = 1.0  # for the output of a process that the command left behind
 _LOOK_SECONDS = 0.05
-_LAUNCH = [sys.executable, "-I", "-S", launch.__file__]
+_LAUNCH = [sys.executable, "-I", "-S", launcher.__file__]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ async def run(
     token = secrets.token_hex(8)
     outputs = [_output(records / f"{token}.{name}", output_bytes_max, group) for name in ("stdout", "stderr")]
     record = {"step": step, "command": argv[0], "token": token, "group": group, "interrupt": int(interrupt)}
-    environment = {**(os.environ if env is None else env), launch.TOKEN: token}
+    environment = {**(os.environ if env is None else env), launcher.TOKEN: token}
     starting = asyncio.ensure_future(_start(argv, records, epoch, record, outputs, cwd, environment))
     returncode = None
     try:
@@ -91,8 +91,8 @@ async def run(
     if returncode is None:
         evidence = {"stdout": stdout, "stderr": stderr}
         raise TimedOut(f"{argv[0]} did not end within {timeout_seconds:g} s and was ended", evidence=evidence)
-    if returncode == launch.REFUSED and launch.fence(str(records)) > epoch:
-        raise NotLeader(f"epoch {epoch} may start no {argv[0]}: a daemon of epoch {launch.fence(str(records))} took over")
+    if returncode == launcher.REFUSED and launcher.fence(str(records)) > epoch:
+        raise NotLeader(f"epoch {epoch} may start no {argv[0]}: a daemon of epoch {launcher.fence(str(records))} took over")
     return Completed(returncode, stdout, stderr)
 
 
@@ -127,7 +127,7 @@ async def _finish(
         process, child = await starting
         await _end(child)
         await process.wait()
-        for record in (f"{child.pid}.json", f"{child.pid}.json{launch.UNFINISHED}"):  # the second: ended while it was written
+        for record in (f"{child.pid}.json", f"{child.pid}.json{launcher.UNFINISHED}"):  # the second: ended while it was written
             (records / record).unlink(missing_ok=True)
     finally:
         tails = [await output.end() for output in outputs]
@@ -163,9 +163,9 @@ def _records(folder: Path) -> Path:
 
 
 def _raise_fence(records: Path, epoch: int) -> None:
-    part = records / f"{launch.FENCE}.{os.getpid()}.part"
-    part.write_text(str(max(epoch, launch.fence(str(records)))))
-    part.replace(records / launch.FENCE)
+    part = records / f"{launcher.FENCE}.{os.getpid()}.part"
+    part.write_text(str(max(epoch, launcher.fence(str(records)))))
+    part.replace(records / launcher.FENCE)
 
 
 def _read(path: Path) -> Child | None:
@@ -210,7 +210,7 @@ def _processes(child: Child) -> list[int]:
 
 
 def _descendants(child: Child) -> list[int]:
-    mark = f"{launch.TOKEN}={child.token}".encode()
+    mark = f"{launcher.TOKEN}={child.token}".encode()
     return [pid for pid in _all_pids() if pid != child.pid and mark in _environment(pid) and birth(pid)]
 
 

@@ -1,0 +1,1 @@
+"""This machine: child processes, the process table, files, locks, cancellation, the clock."""
