@@ -22,7 +22,7 @@ from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import backup, dump
 from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
 from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.whereabouts import Whereabouts
+from cutoverd.daemon.sqltext.locate import Whereabouts
 from cutoverd.daemon.telling import Telling
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Key, Run

@@ -17,7 +17,7 @@ from cutoverd.daemon.plan.mistakes import line_of, mistakes, not_yaml, twice, un
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.sources import built_schema, sources
 from cutoverd.daemon.plan.sources import mistakes as mistakes_of
-from cutoverd.daemon.postgres.refused import Reading
+from cutoverd.daemon.sqltext.lint import Reading
 from cutoverd.states import WAY
 
 LARGEST_ITEMS_BYTES = 24 * 1024

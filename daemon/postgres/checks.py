@@ -17,10 +17,10 @@ import psycopg
 from psycopg import Column
 
 from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.refused import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
-from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.lint import QUOTES_ADVICE, is_transaction_command, switches_quotes
+from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import Evidence, Mark
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cutoverd.daemon.postgres.refused import Finding
+from cutoverd.daemon.sqltext.lint import Finding
 from cutoverd.states.errors import StepError
 
 _BEGINS = re.compile(r"^(?: \*|--) File: (?P<name>.+?)\s*$")

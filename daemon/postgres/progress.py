@@ -13,7 +13,7 @@ from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.names import LEDGER
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server, options
-from cutoverd.daemon.postgres.shown import shown
+from cutoverd.daemon.sqltext.redact import shown
 
 LOOK_SECONDS = 3.0
 # Read-only, and gone soon: a look that hangs must not pile up beside a server that is in trouble.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres.refused import Reading, chain
+from cutoverd.daemon.sqltext.lint import Reading, chain
 from cutoverd.states.errors import NotLeader, StepError
 
 # The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.

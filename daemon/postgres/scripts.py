@@ -19,10 +19,10 @@ from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres import ledger, psql_errors, unbound
 from cutoverd.daemon.postgres.origins import Origins
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
-from cutoverd.daemon.postgres.refused import Finding, Reading, runs_without_transaction
-from cutoverd.daemon.postgres.refused import told as lines_of
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.sqltext.lint import Finding, Reading, runs_without_transaction
+from cutoverd.daemon.sqltext.lint import told as lines_of
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Direction, Evidence, Found, Mark, Probed
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.postgres.origins import Origins
-from cutoverd.daemon.postgres.refused import Finding
+from cutoverd.daemon.sqltext.lint import Finding
 from cutoverd.states.errors import StepError
 
 BUILT = """\

@@ -13,8 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from cutoverd.daemon.face.progress import Progress, Seen, in_bytes, in_time
 from cutoverd.daemon.face.step_metrics import StepMetrics
 from cutoverd.daemon.postgres.progress import Activity
-from cutoverd.daemon.postgres.shown import shown
-from cutoverd.daemon.postgres.whereabouts import Whereabouts
+from cutoverd.daemon.sqltext.locate import Whereabouts
+from cutoverd.daemon.sqltext.redact import shown
 from cutoverd.daemon.telling import Telling, tell
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts

@@ -6,7 +6,7 @@ import pytest
 
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.psql_errors import IN_PRECHECK, first_error, told
-from cutoverd.daemon.postgres.refused import Reading
+from cutoverd.daemon.sqltext.lint import Reading
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
 LOCATION:  exec_stmt_raise, pl_exec.c:3915

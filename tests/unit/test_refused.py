@@ -3,7 +3,7 @@
 import pytest
 
 from cutoverd.daemon.postgres.checks import _statements
-from cutoverd.daemon.postgres.refused import Reading, runs_without_transaction
+from cutoverd.daemon.sqltext.lint import Reading, runs_without_transaction
 from cutoverd.states.errors import CheckFailed
 
 DUMP = """--

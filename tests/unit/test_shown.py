@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cutoverd.daemon.postgres.shown import shown
+from cutoverd.daemon.sqltext.redact import shown
 
 SECRET = "Z"  # in literals and comments alone
 TEXTS = st.text(alphabet=[SECRET, "\\", "'", "$", "€", "q", "/", "*", "-", "\n", "\r", '"', ";", " ", "1", "é"], max_size=8)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
 
 
 def texts(sql):

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cutoverd.daemon.postgres.outside import runs_in_no_transaction
-from cutoverd.daemon.postgres.statements import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
+from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
 
 NO_TRANSACTION = "-- cutoverd: no-transaction"
 _HEADER_LINES = 10

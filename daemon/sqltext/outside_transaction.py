@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from cutoverd.daemon.postgres.statements import Statement
+from cutoverd.daemon.sqltext.splitter import Statement
 
 _NEVER_INSIDE = re.compile(
     r"""vacuum\b | discard\s+all\b | alter\s+system\b

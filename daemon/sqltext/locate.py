@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutoverd.daemon.postgres.shown import bare
-from cutoverd.daemon.postgres.statements import Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.redact import bare
+from cutoverd.daemon.sqltext.splitter import Statement, Unclosed, take_apart
 
 LARGEST_FILE_BYTES = 8 << 20  # beyond it a file is mostly data, and reading it is not worth a courtesy
 SHORTEST_BARE = 4

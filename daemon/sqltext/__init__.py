@@ -1,0 +1,1 @@
+"""Reading SQL files as psql does: pure functions of text."""
