@@ -14,7 +14,6 @@ import psycopg
 import structlog
 
 from cutoverd.daemon.face.checks import checks_of
-from cutoverd.daemon.face.progress import Progress, Seen, in_bytes
 from cutoverd.daemon.face.timeline import Running, Timeline
 from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
@@ -22,8 +21,8 @@ from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import backup, dump
 from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
 from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
 from cutoverd.daemon.sqltext.locate import Whereabouts
-from cutoverd.daemon.telling import Telling
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Key, Run
 

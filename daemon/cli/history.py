@@ -14,9 +14,9 @@ from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loade
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.events import json_line
 from cutoverd.daemon.face.lines import line
-from cutoverd.daemon.face.progress import in_time
 from cutoverd.daemon.looking import look, sights
 from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.progress import in_time
 from cutoverd.events.codec import Recorded
 from cutoverd.events.facts import TYPES
 from cutoverd.states.run import Run

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from cutoverd.daemon.face.progress import Progress
+from cutoverd.daemon.progress import Progress
 
 LABELS = ["run", "step", "direction"]
 

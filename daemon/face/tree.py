@@ -12,8 +12,8 @@ from rich.cells import cell_len, set_cell_size
 
 from cutoverd.daemon.face.ending import last_words
 from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
-from cutoverd.daemon.face.progress import Progress, in_time
 from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.progress import Progress, in_time
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed
 from cutoverd.states.plan import Await, plan

@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.compare_sessions import explained, reading
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
 from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.telling import tell
+from cutoverd.daemon.progress import tell
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

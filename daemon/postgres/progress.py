@@ -8,11 +8,11 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.face.progress import Seen
 from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.names import LEDGER
 from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.server import Server, options
+from cutoverd.daemon.progress import Seen
 from cutoverd.daemon.sqltext.redact import shown
 
 LOOK_SECONDS = 3.0

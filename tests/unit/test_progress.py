@@ -10,12 +10,11 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cutoverd.daemon.face.progress import Progress, Seen, in_bytes, in_time
 from cutoverd.daemon.face.step_metrics import StepMetrics
 from cutoverd.daemon.postgres.progress import Activity
+from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes, in_time, tell
 from cutoverd.daemon.sqltext.locate import Whereabouts
 from cutoverd.daemon.sqltext.redact import shown
-from cutoverd.daemon.telling import Telling, tell
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded

@@ -14,9 +14,9 @@ from unit.test_old_journals import JOURNALS, replayed
 
 from cutoverd.daemon.face.events import as_json, json_line
 from cutoverd.daemon.face.live import styled
-from cutoverd.daemon.face.progress import Progress, Seen
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.face.tree import Moment, tree
+from cutoverd.daemon.progress import Progress, Seen
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.states.decide import allowed
 from cutoverd.states.run import Run

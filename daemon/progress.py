@@ -1,7 +1,8 @@
-"""How far the running step is, as far as anybody knows: a value for the tree, the metrics and the status."""
+"""How far the running step is, as far as anybody knows, and how the code of a step says so: a courtesy, in nobody's way."""
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,3 +93,23 @@ def in_time(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Telling:
+    """Where the running step's words end up; the next step begins with none."""
+
+    def __init__(self) -> None:
+        self.seen = Seen()
+
+    def heard_by_all_that_follows(self) -> None:
+        """From here on `tell` of this task, and of those that it makes, is heard here."""
+        _TELLING.set(self)
+
+
+_TELLING: ContextVar[Telling | None] = ContextVar("cutoverd_telling", default=None)
+
+
+def tell(doing: str, done: float | None = None, total: float | None = None, unit: str = "") -> None:
+    """Say what is being done; without anybody who listens it is nothing."""
+    if telling := _TELLING.get():
+        telling.seen = Seen(doing, done, total, unit)
