@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cutoverd.daemon.confiture import Confiture
+from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.host.clock import SystemClock
 from cutoverd.daemon.plan.commands import logins

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres import ledger, psql_errors, unbound
-from cutoverd.daemon.postgres.origins import Origins
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
 from cutoverd.daemon.postgres.server import Server
 from cutoverd.daemon.postgres.sessions import session

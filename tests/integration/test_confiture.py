@@ -12,7 +12,7 @@ from new_database import Site, make_site
 from unit.test_freeze import begun
 from unit.test_plan_file import PLAN
 
-from cutoverd.daemon.confiture import Confiture
+from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen
 from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
 from cutoverd.daemon.postgres.server import Server
@@ -174,7 +174,7 @@ async def test_a_check_that_only_looks_builds_into_a_folder_of_its_own(tmp_path)
 
 
 async def test_a_confiture_that_is_not_installed_is_told_with_its_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("cutoverd.daemon.confiture.PROGRAM", "confiture-that-is-nowhere")
+    monkeypatch.setattr("cutoverd.daemon.confiture.build.PROGRAM", "confiture-that-is-nowhere")
     with pytest.raises(CheckFailed, match="it is not installed") as seen:
         await confiture(project(tmp_path)).build(STEP)
     assert "pip install 'cutoverd[confiture]'" in seen.value.hint
@@ -195,7 +195,7 @@ async def test_an_answer_of_confiture_that_cannot_be_read_is_told(tmp_path, monk
     fake = tmp_path / "confiture-seen"
     fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
     fake.chmod(0o755)
-    monkeypatch.setattr("cutoverd.daemon.confiture.PROGRAM", str(fake))
+    monkeypatch.setattr("cutoverd.daemon.confiture.build.PROGRAM", str(fake))
     with pytest.raises(CheckFailed, match=r"^confiture build --env production in .*: it ended with 0, but ") as seen:
         await confiture(loaded).build(STEP)
     assert answer in str(seen.value)
@@ -208,7 +208,7 @@ async def test_no_address_of_a_database_is_on_the_command_line(tmp_path, monkeyp
     fake = tmp_path / "confiture-seen"
     fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {argv}\necho \'{json.dumps({"files": []})}\'\nexit 4\n')
     fake.chmod(0o755)
-    monkeypatch.setattr("cutoverd.daemon.confiture.PROGRAM", str(fake))
+    monkeypatch.setattr("cutoverd.daemon.confiture.build.PROGRAM", str(fake))
     with pytest.raises(CheckFailed, match="the schema cannot be built"):
         await confiture(loaded).build(STEP)
     assert "postgresql" not in argv.read_text()

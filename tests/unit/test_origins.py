@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.postgres.origins import Origins
+from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.sqltext.lint import Finding
 from cutoverd.states.errors import StepError
 

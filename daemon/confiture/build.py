@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.confiture_errors import failed, unreadable
+from cutoverd.daemon.confiture.errors import failed, unreadable
 from cutoverd.daemon.host import children
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
