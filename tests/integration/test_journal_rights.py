@@ -24,7 +24,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
-from cutoverd.daemon.embedded.nats_program import program
+from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.plan.settings import Bus
 from cutoverd.events.subjects import STREAM, events_of
 
