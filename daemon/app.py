@@ -20,8 +20,8 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.message import CommandLog, Message
-from cutoverd.daemon.bus.runs import Runs
-from cutoverd.daemon.bus.status import serving
+from cutoverd.daemon.bus.run_registry import Runs
+from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew

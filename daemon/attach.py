@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.credentials import login
 from cutoverd.daemon.bus.errors import Unreachable
-from cutoverd.daemon.bus.login import login
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.plan.loaded import LoadedPlan

@@ -22,7 +22,7 @@ from cutoverd.daemon.attach import bus_as_it_is
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.names import LEDGER

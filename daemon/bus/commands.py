@@ -11,8 +11,8 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
-from cutoverd.daemon.bus.patience import Patience
-from cutoverd.daemon.bus.reading import read
+from cutoverd.daemon.bus.reader import read
+from cutoverd.daemon.bus.retry import Patience
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 

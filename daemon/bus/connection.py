@@ -17,7 +17,7 @@ import structlog
 from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
-from cutoverd.daemon.bus.outage import Outage
+from cutoverd.daemon.bus.outage_log import Outage
 from cutoverd.daemon.host.cancellation import end, to_the_end, within
 
 log = structlog.get_logger(__name__)

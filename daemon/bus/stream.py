@@ -17,7 +17,7 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
-from cutoverd.daemon.bus.patience import Patience
+from cutoverd.daemon.bus.retry import Patience
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 

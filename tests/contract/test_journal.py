@@ -17,7 +17,7 @@ from cutoverd.daemon.bus.errors import Conflict, Refused, RunEnded, RunOpen
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, CommandLog, Log, Message
-from cutoverd.daemon.bus.runs import Runs
+from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.stream import prepare
 from cutoverd.events.subjects import RUNS, events_of
 

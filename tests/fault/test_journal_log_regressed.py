@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.bus import patience
+from cutoverd.daemon.bus import retry
 from cutoverd.daemon.bus.anchor import FileAnchor, check
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
@@ -27,7 +27,7 @@ BOUND_SECONDS = 30
 
 @pytest.fixture(autouse=True)
 def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "REGRESSED_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "REGRESSED_SECONDS", 1.0)
 
 
 @pytest.fixture

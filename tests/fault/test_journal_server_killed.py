@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from structlog.testing import capture_logs
 
-from cutoverd.daemon.bus import reading
+from cutoverd.daemon.bus import reader
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.bus.errors import Conflict
 from cutoverd.daemon.bus.journal import Journal
@@ -104,8 +104,8 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(
     nats_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Found: whoever followed a run while the server was away said so four times a second."""
-    monkeypatch.setattr(reading, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(reading, "SILENCE_SECONDS", 0.4)  # it is away from then on
+    monkeypatch.setattr(reader, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(reader, "SILENCE_SECONDS", 0.4)  # it is away from then on
     client = await connect(nats_server.url)
     await prepare(client)
     journal = Journal(client, SUBJECT)

@@ -12,7 +12,7 @@ from integration.test_journal_rights import connected, server, sync_interval  # 
 from servers import NatsServer
 
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.status import serving
+from cutoverd.daemon.bus.status_service import serving
 from cutoverd.events.subjects import STATUS, status_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")  # nats.micro's own

@@ -21,8 +21,8 @@ from nats.js import api
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.bus.message import Message
-from cutoverd.daemon.bus.outage import Outage
-from cutoverd.daemon.bus.patience import Shrinkage
+from cutoverd.daemon.bus.outage_log import Outage
+from cutoverd.daemon.bus.retry import Shrinkage
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM
 
