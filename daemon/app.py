@@ -28,7 +28,7 @@ from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.anchor import LedgerAnchor
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
 from cutoverd.daemon.systems.watching import Looker

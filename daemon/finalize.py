@@ -17,7 +17,7 @@ from cutoverd.daemon.desk import NotOpen
 from cutoverd.daemon.looking import onlookers
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import leftovers
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of

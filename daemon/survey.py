@@ -25,9 +25,9 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres.ledger import MAINTENANCE
-from cutoverd.daemon.postgres.names import LEDGER
-from cutoverd.daemon.postgres.reach import said
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.world import ports_of
 from cutoverd.events.subjects import RUNS
 from cutoverd.states.errors import StepError

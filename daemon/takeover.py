@@ -11,9 +11,9 @@ from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import ledger
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.states.run import Run

@@ -20,7 +20,7 @@ from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres import backup, dump
 from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
 from cutoverd.daemon.sqltext.locate import Whereabouts
 from cutoverd.events.codec import Recorded

@@ -16,7 +16,7 @@ from cutoverd.daemon.postgres.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation import PostgresValidation
 from cutoverd.daemon.systems.commands import Site
 from cutoverd.daemon.systems.watching import Looker

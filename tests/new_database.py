@@ -14,7 +14,7 @@ from servers import Cluster
 
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.ports import Direction, Mark
 
 SETUP = """

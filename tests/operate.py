@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.databases import PostgresDatabases
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import Direction, Mark
 

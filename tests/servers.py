@@ -23,7 +23,7 @@ from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
 from cutoverd.daemon.host.procfs import Process, kill_all
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 # What a production server of the runbook would have, and room for the clients of the tests.

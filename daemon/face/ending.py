@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cutoverd.daemon.face.timeline import Timeline
-from cutoverd.daemon.postgres.names import Names
+from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.states import COMPLETED
 from cutoverd.states.run import Run
 

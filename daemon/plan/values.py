@@ -11,7 +11,7 @@ from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from cutoverd.daemon.postgres.names import LONGEST_PRODUCTION_NAME
+from cutoverd.daemon.postgres.session.names import LONGEST_PRODUCTION_NAME
 from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 

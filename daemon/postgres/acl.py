@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import DatabaseRow, Grant, read_row
-from cutoverd.daemon.postgres.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, said
 from cutoverd.states.errors import StepError
 
 OTHERS = """

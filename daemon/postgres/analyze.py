@@ -7,8 +7,8 @@ import time
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence
 
 # A partitioned table takes its partitions along.

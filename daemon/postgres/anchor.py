@@ -10,7 +10,7 @@ import psycopg
 import structlog
 
 from cutoverd.daemon.bus.anchor import Anchored
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 
 log = structlog.get_logger(__name__)
 

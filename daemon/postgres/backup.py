@@ -14,8 +14,8 @@ from cutoverd.daemon.postgres import catalog, counts, dump, restore, room, setti
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
 from cutoverd.daemon.postgres.scratch import drop, scratch
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.trial import try_way_back
 from cutoverd.states.ports import Evidence, Mark
 

@@ -16,9 +16,9 @@ from typing import Any
 import psycopg
 from psycopg import Column
 
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown

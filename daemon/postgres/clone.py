@@ -12,11 +12,11 @@ from cutoverd.daemon.postgres import acl, catalog, creation, ledger, settings
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
-from cutoverd.daemon.postgres.names import Names
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, TimedOut
 from cutoverd.states.ports import Evidence, Mark
 

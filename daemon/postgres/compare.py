@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from cutoverd.daemon.postgres.compare_columns import check_alike, columns
 from cutoverd.daemon.postgres.compare_merge import Kind, differences
 from cutoverd.daemon.postgres.compare_record import Record, file_of, recording
-from cutoverd.daemon.postgres.compare_sessions import explained, reading
-from cutoverd.daemon.postgres.reach import Connection
 from cutoverd.daemon.postgres.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.reading import explained, reading
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import tell
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed
 
 # Types of one family print equal content equally. Domains arrive here as their base types. Everything else is a family

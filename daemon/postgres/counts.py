@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed
 
 _NAMED_MAX = 20

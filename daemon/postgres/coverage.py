@@ -9,9 +9,9 @@ from typing import Any
 
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.compare_columns import KEY_HINT, check_key, columns, subquery
-from cutoverd.daemon.postgres.compare_sessions import explained, reading
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.reading import explained, reading
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

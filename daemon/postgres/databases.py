@@ -17,8 +17,8 @@ from cutoverd.daemon.postgres import (
     unchanged,
     written,
 )
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark
 
 EVICT_SECONDS = 60.0

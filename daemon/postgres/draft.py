@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.postgres.server import options
+from cutoverd.daemon.postgres.session.server import options
 
 SESSION = {"default_transaction_read_only": "on", "statement_timeout": "60000", "lock_timeout": "5000"}
 TABLES = Path(__file__).with_name("draft.sql").read_bytes()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.sessions import UNHURRIED
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.session import UNHURRIED
 
 # A process whose client hangs in its login hears nothing, and is ended after `authentication_timeout`: be more patient than that.
 PATIENT = """

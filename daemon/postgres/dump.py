@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"

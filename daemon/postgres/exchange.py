@@ -10,11 +10,11 @@ from psycopg import sql
 from cutoverd.daemon.postgres import acl, catalog, counters, ledger, unchanged
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.eviction import emptied
-from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.opening import prove_empty
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unproven
 from cutoverd.states.ports import Evidence, Mark
 

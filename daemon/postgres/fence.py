@@ -9,10 +9,10 @@ import psycopg
 from cutoverd.daemon.postgres import acl, catalog, ledger, settings
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.eviction import emptied
-from cutoverd.daemon.postgres.names import Names
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, Unfit
 from cutoverd.states.ports import Evidence, Mark
 

@@ -10,10 +10,10 @@ from psycopg import sql
 from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings, wanted_roles
 from cutoverd.daemon.postgres.catalog import DatabaseRow
 from cutoverd.daemon.postgres.ledger import TRIAL
-from cutoverd.daemon.postgres.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Evidence, Mark
 

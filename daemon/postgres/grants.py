@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cutoverd.daemon.postgres.compare_sessions import explained, reading
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.reading import explained, reading
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 
 SESSIONS = 12  # as many as a run has open at once, and some
 LONG_MINUTES = 5

@@ -18,11 +18,11 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres.names import LEDGER
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.reach import Connection, told
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.reach import Connection, told
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction, Evidence, Mark
 

@@ -11,10 +11,10 @@ from psycopg import errors
 
 from cutoverd.daemon.postgres import creation, ledger
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.names import LEDGER, Names
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.names import LEDGER, Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
 from cutoverd.states.leftovers import Database
 from cutoverd.states.ports import Mark

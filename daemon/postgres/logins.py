@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from cutoverd.daemon.postgres import catalog
 from cutoverd.daemon.postgres.catalog import DatabaseRow, Settings
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Evidence, Mark
 

@@ -6,9 +6,9 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres import catalog, creation, ledger
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Evidence, Mark
 

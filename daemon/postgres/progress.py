@@ -8,10 +8,10 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.postgres.connecting import connect
-from cutoverd.daemon.postgres.names import LEDGER
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server, options
+from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server, options
 from cutoverd.daemon.progress import Seen
 from cutoverd.daemon.sqltext.redact import shown
 

@@ -15,8 +15,8 @@ import psycopg
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
 
 SETTLE_SECONDS = 60.0  # a server that crashed recovers meanwhile

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import psycopg
 
 from cutoverd.daemon.postgres.compare_columns import columns, subquery
-from cutoverd.daemon.postgres.compare_sessions import explained
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.reading import explained
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.timings import Timings
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import Evidence

@@ -16,9 +16,9 @@ from cutoverd.daemon.postgres import checks
 from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.compare_columns import Column, check_alike, columns
 from cutoverd.daemon.postgres.queries import Query
-from cutoverd.daemon.postgres.reach import Connection, said
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
 
 READ_ONLY = "SET TRANSACTION READ ONLY"

@@ -11,9 +11,9 @@ from dataclasses import replace
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import DatabaseRow
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import OutcomeUnknown
 
 REACH_SECONDS = 3.0

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.postgres.dump import failed, run
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
 
 _LIST_SECONDS = 60
 _LIST_BYTES_MAX = 64 * 1024 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cutoverd.daemon.postgres.compare_columns import Column, subquery
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 
 BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
 LINES_AT_ONCE = 1000  # between two turns of the event loop

@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg.errors import DataError, IntegrityError
 
-from cutoverd.daemon.postgres.reach import said
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Mark
 from cutoverd.states.watching import Sample

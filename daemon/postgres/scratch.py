@@ -11,8 +11,8 @@ from psycopg import sql
 from cutoverd.daemon.host.cancellation import to_the_end
 from cutoverd.daemon.postgres import acl, catalog, creation, ledger
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.trial import drop_all
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Mark

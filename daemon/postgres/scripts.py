@@ -19,8 +19,8 @@ from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres import ledger, psql_errors, unbound
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import Finding, Reading, runs_without_transaction
 from cutoverd.daemon.sqltext.lint import told as lines_of
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut

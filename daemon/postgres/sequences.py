@@ -9,10 +9,10 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.rows import class_row
 
-from cutoverd.daemon.postgres.compare_sessions import reading
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.reading import reading
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

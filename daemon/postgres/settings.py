@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import DatabaseRow
-from cutoverd.daemon.postgres.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, said
 
 READ_ONLY = "default_transaction_read_only"
 # their values are lists of quoted names, which one literal would turn into a single name

@@ -13,8 +13,8 @@ from psycopg import sql
 from cutoverd.daemon.postgres import catalog, ledger
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.visitor import visiting
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Direction, Evidence, Mark

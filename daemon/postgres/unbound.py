@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.postgres import ledger, psql_errors
 from cutoverd.daemon.postgres.psql import HERE, Psql, include
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import Reading
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
 from cutoverd.states.ports import Evidence, Found, Mark, Probed

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from cutoverd.daemon.postgres import counters
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.counters import Seen
-from cutoverd.daemon.postgres.names import Names
 from cutoverd.daemon.postgres.opening import fenced
-from cutoverd.daemon.postgres.reach import Connection
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError, Unproven
 from cutoverd.states.ports import Evidence, Mark
 

@@ -13,8 +13,8 @@ from cutoverd.daemon.postgres.grants import check_grants
 from cutoverd.daemon.postgres.invariants import check_invariants
 from cutoverd.daemon.postgres.queries import Query, check_query, time_query
 from cutoverd.daemon.postgres.sequences import set_sequences
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark
 
 EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 
 PAUSE_SECONDS = 0.05

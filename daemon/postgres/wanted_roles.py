@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
 from cutoverd.daemon.postgres.catalog import DatabaseRow
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 
 NO_SUCH_SSLMODE = "-"  # refused once all is known, and before anything is sent
 LOCAL = ("localhost", "127.0.0.1", "::1", "")

@@ -7,8 +7,8 @@ from typing import Any
 
 from cutoverd.daemon.postgres import catalog, counters
 from cutoverd.daemon.postgres.counters import Tables
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark
 
 COUNTED = ("inserted", "updated", "deleted")

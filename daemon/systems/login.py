@@ -10,8 +10,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.postgres.connecting import connect
-from cutoverd.daemon.postgres.reach import said
+from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.reach import said
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence, Mark
 

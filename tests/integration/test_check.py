@@ -14,7 +14,7 @@ from servers import Cluster, in_a_loop_of_its_own
 
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.postgres.names import LEDGER
+from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.events import facts
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)

@@ -15,9 +15,9 @@ import pytest
 from night import until
 from servers import Cluster
 
-from cutoverd.daemon.postgres.connecting import connect
 from cutoverd.daemon.postgres.dropping import drop_database
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.session import session
 
 PROTOCOL_3 = 196608
 BOUND_SECONDS = 10

@@ -9,7 +9,8 @@ import pytest
 from production import back, lead, mark
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger, orphans
+from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.session import backends
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction
 
@@ -126,9 +127,9 @@ async def test_only_the_backends_that_were_asked_for_are_ended(cluster: Cluster)
     await ledger.prepare(cluster.server())
     who = (("r1", 1), ("r1", 2), ("r1", 10), ("r1/9", 1))
     older, ours, later, other_run = [await cluster.server(run=run, epoch=epoch).connect() for run, epoch in who]
-    assert await orphans.end_backends(cluster.server(epoch=2), older_than_epoch=2) == 1
-    assert await orphans.end_backends(cluster.server(epoch=2), pids=[ours.info.backend_pid, other_run.info.backend_pid]) == 1
-    assert await orphans.end_backends(cluster.server(epoch=2), epoch=10) == 1
+    assert await backends.end_backends(cluster.server(epoch=2), older_than_epoch=2) == 1
+    assert await backends.end_backends(cluster.server(epoch=2), pids=[ours.info.backend_pid, other_run.info.backend_pid]) == 1
+    assert await backends.end_backends(cluster.server(epoch=2), epoch=10) == 1
     await other_run.execute("SELECT 1")
     for conn in (older, ours, later, other_run):
         await conn.close()

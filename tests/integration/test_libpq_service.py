@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from servers import Cluster
 
 from cutoverd.daemon.postgres import dump
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded

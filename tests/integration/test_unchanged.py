@@ -12,7 +12,7 @@ from servers import Cluster
 
 from cutoverd.daemon.postgres import counters, opening
 from cutoverd.daemon.postgres.databases import PostgresDatabases
-from cutoverd.daemon.postgres.reach import Connection
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed, StepError, TimedOut, Unproven
 from cutoverd.states.ports import Evidence
 

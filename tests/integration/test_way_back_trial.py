@@ -15,8 +15,8 @@ from servers import Cluster
 from cutoverd.daemon.postgres import ledger, scratch, trial
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.databases import PostgresDatabases
-from cutoverd.daemon.postgres.names import Names
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)

@@ -14,7 +14,7 @@ from cutoverd.daemon import takeover
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.plan.loaded import load
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.daemon.runner import Runner, Said, Stopped
 from cutoverd.events import facts

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from cutoverd.daemon.plan.loaded import LoadedPlan, load
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.world import ports_of
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Direction, Mark

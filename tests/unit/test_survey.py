@@ -10,7 +10,7 @@ import pytest
 from psycopg import OperationalError
 
 from cutoverd.daemon import survey
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.run import Frozen, Run
 

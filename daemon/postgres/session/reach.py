@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown, StepError
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]

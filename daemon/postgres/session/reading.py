@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 
-from cutoverd.daemon.postgres.reach import Connection, said
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.daemon.postgres.sessions import session
+from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
 
 # Everything that changes how a value looks as text: two sessions with these print equal content equally.

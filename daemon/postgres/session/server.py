@@ -11,8 +11,8 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cutoverd.daemon.postgres.connecting import connect
-from cutoverd.daemon.postgres.names import LEDGER, Names
+from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.names import LEDGER, Names
 
 # client_connection_check_interval: the server ends what a killed client had begun; row_security=off: a hidden row is an
 # error, not a smaller count; synchronous_commit=on: an acknowledged ledger row survives a crash.

@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from cutoverd.daemon.postgres.reach import Connection, reach
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.reach import Connection, reach
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
 
 GONE_SECONDS = 30.0

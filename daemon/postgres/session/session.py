@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
-from cutoverd.daemon.postgres.orphans import end_backends
-from cutoverd.daemon.postgres.reach import Connection, reach, told
-from cutoverd.daemon.postgres.server import Server
+from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.reach import Connection, reach, told
+from cutoverd.daemon.postgres.session.server import Server
 
 # A time-out that the role, the database or postgresql.conf brings along must not end a long step; 15 has no transaction_timeout.
 UNHURRIED = """
