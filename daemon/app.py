@@ -26,8 +26,8 @@ from cutoverd.daemon.exits import Exit, exit_of
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.loaded import LoadedPlan
-from cutoverd.daemon.postgres import ledger
-from cutoverd.daemon.postgres.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said

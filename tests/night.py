@@ -28,7 +28,7 @@ from servers import Cluster, in_a_loop_of_its_own
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.launcher import birth
-from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.ports import Direction, Mark
 
 CONTENT = """

@@ -8,10 +8,11 @@ from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, creation, ledger, settings
+from cutoverd.daemon.postgres import acl, catalog, creation, settings
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres import acl, catalog, ledger
+from cutoverd.daemon.postgres import acl, catalog
 from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

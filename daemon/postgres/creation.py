@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from psycopg import errors, sql
 
-from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Mark

@@ -13,7 +13,7 @@ from typing import Any
 
 from psycopg import errors
 
-from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection, said
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import Evidence, Mark

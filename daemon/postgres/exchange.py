@@ -7,9 +7,10 @@ from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, counters, ledger, unchanged
+from cutoverd.daemon.postgres import acl, catalog, counters, unchanged
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.opening import prove_empty
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection

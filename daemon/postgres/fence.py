@@ -6,9 +6,10 @@ from functools import partial
 
 import psycopg
 
-from cutoverd.daemon.postgres import acl, catalog, ledger, settings
+from cutoverd.daemon.postgres import acl, catalog, settings
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings, wanted_roles
 from cutoverd.daemon.postgres.catalog import DatabaseRow
-from cutoverd.daemon.postgres.ledger import TRIAL
+from cutoverd.daemon.postgres.ledger.ledger import TRIAL
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

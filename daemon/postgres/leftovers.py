@@ -9,8 +9,9 @@ from typing import Any
 
 from psycopg import errors
 
-from cutoverd.daemon.postgres import creation, ledger
+from cutoverd.daemon.postgres import creation
 from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

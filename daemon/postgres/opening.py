@@ -6,10 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cutoverd.daemon.postgres import acl, catalog, counters, ledger
+from cutoverd.daemon.postgres import acl, catalog, counters
 from cutoverd.daemon.postgres.catalog import Known
 from cutoverd.daemon.postgres.counters import Seen
 from cutoverd.daemon.postgres.eviction import alone, emptied
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

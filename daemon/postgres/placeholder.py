@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import catalog, creation, ledger
+from cutoverd.daemon.postgres import catalog, creation
 from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

@@ -9,8 +9,9 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres import acl, catalog, creation, ledger
+from cutoverd.daemon.postgres import acl, catalog, creation
 from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.trial import drop_all

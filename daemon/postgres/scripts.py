@@ -17,7 +17,8 @@ from typing import Protocol
 
 from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres import ledger, psql_errors, unbound
+from cutoverd.daemon.postgres import psql_errors, unbound
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import catalog, ledger
+from cutoverd.daemon.postgres import catalog
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
 from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.visitor import visiting

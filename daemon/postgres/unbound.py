@@ -9,7 +9,8 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres import ledger, psql_errors
+from cutoverd.daemon.postgres import psql_errors
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.psql import HERE, Psql, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

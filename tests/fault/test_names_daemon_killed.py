@@ -19,7 +19,7 @@ from daemons import (
 from production import furnish, lead, log_in, names, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.ports import Direction
 
 SEED = 20261123

@@ -12,8 +12,8 @@ from production import furnish, lead, log_in, names
 from psycopg.conninfo import make_conninfo
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import NotLeader, TimedOut
 
 ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/1'"

@@ -14,8 +14,8 @@ import pytest
 
 from cutoverd.daemon.bus.anchor import Anchored, FileAnchor, check
 from cutoverd.daemon.bus.errors import AnchorUnreadable, LogRegressed
-from cutoverd.daemon.postgres import ledger
-from cutoverd.daemon.postgres.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 
 
 async def test_a_file_anchor_gives_back_what_was_saved_last(tmp_path: Path) -> None:

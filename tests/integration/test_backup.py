@@ -11,9 +11,10 @@ import pytest
 from new_database import Site, make_site
 from servers import Cluster
 
-from cutoverd.daemon.postgres import counts, dump, ledger
+from cutoverd.daemon.postgres import counts, dump
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 

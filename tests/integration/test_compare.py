@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger
 from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import Direction, Evidence, Mark

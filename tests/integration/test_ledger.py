@@ -9,7 +9,7 @@ import pytest
 from production import back, lead, mark
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session import backends
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction

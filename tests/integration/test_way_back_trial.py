@@ -12,9 +12,10 @@ from new_database import Site, make_site
 from production import ATTRIBUTES, CONTENT, mark, names, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres import ledger, scratch, trial
+from cutoverd.daemon.postgres import scratch, trial
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
