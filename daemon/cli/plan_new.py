@@ -14,7 +14,7 @@ from cutoverd.daemon.cli.common import app, say
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.plan.draft import draft
 from cutoverd.daemon.plan.values import DatabaseUrl
-from cutoverd.daemon.postgres.draft import look_at
+from cutoverd.daemon.postgres.catalog.introspect import look_at
 from cutoverd.daemon.postgres.session.reach import said
 
 plans = typer.Typer(help="Plan files.", no_args_is_help=True)

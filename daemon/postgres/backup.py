@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres import catalog, counts, dump, restore, room, settings
+from cutoverd.daemon.postgres import counts, dump, restore, room
+from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
 from cutoverd.daemon.postgres.scratch import drop, scratch
@@ -176,10 +177,10 @@ class PgDump:
             counts.compare(rows, await counts.count_rows(conn), says="the way back does not leave")
         return tried
 
-    async def _production(self) -> catalog.DatabaseRow:
+    async def _production(self) -> pg_database.DatabaseRow:
         async with session(self._server) as conn:
-            oid = await catalog.oid_of(conn, self._server.names.production)
-            return await catalog.read_row(conn, oid or 0)
+            oid = await pg_database.oid_of(conn, self._server.names.production)
+            return await pg_database.read_row(conn, oid or 0)
 
     async def _remove_unfinished(self, mark: Mark, kind: str) -> list[str]:
         return await asyncio.to_thread(dump.remove_unfinished, self._directory, mark.run, kind, mark.epoch)

@@ -8,9 +8,9 @@ from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, creation, settings
-from cutoverd.daemon.postgres.catalog import Known
-from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database, settings
+from cutoverd.daemon.postgres.catalog.drop_database import drop_database
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
@@ -29,7 +29,7 @@ async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_s
     """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}."""
     names = server.names
     async with session(server) as conn:
-        known = await catalog.known(conn, mark.run)
+        known = await pg_database.known(conn, mark.run)
         if "new" in known and known["new"].name in (names.next, names.production):
             return await ledger.evidence_of(conn, mark)
         old = known.get("old")
@@ -38,7 +38,7 @@ async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_s
         async with ledger.held(server, mark):
             await _drop_unfinished(conn, server, mark)
             seen = await _clone(conn, server, mark, old, clone_seconds)
-            oid = await catalog.oid_of(conn, names.build(mark.epoch)) or 0
+            oid = await pg_database.oid_of(conn, names.build(mark.epoch)) or 0
             seen["not_carried"] = await _furnish(conn, mark, oid, old)
             await _bring_ledger(server, mark, old)
             await _close(conn, mark, oid)
@@ -54,7 +54,7 @@ async def _drop_unfinished(conn: Connection, server: Server, mark: Mark) -> None
 
 async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[str]:
     prefix = server.names.build_prefix
-    return [name for name in await creation.unfinished(conn, run) if name.startswith(prefix)]
+    return [name for name in await create_database.unfinished(conn, run) if name.startswith(prefix)]
 
 
 async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone_seconds: float) -> dict[str, object]:
@@ -62,7 +62,7 @@ async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone
     clone = sql.SQL(CLONE).format(*map(sql.Identifier, (build, server.names.previous, old.row.owner)))
     try:
         async with asyncio.timeout(clone_seconds):
-            await creation.create(conn, mark, build, clone)
+            await create_database.create(conn, mark, build, clone)
     except TimeoutError as error:
         await end_backends(server, pids=[pid])
         raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:g} s") from error
@@ -73,12 +73,12 @@ async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone
 async def _furnish(conn: Connection, mark: Mark, oid: int, old: Known) -> list[str]:
     """Ours alone until the exchange; with production's comment and settings; then open to us. Gives what we may not set."""
     async with ledger.allowed(conn, mark):
-        build = (await catalog.read_row(conn, oid)).name
+        build = (await pg_database.read_row(conn, oid)).name
         await acl.restrict(conn, oid)
         comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(build), sql.Literal(old.row.comment))
         await conn.execute(comment)
         refused = await settings.carry(conn, build, old.row)
-        await catalog.accept_connections(conn, oid, True)
+        await pg_database.accept_connections(conn, oid, True)
     return refused
 
 
@@ -92,20 +92,20 @@ async def _bring_ledger(server: Server, mark: Mark, old: Known) -> None:
 
 async def _close(conn: Connection, mark: Mark, oid: int) -> None:
     async with ledger.allowed(conn, mark):
-        await catalog.accept_connections(conn, oid, False)
+        await pg_database.accept_connections(conn, oid, False)
 
 
 async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, seen: dict[str, object]) -> Evidence:
-    await catalog.rename(conn, oid, names.next)
-    await catalog.accept_connections(conn, oid, True)
-    await catalog.record(conn, run, "new", await catalog.read_row(conn, oid))
+    await pg_database.rename(conn, oid, names.next)
+    await pg_database.accept_connections(conn, oid, True)
+    await pg_database.record(conn, run, "new", await pg_database.read_row(conn, oid))
     return {"database": names.next, "oid": oid, **seen}
 
 
 async def keep_new(server: Server, mark: Mark) -> Evidence:
     """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang."""
     async with session(server) as conn:
-        new, sessions = (await catalog.known(conn, mark.run)).get("new"), Sessions()
+        new, sessions = (await pg_database.known(conn, mark.run)).get("new"), Sessions()
         if new and new.name == server.names.production:
             raise StepError(f"{new.name} is the new database still", hint="exchange the names back first")
         if new and new.name:

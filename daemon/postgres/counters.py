@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres import acl, catalog
-from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.catalog import acl, pg_database
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -68,14 +68,14 @@ async def looking_into(conn: Connection, server: Server, mark: Mark, known: Know
     if not known.accepts_connections:
         async with ledger.allowed(conn, mark):
             await acl.restrict(conn, known.oid)
-            await catalog.accept_connections(conn, known.oid, True)
+            await pg_database.accept_connections(conn, known.oid, True)
     try:
         async with session(server, known.name, settings=CATALOG_ONLY) as inside:
             yield inside
     finally:
         if not known.accepts_connections:
             async with ledger.allowed(conn, mark):
-                await catalog.accept_connections(conn, known.oid, False)
+                await pg_database.accept_connections(conn, known.oid, False)
 
 
 KEEP = """

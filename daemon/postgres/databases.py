@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cutoverd.daemon.postgres import (
-    catalog,
-    clone,
-    creation,
-    exchange,
-    fence,
-    fit,
-    logins,
-    opening,
-    placeholder,
-    unchanged,
-    written,
-)
+from cutoverd.daemon.postgres import clone, exchange, fence, fit, logins, opening, placeholder, unchanged, written
+from cutoverd.daemon.postgres.catalog import create_database, pg_database
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark
@@ -93,5 +82,5 @@ class PostgresDatabases:
     async def leftovers(self) -> Evidence:
         run, production = self._server.run, self._server.names.production
         async with session(self._server) as conn:
-            ours = [known.name for known in (await catalog.known(conn, run)).values() if known.name != production]
-            return {"databases": sorted([*filter(None, ours), *await creation.unfinished(conn, run)])}
+            ours = [known.name for known in (await pg_database.known(conn, run)).values() if known.name != production]
+            return {"databases": sorted([*filter(None, ours), *await create_database.unfinished(conn, run)])}

@@ -7,8 +7,9 @@ from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, counters, unchanged
-from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres import counters, unchanged
+from cutoverd.daemon.postgres.catalog import acl, pg_database
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.eviction import emptied
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.opening import prove_empty
@@ -24,7 +25,7 @@ async def exchange(server: Server, mark: Mark, *, evict_seconds: float) -> Evide
     """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction."""
     names = server.names
     async with session(server) as conn:
-        known = await catalog.known(conn, mark.run)
+        known = await pg_database.known(conn, mark.run)
         if not {"old", "new", "placeholder"} <= known.keys():
             raise StepError(f"run {mark.run} has recorded only {sorted(known)}", hint="fence and clone come first")
         new = known["new"]
@@ -45,7 +46,7 @@ async def _refuse_written(conn: Connection, names: Names, mark: Mark, known: Map
         await unchanged.refuse_written(conn, names, mark.run, known["old"])
     except Unproven:
         async with ledger.allowed(conn, mark):
-            await catalog.accept_connections(conn, known["new"].oid, True)
+            await pg_database.accept_connections(conn, known["new"].oid, True)
         raise
 
 
@@ -57,18 +58,18 @@ async def _baseline(conn: Connection, server: Server, mark: Mark, new: Known) ->
 
 async def _close(conn: Connection, mark: Mark, new: Known) -> None:
     async with ledger.allowed(conn, mark):
-        await catalog.accept_connections(conn, new.oid, False)
+        await pg_database.accept_connections(conn, new.oid, False)
 
 
 async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], run: str, baseline: Evidence) -> Evidence:
     old, new = known["old"].row, known["new"]
     await prove_empty(conn, names, known["old"])  # from here to the commit nobody gets in: what is counted now is all there is
     await unchanged.refuse_written(conn, names, run, known["old"])
-    await catalog.rename(conn, known["placeholder"].oid, names.closed)
-    await catalog.rename(conn, new.oid, names.production)
+    await pg_database.rename(conn, known["placeholder"].oid, names.closed)
+    await pg_database.rename(conn, new.oid, names.production)
     differs = await acl.restore(conn, new.oid, old)
-    await catalog.alter(conn, names.production, sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(old.connection_limit)))
-    await catalog.accept_connections(conn, new.oid, True)
+    await pg_database.alter(conn, names.production, sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(old.connection_limit)))
+    await pg_database.accept_connections(conn, new.oid, True)
     await counters.keep(conn, run, "exchanged", baseline)
     return {"database": names.production, "oid": new.oid, "differs": differs}
 
@@ -76,7 +77,7 @@ async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], 
 async def exchange_back(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
     """New is `app_next` again, closed, and production's name is the placeholder's; fine if nothing was exchanged."""
     async with session(server) as conn:
-        known = await catalog.known(conn, mark.run)
+        known = await pg_database.known(conn, mark.run)
         new = known.get("new")
         if new is None or new.name is None:
             return await ledger.evidence_of(conn, mark, {"nothing_exchanged": True})
@@ -88,8 +89,8 @@ async def exchange_back(server: Server, mark: Mark, *, evict_seconds: float) -> 
 
 
 async def _exchange_back(conn: Connection, *, names: Names, new: Known, placeholder: Known) -> Evidence:
-    await catalog.rename(conn, new.oid, names.next)
+    await pg_database.rename(conn, new.oid, names.next)
     if placeholder.name is not None:
-        await catalog.rename(conn, placeholder.oid, names.production)
+        await pg_database.rename(conn, placeholder.oid, names.production)
     await acl.restrict(conn, new.oid)
     return {"database": names.next, "oid": new.oid, "left_over": [names.next]}

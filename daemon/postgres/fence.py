@@ -6,8 +6,8 @@ from functools import partial
 
 import psycopg
 
-from cutoverd.daemon.postgres import acl, catalog, settings
-from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.eviction import emptied
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
@@ -45,7 +45,7 @@ async def fence(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence
 async def _close_production(conn: Connection, server: Server, mark: Mark) -> dict[str, Known]:
     """Production refuses connections from here on; its row is recorded first, as it was."""
     async with ledger.allowed(conn, mark):
-        known = dict(await catalog.known(conn, mark.run))
+        known = dict(await pg_database.known(conn, mark.run))
         if "placeholder" not in known or known["placeholder"].name is None:
             raise Unfit("the placeholder is missing", hint="it is made in PreCheck; `abort` and start a new run")
         if "old" not in known:
@@ -53,22 +53,22 @@ async def _close_production(conn: Connection, server: Server, mark: Mark) -> dic
         old = known["old"]
         if old.name not in (server.names.production, server.names.previous):
             raise StepError(f"the old database (oid {old.oid}) is called {old.name}, not {server.names.production}")
-        await catalog.accept_connections(conn, old.oid, False)
+        await pg_database.accept_connections(conn, old.oid, False)
     return known
 
 
 async def _record_old(conn: Connection, server: Server, mark: Mark) -> Known:
-    oid = await catalog.oid_of(conn, server.names.production)
+    oid = await pg_database.oid_of(conn, server.names.production)
     if oid is None:
         raise StepError(f"there is no database {server.names.production}")
-    row = await catalog.read_row(conn, oid)
-    await catalog.record(conn, mark.run, "old", row)
+    row = await pg_database.read_row(conn, oid)
+    await pg_database.record(conn, mark.run, "old", row)
     return Known(oid, row.name, row.accepts_connections, row)
 
 
 async def _fence_off(conn: Connection, *, names: Names, old: Known, placeholder: Known) -> Evidence:
-    await catalog.rename(conn, old.oid, names.previous)
-    await catalog.rename(conn, placeholder.oid, names.production)
+    await pg_database.rename(conn, old.oid, names.previous)
+    await pg_database.rename(conn, placeholder.oid, names.production)
     await acl.restrict(conn, old.oid)
     await settings.set_read_only(conn, names.previous)
     return {"database": names.previous, "oid": old.oid}
@@ -76,13 +76,13 @@ async def _fence_off(conn: Connection, *, names: Names, old: Known, placeholder:
 
 async def _reopen_production(conn: Connection, mark: Mark, old: Known) -> None:
     async with ledger.allowed(conn, mark):
-        await catalog.accept_connections(conn, old.oid, old.row.accepts_connections)
+        await pg_database.accept_connections(conn, old.oid, old.row.accepts_connections)
 
 
 async def lift_fence(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
     """Old has production's name and all that it had with it; {"database", "oid", "differs": […]}."""
     async with session(server) as conn:
-        known = await catalog.known(conn, mark.run)
+        known = await pg_database.known(conn, mark.run)
         old = known.get("old")
         if old is None:
             return await ledger.evidence_of(conn, mark, {"nothing_to_lift": True})
@@ -92,16 +92,16 @@ async def lift_fence(server: Server, mark: Mark, *, evict_seconds: float) -> Evi
             await _reopen_production(conn, mark, old)
             return await ledger.evidence_of(conn, mark, {"database": old.name, "oid": old.oid, "differs": []})
         async with ledger.allowed(conn, mark):
-            await catalog.accept_connections(conn, old.oid, False)
+            await pg_database.accept_connections(conn, old.oid, False)
         work = partial(_give_back, names=server.names, old=old, placeholder=known["placeholder"])
         return await emptied(conn, mark, old.oid, work, evict_seconds=evict_seconds)
 
 
 async def _give_back(conn: Connection, *, names: Names, old: Known, placeholder: Known) -> Evidence:
     if placeholder.name is not None:
-        await catalog.rename(conn, placeholder.oid, names.closed)
-    await catalog.rename(conn, old.oid, names.production)
+        await pg_database.rename(conn, placeholder.oid, names.closed)
+    await pg_database.rename(conn, old.oid, names.production)
     differs = await acl.restore(conn, old.oid, old.row)
     await settings.reset_read_only(conn, names.production, old.row)
-    await catalog.accept_connections(conn, old.oid, old.row.accepts_connections)
+    await pg_database.accept_connections(conn, old.oid, old.row.accepts_connections)
     return {"database": names.production, "oid": old.oid, "differs": differs}

@@ -7,8 +7,9 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import acl, catalog, clocks, hurting, quotes, settings, wanted_roles
-from cutoverd.daemon.postgres.catalog import DatabaseRow
+from cutoverd.daemon.postgres import clocks, hurting, quotes, wanted_roles
+from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
+from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -29,11 +30,11 @@ async def check_fit(server: Server, mark: Mark, logins: Mapping[str, str] | None
     try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
-        oid, reasons, ahead = await catalog.oid_of(conn, server.names.production), _too_long(server), await clocks.ahead(conn)
+        oid, reasons, ahead = await pg_database.oid_of(conn, server.names.production), _too_long(server), await clocks.ahead(conn)
         reasons += [*await _too_old(conn), *clocks.too_far(ahead)]
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
-        row = await catalog.read_row(conn, oid)
+        row = await pg_database.read_row(conn, oid)
         otherwise, unasked = await quotes.read_otherwise(conn, server, row)
         barred, doubtful = await wanted_roles.cannot_log_in(conn, row, logins or {})
         reasons += [*await _in_the_way(conn, server, mark.run, row), *otherwise, *barred]

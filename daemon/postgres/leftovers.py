@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg import errors
 
-from cutoverd.daemon.postgres import creation
-from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.catalog import create_database
+from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -84,7 +84,7 @@ async def drop(server: Server, mark: Mark, database: Database) -> None:
                 await drop_database(conn, name)
         except errors.ObjectInUse as error:
             raise StepError(f"{name} is in use: {error.diag.message_detail}", hint="end that, then run it again") from error
-        await creation.withdraw(conn, mark, name)
+        await create_database.withdraw(conn, mark, name)
 
 
 async def forget_names(server: Server, mark: Mark) -> None:

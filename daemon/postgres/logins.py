@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from cutoverd.daemon.postgres import catalog
-from cutoverd.daemon.postgres.catalog import DatabaseRow, Settings
+from cutoverd.daemon.postgres.catalog import pg_database
+from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Settings
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
@@ -29,10 +29,10 @@ async def check_logins(server: Server, mark: Mark) -> Evidence:
     Passwords and pg_hba.conf are not seen. Raises CheckFailed with evidence {"shut_out": [roles]}.
     """
     async with session(server) as conn:
-        known = await catalog.known(conn, mark.run)
+        known = await pg_database.known(conn, mark.run)
         if not {"old", "new"} <= known.keys() or known["new"].name != server.names.production:
             raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
-        was, now = known["old"].row, await catalog.read_row(conn, known["new"].oid)
+        was, now = known["old"].row, await pg_database.read_row(conn, known["new"].oid)
         then = [grant.grantee for grant in was.grants if grant.privilege == "CONNECT"]
         roles = await (await conn.execute(ROLES, {"now": now.oid, "then": then})).fetchall()
     _check(now, [role for role, may_connect in roles if not may_connect])

@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cutoverd.daemon.postgres import acl, catalog, counters
-from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres import counters
+from cutoverd.daemon.postgres.catalog import acl, pg_database
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.counters import Seen
 from cutoverd.daemon.postgres.eviction import alone, emptied
 from cutoverd.daemon.postgres.ledger import ledger
@@ -56,7 +57,7 @@ async def _is_begun(conn: Connection, mark: Mark, old: Known) -> bool:
 async def _open(conn: Connection, server: Server, mark: Mark, old: Known, *, evict_seconds: float, again: bool) -> dict[str, Any]:
     """What was counted while old was empty, so that nothing from before is counted late; in the same moment it is opened."""
     async with ledger.allowed(conn, mark):
-        await catalog.accept_connections(conn, old.oid, False)
+        await pg_database.accept_connections(conn, old.oid, False)
     work = partial(_open_empty, names=server.names, old=old, run=mark.run, again=again)
     await emptied(conn, replace(mark, step=f"{mark.step}.empty"), old.oid, work, evict_seconds=evict_seconds)
     return (await counters.kept(conn, mark.run))["opened"]
@@ -67,14 +68,14 @@ async def _open_empty(conn: Connection, *, names: Names, old: Known, run: str, a
     await counters.keep(conn, run, "opened", {**await counters.of_database(conn, old.oid), "again": again})
     await conn.execute("DELETE FROM cutoverd.counters WHERE run = %s AND moment = 'closed'", (run,))
     await acl.restrict(conn, old.oid)
-    await catalog.accept_connections(conn, old.oid, True)
+    await pg_database.accept_connections(conn, old.oid, True)
     return {"database": names.previous}
 
 
 async def prove_empty(conn: Connection, names: Names, old: Known) -> None:
     """A rename wants nobody in the database and nothing prepared there, and whoever left has told what he wrote."""
-    await catalog.rename(conn, old.oid, names.build(0))
-    await catalog.rename(conn, old.oid, names.previous)
+    await pg_database.rename(conn, old.oid, names.build(0))
+    await pg_database.rename(conn, old.oid, names.previous)
 
 
 async def _look(conn: Connection, server: Server, old: Known) -> dict[str, Any]:
@@ -88,7 +89,7 @@ async def _look(conn: Connection, server: Server, old: Known) -> dict[str, Any]:
 async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
     """Nobody is in old and nobody gets in; {"database", "sessions_ended", …}."""
     async with session(server) as conn:
-        known = (await catalog.known(conn, mark.run)).get("old")
+        known = (await pg_database.known(conn, mark.run)).get("old")
         if known is None or known.name != server.names.previous:
             return await ledger.evidence_of(conn, mark, {"nothing_to_close": True})
         kept = await counters.kept(conn, mark.run)
@@ -97,7 +98,7 @@ async def close_old(server: Server, mark: Mark, *, evict_seconds: float) -> Evid
             return await ledger.evidence_of(conn, mark, {"database": known.name})
         async with counters.looking_into(conn, server, mark, known) as inside:
             async with ledger.allowed(conn, mark):
-                await catalog.accept_connections(conn, known.oid, False)
+                await pg_database.accept_connections(conn, known.oid, False)
             # alone before anything is counted: what moves afterwards, without another session, is autovacuum's
             sessions = await alone(conn, known.oid, inside.info.backend_pid, evict_seconds=evict_seconds)
             closing = {"tables": await counters.tables(inside), **await counters.of_database(conn, known.oid)}
@@ -113,7 +114,7 @@ async def _close_empty(conn: Connection, *, names: Names, old: Known, run: str, 
 
 
 async def fenced(conn: Connection, server: Server, mark: Mark) -> Known:
-    old = (await catalog.known(conn, mark.run)).get("old")
+    old = (await pg_database.known(conn, mark.run)).get("old")
     if old is None or old.name != server.names.previous:
         raise StepError(f"there is no fenced {server.names.previous}", hint="the fence comes first")
     return old

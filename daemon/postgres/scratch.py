@@ -9,8 +9,8 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres import acl, catalog, creation
-from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
+from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -56,10 +56,10 @@ async def drop(server: Server, mark: Mark) -> list[str]:
     """Drop it if this run made it, and what a trial made around it; their names. Raises `NotLeader` before it drops."""
     dropped, name = await drop_all(server, mark), server.names.scratch
     async with session(server) as conn, ledger.held(server, mark):
-        if name in await creation.unfinished(conn, mark.run):
+        if name in await create_database.unfinished(conn, mark.run):
             await drop_database(conn, name, force=True)
             dropped.append(name)
-        await creation.withdraw(conn, mark, name)
+        await create_database.withdraw(conn, mark, name)
     return dropped
 
 
@@ -69,10 +69,10 @@ async def _make(server: Server, mark: Mark) -> None:
         row = await (await conn.execute(LIKE, (server.names.production,))).fetchone()
         if row is None:
             raise StepError(f"there is no database {server.names.production}")
-        await creation.create(conn, mark, name, _creation(name, row[0]))
-        oid = await catalog.oid_of(conn, name) or 0
+        await create_database.create(conn, mark, name, _creation(name, row[0]))
+        oid = await pg_database.oid_of(conn, name) or 0
         await acl.restrict(conn, oid)
-        await catalog.accept_connections(conn, oid, True)
+        await pg_database.accept_connections(conn, oid, True)
 
 
 def _creation(name: str, like: Mapping[str, Any]) -> sql.Composed:

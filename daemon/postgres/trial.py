@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import catalog
+from cutoverd.daemon.postgres.catalog import pg_database
+from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
-from cutoverd.daemon.postgres.dropping import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -65,12 +65,12 @@ def _run(mark: Mark) -> str:
     return f"{mark.run}{ledger.TRIAL}"
 
 
-async def _row(trial: Server) -> catalog.DatabaseRow:
+async def _row(trial: Server) -> pg_database.DatabaseRow:
     async with session(trial) as conn:
-        return await catalog.read_row(conn, await catalog.oid_of(conn, trial.names.production) or 0)
+        return await pg_database.read_row(conn, await pg_database.oid_of(conn, trial.names.production) or 0)
 
 
-def _compare(before: catalog.DatabaseRow, after: catalog.DatabaseRow) -> None:
+def _compare(before: pg_database.DatabaseRow, after: pg_database.DatabaseRow) -> None:
     was, now = before.model_dump(), after.model_dump()
     if differs := [f"{name} was {was[name]} and is {now[name]}" for name in was if was[name] != now[name]]:
         raise CheckFailed(

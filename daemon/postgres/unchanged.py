@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cutoverd.daemon.postgres import counters
-from cutoverd.daemon.postgres.catalog import Known
+from cutoverd.daemon.postgres.catalog.pg_database import Known
 from cutoverd.daemon.postgres.counters import Seen
 from cutoverd.daemon.postgres.opening import fenced
 from cutoverd.daemon.postgres.session.names import Names

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cutoverd.daemon.postgres import catalog, counters
+from cutoverd.daemon.postgres import counters
+from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.counters import Tables
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -23,7 +24,7 @@ async def written(server: Server, mark: Mark) -> Evidence:
     """
     async with session(server) as conn:
         before = (await counters.kept(conn, mark.run)).get("exchanged")
-        new = (await catalog.known(conn, mark.run)).get("new")
+        new = (await pg_database.known(conn, mark.run)).get("new")
         if before is None or new is None:
             return {"tables": {}, "complete": True}
         async with counters.looking_into(conn, server, mark, new) as inside:

@@ -15,7 +15,7 @@ import pytest
 from night import until
 from servers import Cluster
 
-from cutoverd.daemon.postgres.dropping import drop_database
+from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.session.connect import connect
 from cutoverd.daemon.postgres.session.session import session
 

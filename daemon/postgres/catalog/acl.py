@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.postgres.catalog import DatabaseRow, Grant, read_row
+from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Grant, read_row
 from cutoverd.daemon.postgres.session.reach import Connection, said
 from cutoverd.states.errors import StepError
 

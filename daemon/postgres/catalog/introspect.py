@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from cutoverd.daemon.postgres.session.server import options
 
 SESSION = {"default_transaction_read_only": "on", "statement_timeout": "60000", "lock_timeout": "5000"}
-TABLES = Path(__file__).with_name("draft.sql").read_bytes()
+TABLES = Path(__file__).with_name("introspect.sql").read_bytes()
 DATABASE = "SELECT current_database(), current_setting('server_version'), pg_database_size(current_database())"
 
 
