@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres import counts, dump, restore, room
+from cutoverd.daemon.postgres import counts, dump, restore
 from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
+from cutoverd.daemon.postgres.precheck import disk_space
 from cutoverd.daemon.postgres.scratch import drop, scratch
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -63,7 +64,7 @@ class PgDump:
         self._taken: Dump | None = None  # by `_final`
 
     async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
-        return await room.check_room(self._server, self._directory, dumped_bytes)
+        return await disk_space.check_room(self._server, self._directory, dumped_bytes)
 
     async def prove(self, mark: Mark) -> Evidence:
         """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings", "left_out"}.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cutoverd.daemon.postgres import clone, exchange, fence, fit, logins, opening, placeholder, unchanged, written
+from cutoverd.daemon.postgres import clone, exchange, fence, logins, opening, placeholder, unchanged, written
 from cutoverd.daemon.postgres.catalog import create_database, pg_database
+from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark
@@ -35,7 +36,7 @@ class PostgresDatabases:
         self._clone_seconds = clone_seconds
 
     async def check_fit(self, mark: Mark) -> Evidence:
-        return await fit.check_fit(self._server, mark, self._logins)
+        return await requirements.check_fit(self._server, mark, self._logins)
 
     async def make_placeholder(self, mark: Mark) -> Evidence:
         return await placeholder.make_placeholder(self._server, mark)

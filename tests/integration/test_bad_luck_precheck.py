@@ -17,9 +17,9 @@ from production import lead, mark, names
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from servers import Cluster
 
-from cutoverd.daemon.postgres import clocks, room
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.precheck import clock_skew, disk_space
 from cutoverd.states.errors import Unfit
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
@@ -96,7 +96,7 @@ async def test_a_subscription_is_named(cluster: Cluster) -> None:
 
 
 async def test_a_transaction_that_is_open_for_long_is_a_warning(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cutoverd.daemon.postgres.hurting.LONG_MINUTES", 0)
+    monkeypatch.setattr("cutoverd.daemon.postgres.precheck.server_state.LONG_MINUTES", 0)
     databases = await lead(cluster)
     with psycopg.connect(cluster.url(user="app_user")) as report:
         report.execute("SELECT 1")
@@ -153,7 +153,7 @@ async def test_a_clock_that_was_set_back_or_ahead_is_found_before_the_window(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, hours: int, word: str
 ) -> None:
     databases = await lead(cluster)
-    monkeypatch.setattr(clocks, "now", lambda: datetime.now(UTC) + timedelta(hours=hours))
+    monkeypatch.setattr(clock_skew, "now", lambda: datetime.now(UTC) + timedelta(hours=hours))
     [reason] = await refused(databases)
     assert reason.startswith("the server's clock is 3")
     assert f"s {word} this machine's (tolerated: 5 s): set both by NTP" in reason
@@ -186,13 +186,13 @@ async def test_too_little_disk_for_clone_dump_and_new_tables_is_refused_before_a
     """The free bytes are pretended: all three are on one file system here, and add up."""
     await lead(cluster)
     [(size,)] = cluster.execute("SELECT pg_database_size('app')")
-    monkeypatch.setattr(room, "free_bytes", lambda folder: 3 * size - 1)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 3 * size - 1)
     with pytest.raises(
         Unfit, match=r"too little disk: .* are free and .* are needed: .* for backup.directory in .* and .* for the"
     ):
         await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
     assert names(cluster) == {"app"}
-    monkeypatch.setattr(room, "free_bytes", lambda folder: 3 * size)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 3 * size)
     await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
 
 
@@ -202,7 +202,7 @@ def small_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False, capture_output=True)
     if mounted.returncode != 0:
-        monkeypatch.setattr(room, "free_bytes", lambda folder: 1024 * 1024)
+        monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 1024 * 1024)
     try:
         yield folder
     finally:
@@ -225,7 +225,7 @@ async def test_a_data_directory_that_cannot_be_seen_is_said_and_no_failure(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lead(cluster)
-    monkeypatch.setattr(room, "_is_folder", lambda location: False)
+    monkeypatch.setattr(disk_space, "_is_folder", lambda location: False)
     seen = await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
     assert "cannot be read from here: look there that 2 times" in seen["data"]["cannot_be_seen"]
 

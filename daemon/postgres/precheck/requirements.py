@@ -7,10 +7,10 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import clocks, hurting, quotes, wanted_roles
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
+from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, string_literals
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -30,16 +30,20 @@ async def check_fit(server: Server, mark: Mark, logins: Mapping[str, str] | None
     try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
-        oid, reasons, ahead = await pg_database.oid_of(conn, server.names.production), _too_long(server), await clocks.ahead(conn)
-        reasons += [*await _too_old(conn), *clocks.too_far(ahead)]
+        oid, reasons, ahead = (
+            await pg_database.oid_of(conn, server.names.production),
+            _too_long(server),
+            await clock_skew.ahead(conn),
+        )
+        reasons += [*await _too_old(conn), *clock_skew.too_far(ahead)]
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await pg_database.read_row(conn, oid)
-        otherwise, unasked = await quotes.read_otherwise(conn, server, row)
-        barred, doubtful = await wanted_roles.cannot_log_in(conn, row, logins or {})
+        otherwise, unasked = await string_literals.read_otherwise(conn, server, row)
+        barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         reasons += [*await _in_the_way(conn, server, mark.run, row), *otherwise, *barred]
         not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
-        warnings = [*unasked, *doubtful, *[warning async for warning in hurting.found(conn, hurting.TO_KNOW, oid)]]
+        warnings = [*unasked, *doubtful, *[warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {
@@ -66,7 +70,7 @@ async def _in_the_way(conn: Connection, server: Server, run: str, row: DatabaseR
     reasons = [*await _rights(conn, row), *await _left_over(conn, server.names, run)]
     for query, reason in IN_THE_WAY:
         reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, row.oid)]
-    return [*reasons, *[reason async for reason in hurting.found(conn, hurting.IMPOSSIBLE, row.oid)]]
+    return [*reasons, *[reason async for reason in server_state.found(conn, server_state.IMPOSSIBLE, row.oid)]]
 
 
 LABELS = "SELECT provider, label FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass AND objoid = %s"

@@ -1,0 +1,1 @@
+"""May the window begin? What PreCheck asks of the server, the role and the disks."""
