@@ -12,7 +12,7 @@ from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.sources import built_schema
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare import Comparison
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts

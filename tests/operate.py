@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import StepError

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from servers import Cluster
 
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.ports import Direction, Mark
 

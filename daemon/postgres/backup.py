@@ -12,7 +12,7 @@ from typing import Protocol
 from cutoverd.daemon.host.cancellation import to_the_end
 from cutoverd.daemon.postgres import counts, dump, restore
 from cutoverd.daemon.postgres.catalog import pg_database, settings
-from cutoverd.daemon.postgres.databases import EVICT_SECONDS
+from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.dump import Dump
 from cutoverd.daemon.postgres.precheck import disk_space
 from cutoverd.daemon.postgres.scratch import drop, scratch

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
-from cutoverd.daemon.postgres.databases import EVICT_SECONDS, PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS, PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

@@ -12,7 +12,7 @@ from production import furnish, lead, log_in, names
 from psycopg.conninfo import make_conninfo
 from servers import Cluster
 
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import NotLeader, TimedOut
 

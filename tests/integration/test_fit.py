@@ -7,7 +7,7 @@ import pytest
 from production import back, furnish, lead, mark, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import Unfit
 

@@ -9,7 +9,7 @@ import pytest
 from production import back, furnish, lead, log_in, mark, names, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Direction

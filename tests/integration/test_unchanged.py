@@ -10,8 +10,8 @@ import pytest
 from production import back, furnish, lead, log_in, mark
 from servers import Cluster
 
-from cutoverd.daemon.postgres import counters, opening
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases import counters, old_access
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed, StepError, TimedOut, Unproven
 from cutoverd.states.ports import Evidence
@@ -206,7 +206,7 @@ async def test_a_daemon_killed_while_it_opens_old_is_not_taken_for_a_writer(
         cluster, "INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(opening.ledger, "step", killed)
+        patch.setattr(old_access.ledger, "step", killed)
         with pytest.raises(RuntimeError, match="killed"):
             await databases.open_old(mark("open_old"))
     cluster.execute("ALTER SYSTEM RESET autovacuum")

@@ -14,7 +14,7 @@ from servers import Cluster
 
 from cutoverd.daemon.postgres import scratch, trial
 from cutoverd.daemon.postgres.backup import PgDump
-from cutoverd.daemon.postgres.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.server import Server

@@ -8,7 +8,7 @@ import psycopg
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.databases.eviction import emptied
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection

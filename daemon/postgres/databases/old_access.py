@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cutoverd.daemon.postgres import counters
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.counters import Seen
-from cutoverd.daemon.postgres.eviction import alone, emptied
+from cutoverd.daemon.postgres.databases import counters
+from cutoverd.daemon.postgres.databases.counters import Seen
+from cutoverd.daemon.postgres.databases.eviction import alone, emptied
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection

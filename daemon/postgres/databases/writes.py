@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cutoverd.daemon.postgres import counters
 from cutoverd.daemon.postgres.catalog import pg_database
-from cutoverd.daemon.postgres.counters import Tables
+from cutoverd.daemon.postgres.databases import counters
+from cutoverd.daemon.postgres.databases.counters import Tables
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence, Mark

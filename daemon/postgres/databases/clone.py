@@ -11,7 +11,7 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database, settings
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.eviction import Sessions, emptied, end_sessions
+from cutoverd.daemon.postgres.databases.eviction import Sessions, emptied, end_sessions
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.names import Names

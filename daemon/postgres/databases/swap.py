@@ -7,12 +7,12 @@ from functools import partial
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres import counters, unchanged
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.eviction import emptied
+from cutoverd.daemon.postgres.databases import counters, unchanged
+from cutoverd.daemon.postgres.databases.eviction import emptied
+from cutoverd.daemon.postgres.databases.old_access import prove_empty
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.opening import prove_empty
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cutoverd.daemon.postgres import counters
 from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.counters import Seen
-from cutoverd.daemon.postgres.opening import fenced
+from cutoverd.daemon.postgres.databases import counters
+from cutoverd.daemon.postgres.databases.counters import Seen
+from cutoverd.daemon.postgres.databases.old_access import fenced
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cutoverd.daemon.postgres import clone, exchange, fence, logins, opening, placeholder, unchanged, written
 from cutoverd.daemon.postgres.catalog import create_database, pg_database
+from cutoverd.daemon.postgres.databases import clone, fence, logins, old_access, placeholder, unchanged
+from cutoverd.daemon.postgres.databases import swap as exchange
+from cutoverd.daemon.postgres.databases import writes as written
 from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -51,7 +53,7 @@ class PostgresDatabases:
         return await fence.lift_fence(self._server, mark, evict_seconds=self._evict_seconds)
 
     async def record_position(self, mark: Mark) -> Evidence:
-        return await opening.record_position(self._server, mark)
+        return await old_access.record_position(self._server, mark)
 
     async def build_new(self, mark: Mark) -> Evidence:
         return await clone.build_new(self._server, mark, evict_seconds=self._evict_seconds, clone_seconds=self._clone_seconds)
@@ -60,10 +62,10 @@ class PostgresDatabases:
         return await clone.keep_new(self._server, mark)
 
     async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
-        return await opening.open_old(self._server, mark, evict_seconds=self._evict_seconds, again=again)
+        return await old_access.open_old(self._server, mark, evict_seconds=self._evict_seconds, again=again)
 
     async def close_old(self, mark: Mark) -> Evidence:
-        return await opening.close_old(self._server, mark, evict_seconds=self._evict_seconds)
+        return await old_access.close_old(self._server, mark, evict_seconds=self._evict_seconds)
 
     async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
         return await unchanged.check_unchanged(self._server, mark, position)

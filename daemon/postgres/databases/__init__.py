@@ -1,0 +1,1 @@
+"""The port Databases: fence, clone, swap, and back."""
