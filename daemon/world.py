@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.questions import Questions
-from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
+from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation import PostgresValidation
 from cutoverd.daemon.systems.commands import Site

@@ -13,7 +13,7 @@ import psycopg
 from servers import Cluster
 
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
+from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.ports import Direction, Mark
 

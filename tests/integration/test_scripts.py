@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from new_database import Site, make_site
 
-from cutoverd.daemon.postgres.scripts import DataScript
+from cutoverd.daemon.postgres.scripts.scripts import DataScript
 from cutoverd.daemon.postgres.session.reach import reach
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Found

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres.psql_errors import IN_PRECHECK, first_error, told
+from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, first_error, told
 from cutoverd.daemon.sqltext.lint import Reading
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo

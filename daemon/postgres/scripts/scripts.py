@@ -17,9 +17,9 @@ from typing import Protocol
 
 from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres import psql_errors, unbound
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.psql import HERE, Psql, assign, include
+from cutoverd.daemon.postgres.scripts import nontransactional, psql_errors
+from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, assign, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import Finding, Reading, runs_without_transaction
@@ -123,13 +123,13 @@ class PsqlScripts:
         if script.probe is None:
             raise StepError(f"{script.file} runs without a transaction and the plan gives no probe for it")
         psql = await self._psql(self._server.names.next)
-        return await unbound.run(psql, mark, script.file.absolute(), script.probe)
+        return await nontransactional.run(psql, mark, script.file.absolute(), script.probe)
 
     async def probe_script(self, mark: Mark, name: str) -> Probed:
         """From the ledger, or by the script's probe; unknown if new cannot be asked or an attempt got half-way."""
         script = self._scripts[name]
         if script.probe is not None and runs_without_transaction(script.file):
-            return await unbound.probe(self._server, script.probe)
+            return await nontransactional.probe(self._server, script.probe)
         try:
             row = await self._row(mark)
         except StepError as error:
@@ -143,7 +143,7 @@ class PsqlScripts:
         """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}."""
         if self._builder:
             await self._builder.ensure(step)
-        script = include(HERE / "script_begin.sql") + "".join(map(_in_turn, self._schema_files))
+        script = include(SQL / "begin.sql") + "".join(map(_in_turn, self._schema_files))
         completed = await (await self._psql(database)).run(script, step=step, variables={})
         if completed.returncode != 0:
             raise await self._told(completed, psql_errors.IN_PRECHECK)
@@ -190,13 +190,13 @@ class PsqlScripts:
 
 
 def _script(files: Iterable[Path]) -> str:
-    work = "".join(map(_in_turn, files)) + include(HERE / "script_finish.sql")
-    begin = include(HERE / "script_begin.sql") + include(HERE / "script_enter.sql")
+    work = "".join(map(_in_turn, files)) + include(SQL / "finish.sql")
+    begin = include(SQL / "begin.sql") + include(SQL / "enter.sql")
     return f"{begin}\\if :cutoverd_mine\n{work}\\endif\n"
 
 
 def _in_turn(file: Path) -> str:
-    return assign("cutoverd_file", str(file)) + include(file) + include(HERE / "script_between.sql")
+    return assign("cutoverd_file", str(file)) + include(file) + include(SQL / "between.sql")
 
 
 def _variables(mark: Mark, evidence: Evidence) -> dict[str, str]:

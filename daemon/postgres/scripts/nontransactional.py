@@ -9,9 +9,9 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from cutoverd.daemon.postgres import psql_errors
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.psql import HERE, Psql, include
+from cutoverd.daemon.postgres.scripts import psql_errors
+from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import Reading
@@ -69,7 +69,7 @@ async def _prove_done(server: Server, file: Path, question: str) -> None:
 
 
 async def _run_file(psql: Psql, mark: Mark, file: Path) -> None:
-    script = include(HERE / "script_alone.sql") + include(file)
+    script = include(SQL / "alone.sql") + include(file)
     completed = await psql.run(script, step=mark.step, variables={}, single_transaction=False)
     if completed.returncode != 0:
         reading = Reading(psql.cwd)

@@ -13,4 +13,4 @@ DO $$BEGIN RAISE EXCEPTION '%', current_setting('cutoverd.file') USING ERRCODE =
 RESET SESSION AUTHORIZATION;
 RESET ROLE;
 RESET ALL;
-\ir script_settings.sql
+\ir settings.sql

@@ -21,7 +21,7 @@ from cutoverd.states.errors import OutcomeUnknown
 
 SETTLE_SECONDS = 60.0  # a server that crashed recovers meanwhile
 PAUSE_SECONDS = 0.2
-HERE = Path(__file__).parent
+SQL = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Psql:
     async def run(
         self, script: str, *, step: str, variables: Mapping[str, str], single_transaction: bool = True
     ) -> children.Completed:
-        """Run `script`, whose first query must write its backend's pid to :cutoverd_pid_file (script_begin.sql does).
+        """Run `script`, whose first query must write its backend's pid to :cutoverd_pid_file (begin.sql does).
 
         However it ends, its backend is gone on return: what it committed can be read, and nothing more will come. Raises
         `TimedOut`, `CancelledError`, and `OutcomeUnknown` if the server cannot be reached to prove it.

@@ -3,4 +3,4 @@
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
 SELECT pg_catalog.pg_backend_pid() \g (format=unaligned tuples_only=on) :cutoverd_pid_file
 SELECT pg_catalog.pg_current_xact_id()::text AS cutoverd_xid \gset
-\ir script_settings.sql
+\ir settings.sql
