@@ -11,7 +11,7 @@ from cutoverd.daemon.plan.commands import logins
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.sources import built_schema
 from cutoverd.daemon.postgres.backup import PgDump
-from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.questions import Questions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.postgres.compare import Comparison
-from cutoverd.daemon.postgres.compare_columns import KEY_HINT, check_key, columns, subquery
+from cutoverd.daemon.postgres.compare.columns import KEY_HINT, check_key, columns, subquery
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained, reading
 from cutoverd.daemon.postgres.session.server import Server

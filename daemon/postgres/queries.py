@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from cutoverd.daemon.postgres.compare_columns import columns, subquery
+from cutoverd.daemon.postgres.compare.columns import columns, subquery
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained
 from cutoverd.daemon.postgres.session.server import Server

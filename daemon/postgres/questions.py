@@ -13,8 +13,8 @@ from pathlib import Path
 import psycopg
 
 from cutoverd.daemon.postgres import checks
-from cutoverd.daemon.postgres.compare import Comparison
-from cutoverd.daemon.postgres.compare_columns import Column, check_alike, columns
+from cutoverd.daemon.postgres.compare.columns import Column, check_alike, columns
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.session.reach import Connection, said
 from cutoverd.daemon.postgres.session.server import Server

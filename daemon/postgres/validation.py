@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cutoverd.daemon.postgres.analyze import analyze
 from cutoverd.daemon.postgres.checks import check_script
-from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.grants import check_grants
 from cutoverd.daemon.postgres.invariants import check_invariants

@@ -21,7 +21,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from cutoverd.daemon.embedded.postgres import Postgres
-from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 

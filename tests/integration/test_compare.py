@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.states.errors import CheckFailed
 
 T = "SELECT * FROM {}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation import PostgresValidation

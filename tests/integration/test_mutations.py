@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.compare import Comparison, compare
+from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.states.errors import CheckFailed
 
 NULL_ID = 100

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.compare import Comparison
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.states.errors import CheckFailed

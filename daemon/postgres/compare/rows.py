@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.postgres.compare_columns import Column, subquery
+from cutoverd.daemon.postgres.compare.columns import Column, subquery
 from cutoverd.daemon.postgres.session.reach import Connection
 
 BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600

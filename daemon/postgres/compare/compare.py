@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cutoverd.daemon.postgres.compare_columns import check_alike, columns
-from cutoverd.daemon.postgres.compare_merge import Kind, differences
-from cutoverd.daemon.postgres.compare_record import Record, file_of, recording
-from cutoverd.daemon.postgres.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
+from cutoverd.daemon.postgres.compare.columns import check_alike, columns
+from cutoverd.daemon.postgres.compare.merge import Kind, differences
+from cutoverd.daemon.postgres.compare.record import Record, file_of, recording
+from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained, reading
 from cutoverd.daemon.postgres.session.server import Server

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from cutoverd.daemon.postgres.compare_merge import Difference, Kind
+from cutoverd.daemon.postgres.compare.merge import Difference, Kind
 
 FIRST_KEYS = 20
 LEADING_FIELDS = 2  # key and hash, before the columns
