@@ -13,11 +13,11 @@ from cutoverd.daemon.plan.sources import built_schema
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
-from cutoverd.daemon.postgres.queries import Query
-from cutoverd.daemon.postgres.questions import Questions
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.validation import PostgresValidation
+from cutoverd.daemon.postgres.validation.prepare import Questions
+from cutoverd.daemon.postgres.validation.query_timing import Query
+from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.daemon.systems.commands import Site
 from cutoverd.daemon.systems.watching import Looker
 from cutoverd.daemon.world_systems import checks, services, traffic, watching

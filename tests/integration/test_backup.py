@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres import counts, dump
 from cutoverd.daemon.postgres.backup import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.questions import Questions
+from cutoverd.daemon.postgres.validation.prepare import Questions
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 
 PRODUCTION = """

@@ -16,7 +16,7 @@ from servers import Cluster
 
 from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.validation import PostgresValidation
+from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import Direction, Evidence, Mark
 

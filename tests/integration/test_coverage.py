@@ -8,9 +8,9 @@ import pytest
 from servers import Cluster
 
 from cutoverd.daemon.postgres.compare.compare import Comparison
-from cutoverd.daemon.postgres.coverage import check_coverage
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.validation import PostgresValidation
+from cutoverd.daemon.postgres.validation.coverage import check_coverage
+from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Direction, Evidence, Mark
 

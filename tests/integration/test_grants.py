@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.grants import check_grants
+from cutoverd.daemon.postgres.validation.grants import check_grants
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

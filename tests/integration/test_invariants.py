@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.analyze import analyze
-from cutoverd.daemon.postgres.invariants import check_invariants
+from cutoverd.daemon.postgres.validation.analyze import analyze
+from cutoverd.daemon.postgres.validation.invariants import check_invariants
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.queries import Query, Side, check_query, time_query
+from cutoverd.daemon.postgres.validation.query_timing import Query, Side, check_query, time_query
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Evidence
 

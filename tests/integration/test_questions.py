@@ -9,8 +9,8 @@ import pytest
 from servers import Cluster
 
 from cutoverd.daemon.postgres.compare.compare import Comparison
-from cutoverd.daemon.postgres.queries import Query
-from cutoverd.daemon.postgres.questions import Questions
+from cutoverd.daemon.postgres.validation.prepare import Questions
+from cutoverd.daemon.postgres.validation.query_timing import Query
 from cutoverd.states.errors import CheckFailed
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)

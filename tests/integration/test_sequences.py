@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from servers import Cluster
 
-from cutoverd.daemon.postgres.sequences import set_sequences
+from cutoverd.daemon.postgres.validation.sequences import set_sequences
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cutoverd.daemon.postgres.checks import _statements
+from cutoverd.daemon.postgres.validation.check_script import _statements
 from cutoverd.daemon.sqltext.lint import Reading, runs_without_transaction
 from cutoverd.states.errors import CheckFailed
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cutoverd.daemon.postgres.timings import FLOOR_SECONDS, ROUNDS_MAX, ROUNDS_MIN, Timings
+from cutoverd.daemon.postgres.validation.timings import FLOOR_SECONDS, ROUNDS_MAX, ROUNDS_MIN, Timings
 
 
 def timings(old: float, new: float, rounds: int = 5) -> Timings:

@@ -14,7 +14,7 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.postgres.timings import Timings
+from cutoverd.daemon.postgres.validation.timings import Timings
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import Evidence
 

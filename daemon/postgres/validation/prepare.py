@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psycopg
 
-from cutoverd.daemon.postgres import checks
 from cutoverd.daemon.postgres.compare.columns import Column, check_alike, columns
 from cutoverd.daemon.postgres.compare.compare import Comparison
-from cutoverd.daemon.postgres.queries import Query
 from cutoverd.daemon.postgres.session.reach import Connection, said
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.postgres.validation import check_script
+from cutoverd.daemon.postgres.validation.query_timing import Query
 from cutoverd.states.errors import CheckFailed
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
@@ -76,10 +76,10 @@ class _Asking:
     async def script(self, conn: Connection, file: Path) -> None:
         """Up to the first statement that is no query: what comes after it may need what it does."""
         try:
-            for statement in checks.queries_at_the_head(file):
+            for statement in check_script.queries_at_the_head(file):
                 try:
                     async with conn.transaction(force_rollback=True):
-                        await checks.describe(conn, file, statement)
+                        await check_script.describe(conn, file, statement)
                 except psycopg.Error as error:
                     self._cannot(f"{file.name}:{statement.line}", error)
         except CheckFailed as failed:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from cutoverd.daemon.postgres.sequences import positions, standing
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import reading
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.validation.sequences import positions, standing
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 

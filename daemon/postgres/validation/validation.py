@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cutoverd.daemon.postgres.analyze import analyze
-from cutoverd.daemon.postgres.checks import check_script
 from cutoverd.daemon.postgres.compare.compare import Comparison, compare
-from cutoverd.daemon.postgres.coverage import check_coverage
-from cutoverd.daemon.postgres.grants import check_grants
-from cutoverd.daemon.postgres.invariants import check_invariants
-from cutoverd.daemon.postgres.queries import Query, check_query, time_query
-from cutoverd.daemon.postgres.sequences import set_sequences
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.postgres.validation.analyze import analyze
+from cutoverd.daemon.postgres.validation.check_script import check_script
+from cutoverd.daemon.postgres.validation.coverage import check_coverage
+from cutoverd.daemon.postgres.validation.grants import check_grants
+from cutoverd.daemon.postgres.validation.invariants import check_invariants
+from cutoverd.daemon.postgres.validation.query_timing import Query, check_query, time_query
+from cutoverd.daemon.postgres.validation.sequences import set_sequences
 from cutoverd.states.ports import Evidence, Mark
 
 EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"

@@ -17,7 +17,8 @@ SHOWN = 10  # of each kind in the message; the evidence has all
 
 
 def _sql(*names: str) -> bytes:
-    return b"".join(Path(__file__).with_name(f"grants_{name}.sql").read_bytes() for name in names)
+    folder = Path(__file__).parent / "grants_sql"
+    return b"".join((folder / f"{name}.sql").read_bytes() for name in names)
 
 
 GIVEN, MISSING, REACH = _sql("objects", "given"), _sql("objects", "missing"), _sql("objects", "reach")

@@ -1,0 +1,1 @@
+"""The port Validation: what proves that new holds what old held."""
