@@ -18,7 +18,7 @@ from cutoverd.daemon.face.timeline import Running, Timeline
 from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.loaded import LoadedPlan
-from cutoverd.daemon.postgres import backup, dump
+from cutoverd.daemon.postgres.backup import backups, dump
 from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
@@ -32,9 +32,9 @@ EVERY_SECONDS = 1.0
 SILENT = (psycopg.Error, OSError, TimeoutError)  # the server may be away: then nothing is known, and nobody needs to be told
 ASK_THE_SERVER = {"precheck", "downtime", "schema", "data", "validate", "smoke", "rollback"}
 DUMPS = {
-    "precheck.prove_backup": backup.BEFORE,
-    "schema.start_backup": backup.FINAL,
-    "validate.finish_backup": backup.FINAL,
+    "precheck.prove_backup": backups.BEFORE,
+    "schema.start_backup": backups.FINAL,
+    "validate.finish_backup": backups.FINAL,
 }
 
 

@@ -10,7 +10,7 @@ from cutoverd.daemon.host.clock import SystemClock
 from cutoverd.daemon.plan.commands import logins
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.sources import built_schema
-from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts

@@ -11,7 +11,7 @@ import pytest
 from new_database import Site, make_site
 
 from cutoverd.daemon.host import children, launcher
-from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.scripts.scripts import DataScript
 from cutoverd.states.errors import NotLeader, StepError

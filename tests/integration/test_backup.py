@@ -11,8 +11,8 @@ import pytest
 from new_database import Site, make_site
 from servers import Cluster
 
-from cutoverd.daemon.postgres import counts, dump
-from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.backup import dump, row_counts
+from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation.prepare import Questions
@@ -104,13 +104,13 @@ async def test_rows_written_while_the_dump_runs_belong_to_neither(backup: Backup
 
 
 async def test_a_dump_that_restores_fewer_rows_fails_by_table(backup: Backup, monkeypatch):
-    count_rows, counted = counts.count_rows, []
+    count_rows, counted = row_counts.count_rows, []
 
     async def losing_one(conn):
         counted.append(await count_rows(conn))
         return counted[0] if len(counted) == 1 else {**counted[1], "shop.line_1": 99}
 
-    monkeypatch.setattr(counts, "count_rows", losing_one)
+    monkeypatch.setattr(row_counts, "count_rows", losing_one)
     with pytest.raises(CheckFailed, match=r"shop.line_1: 100 dumped, 99 restored") as raised:
         await backup.dumps().prove(backup.site.mark("precheck.backup"))
     assert raised.value.evidence == {"tables": {"shop.line_1": [100, 99]}}

@@ -17,7 +17,7 @@ from production import lead, mark, names
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from servers import Cluster
 
-from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck import clock_skew, disk_space
 from cutoverd.states.errors import Unfit

@@ -10,7 +10,7 @@ from new_database import make_site
 from psycopg.conninfo import conninfo_to_dict
 from servers import Cluster
 
-from cutoverd.daemon.postgres import dump
+from cutoverd.daemon.postgres.backup import dump
 from cutoverd.daemon.postgres.session.server import Server
 
 

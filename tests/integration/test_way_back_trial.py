@@ -12,8 +12,8 @@ from new_database import Site, make_site
 from production import ATTRIBUTES, CONTENT, mark, names, photograph
 from servers import Cluster
 
-from cutoverd.daemon.postgres import scratch, trial
-from cutoverd.daemon.postgres.backup import PgDump
+from cutoverd.daemon.postgres.backup import scratch, try_swap
+from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
@@ -51,9 +51,9 @@ async def test_the_way_back_is_executed_in_precheck_while_somebody_connects_in_a
     before = photograph(site.cluster)
     proven = await proof(site).prove(mark(STEP))
     tried = proven["way_back"]
-    assert list(tried["seconds"]) == [*trial.THERE, *trial.BACK]
+    assert list(tried["seconds"]) == [*try_swap.THERE, *try_swap.BACK]
     assert 0 < tried["exchange_seconds"] == tried["seconds"]["exchange"]
-    assert tried["way_back_seconds"] == pytest.approx(sum(tried["seconds"][name] for name in trial.BACK), abs=0.002)
+    assert tried["way_back_seconds"] == pytest.approx(sum(tried["seconds"][name] for name in try_swap.BACK), abs=0.002)
     assert tried["sessions_ended"] >= 1, "the visitor was inside"
     assert tried["connections"] >= 2, "he was let in before and after"
     assert set(proven["parts"]) == {"dump", "restore", "schema"}
@@ -69,13 +69,13 @@ async def test_the_trial_is_no_part_of_the_run_that_follows(site: Site) -> None:
     before = photograph(site.cluster)
     await proof(site).prove(mark(STEP))
     databases = PostgresDatabases(site.cluster.server(folder=site.server.folder), evict_seconds=20)
-    for name in trial.THERE:
+    for name in try_swap.THERE:
         await getattr(databases, name)(mark(name))
     assert names(site.cluster) == {"app", "app_previous", "app_closed"}
     await proof(site).clear(mark(STEP))
     assert names(site.cluster) == {"app", "app_previous", "app_closed"}
-    for name, step in trial.BACK.items():
-        await getattr(databases, name)(mark(step, trial.Direction.BACK))
+    for name, step in try_swap.BACK.items():
+        await getattr(databases, name)(mark(step, try_swap.Direction.BACK))
     assert names(site.cluster) == {"app", "app_next", "app_closed"}
     assert photograph(site.cluster) == before
 
@@ -91,9 +91,9 @@ async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
     async def nothing(*_: object) -> list[str]:
         return []
 
-    async def ends(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
+    async def ends(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
         await real(self, its)
-        monkeypatch.setattr("cutoverd.daemon.postgres.scratch.drop", nothing)
+        monkeypatch.setattr("cutoverd.daemon.postgres.backup.backups.scratch.drop", nothing)
         raise StepError("the lights went out")
 
     monkeypatch.setattr(PostgresDatabases, operation, ends)
@@ -123,7 +123,7 @@ async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, 
     reached, go_on = asyncio.Event(), asyncio.Event()
     real = PostgresDatabases.exchange
 
-    async def exchange(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
+    async def exchange(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
         reached.set()
         await go_on.wait()
         return await real(self, its)
@@ -144,8 +144,8 @@ async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, 
 async def test_a_daemon_that_turns_stale_between_two_drops_makes_the_first_alone(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def then_stale(server: Server, its: trial.Mark) -> list[str]:
-        dropped = await trial.drop_all(server, its)
+    async def then_stale(server: Server, its: try_swap.Mark) -> list[str]:
+        dropped = await try_swap.drop_all(server, its)
         await ledger.take_fence(site.cluster.server(epoch=2))
         return dropped
 
@@ -174,7 +174,7 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
     reached = asyncio.Event()
     real = PostgresDatabases.exchange
 
-    async def exchange(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
+    async def exchange(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
         seen = await real(self, its)
         reached.set()
         await asyncio.Event().wait()
@@ -208,7 +208,7 @@ async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: 
 
 @on_18
 async def test_a_way_back_that_leaves_something_different_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lifted(self: PostgresDatabases, its: trial.Mark) -> trial.Evidence:
+    async def lifted(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
         seen = await real(self, its)
         site.cluster.execute("ALTER DATABASE app_try SET work_mem = '7MB'")
         return seen

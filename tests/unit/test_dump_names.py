@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cutoverd.daemon.postgres import dump
+from cutoverd.daemon.postgres.backup import dump
 
 MOMENT = "20260101T000000.000000Z"
 

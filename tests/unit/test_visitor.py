@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from cutoverd.daemon.postgres.visitor import visiting
+from cutoverd.daemon.postgres.backup.probe_client import visiting
 
 
 class Session:

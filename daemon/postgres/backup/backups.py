@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon.host.cancellation import to_the_end
-from cutoverd.daemon.postgres import counts, dump, restore
+from cutoverd.daemon.postgres.backup import dump, restore, row_counts
+from cutoverd.daemon.postgres.backup.dump import Dump
+from cutoverd.daemon.postgres.backup.scratch import drop, scratch
+from cutoverd.daemon.postgres.backup.try_swap import try_way_back
 from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
-from cutoverd.daemon.postgres.dump import Dump
 from cutoverd.daemon.postgres.precheck import disk_space
-from cutoverd.daemon.postgres.scratch import drop, scratch
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.postgres.trial import try_way_back
 from cutoverd.states.ports import Evidence, Mark
 
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -149,7 +149,7 @@ class PgDump:
             await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
             row = await (await conn.execute("SELECT pg_export_snapshot()")).fetchone()
             warnings = await self._take(mark, taken, production, snapshot=row[0] if row else None)
-            return await counts.count_rows(conn), await restore.not_ours_to_restore(conn), warnings
+            return await row_counts.count_rows(conn), await restore.not_ours_to_restore(conn), warnings
 
     async def _take(self, mark: Mark, taken: Dump, database: str, snapshot: str | None = None) -> list[str]:
         return await dump.take(
@@ -166,7 +166,7 @@ class PgDump:
             jobs=self._jobs, step=mark.step, timeout_seconds=self._timeout_seconds,
         )  # fmt: skip
         async with session(self._server, self._server.names.scratch) as conn:
-            counts.compare(rows, await counts.count_rows(conn))
+            row_counts.compare(rows, await row_counts.count_rows(conn))
             async with conn.transaction():  # for the schema files, which come by sessions of their own
                 await settings.carry(conn, self._server.names.scratch, production)
         return {"warnings": warnings, "left_out": left_out}
@@ -175,7 +175,7 @@ class PgDump:
         """The names of the scratch database change hands, there and back, and it holds what it held."""
         tried = await try_way_back(self._server, mark, evict_seconds=self._evict_seconds)
         async with session(self._server, self._server.names.scratch) as conn:
-            counts.compare(rows, await counts.count_rows(conn), says="the way back does not leave")
+            row_counts.compare(rows, await row_counts.count_rows(conn), says="the way back does not leave")
         return tried
 
     async def _production(self) -> pg_database.DatabaseRow:

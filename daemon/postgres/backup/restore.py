@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.postgres.dump import failed, run
+from cutoverd.daemon.postgres.backup.dump import failed, run
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 

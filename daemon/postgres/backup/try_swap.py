@@ -10,13 +10,13 @@ from dataclasses import replace
 
 from psycopg import sql
 
+from cutoverd.daemon.postgres.backup.probe_client import visiting
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS, PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.postgres.visitor import visiting
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Direction, Evidence, Mark
 

@@ -9,12 +9,12 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.postgres.backup.try_swap import drop_all
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.postgres.trial import drop_all
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Mark
 

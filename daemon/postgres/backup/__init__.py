@@ -1,0 +1,1 @@
+"""The port Backups: dumps that count only once they were restored."""
