@@ -19,8 +19,8 @@ from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.postgres.backup import backups, dump
-from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
 from cutoverd.daemon.sqltext.locate import Whereabouts
 from cutoverd.events.codec import Recorded

@@ -10,8 +10,8 @@ from cutoverd.daemon.plan.commands import commands
 from cutoverd.daemon.plan.loaded import LoadedPlan
 from cutoverd.daemon.plan.systems import Check, Commands, Door, Service
 from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, WatchedCheck
-from cutoverd.daemon.postgres.sample import SqlSample
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.systems import commands as by_command
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck

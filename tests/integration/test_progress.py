@@ -21,8 +21,8 @@ from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import load
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.progress import Activity, activities, size_bytes
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded

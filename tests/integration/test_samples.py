@@ -17,8 +17,8 @@ from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.loaded import LoadedPlan, load
-from cutoverd.daemon.postgres.sample import SqlSample
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.systems.commands import Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind

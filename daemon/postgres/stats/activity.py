@@ -23,7 +23,7 @@ SESSION = {
     "lock_timeout": "500",
     "client_connection_check_interval": "500",
 }
-ACTIVITY = Path(__file__).with_name("progress.sql").read_bytes()
+ACTIVITY = Path(__file__).with_name("activity.sql").read_bytes()
 SIZE = "SELECT pg_database_size(%s)"
 
 
