@@ -17,7 +17,7 @@ from cutoverd.daemon.bus.credentials import login
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.load import LoadedPlan
 
 log = structlog.get_logger(__name__)
 

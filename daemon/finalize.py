@@ -15,7 +15,7 @@ from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.desk import NotOpen
 from cutoverd.daemon.looking import onlookers
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from cutoverd.daemon.face.metrics import RunMetrics
 from cutoverd.daemon.face.scraped import Scrapes, served
 from cutoverd.daemon.face.step_metrics import StepMetrics
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.watcher import Watcher
 
 

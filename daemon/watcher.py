@@ -17,7 +17,7 @@ from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.timeline import Running, Timeline
 from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import backups, dump
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.host.clock import SystemClock
-from cutoverd.daemon.plan.commands import logins
-from cutoverd.daemon.plan.loaded import LoadedPlan
-from cutoverd.daemon.plan.sources import built_schema
+from cutoverd.daemon.plan.confiture import built_schema
+from cutoverd.daemon.plan.executables import logins
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.face.seen import ScrapedCheck
-from cutoverd.daemon.plan.commands import commands
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.executables import commands
+from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.plan.systems import Check, Commands, Door, Service
-from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.systems import commands as by_command

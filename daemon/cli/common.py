@@ -17,7 +17,7 @@ from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.terminal import mute
-from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.events.codec import Corrupt
 from cutoverd.states.decide import allowed
 from cutoverd.states.errors import StepError

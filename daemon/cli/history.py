@@ -15,7 +15,7 @@ from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.face.events import json_line
 from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.looking import look, sights
-from cutoverd.daemon.plan.loaded import LoadedPlan
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.progress import in_time
 from cutoverd.events.codec import Recorded
 from cutoverd.events.facts import TYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from cutoverd.daemon.cli.common import app, say
-from cutoverd.daemon.plan.schema import schema as plan_schema
+from cutoverd.daemon.plan.json_schema import schema as plan_schema
 
 
 @app.command(help="The JSON Schema of a plan file, for editors: `# yaml-language-server: $schema=plan.schema.json`.")

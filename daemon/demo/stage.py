@@ -19,7 +19,7 @@ from cutoverd.daemon.demo.example import PRINTOPTIM, Example
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres
-from cutoverd.daemon.plan.loaded import LoadedPlan, load
+from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.plan.systems import Commands, Service
 
 ROLE = "cutover"

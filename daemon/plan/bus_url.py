@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from cutoverd.daemon.plan.values import host_of
+from cutoverd.daemon.plan.fields import host_of
 
 RIGHT = "nats://host:4222 or tls://host:4222"
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from cutoverd.daemon.plan.mistakes import UNFILLED
-from cutoverd.daemon.plan.values import LONGEST_RUN_NAME
+from cutoverd.daemon.plan.diagnostics import UNFILLED
+from cutoverd.daemon.plan.fields import LONGEST_RUN_NAME
 from cutoverd.daemon.postgres.catalog.introspect import Seen, Table
 
 HOURS_A_TERABYTE = 50  # an INSERT … SELECT with its indexes took 91 s for 1 GB; twice that

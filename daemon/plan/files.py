@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from cutoverd.daemon.plan.commands import commands
+from cutoverd.daemon.plan.executables import commands
 from cutoverd.daemon.plan.migration import Script
 from cutoverd.daemon.plan.model import Plan
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from cutoverd.daemon.plan.files import named_programs, relative
-from cutoverd.daemon.plan.loaded import LIST, ORDER, BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.events import facts
 from cutoverd.states import STUCK
 from cutoverd.states.errors import StepError

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from cutoverd.daemon.plan.part import Part
+from cutoverd.daemon.plan.base import Part
 
 
 class Confiture(Part):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
+from cutoverd.daemon.plan.base import Part
+from cutoverd.daemon.plan.fields import Gate, HttpUrl, OperatorName, RunName
 from cutoverd.daemon.plan.migration import Data, Schema
-from cutoverd.daemon.plan.part import Part
+from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, Monitor, of_service
 from cutoverd.daemon.plan.settings import Backup, Bus, Database, Metrics, Timeouts, Window
 from cutoverd.daemon.plan.systems import Check, Door, Service
 from cutoverd.daemon.plan.validation import Validate
-from cutoverd.daemon.plan.values import Gate, HttpUrl, OperatorName, RunName
-from cutoverd.daemon.plan.watching import SERVICE_FOR_SECONDS, Monitor, of_service
 
 
 class Plan(Part):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.bus_url import BusUrl
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.part import Part
-from cutoverd.daemon.plan.values import DatabaseUrl, HttpUrl, Moment, StateName
+from cutoverd.daemon.plan.fields import DatabaseUrl, HttpUrl, Moment, StateName
 
 
 class Window(Part):

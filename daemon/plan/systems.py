@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.part import Part
-from cutoverd.daemon.plan.values import HttpUrl, LoginUrl, Words
+from cutoverd.daemon.plan.fields import HttpUrl, LoginUrl, Words
 
 
 class Http(Part):

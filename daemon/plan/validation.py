@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cutoverd.daemon.plan.part import Part
+from cutoverd.daemon.plan.base import Part
 
 
 class Comparison(Part):

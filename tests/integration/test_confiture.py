@@ -14,7 +14,7 @@ from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen
-from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.world import ports_of
 from cutoverd.states.errors import CheckFailed, StepError

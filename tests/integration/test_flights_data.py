@@ -14,7 +14,7 @@ from migrated import Example, Migrated, answer, ctl, smoke
 from servers import Clusters
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.plan.loaded import load
+from cutoverd.daemon.plan.load import load
 
 FLIGHTS = Path(__file__).parents[2] / "deploy" / "examples" / "flights"
 EXAMPLE = Example("flights", ports=("DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST_PORT"))

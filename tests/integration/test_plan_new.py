@@ -10,7 +10,7 @@ import yaml
 from integration.test_cli_refusals import cutoverd
 from servers import Cluster
 
-from cutoverd.daemon.plan.loaded import BadPlan, load
+from cutoverd.daemon.plan.load import BadPlan, load
 
 OLD = '''
 CREATE TABLE machine (id serial PRIMARY KEY, serial text NOT NULL UNIQUE, "it's: odd" text);

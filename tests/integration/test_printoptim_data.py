@@ -15,7 +15,7 @@ from migrated import Example, Migrated, answer, ctl, smoke
 from servers import Clusters
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.plan.loaded import load
+from cutoverd.daemon.plan.load import load
 
 EXAMPLE = Example("printoptim", ports=("DOOR_PORT", "APP_PORT", "WORKER_PORT", "TEST_PORT", "METRICS_PORT"))
 FOLDER, COMPARISONS = EXAMPLE.folder, EXAMPLE.comparisons

@@ -19,7 +19,7 @@ from servers import Cluster, in_a_loop_of_its_own
 
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.plan.loaded import load
+from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes

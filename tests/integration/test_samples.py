@@ -16,7 +16,7 @@ from unit.test_freeze import plan_of
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.plan.loaded import LoadedPlan, load
+from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.systems.commands import Site

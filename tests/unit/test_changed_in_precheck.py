@@ -13,7 +13,7 @@ from unit.test_freeze import plan_of
 from cutoverd.daemon import takeover
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.plan.freeze import PlanChanged
-from cutoverd.daemon.plan.loaded import load
+from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.daemon.runner import Runner, Said, Stopped

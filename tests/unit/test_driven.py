@@ -16,7 +16,7 @@ from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.driven import asked, driven
 from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.looking import Sight
-from cutoverd.daemon.plan.loaded import load
+from cutoverd.daemon.plan.load import load
 from cutoverd.states.run import Frozen, Run
 
 __all__ = ["write"]

@@ -13,7 +13,7 @@ from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_anew, check_frozen, frozen
-from cutoverd.daemon.plan.loaded import LIST, BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.load import LIST, BadPlan, LoadedPlan, load
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.states.run import Run
 

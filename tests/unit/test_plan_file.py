@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from psycopg.pq import Conninfo
 
-from cutoverd.daemon.plan import values
+from cutoverd.daemon.plan import fields
 from cutoverd.daemon.plan.durations import seconds_of
-from cutoverd.daemon.plan.loaded import BadPlan, load
+from cutoverd.daemon.plan.load import BadPlan, load
 
 PLAN = """\
 run: night-1
@@ -307,10 +307,10 @@ def test_a_word_of_a_command_that_is_longer_than_a_file_name_can_be_is_no_file(w
 def test_every_secret_that_libpq_knows_is_refused():
     """`*` is how libpq marks what a terminal must not show."""
     known = {option.keyword.decode() for option in Conninfo.get_defaults() if option.dispchar == b"*"}
-    assert {"password", "sslpassword"} <= known <= values.SECRETS
+    assert {"password", "sslpassword"} <= known <= fields.SECRETS
 
 
-@pytest.mark.parametrize("secret", sorted(values.SECRETS & {option.keyword.decode() for option in Conninfo.get_defaults()}))
+@pytest.mark.parametrize("secret", sorted(fields.SECRETS & {option.keyword.decode() for option in Conninfo.get_defaults()}))
 def test_a_secret_in_the_address_of_the_database_is_refused(write, secret):
     with pytest.raises(BadPlan, match="a plan holds no password") as told:
         load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", f"'postgresql://cutover@127.0.0.1/app?{secret}=tiger'")))

@@ -14,7 +14,7 @@ import yaml
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.plan.durations import in_words, seconds_of
-from cutoverd.daemon.plan.schema import schema
+from cutoverd.daemon.plan.json_schema import schema
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "examples").glob("*/plan.yaml"))
 WORDS = defaultdict(lambda: "words", GATES="[downtime, cutover]", OPERATORS="[dba, sre]", MONITOR="2s", METRICS_PORT="9000")

@@ -8,7 +8,7 @@ import pytest
 from unit.test_freeze import plan_of
 from unit.test_plan_file import PLAN
 
-from cutoverd.daemon.plan.loaded import BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 
 
 def monitored(folder: Path, text: str) -> LoadedPlan:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cutoverd.daemon.plan.loaded import LoadedPlan, load
+from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.world import ports_of
 from cutoverd.states.errors import Unfit

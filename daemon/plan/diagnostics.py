@@ -10,8 +10,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cutoverd.daemon.plan.fields import SECRETS
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.plan.values import SECRETS
 
 
 def twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:

@@ -12,11 +12,11 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from cutoverd.daemon.plan.confiture import built_schema, sources
+from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
+from cutoverd.daemon.plan.diagnostics import line_of, mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
-from cutoverd.daemon.plan.mistakes import line_of, mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.plan.sources import built_schema, sources
-from cutoverd.daemon.plan.sources import mistakes as mistakes_of
 from cutoverd.daemon.sqltext.lint import Reading
 from cutoverd.states import WAY
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
+from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.part import Part
-from cutoverd.daemon.plan.values import HttpUrl, Words
+from cutoverd.daemon.plan.fields import HttpUrl, Words
 
 LEAST_EVERY_SECONDS = 0.1
 SERVICE_FOR_SECONDS = 60.0  # a new version that is started again by hand within it is no breach
