@@ -31,7 +31,7 @@ from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
-from cutoverd.daemon.systems.watching import Looker
+from cutoverd.daemon.systems.monitor import Looker
 from cutoverd.daemon.takeover import take
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.daemon.world import ports_of

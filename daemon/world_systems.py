@@ -12,17 +12,17 @@ from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.plan.systems import Check, Commands, Door, Service
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
-from cutoverd.daemon.systems import commands as by_command
+from cutoverd.daemon.systems import exec as by_command
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
-from cutoverd.daemon.systems.kinds import Check as CheckKind
-from cutoverd.daemon.systems.kinds import DoorKind, ServiceKind
 from cutoverd.daemon.systems.login import LoginCheck
-from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.monitor import Looker, WatchingByKind
+from cutoverd.daemon.systems.protocols import Check as CheckKind
+from cutoverd.daemon.systems.protocols import DoorKind, ServiceKind
 from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind, ServiceSample
 from cutoverd.daemon.systems.services import ServicesByKind
+from cutoverd.daemon.systems.switch import Timeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
-from cutoverd.daemon.systems.watching import Looker, WatchingByKind
 from cutoverd.states.ports import Version
 from cutoverd.states.watching import Rule, Rules
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.systems.watching import kept
+from cutoverd.daemon.systems.monitor import kept
 
 
 def checks_of(told: dict[str, Any], run_dir: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What is outside the database: services, traffic, checks, Monitor's samples."""

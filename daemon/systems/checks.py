@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cutoverd.daemon.systems import programs
-from cutoverd.daemon.systems.kinds import Check
-from cutoverd.daemon.systems.named import named
+from cutoverd.daemon.systems import executables
+from cutoverd.daemon.systems.lookup import named
+from cutoverd.daemon.systems.protocols import Check
 from cutoverd.states.ports import Evidence, Mark
 
 NOT_SERVED: Evidence = {"not_looked_at": "our metrics are served only while `cutoverd run` drives the run"}
@@ -26,7 +26,7 @@ class ChecksByKind:
     directory: Path = Path()  # where they run
 
     async def check_programs(self, mark: Mark) -> Evidence:
-        return programs.check_programs(self.commands, self.directory)
+        return executables.check_programs(self.commands, self.directory)
 
     async def prove_health(self, mark: Mark, name: str) -> Evidence:
         return await named(self.health, name, "health check").prove(mark)

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 
-from cutoverd.daemon.systems import looked
-from cutoverd.daemon.systems.named import named
-from cutoverd.daemon.systems.proven import DOOR, SERVICE, Words
+from cutoverd.daemon.systems import status_survey
+from cutoverd.daemon.systems.lookup import named
 from cutoverd.daemon.systems.services import NOT_CONFIGURED, RUNS_EARLY
+from cutoverd.daemon.systems.switch import DOOR, SERVICE, Words
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 from cutoverd.states.ports import Evidence, Mark, Version
 
@@ -39,7 +39,7 @@ class MemorySwitches:
             raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why")
         return key in self.on
 
-    def found(self, key: tuple[str, ...]) -> looked.Found:
+    def found(self, key: tuple[str, ...]) -> status_survey.Found:
         try:
             return self.is_on(key)
         except OutcomeUnknown as unknown:
@@ -103,7 +103,7 @@ class MemoryServices:
         return {"running": True, "health": []}
 
     async def look(self, mark: Mark) -> Evidence:
-        told = looked.Told()
+        told = status_survey.Told()
         for name, versions in self._services.items():
             for version in versions:
                 found = self.switches.found((name, version))
@@ -135,7 +135,7 @@ class MemoryTraffic:
         return await self.switches.change((named(self._doors, name, "door"),), False)
 
     async def look(self, mark: Mark) -> Evidence:
-        told = looked.Told()
+        told = status_survey.Told()
         for name in self._doors:
             found = self.switches.found((name,))
             told.add(f"door {name}", DOOR, found)

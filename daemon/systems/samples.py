@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cutoverd.daemon.systems.commands import COMMAND_APART, Site, shown
+from cutoverd.daemon.systems.exec import COMMAND_APART, Site, shown
 from cutoverd.daemon.systems.http import EXCERPT_CHARS, HttpCheck
-from cutoverd.daemon.systems.kinds import ServiceKind
+from cutoverd.daemon.systems.protocols import ServiceKind
 from cutoverd.states.ports import Mark
 from cutoverd.states.watching import Sample
 

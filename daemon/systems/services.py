@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from cutoverd.daemon.systems import looked
-from cutoverd.daemon.systems.begun import Begun
-from cutoverd.daemon.systems.kinds import Check, ServiceKind
-from cutoverd.daemon.systems.named import named
-from cutoverd.daemon.systems.proven import DEFAULT_TIMEOUTS, SERVICE, Switch, Timeouts
+from cutoverd.daemon.systems import status_survey
+from cutoverd.daemon.systems.lookup import named
+from cutoverd.daemon.systems.pending_change import Begun
+from cutoverd.daemon.systems.protocols import Check, ServiceKind
+from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, SERVICE, Switch, Timeouts
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Evidence, Mark, Version
 
@@ -59,9 +59,9 @@ class ServicesByKind:
 
     async def look(self, mark: Mark) -> Evidence:
         kinds = {(name, version): kind for name, versions in self.services.items() for version, kind in versions.items()}
-        seen = await looked.look({key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()})
+        seen = await status_survey.look({key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()})
         old = [kind.unit for (_, version), kind in kinds.items() if version is Version.OLD]  # stopped before a new one starts
-        told = looked.Told()
+        told = status_survey.Told()
         for (name, version), kind in kinds.items():
             what, found = f"service {name} ({version})", seen[name, version]
             early = found is True and kind.unit not in old

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cutoverd.daemon.systems import looked
-from cutoverd.daemon.systems.begun import Begun
-from cutoverd.daemon.systems.kinds import DoorKind
-from cutoverd.daemon.systems.named import named
-from cutoverd.daemon.systems.proven import DEFAULT_TIMEOUTS, DOOR, Switch, Timeouts
+from cutoverd.daemon.systems import status_survey
+from cutoverd.daemon.systems.lookup import named
+from cutoverd.daemon.systems.pending_change import Begun
+from cutoverd.daemon.systems.protocols import DoorKind
+from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, DOOR, Switch, Timeouts
 from cutoverd.states.ports import Evidence, Mark
 
 
@@ -36,8 +36,10 @@ class TrafficByKind:
         return await self._switch(name).change(mark, False)
 
     async def look(self, mark: Mark) -> Evidence:
-        seen = await looked.look({name: partial(door.status, self.timeouts.status_seconds) for name, door in self.doors.items()})
-        told = looked.Told()
+        seen = await status_survey.look(
+            {name: partial(door.status, self.timeouts.status_seconds) for name, door in self.doors.items()}
+        )
+        told = status_survey.Told()
         for name, found in seen.items():
             told.add(f"door {name}", DOOR, found)
             if found is False:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 
 from cutoverd.daemon.systems.checks import ChecksByKind
-from cutoverd.daemon.systems.commands import CommandCheck, Site
+from cutoverd.daemon.systems.exec import CommandCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.memory import MemoryChecks
 from cutoverd.states.errors import CheckFailed, StepError

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.systems.commands import Commands, Site
+from cutoverd.daemon.systems.exec import Commands, Site
 from cutoverd.daemon.systems.memory import MemoryServices
-from cutoverd.daemon.systems.proven import Timeouts
 from cutoverd.daemon.systems.services import ServicesByKind
+from cutoverd.daemon.systems.switch import Timeouts
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Direction, Mark, Services, Version
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.systems.commands import DoorCommands, Site
+from cutoverd.daemon.systems.exec import DoorCommands, Site
 from cutoverd.daemon.systems.memory import MemoryTraffic
-from cutoverd.daemon.systems.proven import Timeouts
+from cutoverd.daemon.systems.switch import Timeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Direction, Mark, Traffic

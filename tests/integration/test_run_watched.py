@@ -17,7 +17,7 @@ from production import names, photograph
 from servers import Cluster
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.systems.watching import kept
+from cutoverd.daemon.systems.monitor import kept
 from cutoverd.events import facts
 from cutoverd.states.watching import Reading, Watched
 

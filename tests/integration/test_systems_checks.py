@@ -17,7 +17,7 @@ import pytest
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import http
-from cutoverd.daemon.systems.commands import CommandCheck, Site
+from cutoverd.daemon.systems.exec import CommandCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import Direction, Mark

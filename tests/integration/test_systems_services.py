@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.systems.begun import Begun
-from cutoverd.daemon.systems.commands import Commands, DoorCommands, Site
-from cutoverd.daemon.systems.proven import Timeouts, Untold
+from cutoverd.daemon.systems.exec import Commands, DoorCommands, Site
+from cutoverd.daemon.systems.pending_change import Begun
 from cutoverd.daemon.systems.services import ServicesByKind
+from cutoverd.daemon.systems.switch import Timeouts, Untold
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 from cutoverd.states.ports import Direction, Mark, Version

@@ -9,7 +9,7 @@ from unit.test_watching import ERRORS, at
 from cutoverd.daemon.cli.status import _plain
 from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.face.metrics import RunMetrics
-from cutoverd.daemon.systems.watching import WatchingByKind
+from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.states.watching import Standing, Watched
 
 

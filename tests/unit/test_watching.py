@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.world import Checks, Items, World, finished
 
-from cutoverd.daemon.systems.watching import WatchingByKind, kept
+from cutoverd.daemon.systems.monitor import WatchingByKind, kept
 from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.monitor import Monitor, look_on

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cutoverd.daemon.systems.proven import Words
+from cutoverd.daemon.systems.switch import Words
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Evidence
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.systems import apart
-from cutoverd.daemon.systems.proven import said
+from cutoverd.daemon.systems import exec_shim
+from cutoverd.daemon.systems.switch import said
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 from cutoverd.states.ports import Evidence, Mark
 
 OUTPUT_BYTES_MAX = 2048  # of each output, its end
 STATUS_YES, STATUS_NO = 0, 3  # as LSB has it for `status`; 1 is what a script that crashes says, too
-COMMAND_APART = [sys.executable, "-I", "-S", apart.__file__]
+COMMAND_APART = [sys.executable, "-I", "-S", exec_shim.__file__]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.systems.begun import Begun
+from cutoverd.daemon.systems.pending_change import Begun
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence, Mark
 
