@@ -11,9 +11,9 @@ from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.face.events import as_json
 from cutoverd.daemon.looking import look, sight
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.views.event_json import as_json
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
 from cutoverd.events.facts import CommandRejected

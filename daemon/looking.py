@@ -19,10 +19,10 @@ from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.face.timeline import Timeline
-from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runlog import Observer, RunLog
+from cutoverd.daemon.views.status import told
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.subjects import events_of
 from cutoverd.states.run import Run
 

@@ -13,9 +13,6 @@ from typing import Any
 import psycopg
 import structlog
 
-from cutoverd.daemon.face.checks import checks_of
-from cutoverd.daemon.face.timeline import Running, Timeline
-from cutoverd.daemon.face.told import told
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import backups, dump
@@ -23,6 +20,9 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
 from cutoverd.daemon.sqltext.locate import Whereabouts
+from cutoverd.daemon.views.monitor_checks import checks_of
+from cutoverd.daemon.views.status import told
+from cutoverd.daemon.views.timeline import Running, Timeline
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Key, Run
 

@@ -10,8 +10,8 @@ import typer
 
 from cutoverd.daemon.cli.common import Form, PlanArgument, app, ended, loaded
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.lines import DONE, FAILED, WAITING, WARNING
 from cutoverd.daemon.survey import Finding, Verdict, survey
+from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_SEEN: WAITING}
 

@@ -12,11 +12,11 @@ import typer
 
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.events import json_line
-from cutoverd.daemon.face.lines import line
 from cutoverd.daemon.looking import look, sights
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.progress import in_time
+from cutoverd.daemon.views.event_json import json_line
+from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.codec import Recorded
 from cutoverd.events.facts import TYPES
 from cutoverd.states.run import Run

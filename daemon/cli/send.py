@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from cutoverd.daemon import desk
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.lines import line
+from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, in_words
 from cutoverd.events.subjects import commands_of
 

@@ -13,8 +13,8 @@ from cutoverd.daemon import looking
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, say
 from cutoverd.daemon.driven import driven
 from cutoverd.daemon.exits import Exit, exit_of
-from cutoverd.daemon.face.checks import checks_of
 from cutoverd.daemon.looking import Sight
+from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from cutoverd.daemon.face.lines import line
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.event_lines import line
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run

@@ -12,8 +12,8 @@ from threading import Lock
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from cutoverd.daemon.face.timeline import Timeline
-from cutoverd.daemon.face.verdicts import Verdicts
+from cutoverd.daemon.views.timeline import Timeline
+from cutoverd.daemon.views.validation_results import Verdicts
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STUCK

@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from cutoverd.daemon.face.aside import Aside
-from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
-from cutoverd.daemon.face.tree import Moment, tree
+from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
+from cutoverd.daemon.views.run_tree import Moment, tree
 from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded

@@ -6,9 +6,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from cutoverd.daemon.face.aside import Aside
-from cutoverd.daemon.face.ending import last_words
-from cutoverd.daemon.face.lines import WAITING, line, waits_for_ready
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.event_lines import WAITING, line, waits_for_ready
+from cutoverd.daemon.views.summary import last_words
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
 

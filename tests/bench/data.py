@@ -14,7 +14,7 @@ from psycopg import sql
 from cutoverd.daemon.app import drive
 from cutoverd.daemon.demo.example import FLIGHTS
 from cutoverd.daemon.demo.stage import Stage, stage
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 
 REPETITIONS = 3

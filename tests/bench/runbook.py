@@ -17,7 +17,7 @@ from cutoverd.daemon import desk
 from cutoverd.daemon.app import drive
 from cutoverd.daemon.demo.example import EXAMPLES, Example
 from cutoverd.daemon.demo.stage import ROLE, Stage, stage
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 

@@ -20,9 +20,9 @@ from servers import Clusters
 
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.face.metrics import ALL_STATES, RunMetrics
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.looking import look
 from cutoverd.daemon.plan.load import load
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.evolve import evolve

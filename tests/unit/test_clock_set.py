@@ -13,8 +13,8 @@ from unit.simulation import BEGINNING
 from unit.situations import night, recorded, waiting
 
 from cutoverd.daemon import runner
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.runner import Stopped
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, Verb

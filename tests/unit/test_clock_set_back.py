@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from unit.situations import entering, night, recorded, waiting
 
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Chain
 from cutoverd.events.commands import Command, Verb

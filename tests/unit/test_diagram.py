@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cutoverd.daemon.face.diagram import document
+from cutoverd.daemon.views.diagram import document
 
 
 def test_the_diagram_in_the_docs_is_the_table():

@@ -14,9 +14,9 @@ from unit.test_plan_file import PLAN, write
 from cutoverd.daemon.app import one_daemon
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.driven import asked, driven
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.looking import Sight
 from cutoverd.daemon.plan.load import load
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.run import Frozen, Run
 
 __all__ = ["write"]

@@ -8,10 +8,10 @@ from unit.test_old_journals import JOURNALS, replayed
 from unit.test_tree import moment
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.face.ending import FINALIZE, HISTORY, left_over
 from cutoverd.daemon.face.printed import Lines
-from cutoverd.daemon.face.timeline import Timeline
-from cutoverd.daemon.face.tree import Moment, tree
+from cutoverd.daemon.views.run_tree import Moment, tree
+from cutoverd.daemon.views.summary import FINALIZE, HISTORY, left_over
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.states.errors import StepError
 from cutoverd.states.evolve import evolve

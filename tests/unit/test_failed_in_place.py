@@ -8,9 +8,9 @@ from unit.situations import entering, failing, night, saying, stuck, waiting
 
 from cutoverd.daemon.cli.status import _code, _has_come
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.events import as_json
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.looking import Sight
+from cutoverd.daemon.views.event_json import as_json
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 

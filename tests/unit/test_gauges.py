@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 
 from cutoverd.daemon.face.gauges import RunGauges
 from cutoverd.daemon.face.metrics import RunMetrics
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import GENESIS, Chain, Envelope, Recorded
 from cutoverd.states.evolve import evolve

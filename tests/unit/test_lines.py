@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from unit.pretended import Night
 
-from cutoverd.daemon.face.lines import line
+from cutoverd.daemon.views.event_lines import line
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cutoverd.daemon.face.lines import line, waits_for_ready
+from cutoverd.daemon.views.event_lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed
 from cutoverd.states.plan import awaited

@@ -10,10 +10,10 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from cutoverd.daemon.face.ending import last_words
-from cutoverd.daemon.face.lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.progress import Progress, in_time
+from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
+from cutoverd.daemon.views.summary import last_words
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed
 from cutoverd.states.plan import Await, plan

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.face.timeline import Timeline
 from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import COMPLETED
 from cutoverd.states.run import Run
 

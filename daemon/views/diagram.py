@@ -21,7 +21,7 @@ def document() -> str:
 
 def _diagram() -> Iterator[str]:
     yield "# The state machine"
-    yield "Drawn from the table in `states/__init__.py` by `python -m cutoverd.daemon.face.diagram`."
+    yield "Drawn from the table in `states/__init__.py` by `python -m cutoverd.daemon.views.diagram`."
     yield "```mermaid\nstateDiagram-v2\n  [*] --> precheck"
     for row in TABLE:
         yield f"  {row.source} --> {row.target}: {row.trigger}"

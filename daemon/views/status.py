@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from cutoverd.daemon.face.ending import left_over
-from cutoverd.daemon.face.timeline import Timeline
+from cutoverd.daemon.views.summary import left_over
+from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.decide import allowed
 from cutoverd.states.leftovers import EXCHANGED
 from cutoverd.states.plan import awaited

@@ -1,0 +1,1 @@
+"""Read models: pure functions of events, for the terminal, the status and the metrics."""
