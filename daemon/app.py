@@ -23,7 +23,7 @@ from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.exits import Exit, exit_of
-from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from cutoverd.daemon.face.metrics import RunMetrics
-from cutoverd.daemon.face.scraped import Scrapes, served
-from cutoverd.daemon.face.step_metrics import StepMetrics
+from cutoverd.daemon.metrics.run_metrics import RunMetrics
+from cutoverd.daemon.metrics.server import Scrapes, served
+from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.watcher import Watcher
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cutoverd.daemon.confiture.build import Confiture
-from cutoverd.daemon.face.scraped import Scrapes
 from cutoverd.daemon.host.clock import SystemClock
+from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.confiture import built_schema
 from cutoverd.daemon.plan.executables import logins
 from cutoverd.daemon.plan.load import LoadedPlan

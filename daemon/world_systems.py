@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cutoverd.daemon.face.scraped import Scrapes
-from cutoverd.daemon.face.seen import ScrapedCheck
+from cutoverd.daemon.metrics.scrape_check import ScrapedCheck
+from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.executables import commands
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck

@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models import common as shapes
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from cutoverd.daemon.face.metrics import ALL_STATES
+from cutoverd.daemon.metrics.run_metrics import ALL_STATES
 
 TARGET = Path(__file__).parent / "dashboards" / "cutoverd.json"
 SOURCE = shapes.DataSourceRef(type_val="prometheus", uid="${datasource}")

@@ -19,8 +19,8 @@ from prometheus_client import generate_latest
 from servers import Clusters
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.face.metrics import ALL_STATES, RunMetrics
 from cutoverd.daemon.looking import look
+from cutoverd.daemon.metrics.run_metrics import ALL_STATES, RunMetrics
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from cutoverd.daemon.face.metrics import ALL_STATES
+from cutoverd.daemon.metrics.run_metrics import ALL_STATES
 
 GRAFANA = Path(__file__).parents[2] / "grafana"
 DOCS = Path(__file__).parents[2] / "docs"

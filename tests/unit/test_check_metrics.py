@@ -7,7 +7,7 @@ from pathlib import Path
 from unit.test_watching import ERRORS, at
 
 from cutoverd.daemon.cli.status import _plain
-from cutoverd.daemon.face.metrics import RunMetrics
+from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states.watching import Standing, Watched

@@ -11,8 +11,8 @@ from threading import Event
 import pytest
 from prometheus_client.core import Metric
 
-from cutoverd.daemon.face.gauges import RunGauges
-from cutoverd.daemon.face.metrics import RunMetrics
+from cutoverd.daemon.metrics.run_collector import RunGauges
+from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import GENESIS, Chain, Envelope, Recorded

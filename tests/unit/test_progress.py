@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cutoverd.daemon.face.step_metrics import StepMetrics
+from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.postgres.stats.activity import Activity
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes, in_time, tell
 from cutoverd.daemon.sqltext.locate import Whereabouts

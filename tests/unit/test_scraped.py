@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from servers import skip
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.face.scraped import Scrapes, served
+from cutoverd.daemon.metrics.server import Scrapes, served
 
 
 def scrapes_at(*seconds: float) -> Scrapes:

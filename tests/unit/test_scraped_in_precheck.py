@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from cutoverd.daemon.face.scraped import Scrapes
-from cutoverd.daemon.face.seen import ScrapedCheck
+from cutoverd.daemon.metrics.scrape_check import ScrapedCheck
+from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import Direction, Mark

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
-from cutoverd.daemon.face.gauges import RunGauges, spoken
+from cutoverd.daemon.metrics.run_collector import RunGauges, spoken
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK

@@ -6,7 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from cutoverd.daemon.face.scraped import Scrapes
+from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import Evidence, Mark
 

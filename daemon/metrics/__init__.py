@@ -1,0 +1,1 @@
+"""Prometheus: what `/metrics` serves, and who scrapes it."""
