@@ -9,7 +9,7 @@ import structlog
 
 from cutoverd.daemon.cli import check, demo, finalize, history, plan_new, run, schema, send, status
 from cutoverd.daemon.cli.common import app
-from cutoverd.daemon.face.terminal import Unbreakable
+from cutoverd.daemon.terminal.unbreakable import Unbreakable
 
 # each registers itself; this order is that of `--help`
 COMMANDS = (check, run, send, status, history, finalize, plan_new, schema, demo)

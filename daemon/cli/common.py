@@ -16,8 +16,8 @@ from cutoverd.daemon.app import AlreadyDriven
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.terminal import mute
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
+from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.events.codec import Corrupt
 from cutoverd.states.decide import allowed
 from cutoverd.states.errors import StepError

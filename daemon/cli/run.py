@@ -15,10 +15,10 @@ import typer
 from cutoverd.daemon.app import drive
 from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.face.aside import Aside
-from cutoverd.daemon.face.live import LiveTree
-from cutoverd.daemon.face.printed import Lines, Printed
 from cutoverd.daemon.measured import Measured, measured
+from cutoverd.daemon.terminal.event_printer import Lines, Printed
+from cutoverd.daemon.terminal.live import LiveTree
+from cutoverd.daemon.terminal.nonblocking import Aside
 from cutoverd.daemon.views.event_json import json_line
 from cutoverd.daemon.watcher import Watcher
 

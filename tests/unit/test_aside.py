@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.terminal.nonblocking import Aside
 
 
 def test_what_is_written_comes_out_in_order():

@@ -8,7 +8,7 @@ from unit.test_old_journals import JOURNALS, replayed
 from unit.test_tree import moment
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.face.printed import Lines
+from cutoverd.daemon.terminal.event_printer import Lines
 from cutoverd.daemon.views.run_tree import Moment, tree
 from cutoverd.daemon.views.summary import FINALIZE, HISTORY, left_over
 from cutoverd.daemon.views.timeline import Timeline

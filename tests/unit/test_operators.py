@@ -9,8 +9,8 @@ import pytest
 from unit.simulation import Simulation
 from unit.situations import entering, failing, night, recorded, saying, waiting
 
-from cutoverd.daemon.face.printed import Lines
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
+from cutoverd.daemon.terminal.event_printer import Lines
 from cutoverd.daemon.views.event_json import json_line
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode

@@ -12,8 +12,8 @@ from unit.simulation import Simulation
 from unit.situations import SCRIPT, abort_failed, clients_in, entering, failing, in_the_middle_of, night, saying, stuck, unknown
 from unit.test_old_journals import JOURNALS, replayed
 
-from cutoverd.daemon.face.live import styled
 from cutoverd.daemon.progress import Progress, Seen
+from cutoverd.daemon.terminal.live import styled
 from cutoverd.daemon.views.event_json import as_json, json_line
 from cutoverd.daemon.views.run_tree import Moment, tree
 from cutoverd.daemon.views.timeline import Timeline

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.terminal.nonblocking import Aside
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
 from cutoverd.daemon.views.run_tree import Moment, tree
 from cutoverd.daemon.watcher import Watcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from cutoverd.daemon.face.aside import Aside
+from cutoverd.daemon.terminal.nonblocking import Aside
 from cutoverd.daemon.views.event_lines import WAITING, line, waits_for_ready
 from cutoverd.daemon.views.summary import last_words
 from cutoverd.daemon.views.timeline import Timeline

@@ -1,0 +1,1 @@
+"""Drawing and printing; nothing here may stop a run."""
