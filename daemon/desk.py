@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.looking import look, sight
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode

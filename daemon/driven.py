@@ -9,12 +9,12 @@ from typing import Any
 
 import nats.errors
 
-from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.daemon.looking import Sight, is_held
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import status_of
 
 NONE_HERE = "none on this machine"

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from cutoverd.daemon.app import Anchors, one_daemon
-from cutoverd.daemon.attach import bus, has_a_bus
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.desk import NotOpen
@@ -19,6 +17,8 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.runtime.drive import Anchors, one_daemon
+from cutoverd.daemon.runtime.open_bus import bus, has_a_bus
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
 from cutoverd.states import COMPLETED

@@ -18,7 +18,6 @@ from typing import Any
 
 import psycopg
 
-from cutoverd.daemon.attach import bus_as_it_is
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
@@ -28,7 +27,8 @@ from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import said
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.world import ports_of
+from cutoverd.daemon.runtime.open_bus import bus_as_it_is
+from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import Direction, Evidence, Mark, Ports

@@ -12,11 +12,11 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from cutoverd.daemon.app import AlreadyDriven
 from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
+from cutoverd.daemon.runtime.drive import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.events.codec import Corrupt
 from cutoverd.states.decide import allowed

@@ -12,15 +12,15 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.app import drive
 from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.measured import Measured, measured
+from cutoverd.daemon.runtime.drive import drive
+from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.serve_metrics import Measured, measured
 from cutoverd.daemon.terminal.event_printer import Lines, Printed
 from cutoverd.daemon.terminal.live import LiveTree
 from cutoverd.daemon.terminal.nonblocking import Aside
 from cutoverd.daemon.views.event_json import json_line
-from cutoverd.daemon.watcher import Watcher
 
 
 class Form(StrEnum):

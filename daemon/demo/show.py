@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.app import drive
 from cutoverd.daemon.demo.clients import clients
 from cutoverd.daemon.demo.example import Example
 from cutoverd.daemon.demo.fingerprint import Fingerprint
@@ -19,9 +18,10 @@ from cutoverd.daemon.demo.operator import Operator
 from cutoverd.daemon.demo.report import Report, Say
 from cutoverd.daemon.demo.stage import Break, Stage, stage
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.measured import Measured, measured
 from cutoverd.daemon.runlog import Observer
-from cutoverd.daemon.watcher import Watcher
+from cutoverd.daemon.runtime.drive import drive
+from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.serve_metrics import Measured, measured
 from cutoverd.states.run import Run
 
 OPERATORS = ("dba", "sre")

@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from cutoverd.daemon.runtime.progress_tracker import Watcher
 from cutoverd.daemon.terminal.nonblocking import Aside
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
 from cutoverd.daemon.views.run_tree import Moment, tree
-from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cutoverd.daemon import desk
-from cutoverd.daemon.app import drive
 from cutoverd.daemon.demo.example import EXAMPLES, Example
 from cutoverd.daemon.demo.stage import ROLE, Stage, stage
+from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb

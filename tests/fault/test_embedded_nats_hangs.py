@@ -13,12 +13,12 @@ import pytest
 import servers
 from unit.test_freeze import plan_of
 
-from cutoverd.daemon import attach
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.runtime import open_bus
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 
@@ -30,10 +30,10 @@ async def test_a_server_that_hangs_is_started_anew_and_the_event_is_kept_once(tm
     loaded = plan_of(tmp_path, 1)
     folder = loaded.state_dir / "nats"
     try:
-        async with attach.bus(loaded) as client:
+        async with open_bus.bus(loaded) as client:
             await stream.prepare(client)
             journal = Journal(client, "cutover.evt.night-1", budget_seconds=1)
-            runlog = RunLog("night-1", journal, revive=partial(attach.revive, loaded, client))
+            runlog = RunLog("night-1", journal, revive=partial(open_bus.revive, loaded, client))
             await runlog.append(facts.NoteTaken(by=None, text="one"))
             hanging = nats.find(folder)
             assert hanging
@@ -54,12 +54,12 @@ async def test_a_server_whose_port_was_taken_ends_the_daemon_instead_of_being_lo
     loaded = plan_of(tmp_path, 1)
     folder = loaded.state_dir / "nats"
     try:
-        async with attach.bus(loaded) as client:
+        async with open_bus.bus(loaded) as client:
             await stream.prepare(client)
             runlog = RunLog(
                 "night-1",
                 Journal(client, "cutover.evt.night-1", budget_seconds=1),
-                revive=partial(attach.revive, loaded, client),
+                revive=partial(open_bus.revive, loaded, client),
             )
             running = nats.find(folder)
             assert running
@@ -74,7 +74,7 @@ async def test_a_server_whose_port_was_taken_ends_the_daemon_instead_of_being_lo
                 async with asyncio.timeout(60):
                     with pytest.raises(Unreachable, match="another program has taken its port"):
                         await runlog.append(facts.NoteTaken(by=None, text="one"))
-        async with attach.bus(loaded) as client:
+        async with open_bus.bus(loaded) as client:
             again = RunLog("night-1", Journal(client, "cutover.evt.night-1"))
             await again.append(facts.NoteTaken(by=None, text="one"))
     finally:

@@ -16,7 +16,7 @@ from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_frozen
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.world import ports_of
+from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.states.errors import CheckFailed, StepError
 
 ENVIRONMENT = "name: production\ninclude_dirs: [db/0_schema]\ndatabase_url: postgresql://nobody@127.0.0.1:1/none\n"

@@ -16,7 +16,6 @@ from uuid import uuid4
 
 import pytest
 
-from cutoverd.daemon.attach import bus
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.credentials import login
@@ -26,6 +25,7 @@ from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.plan.settings import Bus
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import STREAM, events_of
 
 START_SECONDS, BOUND_SECONDS = 10, 20

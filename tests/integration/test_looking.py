@@ -15,8 +15,6 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon import desk, finalize, looking
-from cutoverd.daemon.app import AlreadyDriven, one_daemon
-from cutoverd.daemon.attach import bus, end_embedded, started_to_look
 from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
 from cutoverd.daemon.bus.journal import Journal
@@ -24,6 +22,8 @@ from cutoverd.daemon.bus.stream import prepare
 from cutoverd.daemon.desk import NotOpen
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.runtime.drive import AlreadyDriven, one_daemon
+from cutoverd.daemon.runtime.open_bus import bus, end_embedded, started_to_look
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.events.subjects import events_of

@@ -23,7 +23,7 @@ from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
-from cutoverd.daemon.watcher import Watcher
+from cutoverd.daemon.runtime.progress_tracker import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve

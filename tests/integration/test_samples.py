@@ -19,11 +19,11 @@ from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
+from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
-from cutoverd.daemon.world import ports_of
 from cutoverd.events import facts
 from cutoverd.states.ports import Direction, Mark
 from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched, after_round, changes

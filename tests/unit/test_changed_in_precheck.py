@@ -10,13 +10,13 @@ import pytest
 from unit.pretended import World
 from unit.test_freeze import plan_of
 
-from cutoverd.daemon import takeover
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.daemon.runner import Runner, Said, Stopped
+from cutoverd.daemon.runtime import leadership
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
@@ -34,9 +34,9 @@ class Runs:
         plan_of(folder, 1)
         self.epoch_there: int | None = None
         self.log = self._log()
-        monkeypatch.setattr(takeover, "_epoch_in_ledger", self._epoch)
-        monkeypatch.setattr(takeover, "_end_orphans", self._no_orphans)
-        monkeypatch.setattr(takeover.ledger, "take_fence", self._no_orphans)
+        monkeypatch.setattr(leadership, "_epoch_in_ledger", self._epoch)
+        monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
+        monkeypatch.setattr(leadership.ledger, "take_fence", self._no_orphans)
 
     def _log(self) -> RunLog:
         return RunLog("night-1", self.stream.journal("cutover.evt.night-1"))
@@ -50,7 +50,7 @@ class Runs:
     async def taken(self, url: str = URL) -> RunLog:
         """Led by another daemon, that loads the plan anew."""
         self.log = self._log()
-        await takeover.take(load(self.folder / "plan.yaml"), self.log, Server(url, "night-1", 0, self.folder))
+        await leadership.take(load(self.folder / "plan.yaml"), self.log, Server(url, "night-1", 0, self.folder))
         return self.log
 
     async def driven(self) -> Stopped:

@@ -11,11 +11,11 @@ import nats.errors
 import pytest
 from unit.test_plan_file import PLAN, write
 
-from cutoverd.daemon.app import one_daemon
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.driven import asked, driven
 from cutoverd.daemon.looking import Sight
 from cutoverd.daemon.plan.load import load
+from cutoverd.daemon.runtime.drive import one_daemon
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.run import Frozen, Run
 

@@ -10,7 +10,7 @@ import yaml
 
 from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.world import ports_of
+from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Direction, Mark
 

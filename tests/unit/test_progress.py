@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.postgres.stats.activity import Activity
 from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes, in_time, tell
+from cutoverd.daemon.runtime.progress_tracker import Watcher
 from cutoverd.daemon.sqltext.locate import Whereabouts
 from cutoverd.daemon.sqltext.redact import shown
-from cutoverd.daemon.watcher import Watcher
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve
@@ -160,7 +160,7 @@ async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_sta
             over.set()
         return Seen(f"look {looks}")
 
-    monkeypatch.setattr("cutoverd.daemon.watcher.EVERY_SECONDS", 0.001)
+    monkeypatch.setattr("cutoverd.daemon.runtime.progress_tracker.EVERY_SECONDS", 0.001)
     monkeypatch.setattr(watcher, "_look", look)
     async with watcher.looking(None):
         await asyncio.wait_for(over.wait(), 30)

@@ -8,10 +8,10 @@ import contextlib
 import pytest
 from unit.pretended import Night
 
-from cutoverd.daemon.app import listen
 from cutoverd.daemon.bus.errors import Refused
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.runner import Stopped
+from cutoverd.daemon.runtime.drive import listen
 from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown
 from cutoverd.states.watching import Rule, Rules, Sample

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import IO
 
-from cutoverd.daemon.attach import bus, end_embedded, revive
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.commands import Commands
@@ -31,10 +30,11 @@ from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runner import NotACommand, Runner, Said
+from cutoverd.daemon.runtime.leadership import take
+from cutoverd.daemon.runtime.open_bus import bus, end_embedded, revive
+from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.monitor import Looker
-from cutoverd.daemon.takeover import take
-from cutoverd.daemon.watcher import Watcher
-from cutoverd.daemon.world import ports_of
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports

@@ -18,9 +18,9 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation.prepare import Questions
 from cutoverd.daemon.postgres.validation.query_timing import Query
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
+from cutoverd.daemon.runtime.wiring_systems import checks, services, traffic, watching
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.monitor import Looker
-from cutoverd.daemon.world_systems import checks, services, traffic, watching
 from cutoverd.states.ports import Ports
 
 

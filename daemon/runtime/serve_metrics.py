@@ -12,7 +12,7 @@ from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.metrics.server import Scrapes, served
 from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.watcher import Watcher
+from cutoverd.daemon.runtime.progress_tracker import Watcher
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Compose and drive one run: the bus, the leadership, the ports, the loop, the progress."""
