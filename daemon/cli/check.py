@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from cutoverd.daemon.cli.common import Form, PlanArgument, app, ended, loaded
+from cutoverd.daemon.control.check import Finding, Verdict, survey
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.survey import Finding, Verdict, survey
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_SEEN: WAITING}

@@ -10,8 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cutoverd.daemon import finalize as final
 from cutoverd.daemon.cli.common import Form, PlanOption, app, ended, loaded
+from cutoverd.daemon.control import finalize as final
 from cutoverd.daemon.exits import Exit
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
 

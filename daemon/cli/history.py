@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.control.observe import look, sights
 from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.looking import look, sights
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.progress import in_time
 from cutoverd.daemon.views.event_json import json_line

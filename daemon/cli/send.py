@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cutoverd.daemon import desk
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.control import send as desk
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, in_words

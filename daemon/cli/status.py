@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cutoverd.daemon import looking
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, say
-from cutoverd.daemon.driven import driven
+from cutoverd.daemon.control import observe
+from cutoverd.daemon.control.liveness import driven
+from cutoverd.daemon.control.observe import Sight
 from cutoverd.daemon.exits import Exit, exit_of
-from cutoverd.daemon.looking import Sight
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run
@@ -35,9 +35,9 @@ def status(
     _check_options(wait, until, timeout)
     given = loaded(plan)
     if wait:
-        seen, is_so = ended(looking.wait(given, lambda seen: _has_come(seen, until), timeout))
+        seen, is_so = ended(observe.wait(given, lambda seen: _has_come(seen, until), timeout))
     else:
-        seen, is_so = ended(looking.look(given)), False
+        seen, is_so = ended(observe.look(given)), False
     told = seen.told()
     daemon = {"daemon": ended(driven(given, seen))} if told else {}
     _tell(told | daemon | checks_of(told, given.run_dir), form)

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import psycopg
 
-from cutoverd.daemon import desk
+from cutoverd.daemon.control import send
 from cutoverd.daemon.demo.stage import Break, Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
@@ -40,7 +40,7 @@ class Operator:
             run, event = await self._seen.get()
             await self._break(event)
             for by, command in self._answers(run, event):
-                receipt = await desk.send(self._stage.loaded, command, by, WAIT_SECONDS)
+                receipt = await send.send(self._stage.loaded, command, by, WAIT_SECONDS)
                 if receipt.answer is None or receipt.is_refused:
                     raise RuntimeError(f"{by}'s `{command.verb}` was not taken: {receipt.answer and receipt.answer.event}")
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from cutoverd.daemon import desk
+from cutoverd.daemon.control import send
 from cutoverd.daemon.demo.example import EXAMPLES, Example
 from cutoverd.daemon.demo.stage import ROLE, Stage, stage
 from cutoverd.daemon.runtime.drive import drive
@@ -122,6 +122,6 @@ async def _speak(night: Stage, gates: asyncio.Queue[str]) -> None:
     while True:
         turned = await gates.get() == TURN
         command = Command(verb=Verb.ROLLBACK if turned else Verb.ADVANCE, reason="measured", accept_loss=turned)
-        await desk.send(night.loaded, command, ROLE, 60)
+        await send.send(night.loaded, command, ROLE, 60)
         if turned:
             return

@@ -18,8 +18,8 @@ from prometheus import Prometheus, program, watching
 from prometheus_client import generate_latest
 from servers import Clusters
 
+from cutoverd.daemon.control.observe import look
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.looking import look
 from cutoverd.daemon.metrics.run_metrics import ALL_STATES, RunMetrics
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.views.timeline import Timeline

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from cutoverd.daemon import desk, finalize, looking
 from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
-from cutoverd.daemon.desk import NotOpen
+from cutoverd.daemon.control import finalize, observe, send
+from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.runlog import RunLog
 from cutoverd.daemon.runtime.drive import AlreadyDriven, one_daemon
@@ -53,14 +53,14 @@ async def a_daemon(loaded: Any, *events: facts.Event) -> AsyncIterator[RunLog]:
         await runlog.settled()
 
 
-def states(seen: looking.Sight) -> list[str]:
+def states(seen: observe.Sight) -> list[str]:
     return [state for state, _ in seen.timeline.entered]
 
 
 async def test_a_run_is_waited_for_before_it_begins_and_the_server_that_goes_at_its_end_is_no_riddle(loaded: Any) -> None:
-    waiters = [asyncio.create_task(looking.wait(loaded, lambda seen: seen.run.is_stuck, 60)) for _ in range(2)]
+    waiters = [asyncio.create_task(observe.wait(loaded, lambda seen: seen.run.is_stuck, 60)) for _ in range(2)]
     async with a_daemon(loaded, STARTED, facts.GateReached(gate="downtime")) as daemon:
-        seen, is_so = await looking.wait(loaded, lambda seen: seen.run.gate is not None, 30)
+        seen, is_so = await observe.wait(loaded, lambda seen: seen.run.gate is not None, 30)
         assert (is_so, seen.told()["gate"]) == (True, "downtime")
         assert not any(waiter.done() for waiter in waiters)
         await daemon.append(ABORTED)
@@ -74,7 +74,7 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
     async with a_daemon(loaded, STARTED, ABORTED):
         pass
     await end_embedded(loaded)
-    seen = await asyncio.gather(*(looking.look(loaded) for _ in range(4)))
+    seen = await asyncio.gather(*(observe.look(loaded) for _ in range(4)))
     assert [each.run.state for each in seen] == ["aborted"] * 4
     assert nats.find(loaded.state_dir / "nats") is None
     assert not started_to_look(loaded).exists()
@@ -83,7 +83,7 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
 async def test_a_server_that_a_daemon_has_left_for_its_run_is_left_by_those_who_look(loaded: Any) -> None:
     async with a_daemon(loaded, STARTED):
         pass
-    assert (await looking.look(loaded)).run.state == "precheck"
+    assert (await observe.look(loaded)).run.state == "precheck"
     assert nats.find(loaded.state_dir / "nats") is not None
 
 
@@ -91,7 +91,7 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
     async with a_daemon(loaded, STARTED):
         pass
     await end_embedded(loaded)
-    async with looking.looking(loaded) as client:
+    async with observe.looking(loaded) as client:
         assert client is not None
         assert started_to_look(loaded).exists()
         async with a_daemon(loaded):
@@ -102,7 +102,7 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
 async def test_every_event_is_seen_once_it_is_there_and_nothing_comes_when_the_time_is_up(loaded: Any) -> None:
     told: list[int] = []
     async with a_daemon(loaded, STARTED) as daemon:
-        _, is_so = await looking.wait(loaded, lambda seen: False, 0.3)
+        _, is_so = await observe.wait(loaded, lambda seen: False, 0.3)
         assert is_so is False
         following = asyncio.create_task(follow(loaded, told))
         await daemon.append(facts.NoteTaken(by="alice", text="first"))
@@ -113,12 +113,12 @@ async def test_every_event_is_seen_once_it_is_there_and_nothing_comes_when_the_t
 
 
 async def follow(loaded: Any, told: list[int]) -> None:
-    async for _ in looking.sights(loaded, lambda run, recorded: told.append(recorded.seq)):
+    async for _ in observe.sights(loaded, lambda run, recorded: told.append(recorded.seq)):
         pass
 
 
 async def test_a_run_without_a_store_is_not_started_and_no_store_is_made(loaded: Any) -> None:
-    assert (await looking.look(loaded)).told() == {}
+    assert (await observe.look(loaded)).told() == {}
     assert list(loaded.state_dir.iterdir()) == []
 
 
@@ -127,10 +127,10 @@ async def test_a_process_whose_number_is_in_an_old_lock_of_a_daemon_keeps_no_ser
         pass
     await end_embedded(loaded)
     (loaded.run_dir / "daemon.lock").write_text(f"{os.getpid()}\n")
-    await looking.look(loaded)
+    await observe.look(loaded)
     assert nats.find(loaded.state_dir / "nats") is None
     with one_daemon(loaded):
-        await looking.look(loaded)
+        await observe.look(loaded)
         assert nats.find(loaded.state_dir / "nats") is not None, "this one lives"
 
 
@@ -147,16 +147,16 @@ async def test_a_word_that_nobody_takes_leaves_no_server_of_those_who_look_runni
     async with a_daemon(loaded, STARTED, ABORTED):
         pass
     await end_embedded(loaded)
-    async with looking.looking(loaded):
+    async with observe.looking(loaded):
         with pytest.raises(NotOpen, match="run night has ended: aborted"):
-            await desk.send(loaded, Command(verb=Verb.RESUME, run="night"), None, 1)
+            await send.send(loaded, Command(verb=Verb.RESUME, run="night"), None, 1)
         assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
     assert nats.find(loaded.state_dir / "nats") is None
 
 
 async def test_finalize_leaves_no_server_of_those_who_look_running(loaded: Any) -> None:
     (loaded.state_dir / "nats").mkdir()
-    async with looking.looking(loaded):
+    async with observe.looking(loaded):
         with pytest.raises(NotOpen, match="run night has not started"):
             await finalize.look(loaded)
         assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
@@ -171,17 +171,17 @@ async def test_a_bus_that_fails_at_once_is_not_asked_again_without_a_pause(loade
         tries += 1
         raise Unreachable
 
-    monkeypatch.setattr(looking, "_look_once", fails)
-    monkeypatch.setattr(looking, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(observe, "_look_once", fails)
+    monkeypatch.setattr(observe, "LOOK_SECONDS", 1.0)
     with pytest.raises(Unreachable):
-        await looking.look(loaded)
+        await observe.look(loaded)
     assert 1 < tries <= 4
 
 
 async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each outage has lasted for as long as a look takes; before the first look it is an error."""
     outcomes: list[BusError | None] = [Unavailable(), None, Unreachable(), Unavailable(), None]
-    look_once = looking._look_once
+    look_once = observe._look_once
 
     async def in_turn(*args: Any) -> Any:
         if outcomes and (error := outcomes.pop(0)):
@@ -194,11 +194,11 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
         url = server.url.replace("://", f"://{server.user}:{server.password}@")
         plan = SimpleNamespace(run="night", bus=SimpleNamespace(url=url, credentials=None))
         theirs = SimpleNamespace(plan=plan, state_dir=loaded.state_dir, run_dir=loaded.run_dir)
-        monkeypatch.setattr(looking, "_look_once", in_turn)
+        monkeypatch.setattr(observe, "_look_once", in_turn)
         with pytest.raises(Unavailable):
-            await looking.wait(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
+            await observe.wait(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
         first = asyncio.Event()
-        waiting = asyncio.create_task(looking.wait(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(observe.wait(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
         await asyncio.wait_for(first.wait(), 30)
         await daemon.append(ABORTED)
         seen, is_so = await asyncio.wait_for(waiting, 60)

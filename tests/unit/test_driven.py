@@ -12,8 +12,8 @@ import pytest
 from unit.test_plan_file import PLAN, write
 
 from cutoverd.daemon.bus.errors import Unreachable
-from cutoverd.daemon.driven import asked, driven
-from cutoverd.daemon.looking import Sight
+from cutoverd.daemon.control.liveness import asked, driven
+from cutoverd.daemon.control.observe import Sight
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.runtime.drive import one_daemon
 from cutoverd.daemon.views.timeline import Timeline
@@ -44,7 +44,7 @@ async def test_a_bus_that_cannot_be_asked_leaves_it_unknown(write: Any, monkeypa
     def away(*_: Any, **__: Any) -> Any:
         raise Unreachable("no NATS server answered", hint="see why")
 
-    monkeypatch.setattr("cutoverd.daemon.driven.bus", away)
+    monkeypatch.setattr("cutoverd.daemon.control.liveness.bus", away)
     told = await driven(load(write(PLAN + "bus: {url: nats://127.0.0.1:1}\n")), sight(""))
     assert told == {"drives": None, "says": "none on this machine; elsewhere cannot be known: no NATS server answered; see why"}
 

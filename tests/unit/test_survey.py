@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from psycopg import OperationalError
 
-from cutoverd.daemon import survey
+from cutoverd.daemon.control import check
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.run import Frozen, Run
@@ -47,8 +47,8 @@ def dashboard() -> Any:
 async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: Exception, told: str) -> None:
     """Found: `cutoverd check` ended with a traceback where the runner tells of a failed step."""
     loaded, ports = look_that_raises(error)
-    [finding] = [each async for each in survey._of_step(loaded, ports, dashboard())]
-    assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", survey.Verdict.UNFIT)
+    [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
+    assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", check.Verdict.UNFIT)
     assert finding.says == f"it could not be looked at: {told}"
     assert finding.todo
 
@@ -56,7 +56,7 @@ async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: 
 async def test_what_only_a_run_can_be_told_is_not_asked_of_who_only_checks() -> None:
     hint = "change the files, then `abort` and start a run with a name of its own"
     loaded, ports = look_that_raises(CheckFailed("1 line(s) of the SQL files cannot be run", hint=hint))
-    [finding] = [each async for each in survey._of_step(loaded, ports, dashboard())]
+    [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
     assert finding.todo == "change the files"
 
 
@@ -64,9 +64,9 @@ async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.M
     async def check_sync(_: object) -> None:
         raise UnicodeError("label too long")
 
-    monkeypatch.setattr(survey.stream, "check_sync", check_sync)
-    finding = await survey._of_bus(look_that_raises(OSError())[0])
-    assert (finding.check, finding.verdict) == (survey.BUS, survey.Verdict.UNFIT)
+    monkeypatch.setattr(check.stream, "check_sync", check_sync)
+    finding = await check._of_bus(look_that_raises(OSError())[0])
+    assert (finding.check, finding.verdict) == (check.BUS, check.Verdict.UNFIT)
     assert "UnicodeError: label too long" in finding.says
 
 
@@ -78,8 +78,8 @@ async def test_what_a_server_says_of_every_database_is_said_once(monkeypatch: py
 
     monkeypatch.setattr(Server, "connect", connect)
     plan = SimpleNamespace(run="night", client_tools=None, database=SimpleNamespace(url="postgresql://c@127.0.0.1/app"))
-    with pytest.raises(survey.CannotLook) as refused:
-        await survey._looking(cast("Any", SimpleNamespace(plan=plan)), tmp_path)
+    with pytest.raises(check.CannotLook) as refused:
+        await check._looking(cast("Any", SimpleNamespace(plan=plan)), tmp_path)
     assert str(refused.value).startswith(
         'no session could be had: cutoverd, postgres: Connection refused; app: no pg_hba.conf entry for database "app"'
     )

@@ -11,8 +11,8 @@ from typing import Any
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.desk import NotOpen
-from cutoverd.daemon.looking import onlookers
+from cutoverd.daemon.control.observe import onlookers
+from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.session.server import Server

@@ -11,8 +11,8 @@ import nats.errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import BusError
+from cutoverd.daemon.control.observe import Sight, is_held
 from cutoverd.daemon.host.cancellation import within
-from cutoverd.daemon.looking import Sight, is_held
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import status_of
