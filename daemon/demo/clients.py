@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.demo.stage import Stage
+from cutoverd.daemon.demo.environment import Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.demo.stage import Stage
+from cutoverd.daemon.demo.environment import Stage
 from cutoverd.states.ports import Version
 
 DUMP = ["-Fp", "--restrict-key=cutoverd", "--no-unlogged-table-data"]

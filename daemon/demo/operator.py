@@ -10,7 +10,7 @@ from typing import NoReturn
 import psycopg
 
 from cutoverd.daemon.control import send
-from cutoverd.daemon.demo.stage import Break, Stage
+from cutoverd.daemon.demo.environment import Break, Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Command, Verb

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from psycopg import sql
 
+from cutoverd.daemon.demo.environment import Stage, stage
 from cutoverd.daemon.demo.example import FLIGHTS
-from cutoverd.daemon.demo.stage import Stage, stage
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from cutoverd.daemon.demo.environment import stage
 from cutoverd.daemon.demo.example import FLIGHTS
-from cutoverd.daemon.demo.stage import stage
 from cutoverd.daemon.embedded import nats
 
 SECONDS = 30

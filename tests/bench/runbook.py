@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cutoverd.daemon.control import send
+from cutoverd.daemon.demo.environment import ROLE, Stage, stage
 from cutoverd.daemon.demo.example import EXAMPLES, Example
-from cutoverd.daemon.demo.stage import ROLE, Stage, stage
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.demo.clients import clients
+from cutoverd.daemon.demo.environment import Break, Stage, stage
 from cutoverd.daemon.demo.example import Example
 from cutoverd.daemon.demo.fingerprint import Fingerprint
 from cutoverd.daemon.demo.operator import Operator
 from cutoverd.daemon.demo.report import Report, Say
-from cutoverd.daemon.demo.stage import Break, Stage, stage
 from cutoverd.daemon.exits import Exit
 from cutoverd.daemon.runlog import Observer
 from cutoverd.daemon.runtime.drive import drive
