@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Evidence, Version
-from cutoverd.states.step import Context, Effect, State, step
-from cutoverd.states.watching import (
+from cutoverd.states.check_rules import (
     Standing,
     Watched,
     after_round,
@@ -18,6 +15,9 @@ from cutoverd.states.watching import (
     due_in,
     ends_after,
 )
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence, Version
+from cutoverd.states.step import Context, Effect, State, step
 
 RESUME = "`resume` goes on watching, and what is bad counts anew; `rollback` with accept_loss takes production back"
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from cutoverd.states.watching import Reading, Rules, Sample, Watched
+from cutoverd.states.check_rules import Reading, Rules, Sample, Watched
 
 Evidence = Mapping[str, Any]  # JSON: what was observed, in the words of the events; never a secret
 

@@ -9,10 +9,10 @@ import nats.errors
 from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import Refused
-from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import Patience
+from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.bus.errors import Refused
+from cutoverd.daemon.engine.errors import Refused
 
 PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 HINT = "let the plan's bus.credentials name a file as `nsc generate creds` writes it, that this user may read"

@@ -15,10 +15,10 @@ import nats.errors
 from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import Conflict, LogRegressed, Refused, Unavailable
-from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import BUDGET_SECONDS, Patience, Shrinkage
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed, Refused, Unavailable
+from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from cutoverd.daemon.bus.errors import Conflict, Refused
-from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, Message
+from cutoverd.daemon.engine.errors import Conflict, Refused
+from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.events.subjects import COMMANDS, commands_of
 
 

@@ -19,10 +19,10 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import Refused
-from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.outage_log import Outage
 from cutoverd.daemon.bus.retry import Shrinkage
+from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from cutoverd.daemon.bus.errors import LogRegressed, Unavailable
+from cutoverd.daemon.engine.errors import LogRegressed, Unavailable
 
 BUDGET_SECONDS = 30.0  # a cluster that lost its leader answered 503 for up to 7.6 s
 REGRESSED_SECONDS = 3.0  # a new leader may lag for a moment; what is still missing then is lost

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from cutoverd.daemon.bus.errors import Conflict, LogRegressed, RunEnded, RunOpen
-from cutoverd.daemon.bus.message import Log
+from cutoverd.daemon.bus.errors import RunEnded, RunOpen
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed
+from cutoverd.daemon.engine.message import EventLog
 from cutoverd.events.subjects import events_of
 
 OPENED, CLOSED = "run_opened", "run_closed"
@@ -25,7 +26,7 @@ class History:
 class Runs:
     """The runs of one stream, over `cutover.runs`."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: EventLog) -> None:
         self._log = log
 
     async def current(self) -> str | None:

@@ -15,9 +15,10 @@ import nats.errors
 from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
-from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
+from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.retry import Patience
+from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 

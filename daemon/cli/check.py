@@ -10,7 +10,7 @@ import typer
 
 from cutoverd.daemon.cli.common import Form, PlanArgument, app, ended, loaded
 from cutoverd.daemon.control.check import Finding, Verdict, survey
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_SEEN: WAITING}

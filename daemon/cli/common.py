@@ -12,9 +12,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.embedded.errors import ServerError
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.errors import BusError
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.runtime.drive import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.cli.common import app
 from cutoverd.daemon.demo.environment import Break
 from cutoverd.daemon.demo.example import EXAMPLES, Name
 from cutoverd.daemon.demo.play import show
 from cutoverd.daemon.embedded.errors import ServerError
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.errors import BusError
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.states.errors import StepError
 
 

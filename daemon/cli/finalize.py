@@ -12,7 +12,7 @@ import typer
 
 from cutoverd.daemon.cli.common import Form, PlanOption, app, ended, loaded
 from cutoverd.daemon.control import finalize as final
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
 
 MEBIBYTE = 1 << 20

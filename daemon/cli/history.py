@@ -12,7 +12,7 @@ import typer
 
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.control.observe import look, sights
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.progress import in_time
 from cutoverd.daemon.views.event_json import json_line

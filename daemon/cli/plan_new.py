@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cutoverd.daemon.cli.common import app, say
 from cutoverd.daemon.control.draft_plan import draft
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.fields import DatabaseUrl
 from cutoverd.daemon.postgres.catalog.introspect import look_at
 from cutoverd.daemon.postgres.session.reach import said

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.runtime.progress_tracker import Watcher
 from cutoverd.daemon.runtime.serve_metrics import Measured, measured

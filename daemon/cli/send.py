@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.control import send as desk
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, in_words
 from cutoverd.events.subjects import commands_of

@@ -13,7 +13,7 @@ from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loade
 from cutoverd.daemon.control import observe
 from cutoverd.daemon.control.liveness import driven
 from cutoverd.daemon.control.observe import Sight
-from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.engine.exit_codes import Exit, exit_of
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run

@@ -19,9 +19,9 @@ from typing import Any
 import psycopg
 
 from cutoverd.daemon.bus import stream
-from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.run_registry import Runs
+from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.session.names import LEDGER

@@ -13,10 +13,10 @@ from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.control.observe import onlookers
 from cutoverd.daemon.control.send import NotOpen
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.runlog import RunLog
 from cutoverd.daemon.runtime.drive import Anchors, one_daemon
 from cutoverd.daemon.runtime.open_bus import bus, has_a_bus
 from cutoverd.events import facts

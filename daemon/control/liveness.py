@@ -10,8 +10,8 @@ from typing import Any
 import nats.errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.control.observe import Sight, is_held
+from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.host.cancellation import within
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus

@@ -16,10 +16,11 @@ import structlog
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import DOUBT, Client
-from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
+from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.engine.errors import BusError, Unavailable
+from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runlog import Observer, RunLog
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_to_look
 from cutoverd.daemon.views.status import told
 from cutoverd.daemon.views.timeline import Timeline

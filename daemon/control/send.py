@@ -8,9 +8,9 @@ from typing import Any
 
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
-from cutoverd.daemon.bus.errors import BusError
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.control.observe import look, sight
+from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json

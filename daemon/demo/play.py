@@ -17,8 +17,8 @@ from cutoverd.daemon.demo.example import Example
 from cutoverd.daemon.demo.fingerprint import Fingerprint
 from cutoverd.daemon.demo.operator import Operator
 from cutoverd.daemon.demo.report import Report, Say
-from cutoverd.daemon.exits import Exit
-from cutoverd.daemon.runlog import Observer
+from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.engine.run_log import Observer
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.runtime.progress_tracker import Watcher
 from cutoverd.daemon.runtime.serve_metrics import Measured, measured

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cutoverd.states.watching import Reading
+from cutoverd.states.check_rules import Reading
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PROCESS = uuid4().hex

@@ -10,9 +10,9 @@ from cutoverd.daemon.metrics.run_collector import RunGauges, spoken
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STATES, STUCK
-from cutoverd.states.plan import awaited
+from cutoverd.states.check_rules import Watched
+from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.run import Run
-from cutoverd.states.watching import Watched
 
 ALL_STATES = [*STATES, STUCK, *ENDS]
 STEP_BUCKETS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
@@ -85,5 +85,5 @@ class RunMetrics:
 
 def _waits_for_an_operator(run: Run) -> bool:
     """For `advance` at a gate, or for `ready` before it."""
-    waits = awaited(run)
+    waits = awaited_operator(run)
     return run.gate is not None or (waits is not None and bool(waits.operators))

@@ -18,18 +18,18 @@ from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.message import CommandLog, Message
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
-from cutoverd.daemon.exits import Exit, exit_of
+from cutoverd.daemon.engine.exit_codes import Exit, exit_of
+from cutoverd.daemon.engine.loop import NotACommand, Runner, Said
+from cutoverd.daemon.engine.message import CommandLog, Message
+from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.runlog import Observer, RunLog
-from cutoverd.daemon.runner import NotACommand, Runner, Said
 from cutoverd.daemon.runtime.leadership import take
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, revive
 from cutoverd.daemon.runtime.progress_tracker import Watcher

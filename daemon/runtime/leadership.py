@@ -7,6 +7,7 @@ import socket
 from dataclasses import replace
 from importlib.metadata import version
 
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -14,7 +15,6 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.runlog import RunLog
 from cutoverd.events import facts
 from cutoverd.states.run import Run
 

@@ -23,8 +23,8 @@ from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKin
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.switch import Timeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
+from cutoverd.states.check_rules import Rule, Rules
 from cutoverd.states.ports import Version
-from cutoverd.states.watching import Rule, Rules
 
 
 def services(loaded: LoadedPlan, site: by_command.Site) -> ServicesByKind:

@@ -12,9 +12,9 @@ import structlog
 from pydantic import TypeAdapter
 
 from cutoverd.daemon.systems.samples import SampleKind
+from cutoverd.states.check_rules import Rules, Sample, Watched
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Mark
-from cutoverd.states.watching import Rules, Sample, Watched
 
 log = structlog.get_logger(__name__)
 

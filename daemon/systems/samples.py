@@ -10,8 +10,8 @@ from typing import Protocol
 from cutoverd.daemon.systems.exec import COMMAND_APART, Site, shown
 from cutoverd.daemon.systems.http import EXCERPT_CHARS, HttpCheck
 from cutoverd.daemon.systems.protocols import ServiceKind
+from cutoverd.states.check_rules import Sample
 from cutoverd.states.ports import Mark
-from cutoverd.states.watching import Sample
 
 OUTPUT_BYTES_MAX = 64 * 1024
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")

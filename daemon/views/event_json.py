@@ -8,7 +8,7 @@ from typing import Any
 from cutoverd.daemon.views.event_lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed
-from cutoverd.states.plan import awaited
+from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.run import Run
 
 
@@ -17,7 +17,7 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
 
     Of the run after it: `state`, `held`, `waits_for`, what only a person can end and how it is said if it is `ready`, and `next`.
     """
-    envelope, waits = recorded.envelope, awaited(run)
+    envelope, waits = recorded.envelope, awaited_operator(run)
     return {
         "seq": recorded.seq,
         "time": envelope.time.isoformat(),

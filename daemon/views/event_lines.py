@@ -11,7 +11,7 @@ from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
 from cutoverd.states.decide import allowed
 from cutoverd.states.evolve import unseen_because
-from cutoverd.states.plan import awaited
+from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run
 
@@ -31,7 +31,7 @@ def line(run: Run, recorded: Recorded) -> str:
 
 def _stands(run: Run, event: facts.Event) -> str:
     """A daemon that comes to a run that only a person can lead on would else say nothing more."""
-    waits = awaited(run)
+    waits = awaited_operator(run)
     if waits is None or not isinstance(event, facts.LeaderAcquired):
         return ""
     words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed(run) if verb in _LEAD_ON]
@@ -105,7 +105,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
 
 def waits_for_ready(run: Run) -> str:
     """Who has to say `ready`, and how; "" while nobody is waited for. No event tells it: it follows from all of them."""
-    waits = awaited(run)
+    waits = awaited_operator(run)
     if waits is None or not waits.operators:
         return ""
     said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in waits.operators)

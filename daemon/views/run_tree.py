@@ -16,7 +16,7 @@ from cutoverd.daemon.views.summary import last_words
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed
-from cutoverd.states.plan import Await, plan
+from cutoverd.states.next_action import AwaitOperator, next_action
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Run, Status
 
@@ -108,7 +108,7 @@ def _current(moment: Moment) -> str:
     run = moment.run
     if run.is_over or run.is_stuck:
         return f"{ENDS[run.state]} {run.state}"
-    icon = WAITING if isinstance(plan(run), Await) else RUNNING
+    icon = WAITING if isinstance(next_action(run), AwaitOperator) else RUNNING
     ways = _ways(run)
     done = sum(run.of(*way).status is Status.DONE for way in ways)
     return f"{icon} {run.state:<10} {done}/{len(ways)}  {_seconds(moment, run.state)}"
@@ -192,7 +192,7 @@ def _first_open(lines: Sequence[str]) -> int:
 
 
 def _status(moment: Moment, width: int, height: int) -> list[str]:
-    run, upcoming = moment.run, plan(moment.run)
+    run, upcoming = moment.run, next_action(moment.run)
     if run.is_over:
         after = (_wrapped(f"  {words}", width, height) for words in last_words(run, moment.timeline))
         return [f"{ENDS[run.state]} the run has ended: {run.state}", *chain.from_iterable(after)]
@@ -201,7 +201,7 @@ def _status(moment: Moment, width: int, height: int) -> list[str]:
     said = f"next: {', '.join(allowed(run))}"
     if moment.progress:
         return [f"{RUNNING} {counted}{moment.progress.title} since {in_time(moment.progress.seconds)}", said]
-    if isinstance(upcoming, Await):
+    if isinstance(upcoming, AwaitOperator):
         icon = FAILED if run.failure or run.is_stuck else WAITING
         reason = " ".join(upcoming.reason.split())
         return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), said]

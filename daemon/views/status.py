@@ -9,14 +9,14 @@ from cutoverd.daemon.views.summary import left_over
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.decide import allowed
 from cutoverd.states.leftovers import EXCHANGED
-from cutoverd.states.plan import awaited
+from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, Status
 
 
 def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
     """From the events alone; `next` is what may be said. Of a run that has started."""
-    waits = awaited(run)
+    waits = awaited_operator(run)
     keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
     return {
         "run": run.name,

@@ -13,12 +13,13 @@ import pytest
 
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import connect
-from cutoverd.daemon.bus.errors import Conflict, Refused, RunEnded, RunOpen
+from cutoverd.daemon.bus.errors import RunEnded, RunOpen
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES, CommandLog, Log, Message
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.engine.errors import Conflict, Refused
+from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, CommandLog, EventLog, Message
 from cutoverd.events.subjects import RUNS, events_of
 
 SUBJECT = events_of("r1")
@@ -27,7 +28,7 @@ BOUND_SECONDS = 10
 
 @dataclass
 class Bus:
-    log: Callable[[str], Log]
+    log: Callable[[str], EventLog]
     commands: Callable[[], CommandLog]
 
 
@@ -47,7 +48,7 @@ def new_id() -> str:
     return uuid4().hex
 
 
-async def replayed(log: Log) -> list[Message]:
+async def replayed(log: EventLog) -> list[Message]:
     return [message async for message in log.replay()]
 
 

@@ -19,7 +19,7 @@ from servers import Cluster
 from wire import publish
 
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.events import facts
 
 LAST = {"completed": None, "aborted": "abort", "rolledback": "rollback"}  # the word that is to end the run

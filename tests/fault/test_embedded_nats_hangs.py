@@ -17,7 +17,7 @@ from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.runtime import open_bus
 from cutoverd.events import facts
 from cutoverd.events.codec import decode

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.bus import retry
-from cutoverd.daemon.bus.anchor import FileAnchor, check
+from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.errors import LogRegressed
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
 from cutoverd.daemon.embedded import nats as embedded
+from cutoverd.daemon.engine.anchor import check_anchored
+from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.events.subjects import STREAM, events_of
 
 SUBJECT = events_of("r1")
@@ -86,7 +87,7 @@ async def test_the_next_daemon_sees_a_lost_end_through_its_anchor(folder: Path, 
     await put_back(folder, tmp_path / "saved")
     hashes = {m.seq: hashlib.sha256(m.data).hexdigest() async for m in Journal(client, SUBJECT).replay()}
     with pytest.raises(LogRegressed, match=r"ends at sequence 1, but 2 was acknowledged"):
-        check(await anchor.load(), hashes)
+        check_anchored(await anchor.load(), hashes)
     await client.close()
 
 

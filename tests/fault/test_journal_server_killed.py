@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 
 from cutoverd.daemon.bus import reader
 from cutoverd.daemon.bus.connection import connect
-from cutoverd.daemon.bus.errors import Conflict
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.events.subjects import events_of
 
 APPENDS, KILLS, BOUND_SECONDS = 300, 3, 60

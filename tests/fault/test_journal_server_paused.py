@@ -10,8 +10,8 @@ import pytest
 
 from cutoverd.daemon.bus import journal as journal_module
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.errors import Conflict, Unavailable
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.engine.errors import Conflict, Unavailable
 from cutoverd.events.subjects import events_of
 
 SUBJECT = events_of("r1")

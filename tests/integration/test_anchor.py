@@ -12,8 +12,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from cutoverd.daemon.bus.anchor import Anchored, FileAnchor, check
-from cutoverd.daemon.bus.errors import AnchorUnreadable, LogRegressed
+from cutoverd.daemon.bus.anchor import FileAnchor
+from cutoverd.daemon.engine.anchor import Anchored, check_anchored
+from cutoverd.daemon.engine.errors import AnchorUnreadable, LogRegressed
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 
@@ -51,8 +52,8 @@ async def test_a_file_anchor_that_cannot_be_written_does_not_fail_the_run(tmp_pa
 
 
 def test_a_log_that_reaches_beyond_its_anchor_is_whole() -> None:
-    check(None, {})
-    check(Anchored(2, "b"), {1: "a", 2: "b", 5: "c"})
+    check_anchored(None, {})
+    check_anchored(Anchored(2, "b"), {1: "a", 2: "b", 5: "c"})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_log_that_reaches_beyond_its_anchor_is_whole() -> None:
 )
 def test_a_log_that_is_shorter_or_other_than_its_anchor_is_refused(hashes: dict[int, str], said: str) -> None:
     with pytest.raises(LogRegressed, match=said):
-        check(Anchored(2, "b"), hashes)
+        check_anchored(Anchored(2, "b"), hashes)
 
 
 async def test_a_ledger_anchor_gives_back_the_newest_and_never_goes_back(cluster: Any) -> None:

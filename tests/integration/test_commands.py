@@ -15,8 +15,8 @@ import pytest
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.message import Message
 from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.engine.message import Message
 from cutoverd.events.subjects import STREAM, events_of
 
 BOUND_SECONDS = 20

@@ -19,11 +19,12 @@ import pytest
 from cutoverd.daemon.bus.commands import Commands
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.credentials import login
-from cutoverd.daemon.bus.errors import Refused, Unreachable, Unsuitable
+from cutoverd.daemon.bus.errors import Unreachable, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_binary import program
+from cutoverd.daemon.engine.errors import Refused
 from cutoverd.daemon.plan.settings import Bus
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import STREAM, events_of

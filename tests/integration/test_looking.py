@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon.bus.anchor import FileAnchor
-from cutoverd.daemon.bus.errors import BusError, Unavailable, Unreachable
+from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
 from cutoverd.daemon.control import finalize, observe, send
 from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.embedded import nats
-from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.engine.errors import BusError, Unavailable
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.runtime.drive import AlreadyDriven, one_daemon
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, started_to_look
 from cutoverd.events import facts

@@ -19,7 +19,7 @@ from servers import Cluster
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.systems.monitor import kept
 from cutoverd.events import facts
-from cutoverd.states.watching import Reading, Watched
+from cutoverd.states.check_rules import Reading, Watched
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 SLOW = {"fence": "20s", "service": "90s", "command": "90s", "smoke": "90s", "step": "2m", "sample": "30s"}

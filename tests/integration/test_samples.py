@@ -25,8 +25,8 @@ from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
 from cutoverd.events import facts
+from cutoverd.states.check_rules import Reading, Rule, Rules, Sample, Watched, after_round, changes
 from cutoverd.states.ports import Direction, Mark
-from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched, after_round, changes
 
 MARK = Mark("r1", 1, "monitor.watch", Direction.FORWARD, "e1")
 PAGES = {"/health": b"ok", "/number": b" 4.5\n", "/metrics": b"# HELP errors\nerrors_total 12\n", "/words": b"many"}

@@ -11,9 +11,10 @@ import pytest
 from nats.js import api
 
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.errors import NoRoom, Refused, Unsuitable
+from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import check_room, check_settings, check_sync, check_version, prepare, settings, sync_always
+from cutoverd.daemon.engine.errors import Refused
 from cutoverd.events.subjects import STREAM, events_of
 
 

@@ -8,8 +8,8 @@ import pytest
 from new_database import Site, make_site
 from unit.pretended import Night
 
+from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.postgres.validation.check_script import ROWS_MAX, check_script
-from cutoverd.daemon.runner import Stopped
 from cutoverd.events import facts
 from cutoverd.states.errors import CheckFailed
 

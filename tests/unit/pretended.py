@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.runlog import RunLog
-from cutoverd.daemon.runner import Runner, Said, Stopped
+from cutoverd.daemon.engine.loop import Runner, Said, Stopped
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
+from cutoverd.states.check_rules import Reading, Rules, Sample, Watched
 from cutoverd.states.ports import Found, Mark, Ports, Probed
 from cutoverd.states.run import Run
-from cutoverd.states.watching import Reading, Rules, Sample, Watched
 
 ITEMS = {
     "services": ["worker", "api"],

@@ -17,7 +17,7 @@ from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
-from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
+from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import Direction, Found, Mark, Probed
 from cutoverd.states.run import Key, Run
 from cutoverd.states.step import Context, Effect
@@ -199,7 +199,7 @@ class Simulation:
             self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
         return self
 
-    def drive(self) -> Await | Over:
+    def drive(self) -> AwaitOperator | Finished:
         """Until nothing can be done without a person."""
         while True:
             self.turns += 1
@@ -215,29 +215,29 @@ class Simulation:
     def until(self, reached: Callable[[Run], object]) -> Simulation:
         """Turn by turn, until the run is so."""
         while not reached(self.run):
-            assert self.turn() is None, f"{self.run.state}: {plan(self.run)}"
+            assert self.turn() is None, f"{self.run.state}: {next_action(self.run)}"
         return self
 
     def has_mail_to_come(self) -> bool:
         return not self.run.is_over and any(moment > self.moment for moment in self.mail)
 
-    def turn(self) -> Await | Over | None:
+    def turn(self) -> AwaitOperator | Finished | None:
         self.listen()
-        upcoming = plan(self.run)
+        upcoming = next_action(self.run)
         match upcoming:
-            case Record(event):
+            case AppendEvent(event):
                 self.append(event)
-            case Take(key, direction, attempt):
+            case AttemptStep(key, direction, attempt):
                 mark_id = self.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
                 self.attempt(key, direction, mark_id)
-            case Look(key, direction):
+            case ProbeStep(key, direction):
                 self.look(key, direction)
-            case Await(reason):
+            case AwaitOperator(reason):
                 self.go_on(upcoming.meanwhile)
                 assert allowed(self.run), f"nothing can be said to {upcoming}"
                 assert reason, f"nobody knows why of {upcoming}"
                 return upcoming
-            case Over():
+            case Finished():
                 return upcoming
         return None
 
@@ -316,11 +316,11 @@ class Simulation:
         self.fates, self.mail = {}, {}
         for _ in range(50):
             waiting = self.drive()
-            if isinstance(waiting, Over):
+            if isinstance(waiting, Finished):
                 return self.run
             self.now = max(self.now, self.opens or self.now)
             self.say(_answer(self.run, going_on=going_on), reason="seen", accept_loss=True)
-        raise AssertionError(f"no end in sight: {plan(self.run)}")
+        raise AssertionError(f"no end in sight: {next_action(self.run)}")
 
 
 def _answer(run: Run, *, going_on: bool) -> str:

@@ -8,7 +8,7 @@ from unit.simulation import Fate, Simulation
 
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
-from cutoverd.states.plan import plan
+from cutoverd.states.next_action import next_action
 from cutoverd.states.run import Key, Run
 
 ITEMS = {
@@ -57,7 +57,7 @@ def failing(simulation: Simulation, what: Fate = Fate.FAILED_BEFORE) -> Simulati
 
 
 def is_next(run: Run, key: Key) -> bool:
-    return getattr(plan(run), "key", None) == key
+    return getattr(next_action(run), "key", None) == key
 
 
 def about_to(key: Key, **more: Any) -> Simulation:

@@ -14,7 +14,7 @@ import pytest
 
 from cutoverd.daemon.bus.connection import Client, _unreachable, connect
 from cutoverd.daemon.bus.credentials import login
-from cutoverd.daemon.bus.errors import Refused
+from cutoverd.daemon.engine.errors import Refused
 
 INFO = {"server_id": "s", "version": "2.11.0", "max_payload": 1024, "headers": True, "nonce": "once", "auth_required": True}
 

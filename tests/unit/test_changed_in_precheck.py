@@ -11,11 +11,11 @@ from unit.pretended import World
 from unit.test_freeze import plan_of
 
 from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.engine.loop import Runner, Said, Stopped
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.runlog import RunLog
-from cutoverd.daemon.runner import Runner, Said, Stopped
 from cutoverd.daemon.runtime import leadership
 from cutoverd.events import facts
 from cutoverd.events.codec import decode

@@ -10,7 +10,7 @@ from cutoverd.daemon.cli.status import _plain
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.daemon.views.monitor_checks import checks_of
-from cutoverd.states.watching import Standing, Watched
+from cutoverd.states.check_rules import Standing, Watched
 
 
 def watched(value: float | None, *, ok: bool) -> Watched:

@@ -12,8 +12,8 @@ from unit.pretended import Night
 from unit.simulation import BEGINNING
 from unit.situations import night, recorded, waiting
 
-from cutoverd.daemon import runner
-from cutoverd.daemon.runner import Stopped
+from cutoverd.daemon.engine import loop
+from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
@@ -90,8 +90,8 @@ async def test_a_clock_set_back_while_a_window_is_awaited_passes_no_gate(monkeyp
         def now(cls, tz=None):
             return datetime.now(tz) + cls.set_by
 
-    monkeypatch.setattr(runner, "datetime", Clock)
-    monkeypatch.setattr(runner, "CLOCK_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "datetime", Clock)
+    monkeypatch.setattr(loop, "CLOCK_LOOK_SECONDS", 0.05)
     waits = Night(opens=datetime.now(UTC) + timedelta(seconds=0.3))
     daemon = asyncio.create_task(waits.daemon())
     await waits.until(lambda: waits.log.run.gate is not None)

@@ -17,7 +17,7 @@ from cutoverd.events.commands import Verb
 from cutoverd.states import WAY
 from cutoverd.states.decide import allowed
 from cutoverd.states.evolve import evolve
-from cutoverd.states.plan import Await, Over, plan
+from cutoverd.states.next_action import AwaitOperator, Finished, next_action
 from cutoverd.states.ports import Version
 from cutoverd.states.run import Run
 
@@ -99,9 +99,9 @@ def test_whatever_happens_a_run_ends_well_or_waits_for_a_person_with_a_reason(
 ) -> None:
     simulation = Simulation(**plan_of, fates=fate, mail=advancing(mail) if steady else mail).start()
     waiting = simulation.drive()
-    assert isinstance(waiting, Await | Over)
+    assert isinstance(waiting, AwaitOperator | Finished)
     check_the_end(simulation)
-    if isinstance(waiting, Await):
+    if isinstance(waiting, AwaitOperator):
         simulation.finish(going_on=going_on)
     check_the_end(simulation)
 
@@ -195,5 +195,5 @@ def test_every_prefix_of_a_journal_is_a_run_that_goes_on(seed: int) -> None:
     for (seq, message), lived in zip(simulation.messages, simulation.lived, strict=True):
         run, chain = evolve(run, chain.checked(message, seq)), chain.extended(message, seq)
         assert run == lived
-        assert run.plan is None or plan(run)
+        assert run.plan is None or next_action(run)
         assert run.plan is None or run.is_over or allowed(run)

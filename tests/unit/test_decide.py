@@ -29,7 +29,7 @@ from unit.situations import (
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
-from cutoverd.states.plan import Await, Over, plan
+from cutoverd.states.next_action import AwaitOperator, Finished, next_action
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Run
 
@@ -133,7 +133,7 @@ def test_advance_before_the_gate_is_refused_and_passes_it_not_even_later():
     simulation = night(("downtime",))
     simulation.say("advance")
     waits = simulation.drive()
-    assert isinstance(waits, Await)
+    assert isinstance(waits, AwaitOperator)
     assert waits.gate == "downtime"
     (refused,) = [event for event in recorded(simulation) if isinstance(event, facts.CommandRejected)]
     assert "no gate is waiting in precheck" in refused.reason
@@ -155,7 +155,7 @@ def test_advance_sent_twice_passes_one_gate_and_the_second_is_refused():
     simulation.say("advance")
     simulation.say("advance")
     waits = simulation.drive()
-    assert isinstance(waits, Await)
+    assert isinstance(waits, AwaitOperator)
     assert waits.gate == "schema"
     events = [event for event in recorded(simulation) if isinstance(event, facts.GatePassed | facts.CommandRejected)]
     assert [event.wire_type() for event in events] == ["gate_passed", "command_rejected"]
@@ -205,7 +205,7 @@ def test_a_command_sent_before_the_run_started_never_counts(verb):
     old = Command(verb=Verb(verb), seq=simulation.run.started_seq - 1, reason="because")
     assert "before the run started" in refusal(decide(simulation.run, old, BEGINNING)[0])
     waits = simulation.drive()
-    assert isinstance(waits, Await)
+    assert isinstance(waits, AwaitOperator)
     assert waits.gate == "downtime"
     assert not [event for event in recorded(simulation) if isinstance(event, facts.CommandRejected)]
 
@@ -303,7 +303,7 @@ def test_a_hold_of_whom_nobody_knows_is_not_the_daemons():
 
 def test_an_ended_run_hears_nothing():
     simulation = waiting(night())
-    assert isinstance(plan(simulation.run), Over)
+    assert isinstance(next_action(simulation.run), Finished)
     assert "run night has ended: completed" in refusal(answer(simulation.run, "rollback"))
 
 

@@ -8,7 +8,7 @@ from unit.situations import entering, failing, night, saying, stuck, waiting
 
 from cutoverd.daemon.cli.status import _code, _has_come
 from cutoverd.daemon.control.observe import Sight
-from cutoverd.daemon.exits import Exit
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts

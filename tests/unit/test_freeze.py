@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from unit.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.freeze import PlanChanged, StillFrozen, check_anew, check_frozen, frozen
 from cutoverd.daemon.plan.load import LIST, BadPlan, LoadedPlan, load
-from cutoverd.daemon.runlog import RunLog
 from cutoverd.states.run import Run
 
 MANY = 400  # files whose list is too long for a message

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cutoverd.daemon.bus.message import Message
-from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.engine.message import Message
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, encode
-from cutoverd.states.plan import Over, Take, plan
+from cutoverd.states.next_action import AttemptStep, Finished, next_action
 from cutoverd.states.run import Key, Run
 
 JOURNALS = sorted(Path(__file__).with_name("journals").glob("*.jsonl"))
@@ -52,10 +52,10 @@ async def replayed(path: Path) -> list[tuple[Run, Recorded]]:
 async def test_it_ends_as_it_did_and_every_prefix_has_a_next_step(path: Path) -> None:
     seen = await replayed(path)
     started = [(run, recorded) for run, recorded in seen if run.plan]
-    steps = [plan(run) for run, _ in started]
+    steps = [next_action(run) for run, _ in started]
     assert seen[-1][0].state == path.stem.partition("_")[0]
-    assert steps[-1] == Over()
-    assert Over() not in steps[:-1]
+    assert steps[-1] == Finished()
+    assert Finished() not in steps[:-1]
     assert seen[-1][0].epoch == 2, "two daemons took it"
 
 
@@ -69,8 +69,8 @@ async def test_its_transitions_and_records_are_those_that_are_planned_today(path
     known = {Key.of(recorded.event.step).step for _, recorded in seen if isinstance(recorded.event, facts.StepStarted)}
     for (run, _), (_, recorded) in pairwise(seen):
         if isinstance(recorded.event, facts.Transitioned | facts.GateReached) and recorded.envelope.epoch == run.epoch:
-            planned = plan(run)
-            if isinstance(planned, Take) and planned.key.step not in known:
+            planned = next_action(run)
+            if isinstance(planned, AttemptStep) and planned.key.step not in known:
                 continue
             assert getattr(planned, "event", None) == recorded.event, (planned, recorded.event)
 

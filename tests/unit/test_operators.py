@@ -16,7 +16,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed, decide
-from cutoverd.states.plan import Await, Record, plan
+from cutoverd.states.next_action import AppendEvent, AwaitOperator, next_action
 from cutoverd.states.run import Run
 
 BOTH = ("alice", "bob")
@@ -39,12 +39,12 @@ def refusal(event: facts.Event) -> str:
 
 def test_the_gate_is_reached_only_when_all_are_ready_and_who_is_missing_is_named() -> None:
     simulation = waiting(night(("downtime",), operators=BOTH))
-    assert plan(simulation.run) == Await("waits for `ready` of alice, bob", operators=BOTH)
+    assert next_action(simulation.run) == AwaitOperator("waits for `ready` of alice, bob", operators=BOTH)
     says_ready(simulation, "alice")
-    assert plan(simulation.run) == Await("waits for `ready` of bob", operators=("bob",))
+    assert next_action(simulation.run) == AwaitOperator("waits for `ready` of bob", operators=("bob",))
     assert "ready" in allowed(simulation.run)
     says_ready(simulation, "bob")
-    assert plan(simulation.run) == Record(facts.GateReached(gate="downtime"))
+    assert next_action(simulation.run) == AppendEvent(facts.GateReached(gate="downtime"))
     assert "ready" not in allowed(simulation.run)
 
 

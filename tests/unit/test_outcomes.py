@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cutoverd.daemon.bus.message import LARGEST_MESSAGE_BYTES
-from cutoverd.daemon.outcomes import ended_by, interrupted, succeeded
+from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
+from cutoverd.daemon.engine.outcomes import ended_by, interrupted, succeeded
 from cutoverd.events.codec import GENESIS, Envelope, decode, encode
 from cutoverd.events.facts import Event
 from cutoverd.states.errors import CheckFailed

@@ -8,13 +8,13 @@ import contextlib
 import pytest
 from unit.pretended import Night
 
-from cutoverd.daemon.bus.errors import Refused
+from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.plan.freeze import PlanChanged
-from cutoverd.daemon.runner import Stopped
 from cutoverd.daemon.runtime.drive import listen
 from cutoverd.events import facts
+from cutoverd.states.check_rules import Rule, Rules, Sample
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown
-from cutoverd.states.watching import Rule, Rules, Sample
 
 
 def failing(error: Exception):
@@ -210,7 +210,7 @@ async def test_a_lost_connection_is_no_failure_and_no_success():
 
 
 async def test_an_outcome_that_stays_unknown_fails_in_the_end(monkeypatch):
-    monkeypatch.setattr("cutoverd.daemon.runner.SLOWEST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("cutoverd.daemon.engine.loop.SLOWEST_RETRY_SECONDS", 0.0)
     night = Night()
     night.world.wrong["databases.exchange"] = failing(OutcomeUnknown("the server is gone"))
     assert await night.daemon() is Stopped.OVER

@@ -16,7 +16,7 @@ from cutoverd.events.commands import Verb
 from cutoverd.states import ENDS, MACHINE, STATES, STUCK, TABLE, WAY, NotInTable, target, triggers
 from cutoverd.states import decide as decide_module
 from cutoverd.states import evolve as evolve_module
-from cutoverd.states import plan as plan_module
+from cutoverd.states import next_action as next_action_module
 from cutoverd.states.decide import _ANSWERS
 from cutoverd.states.evolve import _MEANING
 from cutoverd.states.run import Key
@@ -229,7 +229,7 @@ def test_the_core_knows_no_clock_no_socket_and_no_adapter(path):
     assert "datetime.now" not in path.read_text()
 
 
-@pytest.mark.parametrize("module", [decide_module, evolve_module, plan_module])
+@pytest.mark.parametrize("module", [decide_module, evolve_module, next_action_module])
 def test_what_decides_waits_for_nothing(module):
     tree = ast.parse(inspect.getsource(module))
     waiting = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from cutoverd.states.check_rules import Reading, Rule, Rules, Sample, Watched
 from cutoverd.states.errors import Unproven
 from cutoverd.states.ports import Evidence, Found, Mark, Ports, Probed, Version
-from cutoverd.states.watching import Reading, Rule, Rules, Sample, Watched
 
 Items = Mapping[str, list[str]]
 

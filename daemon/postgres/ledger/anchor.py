@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from cutoverd.daemon.bus.anchor import Anchored
+from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.postgres.session.server import Server
 
 log = structlog.get_logger(__name__)

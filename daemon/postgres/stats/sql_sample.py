@@ -12,9 +12,9 @@ from psycopg.errors import DataError, IntegrityError
 
 from cutoverd.daemon.postgres.session.reach import said
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.states.check_rules import Sample
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Mark
-from cutoverd.states.watching import Sample
 
 
 @dataclass(frozen=True)

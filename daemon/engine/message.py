@@ -21,7 +21,7 @@ class Message:
     id: str = ""  # its Nats-Msg-Id; empty if the sender gave none
 
 
-class Log(Protocol):
+class EventLog(Protocol):
     """One subject of the stream, to which one writer at a time appends. `Journal` and `MemoryJournal` are two."""
 
     async def append(self, id: str, body: bytes) -> int:

@@ -1,4 +1,4 @@
-"""One loop drives a run: plan → StepStarted → act → its outcome → evolve. Commands are taken in at any time."""
+"""One loop drives a run: next action → StepStarted → act → its outcome → evolve. Commands are taken in at any time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any
 
 import structlog
 
-from cutoverd.daemon.outcomes import bounded, ended_by, interrupted, succeeded
-from cutoverd.daemon.runlog import RunLog
+from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.commands import Command
 from cutoverd.states.decide import decide, rejected
 from cutoverd.states.errors import StepError
-from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
+from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import Direction, Found, Mark, Ports, Probed
 from cutoverd.states.run import Key, Run
 from cutoverd.states.step import Context
@@ -91,19 +91,19 @@ class Runner:
     async def drive(self) -> Stopped:
         """Until the run is over; with `auto` also until it waits for a person. Raises `NotLeader`, `Conflict`."""
         while True:
-            upcoming = plan(self.run)
+            upcoming = next_action(self.run)
             match upcoming:
-                case Over():
+                case Finished():
                     return Stopped.OVER
-                case Record(event):
+                case AppendEvent(event):
                     await self._log.append(event)
-                case Take(key, direction, attempt):
+                case AttemptStep(key, direction, attempt):
                     # announced before anything is done, by the loop itself: only it appends
                     event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
                     await self._listening(key, direction, self._act(upcoming, event_id))
-                case Look(key, direction):
+                case ProbeStep(key, direction):
                     await self._listening(key, direction, self._look(key, direction))
-                case Await():
+                case AwaitOperator():
                     async with self._going_on(upcoming.meanwhile):
                         if await self._wait(upcoming):
                             return Stopped.NEEDS_A_PERSON
@@ -123,7 +123,7 @@ class Runner:
 
     async def _keep_going(self, key: Key) -> None:
         go = key.definition.while_held
-        assert go is not None, f"{key} does not go on while held"  # noqa: S101  # plan() names only those that do
+        assert go is not None, f"{key} does not go on while held"  # noqa: S101  # next_action() names only those that do
         try:
             await go(self._context(key, Direction.FORWARD, ""))
         except Exception as error:  # NotLeader: this daemon must stop, and the loop is who knows how
@@ -135,7 +135,7 @@ class Runner:
         self._said.put_nowait(seen)
         await seen.recorded
 
-    async def _wait(self, waiting: Await) -> bool:
+    async def _wait(self, waiting: AwaitOperator) -> bool:
         """Take in one command; without an operator pass a gate, and say True where only a person can go on.
 
         Whom the plan names is waited for all the same: it says that he will come.
@@ -162,7 +162,7 @@ class Runner:
         except TimeoutError:
             return None
 
-    def _patience(self, waiting: Await) -> float:
+    def _patience(self, waiting: AwaitOperator) -> float:
         opens = self.run.frozen.opens
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
         return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
@@ -236,10 +236,10 @@ class Runner:
             return f"held now: {self.run.held.reason}"
         return f"the run turned: {self.run.state}" if self.run.failure is None else self.run.failure.reason
 
-    async def _act(self, take: Take, event_id: str) -> facts.Event:
+    async def _act(self, take: AttemptStep, event_id: str) -> facts.Event:
         began = time.monotonic()
         act = take.key.definition.run if take.direction is Direction.FORWARD else take.key.definition.undo
-        assert act is not None, f"{take.key} has no way back"  # noqa: S101  # plan() asks only for those that have one
+        assert act is not None, f"{take.key} has no way back"  # noqa: S101  # next_action() asks only for those that have one
         try:
             await self._breathe()
             if take.direction is Direction.FORWARD and take.key.state in READ_FILES:

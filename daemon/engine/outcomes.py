@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from cutoverd.daemon.shortened import shortened
+from cutoverd.daemon.engine.truncate import shortened
 from cutoverd.events import facts
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence

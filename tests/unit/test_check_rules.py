@@ -15,11 +15,7 @@ from unit.world import Checks, Items, World, finished
 
 from cutoverd.daemon.systems.monitor import WatchingByKind, kept
 from cutoverd.events import facts
-from cutoverd.states.errors import CheckFailed
-from cutoverd.states.monitor import Monitor, look_on
-from cutoverd.states.ports import Direction, Evidence, Mark
-from cutoverd.states.step import Context
-from cutoverd.states.watching import (
+from cutoverd.states.check_rules import (
     Reading,
     Rule,
     Rules,
@@ -34,6 +30,10 @@ from cutoverd.states.watching import (
     judged,
     seconds_between,
 )
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.monitor import Monitor, look_on
+from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.step import Context
 
 ENTERED = datetime(2026, 12, 6, 2, 0, tzinfo=UTC)
 HOUR = 3600.0

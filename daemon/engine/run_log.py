@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import structlog
 
-from cutoverd.daemon.bus.anchor import Anchor, check
-from cutoverd.daemon.bus.errors import Unavailable
-from cutoverd.daemon.bus.message import Log
+from cutoverd.daemon.engine.anchor import Anchor, check_anchored
+from cutoverd.daemon.engine.errors import Unavailable
+from cutoverd.daemon.engine.message import EventLog
 from cutoverd.events.codec import Chain, Corrupt, Envelope, Recorded, encode
 from cutoverd.events.facts import Event
 from cutoverd.states.evolve import evolve
@@ -28,7 +28,7 @@ class RunLog:
     def __init__(
         self,
         run: str,
-        journal: Log,
+        journal: EventLog,
         anchors: Sequence[Anchor] = (),
         observers: Sequence[Observer] = (),
         revive: Callable[[], Awaitable[None]] | None = None,
@@ -53,7 +53,7 @@ class RunLog:
             self._take_in(recorded, message.data)
             hashes[message.seq] = self._chain.head
         for anchor in self._anchors:
-            check(await anchor.load(), hashes)
+            check_anchored(await anchor.load(), hashes)
 
     async def append(self, event: Event, command_position: int = 0) -> str:
         """Persist an event and evolve the run by it; its id. Raises `Conflict` if another daemon leads, `Refused`.

@@ -23,7 +23,7 @@ from unit.situations import (
 )  # fmt: skip
 
 from cutoverd.events import facts
-from cutoverd.states.plan import Await, Look, Over, Record, Take, plan
+from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Key, Status
 
@@ -45,29 +45,29 @@ def failed(simulation, key, direction=FORWARD):
 
 
 def test_a_ledger_step_of_unseen_outcome_is_taken_again_for_its_ledger_knows():
-    assert plan(in_the_middle_of(FENCE).run) == Take(FENCE, FORWARD, 2)
+    assert next_action(in_the_middle_of(FENCE).run) == AttemptStep(FENCE, FORWARD, 2)
 
 
 @pytest.mark.parametrize("key", [SCRIPT, STOP, DOOR])
 def test_a_probed_step_of_unseen_outcome_is_looked_at_first(key):
-    assert plan(in_the_middle_of(key).run) == Look(key, FORWARD)
+    assert next_action(in_the_middle_of(key).run) == ProbeStep(key, FORWARD)
 
 
 def test_an_effect_that_is_absent_is_made():
-    assert plan(probed(in_the_middle_of(SCRIPT), SCRIPT, "absent").run) == Take(SCRIPT, FORWARD, 2)
+    assert next_action(probed(in_the_middle_of(SCRIPT), SCRIPT, "absent").run) == AttemptStep(SCRIPT, FORWARD, 2)
 
 
 def test_an_effect_that_is_present_is_not_made_again():
-    upcoming = plan(probed(in_the_middle_of(SCRIPT), SCRIPT, "present").run)
-    assert upcoming == Record(facts.StepSucceeded(step=str(SCRIPT), direction="forward", seconds=0.0, found=True))
+    upcoming = next_action(probed(in_the_middle_of(SCRIPT), SCRIPT, "present").run)
+    assert upcoming == AppendEvent(facts.StepSucceeded(step=str(SCRIPT), direction="forward", seconds=0.0, found=True))
 
 
 def test_an_effect_that_cannot_be_known_holds_the_run_and_resume_looks_again():
     simulation = unknown()
-    waits = plan(simulation.run)
-    assert isinstance(waits, Await)
+    waits = next_action(simulation.run)
+    assert isinstance(waits, AwaitOperator)
     assert "whether data.run_script:a.sql took effect cannot be known" in waits.reason
-    assert plan(saying(simulation, "resume").run) == Look(SCRIPT, FORWARD)
+    assert next_action(saying(simulation, "resume").run) == ProbeStep(SCRIPT, FORWARD)
 
 
 def test_a_probe_from_before_the_last_attempt_is_not_trusted():
@@ -75,26 +75,26 @@ def test_a_probe_from_before_the_last_attempt_is_not_trusted():
     simulation.append(facts.StepStarted(step=str(SCRIPT), direction="forward", attempt=2))
     simulation.append(facts.StepInterrupted(step=str(SCRIPT), direction="forward", seconds=0.1, reason="lost"))
     assert simulation.run.of(SCRIPT, FORWARD).status is Status.BEGUN, "nobody saw it fail"
-    assert plan(simulation.run) == Look(SCRIPT, FORWARD)
+    assert next_action(simulation.run) == ProbeStep(SCRIPT, FORWARD)
 
 
 def test_a_probe_of_an_earlier_daemon_is_not_trusted():
     """Found: an "absent" seen before a daemon died was still acted upon by the next, hours later."""
     simulation = probed(in_the_middle_of(SCRIPT), SCRIPT, "absent")
-    assert plan(simulation.start().run) == Look(SCRIPT, FORWARD)
+    assert next_action(simulation.start().run) == ProbeStep(SCRIPT, FORWARD)
 
 
 def test_a_probe_from_before_a_hold_is_not_trusted():
     """Found: an "absent" seen before a hold was still acted upon after it, whatever a person had done meanwhile."""
     simulation = probed(in_the_middle_of(SCRIPT), SCRIPT, "absent")
-    assert plan(saying(saying(simulation, "hold"), "resume").run) == Look(SCRIPT, FORWARD)
+    assert next_action(saying(saying(simulation, "hold"), "resume").run) == ProbeStep(SCRIPT, FORWARD)
 
 
 def test_an_undo_of_unseen_outcome_is_looked_at_first():
     simulation = saying(in_the_middle_of(STOP), "rollback")
     simulation.append(facts.StepStarted(step=str(STOP), direction=BACK, attempt=1))
-    assert plan(simulation.run) == Look(STOP, BACK)
-    assert plan(probed(simulation, STOP, "present", BACK).run) == Take(STOP, BACK, 2)
+    assert next_action(simulation.run) == ProbeStep(STOP, BACK)
+    assert next_action(probed(simulation, STOP, "present", BACK).run) == AttemptStep(STOP, BACK, 2)
 
 
 # failures
@@ -103,7 +103,7 @@ def test_an_undo_of_unseen_outcome_is_looked_at_first():
 @pytest.mark.parametrize("state", ["downtime", "schema", "data", "validate", "smoke", "cutover"])
 def test_a_failure_before_clients_are_in_turns_the_run_and_nobody_is_asked(state):
     simulation = failing(entering(state))
-    assert isinstance(simulation.drive(), Over)
+    assert isinstance(simulation.drive(), Finished)
     assert simulation.run.state == "rolledback"
     (turn,) = [event for event in recorded(simulation) if getattr(event, "target", "") == "rollback"]
     assert (turn.by, turn.trigger) == (None, "fail")
@@ -111,24 +111,24 @@ def test_a_failure_before_clients_are_in_turns_the_run_and_nobody_is_asked(state
 
 
 def test_a_failure_in_precheck_stays_there():
-    waits = plan(failing(night()).run)
-    assert isinstance(waits, Await)
+    waits = next_action(failing(night()).run)
+    assert isinstance(waits, AwaitOperator)
     assert waits.reason.startswith("PreCheck failed: precheck.check_files: ")
 
 
 def test_a_door_that_fails_to_open_is_looked_at_and_if_shut_the_run_turns():
     simulation = failed(in_the_middle_of(DOOR), DOOR)
-    assert plan(simulation.run) == Look(DOOR, FORWARD)
-    upcoming = plan(probed(simulation, DOOR, "absent").run)
-    assert isinstance(upcoming, Record)
+    assert next_action(simulation.run) == ProbeStep(DOOR, FORWARD)
+    upcoming = next_action(probed(simulation, DOOR, "absent").run)
+    assert isinstance(upcoming, AppendEvent)
     assert upcoming.event.target == "rollback"
 
 
 @pytest.mark.parametrize("found", ["present", "unknown"])
 def test_a_door_that_fails_to_open_and_may_be_open_holds_the_run(found):
     simulation = probed(failed(in_the_middle_of(DOOR), DOOR), DOOR, found)
-    upcoming = plan(simulation.run)
-    assert isinstance(upcoming, Record)
+    upcoming = next_action(simulation.run)
+    assert isinstance(upcoming, AppendEvent)
     assert isinstance(upcoming.event, facts.RunHeld)
     assert "accept_loss" in upcoming.event.reason
 
@@ -136,8 +136,8 @@ def test_a_door_that_fails_to_open_and_may_be_open_holds_the_run(found):
 @pytest.mark.parametrize("bring", [clients_in, lambda: entering("monitor")])
 def test_a_failure_once_clients_are_in_holds_the_run_and_says_what_it_would_cost(bring):
     simulation = waiting(bring(), "fail", reason="error rate")
-    waits = plan(simulation.run)
-    assert isinstance(waits, Await)
+    waits = next_action(simulation.run)
+    assert isinstance(waits, AwaitOperator)
     assert "error rate" in waits.reason
     assert "clients may have written" in waits.reason
 
@@ -146,8 +146,8 @@ def test_monitor_of_a_run_without_doors_holds_on_a_failure_and_does_not_go_back_
     """Found: without a door nothing counted as opened: a failure asked the table for a way that Monitor does not have,
     and `rollback` gave up what clients wrote without being told to."""
     simulation = entering("monitor", items={**ITEMS, "traffic": []})
-    waits = plan(waiting(simulation, "fail").run)
-    assert isinstance(waits, Await)
+    waits = next_action(waiting(simulation, "fail").run)
+    assert isinstance(waits, AwaitOperator)
     assert "accept_loss" in waits.reason
     saying(simulation, "rollback")
     assert isinstance(recorded(simulation)[-1], facts.CommandRejected)
@@ -162,7 +162,7 @@ def test_a_failure_reported_after_the_gate_before_downtime_closes_it_again():
     assert "downtime" in simulation.run.passed
     waiting(simulation, "fail")
     waits = waiting(simulation, "retry").drive()
-    assert isinstance(waits, Await)
+    assert isinstance(waits, AwaitOperator)
     assert waits.gate == "downtime"
 
 
@@ -171,7 +171,7 @@ def test_a_cheap_check_that_fails_after_the_gate_closes_it_again():
     simulation.drive()
     failing(saying(simulation, "advance"))
     waits = waiting(simulation, "retry").drive()
-    assert isinstance(waits, Await)
+    assert isinstance(waits, AwaitOperator)
     assert waits.gate == "downtime"
 
 
@@ -281,8 +281,8 @@ def test_a_check_that_fails_when_the_run_is_already_aborting_is_not_a_failure_of
 
 
 def test_stuck_says_what_failed():
-    waits = plan(stuck().run)
-    assert isinstance(waits, Await)
+    waits = next_action(stuck().run)
+    assert isinstance(waits, AwaitOperator)
     assert waits.reason == "the way back failed: downtime.fence_old: failed, and nothing was done"
 
 
@@ -292,9 +292,9 @@ def test_stuck_by_an_outcome_that_cannot_be_known_names_the_step():
     simulation.append(facts.StepStarted(step=str(STOP), direction=BACK, attempt=1))
     probed(simulation, STOP, "unknown", BACK).drive()
     for _ in ("at once", "after a restart"):
-        waits = plan(simulation.run)
+        waits = next_action(simulation.run)
         assert simulation.run.is_stuck
-        assert isinstance(waits, Await)
+        assert isinstance(waits, AwaitOperator)
         assert "downtime.stop_service:api" in waits.reason
         simulation.start()
     assert waiting(simulation, "retry").run.state == "rolledback"
@@ -314,8 +314,8 @@ def test_a_probe_that_could_not_tell_says_what_it_saw_to_whoever_has_to_look():
     simulation.drive()
     words = f"(the probe: {' '.join(SAW.split())})"
     for _ in ("at once", "after a restart"):
-        waits = plan(simulation.run)
-        assert isinstance(waits, Await)
+        waits = next_action(simulation.run)
+        assert isinstance(waits, AwaitOperator)
         assert waits.reason == (
             f"the way back failed: whether it is undone cannot be known: downtime.stop_service:api {words}; "
             "look at it, then `retry` probes again"
@@ -331,7 +331,7 @@ def test_stuck_tries_nothing_by_itself():
     simulation = stuck()
     before = len(simulation.messages)
     simulation.start()
-    assert isinstance(simulation.drive(), Await)
+    assert isinstance(simulation.drive(), AwaitOperator)
     assert [event.wire_type() for event in recorded(simulation)[before:]] == ["leader_acquired"]
 
 

@@ -1,4 +1,4 @@
-"""`plan(run) → next`: what is to be done now. Pure: asked after every event, it has no memory but the run."""
+"""`next_action(run)`: what is to be done now. Pure: asked after every event, it has no memory but the run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FORWARD, BACK = Direction.FORWARD, Direction.BACK
 
 
 @dataclass(frozen=True)
-class Record:
+class AppendEvent:
     """Append this event: nothing has to be done in the world for it."""
 
     event: facts.Event
 
 
 @dataclass(frozen=True)
-class Take:
+class AttemptStep:
     """Attempt a step: StepStarted, then act, then its outcome."""
 
     key: Key
@@ -32,7 +32,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Look:
+class ProbeStep:
     """Probe a step whose outcome nobody saw, and record the answer."""
 
     key: Key
@@ -40,7 +40,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Await:
+class AwaitOperator:
     """Nothing may be done until a person speaks; what would count is said by `decide.allowed`."""
 
     reason: str
@@ -50,21 +50,21 @@ class Await:
 
 
 @dataclass(frozen=True)
-class Over:
+class Finished:
     """The run has ended."""
 
 
-Next = Record | Take | Look | Await | Over
+NextAction = AppendEvent | AttemptStep | ProbeStep | AwaitOperator | Finished
 
 
-def plan(run: Run) -> Next:
+def next_action(run: Run) -> NextAction:
     """The next thing to do for a run of which no step is being taken at the moment."""
     if run.is_over:
-        return Over()
+        return Finished()
     if run.is_stuck:
-        return Await(f"the way back failed: {_why(run)}")
+        return AwaitOperator(f"the way back failed: {_why(run)}")
     if run.held:
-        return Await(f"held: {run.held.reason}", meanwhile=_meanwhile(run))
+        return AwaitOperator(f"held: {run.held.reason}", meanwhile=_meanwhile(run))
     if run.aborting:
         return _aborting(run)
     if run.failure:
@@ -72,57 +72,57 @@ def plan(run: Run) -> Next:
     return _going_back(run) if run.state == "rollback" else _going_on(run)
 
 
-def awaited(run: Run) -> Await | None:
+def awaited_operator(run: Run) -> AwaitOperator | None:
     """What only a person can end; None of a run that goes on by itself, or has not started."""
-    upcoming = plan(run) if run.plan else None
-    return upcoming if isinstance(upcoming, Await) else None
+    upcoming = next_action(run) if run.plan else None
+    return upcoming if isinstance(upcoming, AwaitOperator) else None
 
 
 def _meanwhile(run: Run) -> Key | None:
     return next((key for key in run.keys(run.state) if key.definition.while_held and not run.is_done(key)), None)
 
 
-def _going_on(run: Run) -> Next:
+def _going_on(run: Run) -> NextAction:
     return _first_open(run, run.keys(run.state)) or _leave(run)
 
 
-def _first_open(run: Run, keys: Iterable[Key]) -> Next | None:
+def _first_open(run: Run, keys: Iterable[Key]) -> NextAction | None:
     for key in keys:
         if not run.is_done(key):
             return _attempt(run, key, FORWARD)
     return None
 
 
-def _leave(run: Run) -> Next:
+def _leave(run: Run) -> NextAction:
     if run.state == "precheck" and run.missing:
-        return Await(f"waits for `ready` of {', '.join(run.missing)}", operators=run.missing)
+        return AwaitOperator(f"waits for `ready` of {', '.join(run.missing)}", operators=run.missing)
     gate = target(run.state, "proceed")
     if gate not in run.frozen.gates or gate in run.passed:
         return _transition(run, "proceed", "")
     if run.gate is None:
-        return Record(facts.GateReached(gate=gate))
-    return Await(f"the gate before {gate} waits for `advance`", gate=gate)
+        return AppendEvent(facts.GateReached(gate=gate))
+    return AwaitOperator(f"the gate before {gate} waits for `advance`", gate=gate)
 
 
-def _attempt(run: Run, key: Key, direction: Direction) -> Next:
+def _attempt(run: Run, key: Key, direction: Direction) -> NextAction:
     """A first attempt, or another one: that of a probed step only once the probe said that it is needed."""
     tried, wanted = run.of(key, direction), Found.PRESENT if direction is FORWARD else Found.ABSENT
     if tried.count and key.definition.effect is Effect.PROBED:
         if tried.found is None:
-            return Look(key, direction)
+            return ProbeStep(key, direction)
         if tried.found is Found.UNKNOWN:
             return _unknown(run, key, direction)
         if tried.found is wanted:
-            return Record(facts.StepSucceeded(step=str(key), direction=direction, seconds=0.0, found=True))
-    return Take(key, direction, tried.count + 1)
+            return AppendEvent(facts.StepSucceeded(step=str(key), direction=direction, seconds=0.0, found=True))
+    return AttemptStep(key, direction, tried.count + 1)
 
 
-def _unknown(run: Run, key: Key, direction: Direction) -> Next:
+def _unknown(run: Run, key: Key, direction: Direction) -> NextAction:
     said = _why_unknown(run.of(key, direction))
     if direction is BACK:
         return _transition(run, "fail", f"whether {key} is undone cannot be known{said}: look at it, then `retry` probes again")
     reason = f"whether {key} took effect cannot be known{said}: look at it, then `resume` probes again"
-    return Record(facts.RunHeld(reason=reason, by=None))
+    return AppendEvent(facts.RunHeld(reason=reason, by=None))
 
 
 def _why_unknown(tried: Attempts) -> str:
@@ -134,46 +134,46 @@ def _why_unknown(tried: Attempts) -> str:
     return f" ({'; '.join([*said, *probe])})" if said or probe else ""
 
 
-def _failed(run: Run) -> Next:
+def _failed(run: Run) -> NextAction:
     """Where a failure leads: PreCheck stays, the way back gets stuck, the way there turns unless traffic may be open."""
     if run.state == "precheck":
-        return Await(f"PreCheck failed: {_why(run)}")
+        return AwaitOperator(f"PreCheck failed: {_why(run)}")
     if run.state != "rollback" and (probe := _was_it_opened(run)):
         return probe
     return _transition(run, "fail", _why(run))
 
 
-def _was_it_opened(run: Run) -> Next | None:
+def _was_it_opened(run: Run) -> NextAction | None:
     """Once the step that opens traffic has begun a failure holds, unless its probe proves that traffic never opened."""
     unproven = [key for key in run.opened if run.of(key, FORWARD).status is not Status.DONE]
     if run.opened and run.opened == unproven and run.of(unproven[0], FORWARD).found is None:
-        return Look(unproven[0], FORWARD)
+        return ProbeStep(unproven[0], FORWARD)
     if run.may_lose_writes:
-        return Record(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
+        return AppendEvent(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
     return None
 
 
-def _going_back(run: Run) -> Next:
+def _going_back(run: Run) -> NextAction:
     begun = [key for key in reversed(run.begun()) if key.state != "precheck"]
     return _undo(run, begun) or _first_open(run, run.keys("rollback")) or _transition(run, "proceed", "")
 
 
-def _undo(run: Run, keys: Iterable[Key]) -> Next | None:
+def _undo(run: Run, keys: Iterable[Key]) -> NextAction | None:
     for key in keys:
         if key.definition.undo and not run.is_done(key, BACK):
             return _attempt(run, key, BACK)
     return None
 
 
-def _aborting(run: Run) -> Next:
+def _aborting(run: Run) -> NextAction:
     if run.failure:
-        return Await(f"aborting failed: {_why(run)}")
+        return AwaitOperator(f"aborting failed: {_why(run)}")
     return _undo(run, reversed(run.begun())) or _transition(run, "abort", "")
 
 
-def _transition(run: Run, trigger: str, reason: str) -> Record:
+def _transition(run: Run, trigger: str, reason: str) -> AppendEvent:
     there = target(run.state, trigger)
-    return Record(facts.Transitioned(source=run.state, target=there, trigger=trigger, reason=reason))
+    return AppendEvent(facts.Transitioned(source=run.state, target=there, trigger=trigger, reason=reason))
 
 
 def _why(run: Run) -> str:

@@ -1,0 +1,1 @@
+"""The event-sourced loop: next action, act, append the outcome, evolve. It knows no adapter."""

@@ -1,0 +1,42 @@
+"""A witness outside the journal: a hash chain cannot see that its end is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cutoverd.daemon.engine.errors import LogRegressed
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """An event that was acknowledged once: its stream sequence and the sha256 of its message."""
+
+    seq: int
+    hash: str
+
+
+class Anchor(Protocol):
+    """Remembers the newest event of one run."""
+
+    async def save(self, seq: int, hash: str) -> None:
+        """Never raises and never waits long: an anchor that lags is weaker, not wrong. What failed is logged."""
+
+    async def load(self) -> Anchored | None:
+        """None if nothing was saved, or if it cannot be reached now (logged); raises `AnchorUnreadable`."""
+
+
+def check_anchored(anchored: Anchored | None, hashes: Mapping[int, str]) -> None:
+    """The replayed events (stream sequence → hash) reach as far as the anchor and hold that very message.
+
+    Raises `LogRegressed`.
+    """
+    if anchored is None or hashes.get(anchored.seq) == anchored.hash:
+        return
+    end = max(hashes, default=0)
+    if end < anchored.seq:
+        raise LogRegressed(f"the log ends at sequence {end}, but {anchored.seq} was acknowledged (anchor {anchored.hash[:12]}…)")
+    seen = hashes.get(anchored.seq)
+    holds = f"a message that hashes to {seen[:12]}…" if seen else "no event"
+    raise LogRegressed(f"the log holds {holds} at sequence {anchored.seq}, where {anchored.hash[:12]}… was acknowledged")

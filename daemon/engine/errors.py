@@ -1,0 +1,49 @@
+"""What can go wrong between the loop and its journal. None is a failed step: the world may have changed without its record.
+
+Each class's docstring is its message when none is given. `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+
+class BusError(Exception):
+    """the bus failed"""
+
+    hint = ""
+
+    def __init__(self, message: str = "", *, hint: str = "") -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip())
+        self.hint = hint or type(self).hint
+
+    def __str__(self) -> str:
+        return f"{self.args[0]}; {self.hint}" if self.hint else str(self.args[0])
+
+
+class Unavailable(BusError):
+    """the bus did not answer in time; whether the message was stored is not known"""
+
+    hint = "see that the NATS server (in a cluster: most of them) runs, then start again: the replay tells what was stored"
+
+
+class Conflict(BusError):
+    """another daemon has appended since; what was decided on the old end of the log must be decided again"""
+
+    hint = "replay, then decide again"
+
+
+class LogRegressed(BusError):
+    """the log has lost or changed messages that were acknowledged"""
+
+    hint = (
+        "hold; do not append: compare the stream with the anchors in the state folder and in the ledger, restore it from a backup"
+    )
+
+
+class Refused(BusError):
+    """the server refuses the message and will go on refusing it"""
+
+
+class AnchorUnreadable(BusError):
+    """the anchor file holds no anchor"""
+
+    hint = "it is written whole or not at all, so somebody changed it: compare it with the ledger's, then remove it"
