@@ -1,4 +1,4 @@
-"""Fixtures that start real servers; see servers.py for what they give."""
+"""Fixtures that start real servers; see support/servers.py for what they give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
+from support.servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.stream import prepare

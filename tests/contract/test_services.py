@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.paths import SUPPORT
 
 from cutoverd.daemon.systems.exec import Commands, Site
 from cutoverd.daemon.systems.memory import MemoryServices
@@ -53,7 +54,7 @@ class ByCommands:
             (folder / f"{name}-old.on").touch()
 
     def _kind(self, site: Site, name: str) -> Commands:
-        program = [sys.executable, "-I", "-S", str(Path(__file__).parent / "switch.py"), str(self._folder), name]
+        program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
         return Commands([*program, "start"], [*program, "stop"], [*program, "status"], site)
 
     def asked(self) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.paths import SUPPORT
 
 from cutoverd.daemon.systems.exec import DoorCommands, Site
 from cutoverd.daemon.systems.memory import MemoryTraffic
@@ -46,7 +47,7 @@ class ByCommands:
         (folder / "lb.on").touch()
 
     def _kind(self, site: Site, name: str) -> DoorCommands:
-        program = [sys.executable, "-I", "-S", str(Path(__file__).parent / "switch.py"), str(self._folder), name]
+        program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
         return DoorCommands([*program, "open"], [*program, "close"], [*program, "status"], site)
 
     def asked(self) -> list[str]:

@@ -10,13 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed
-from night import Night, a_night, until
-from servers import Cluster
+from support.aftermath import assert_completed
+from support.night import Night, a_night, until
+from support.paths import SUPPORT
+from support.servers import Cluster
 
 from cutoverd.events import facts
 
-PROGRAM = Path(__file__).parents[1] / "set_clock.py"
+PROGRAM = SUPPORT / "set_clock.py"
 WATCH_SECONDS = 15.0
 HOUR = 3600.0
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed, assert_rolled_back
-from night import Night, a_night, until
-from servers import Cluster
+from support.aftermath import assert_completed, assert_rolled_back
+from support.night import Night, a_night, until
+from support.servers import Cluster
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.events import facts

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed, assert_rolled_back, times
-from night import Night, a_night
-from servers import Cluster
+from support.aftermath import assert_completed, assert_rolled_back, times
+from support.night import Night, a_night
+from support.servers import Cluster
 
 from cutoverd.events import facts
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aftermath import LATE, assert_completed, assert_rolled_back
-from night import Night, a_night, until
-from production import names
-from servers import Cluster, pause
+from support.aftermath import LATE, assert_completed, assert_rolled_back
+from support.night import Night, a_night, until
+from support.production import names
+from support.servers import Cluster, pause
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.events import facts

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed
-from night import Night, a_night, until
-from servers import Cluster, pause
+from support.aftermath import assert_completed
+from support.night import Night, a_night, until
+from support.servers import Cluster, pause
 
 from cutoverd.daemon.host import launcher
 from cutoverd.events import facts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed
-from night import Night, a_night, until
-from servers import Cluster
-from small_disk import small_disk
+from support.aftermath import assert_completed
+from support.night import Night, a_night, until
+from support.servers import Cluster
+from support.small_disk import small_disk
 
 from cutoverd.events import facts
 

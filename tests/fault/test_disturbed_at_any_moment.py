@@ -11,12 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from aftermath import assert_completed, assert_rolled_back
-from clients import crowd
-from night import Night, a_night, until
-from production import log_in, names, photograph
-from servers import Cluster
-from wire import publish
+from support.aftermath import assert_completed, assert_rolled_back
+from support.clients import crowd
+from support.night import Night, a_night, until
+from support.production import log_in, names, photograph
+from support.servers import Cluster
+from support.wire import publish
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.engine.exit_codes import Exit

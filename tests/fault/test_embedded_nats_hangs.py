@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import servers
-from unit.test_freeze import plan_of
+from support import servers
+from unit.plan.test_freeze import plan_of
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.errors import Unreachable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from daemons import (
+from support.daemons import (
     BACK,
     CLONING,
     FORWARD,
@@ -16,8 +16,8 @@ from daemons import (
     stopped_before_its_record,
     stopped_while_renaming,
 )
-from production import furnish, lead, log_in, names, photograph
-from servers import Cluster
+from support.production import furnish, lead, log_in, names, photograph
+from support.servers import Cluster
 
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.ports import Direction

@@ -7,10 +7,10 @@ import signal
 import subprocess
 
 import pytest
-from daemons import BACK, CLONING, FORWARD, RENAMING, daemon, locked, mark_of, stopped_while_renaming
-from production import furnish, lead, log_in, names
 from psycopg.conninfo import make_conninfo
-from servers import Cluster
+from support.daemons import BACK, CLONING, FORWARD, RENAMING, daemon, locked, mark_of, stopped_while_renaming
+from support.production import furnish, lead, log_in, names
+from support.servers import Cluster
 
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger

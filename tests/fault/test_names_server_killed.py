@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 import psycopg
-from daemons import BACK, CLONING, FORWARD, Operation, daemon, mark_of, stopped_before_its_record
-from production import furnish, lead, log_in, photograph
-from servers import Cluster
+from support.daemons import BACK, CLONING, FORWARD, Operation, daemon, mark_of, stopped_before_its_record
+from support.production import furnish, lead, log_in, photograph
+from support.servers import Cluster
 
 
 def kill_the_server(cluster: Cluster, operation: Operation, epoch: int) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from daemons import BACK, FORWARD, mark_of, stopped_before_its_record
-from production import furnish, lead, log_in, photograph
-from servers import Cluster
+from support.daemons import BACK, FORWARD, mark_of, stopped_before_its_record
+from support.production import furnish, lead, log_in, photograph
+from support.servers import Cluster
 
 from cutoverd.states.errors import TimedOut
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from clients import crowd
-from production import back, furnish, lead, mark
-from servers import Cluster
+from support.clients import crowd
+from support.production import back, furnish, lead, mark
+from support.servers import Cluster
 
 from cutoverd.states.errors import TimedOut
 

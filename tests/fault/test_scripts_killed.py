@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from new_database import Site, make_site
+from support.new_database import Site, make_site
 
 from cutoverd.daemon.host import children, launcher
 from cutoverd.daemon.postgres.backup.backups import PgDump

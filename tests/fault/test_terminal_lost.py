@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from night import Night, a_night
-from servers import Cluster
-from terminal import on_a_terminal
+from support.night import Night, a_night
+from support.servers import Cluster
+from support.terminal import on_a_terminal
 
 from cutoverd.events import facts
 

@@ -1,0 +1,344 @@
+"""A run driven as the daemon drives it, on a world in memory, with a referee who looks at every event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from fakes.world import Clock, Items, World, finished
+
+from cutoverd.events import facts
+from cutoverd.events.codec import Chain, Envelope, encode
+from cutoverd.events.commands import Command, Verb
+from cutoverd.states.decide import allowed, decide
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.evolve import evolve
+from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
+from cutoverd.states.ports import Direction, Found, Mark, Probed
+from cutoverd.states.run import Key, Run
+from cutoverd.states.step import Context, Effect
+
+BEGINNING = datetime(2026, 12, 5, 21, 0, tzinfo=UTC)
+NAME = "night"
+PATIENCE = 2000  # turns: no run of these tests needs a tenth
+
+
+class Fate(Enum):
+    """What becomes of an attempt, or of a look."""
+
+    DONE = "done"
+    FAILED_BEFORE = "failed, and nothing was done"
+    FAILED_AFTER = "failed, although it was done"
+    UNSEEN_BEFORE = "not done, and nobody knows"
+    UNSEEN_AFTER = "done, and nobody knows"
+    KILLED_BEFORE = "the daemon was killed before it was done"
+    KILLED_AFTER = "the daemon was killed when it was done"
+
+    @property
+    def takes_effect(self) -> bool:
+        return self in (Fate.DONE, Fate.FAILED_AFTER, Fate.UNSEEN_AFTER, Fate.KILLED_AFTER)
+
+    @property
+    def kills(self) -> bool:
+        return self in (Fate.KILLED_BEFORE, Fate.KILLED_AFTER)
+
+
+class OneRound(Clock):
+    """Ends what would go on for as long as the run is held."""
+
+    async def sleep(self, seconds: float) -> None:
+        raise StopAsyncIteration
+
+
+class Killed(Exception):
+    """the daemon is gone, and with it what it had in memory"""
+
+
+@dataclass
+class Referee:
+    """Holds against every event what must be true, always."""
+
+    doors_unproven: set[str] = field(default_factory=set)
+    proven: dict[tuple[str, str], Found | None] = field(default_factory=dict)  # by a probe since the last attempt
+    gate_reached_at: dict[str, int] = field(default_factory=dict)
+    held: bool = False
+    turned_at: int = 0
+    answered: list[int] = field(default_factory=list)
+
+    def judge(self, before: Run, event: facts.Event, seq: int, said: Command | None, world: World) -> None:
+        assert not before.is_over, f"{event!r} after the end"
+        if said:
+            self.judge_answer(event, seq, said)
+        match event:
+            case facts.StepStarted():
+                self.judge_attempt(event)
+            case facts.StepProbed(step=step, direction=direction, found=found):
+                self.proven[step, direction] = Found(found)
+                if direction == "forward" and found == "absent":
+                    self.doors_unproven.discard(step)
+            case facts.GateReached(gate=gate):
+                self.gate_reached_at[gate] = seq
+            case facts.RunHeld():
+                self.held = True
+            case facts.RunResumed() | facts.AbortRequested():
+                self.held = False
+            case facts.Transitioned():
+                self.judge_transition(event, said, world)
+                self.held, self.turned_at = False, seq
+
+    def judge_answer(self, event: facts.Event, seq: int, said: Command) -> None:
+        assert said.seq not in self.answered, f"{said} was answered twice"
+        self.answered.append(said.seq)
+        if isinstance(event, facts.CommandRejected):
+            assert event.reason, "a refusal without a reason"
+            return
+        if said.verb in (Verb.ADVANCE, Verb.RESUME, Verb.RETRY, Verb.ABORT):
+            assert said.seq > self.turned_at, f"{said} was sent before the run turned"
+        if isinstance(event, facts.GatePassed):
+            reached = self.gate_reached_at.pop(event.gate)  # KeyError: it was passed twice, or never reached
+            assert said.seq > reached, f"{said} was sent before the gate was reached"
+
+    def judge_attempt(self, event: facts.StepStarted) -> None:
+        assert not self.held, f"{event!r} while the run is held"
+        where, step = (event.step, event.direction), Key.of(event.step).definition
+        if step.effect is Effect.PROBED and where in self.proven:
+            wanted = Found.ABSENT if event.direction == "forward" else Found.PRESENT
+            assert self.proven[where] is wanted, f"{event!r} although the last probe said {self.proven[where]}"
+        self.proven[where] = None
+        if step.opens_traffic and event.direction == "forward":
+            self.doors_unproven.add(event.step)
+
+    def judge_transition(self, event: facts.Transitioned, said: Command | None, world: World) -> None:
+        if event.target != "rollback" or event.trigger == "retry":
+            return
+        if self.doors_unproven or world.clients_were_let_in:
+            assert said, f"{event!r} by itself, with clients in"
+            assert said.verb is Verb.ROLLBACK, f"{event!r} although {said} does not ask for it"
+            assert event.accept_loss, f"{event!r} gives up writes that nobody gave up"
+            assert event.reason.strip(), f"{event!r} gives up writes without a reason"
+
+
+@dataclass
+class Simulation:
+    """`fates` and `mail` say at which moment what happens; a moment is a turn of the loop, or the middle of a step."""
+
+    items: Items
+    gates: Sequence[str]
+    ran: set[str] = field(default_factory=set)
+    fates: Mapping[int, Fate] = field(default_factory=dict)
+    mail: Mapping[int, list[dict[str, Any]]] = field(default_factory=dict)
+    opens: datetime | None = None
+    operators: Sequence[str] = ()
+    ailing: int = 0  # rounds of Monitor's checks that see errors
+    killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
+    killed_after: int | None = None  # … or right after
+
+    def __post_init__(self) -> None:
+        self.world = World.before_the_window(self.items, self.ran)
+        self.world.ailing = self.ailing
+        self.facade = self.world.facade()
+        self.referee = Referee()
+        self.run, self.chain = Run(NAME), Chain()
+        self.messages: list[tuple[int, bytes]] = []
+        self.lived: list[Run] = []  # the run after each message
+        self.commands: list[Command] = []
+        self.seq = self.moment = self.epoch = self.turns = 0
+        self.now = BEGINNING
+
+    # the bus
+
+    def say(self, verb: str, **fields: Any) -> Command:
+        """An operator sends a command; whether anybody hears it is another matter."""
+        self.seq += 1
+        self.now += timedelta(seconds=1)
+        said = Command(verb=Verb(verb), seq=self.seq, sent_at=self.now, by="alice", **fields)
+        self.commands.append(said)
+        return said
+
+    def append(self, event: facts.Event, said: Command | None = None) -> str:
+        self.seq += 1
+        self.now += timedelta(seconds=1)
+        self.die_if(len(self.messages) + 1 == self.killed_before)
+        self.referee.judge(self.run, event, self.seq, said, self.world)
+        position = max(said.seq if said else 0, self.run.command_position)
+        envelope = Envelope(f"e{self.seq}", NAME, self.now, self.chain.n + 1, self.chain.head, self.epoch, position, event)
+        message = encode(envelope)
+        self.run = evolve(self.run, self.chain.checked(message, self.seq))
+        self.chain = self.chain.extended(message, self.seq)
+        self.messages.append((self.seq, message))
+        self.lived.append(self.run)
+        self.die_if(len(self.messages) == self.killed_after)
+        return envelope.id
+
+    def die_if(self, now: bool) -> None:
+        if now:
+            self.killed_before = self.killed_after = None
+            raise Killed
+
+    # the daemon
+
+    def start(self) -> Simulation:
+        """A daemon takes the run, for the first time or from one that was killed."""
+        try:
+            return self.take_over()
+        except Killed:
+            return self.take_over()
+
+    def take_over(self) -> Simulation:
+        replayed = replay(self.messages)
+        assert replayed == self.run, "the journal tells another run than the one that was lived"
+        self.epoch = self.run.epoch + 1
+        self.append(facts.LeaderAcquired(epoch=self.epoch, host="db1", pid=self.epoch))
+        if self.run.plan is None:
+            items = {kind: list(names) for kind, names in self.items.items()}
+            named = {"gates": list(self.gates), "operators": list(self.operators)}
+            self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
+        return self
+
+    def drive(self) -> AwaitOperator | Finished:
+        """Until nothing can be done without a person."""
+        while True:
+            self.turns += 1
+            assert self.turns < PATIENCE, f"no end in sight in {self.run.state}"
+            try:
+                waiting = self.turn()
+            except Killed:
+                self.start()
+                continue
+            if waiting and not self.has_mail_to_come():
+                return waiting
+
+    def until(self, reached: Callable[[Run], object]) -> Simulation:
+        """Turn by turn, until the run is so."""
+        while not reached(self.run):
+            assert self.turn() is None, f"{self.run.state}: {next_action(self.run)}"
+        return self
+
+    def has_mail_to_come(self) -> bool:
+        return not self.run.is_over and any(moment > self.moment for moment in self.mail)
+
+    def turn(self) -> AwaitOperator | Finished | None:
+        self.listen()
+        upcoming = next_action(self.run)
+        match upcoming:
+            case AppendEvent(event):
+                self.append(event)
+            case AttemptStep(key, direction, attempt):
+                mark_id = self.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
+                self.attempt(key, direction, mark_id)
+            case ProbeStep(key, direction):
+                self.look(key, direction)
+            case AwaitOperator(reason):
+                self.go_on(upcoming.meanwhile)
+                assert allowed(self.run), f"nothing can be said to {upcoming}"
+                assert reason, f"nobody knows why of {upcoming}"
+                return upcoming
+            case Finished():
+                return upcoming
+        return None
+
+    def listen(self) -> bool:
+        """Take in what was said; whether it turned the run, as the daemon's loop sees it."""
+        self.moment += 1
+        for fields in self.mail.get(self.moment, ()):
+            self.say(**fields)
+        turned = [self.hear(said) for said in self.commands]  # all are heard, even after one that turned the run
+        return any(turned)
+
+    def hear(self, said: Command) -> bool:
+        if said.seq <= self.run.command_position or self.run.is_over:
+            return False
+        before, events = self.run, decide(self.run, said, self.now)
+        assert len(events) == 1, f"{said} led to {events}"
+        self.append(events[0], said)
+        held_now = self.run.held is not None and self.run.held.now and before.held != self.run.held
+        return held_now or (before.state, before.aborting, before.failure) != (
+            self.run.state,
+            self.run.aborting,
+            self.run.failure,
+        )
+
+    def attempt(self, key: Key, direction: Direction, mark_id: str) -> None:
+        turned = self.listen()
+        fate = self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
+        act = key.definition.run if direction is Direction.FORWARD else key.definition.undo
+        assert act, f"{key} has no way back"
+        try:
+            evidence = finished(act(self.context(key, direction, mark_id))) if fate.takes_effect else {}
+        except CheckFailed:
+            fate, evidence = Fate.FAILED_AFTER, {}
+        if fate.kills:
+            raise Killed
+        self.append(_outcome(fate, key, direction, evidence))
+
+    def go_on(self, key: Key | None) -> None:
+        """One round of what goes on while the run is held."""
+        if key and key.definition.while_held:
+            held = self.context(key, Direction.FORWARD, "")
+            with suppress(StopAsyncIteration):
+                finished(key.definition.while_held(replace(held, ports=replace(held.ports, clock=OneRound()))))
+
+    def look(self, key: Key, direction: Direction) -> None:
+        self.listen()
+        fate = self.fates.get(self.moment, Fate.DONE)
+        if fate.kills:
+            raise Killed
+        assert key.definition.probe, f"{key} has no probe"
+        probed = finished(key.definition.probe(self.context(key, direction, "")))
+        if fate is not Fate.DONE:
+            probed = Probed(Found.UNKNOWN, {})
+        self.append(facts.StepProbed(step=str(key), direction=direction, found=probed.found))
+
+    def context(self, key: Key, direction: Direction, mark_id: str) -> Context:
+        return Context(
+            self.world.ports(),
+            Mark(NAME, self.epoch, str(key), direction, mark_id),
+            key.item,
+            self.run.entered_at,
+            self.run.frozen.watch_seconds,
+            self.run.evidence(),
+            self.run.breached,
+            self.run.answered_seq,
+            self.record,
+        )
+
+    async def record(self, event: facts.Event) -> None:
+        self.append(event)
+
+    # an operator who means well
+
+    def finish(self, *, going_on: bool = True) -> Run:
+        """Nothing goes wrong any more, and a person answers what is asked, until the end."""
+        self.fates, self.mail = {}, {}
+        for _ in range(50):
+            waiting = self.drive()
+            if isinstance(waiting, Finished):
+                return self.run
+            self.now = max(self.now, self.opens or self.now)
+            self.say(_answer(self.run, going_on=going_on), reason="seen", accept_loss=True)
+        raise AssertionError(f"no end in sight: {next_action(self.run)}")
+
+
+def _answer(run: Run, *, going_on: bool) -> str:
+    forward, back = ("advance", "resume", "retry", "ready"), ("rollback", "abort", "retry", "resume")
+    return next(verb for verb in (forward if going_on else back) if verb in allowed(run))
+
+
+def _outcome(fate: Fate, key: Key, direction: Direction, evidence: Mapping[str, Any]) -> facts.Event:
+    what = {"step": str(key), "direction": direction, "seconds": 0.1}
+    if fate is Fate.DONE:
+        return facts.StepSucceeded(**what, evidence=dict(evidence))
+    if fate in (Fate.FAILED_BEFORE, Fate.FAILED_AFTER):
+        return facts.StepFailed(**what, error="CheckFailed", reason=fate.value)
+    return facts.StepInterrupted(**what, reason=fate.value)
+
+
+def replay(messages: Sequence[tuple[int, bytes]]) -> Run:
+    run, chain = Run(NAME), Chain()
+    for seq, message in messages:
+        run, chain = evolve(run, chain.checked(message, seq)), chain.extended(message, seq)
+    return run

@@ -1,0 +1,181 @@
+"""`cutoverd check` says what PreCheck would find, and leaves catalogs, stream, files and services as they were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.aftermath import assert_completed
+from support.night import Night, a_night, until
+from support.production import names
+from support.servers import Cluster, in_a_loop_of_its_own
+
+from cutoverd.daemon.bus.connection import connect
+from cutoverd.daemon.embedded import nats
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.events import facts
+
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+CATALOGS = ("pg_database", "pg_db_role_setting", "pg_roles", "pg_auth_members", "pg_shdescription", "pg_tablespace")
+
+
+def check(night: Night, *words: str) -> tuple[int, str]:
+    """The exit code, and what it said."""
+    done = night.main("check", str(night.plan_file), *words)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def findings(night: Night, verdict: str) -> list[dict[str, Any]]:
+    _, said = check(night, "-f", "json")
+    return [finding for finding in json.loads(said)["findings"] if finding["verdict"] == verdict]
+
+
+def catalogs(cluster: Cluster) -> dict[str, Any]:
+    """Everything that a session that writes would change, but for the counters of vacuum."""
+    seen = {
+        name: cluster.execute(f"SELECT to_jsonb(c) - 'datfrozenxid' - 'datminmxid' FROM {name} c ORDER BY 1") for name in CATALOGS
+    }
+    inside = "SELECT oid::regclass::text, relfilenode, relacl::text FROM pg_class ORDER BY 1, 2"
+    for database in ("app", LEDGER):
+        if cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"):
+            seen[database] = cluster.execute(inside, database)
+    written = "SELECT relid::regclass::text, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+    seen["written"] = cluster.execute(written, "app")
+    return seen
+
+
+def files(folder: Path) -> dict[str, tuple[int, int] | None]:
+    """Size and time by path; a folder by its name, and nothing of the embedded server's store, which `stream` looks into."""
+    return {str(path): _stamp(path) for path in folder.rglob("*") if "nats" not in path.parts}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    return None if path.is_dir() else (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def anchored(night: Night) -> int:
+    return int(json.loads((night.run_dir / "anchor.json").read_text())["seq"])
+
+
+def stream(night: Night) -> Any:
+    """What the server says of the stream: messages, sequences and settings."""
+
+    async def asked() -> Any:
+        server = nats.find(night.state_dir / "nats")
+        assert server
+        client = await connect(server.url, user=server.user, password=server.password)
+        try:
+            seen = await client.js.stream_info("CUTOVER")
+        finally:
+            await client.close()
+        return seen.state.messages, seen.state.last_seq, seen.state.bytes, seen.config
+
+    return in_a_loop_of_its_own(asked())
+
+
+def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # what it puts there for a while is looked for, too
+    with a_night(cluster, tmp_path) as night:
+        cluster.execute(f"DROP DATABASE {LEDGER}")
+        before = catalogs(cluster), files(tmp_path), night.systems()
+        code, said = check(night)
+        assert code == 0, said
+        assert "✔ precheck.check_server  the server, the role and the names are fit for it" in said
+        assert "◷ precheck.prove_backup  not tried: it writes" in said
+        assert "◷ precheck.check_window  nothing was measured yet" in said
+        assert "the embedded nats-server does not run, and is not started to look" in said
+        assert (catalogs(cluster), files(tmp_path), night.systems()) == before
+        assert not night.state_dir.exists()
+        assert names(cluster) == {"app"}
+
+
+@on_18
+def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        until(lambda: anchored(night) == stream(night)[1], "the last event is anchored")
+        before = catalogs(cluster), stream(night), files(tmp_path), night.systems()
+        code, said = check(night)
+        assert code == 0, said
+        assert "✔ bus  the run may begin, or go on, on its stream" in said
+        assert (catalogs(cluster), stream(night), files(tmp_path), night.systems()) == before
+
+
+@on_18
+def test_check_refuses_a_run_that_has_ended(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start("--auto")
+        assert_completed(night)
+        night.nats()
+        assert [finding["says"] for finding in findings(night, "unfit") if finding["check"] == "bus"] == [
+            "run 'night' has ended already (completed)"
+        ]
+
+
+@on_18
+def test_check_by_a_role_that_cannot_write_names_what_it_lacks(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        cluster.execute(f"DROP DATABASE {LEDGER}")
+        cluster.execute("REVOKE app_owner, pg_signal_backend, pg_monitor, pg_read_all_data, pg_checkpoint FROM cutover")
+        cluster.execute("REVOKE CONNECT ON DATABASE app FROM PUBLIC")
+        cluster.execute("ALTER ROLE cutover NOCREATEDB; ALTER ROLE cutover SET default_transaction_read_only = on")
+        before = catalogs(cluster)
+        code, said = check(night)
+        assert code == 5, said
+        for lack in (
+            "role cutover may not create databases: ALTER ROLE",
+            "role cutover may not act for app_owner",
+            "role cutover lacks pg_monitor, and what other sessions do cannot be seen without it",
+            "sessions of cutover are read-only, so nothing could be recorded: ALTER ROLE cutover RESET",
+            "✖ precheck.check_coverage",
+            "⚠ precheck.check_room  sizes cannot be seen: our role may not ask for the size of app: GRANT pg_monitor TO it",
+        ):
+            assert lack in said, said
+        assert catalogs(cluster) == before
+
+
+@on_18
+def test_check_tells_every_finding_with_what_to_do(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, dashboards=["http://127.0.0.1:9/api/health"], timeouts={"http": "1s"}) as night:
+        night.knob("health page", exit=1)
+        (tmp_path / "data/010.sql").write_text("SELECT 1;\nCOMMIT;\n")
+        cluster.execute("CREATE DATABASE app_try_n")
+        unfit = findings(night, "unfit")
+        assert {finding["check"] for finding in unfit} == {
+            "precheck.check_files",
+            "precheck.check_server",
+            "precheck.prove_dashboard:http://127.0.0.1:9/api/health",
+            "precheck.prove_health:page",
+        }
+        assert all(finding["todo"] or ": " in finding["says"] for finding in unfit)
+        assert any("010.sql:2: COMMIT" in finding["says"] for finding in unfit)
+        assert any("app_try_n is in the way" in finding["says"] for finding in unfit)
+        assert check(night)[0] == 5
+
+
+@on_18
+def test_a_database_that_does_not_exist_is_a_finding(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.write_plan(database={"url": cluster.url("apq")})
+        code, said = check(night)
+        assert code == 5
+        assert "there is no database apq: database.url must end with one of app, cutoverd, postgres" in said
+        night.start("--auto")
+        assert night.exit_code() == 5
+        assert night.wait_for(facts.StepFailed).reason.startswith("there is no database apq: database.url must end with")
+        assert night.cluster.execute("SELECT 1 FROM pg_database WHERE datname LIKE 'apq%'") == []
+
+
+def test_check_where_no_server_answers_could_not_look(tmp_path: Path, cluster: Cluster) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.write_plan(database={"url": "postgresql://cutover@127.0.0.1:9/app"})
+        code, said = check(night)
+        assert code == 1
+        assert "no session could be had: cutoverd" in said
+        night.write_plan(run="a run")
+        assert check(night)[0] == 2

@@ -1,0 +1,85 @@
+"""What cannot work is told in a word and an exit code, never by a traceback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from unit.plan.test_plan_file import PLAN
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    for name in ("schema/1.sql", "data/1.sql"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("SELECT 1;\n")
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return tmp_path / "plan.yaml"
+
+
+def cutoverd(*words: str) -> tuple[int, str]:
+    """The exit code and what it said."""
+    command = [sys.executable, "-m", "cutoverd.daemon", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = done.stdout + done.stderr
+    assert "Traceback" not in said, said
+    return done.returncode, said
+
+
+def test_a_state_dir_that_is_a_file(plan: Path) -> None:
+    (plan.parent / "state").write_text("")
+    code, said = cutoverd("run", str(plan))
+    assert code == 1
+    assert str(plan.parent / "state") in said
+
+
+def test_a_metrics_port_that_is_taken(plan: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        plan.write_text(f"{PLAN}metrics: {{listen: '{listen}'}}\n")
+        code, said = cutoverd("run", str(plan))
+    assert code == 1
+    assert f"cutoverd: metrics.listen {listen}: " in said
+    assert not (plan.parent / "state").exists()
+
+
+def test_a_metrics_port_that_cannot_be(plan: Path) -> None:
+    plan.write_text(f"{PLAN}metrics: {{listen: '127.0.0.1:99999'}}\n")
+    code, said = cutoverd("run", str(plan))
+    assert (code, "metrics.listen 127.0.0.1:99999" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["--reason", "x" * 5000], "reason: saw"), (["--as", "the operator"], "operator 'the operator'")],
+)
+def test_a_command_that_cannot_be_sent(plan: Path, words: list[str], told: str) -> None:
+    code, said = cutoverd("send", "note", "-p", str(plan), *words)
+    assert code == 2
+    assert told in said
+
+
+def test_a_plan_that_is_a_folder(plan: Path) -> None:
+    code, said = cutoverd("run", str(plan.parent))
+    assert (code, "cannot be read: Is a directory" in said) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["history"], 1, "this run has not started"),
+        (["history", "--type", "note_take"], 2, "did you mean note_taken?"),
+        (["status", "--wait", "--timeout", "0.2"], 6, "this run has not started"),
+        (["status", "--wait", "--until", "lunch"], 2, "saw 'lunch'; it is one of"),
+        (["status", "--until", "gate"], 2, "belong to"),
+    ],
+)
+def test_what_was_never_started_and_what_cannot_be_asked(plan: Path, words: list[str], code: int, told: str) -> None:
+    seen, said = cutoverd(*words, "-p", str(plan))
+    assert (seen, told in " ".join(said.replace("│", "").split())) == (code, True), said
+    assert not (plan.parent / "state").exists()

@@ -1,0 +1,301 @@
+"""SQL files through psql on real servers: one transaction with the ledger row, and what becomes of it."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import psycopg
+import pytest
+from support.new_database import Site, make_site
+
+from cutoverd.daemon.postgres.scripts.scripts import DataScript
+from cutoverd.daemon.postgres.session.reach import reach
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import Found
+
+
+@pytest.fixture
+async def site(cluster, tmp_path):
+    folder = tmp_path / "a run's \\ folder"
+    folder.mkdir()
+    return await make_site(cluster, folder)
+
+
+async def test_schema_files_are_applied_in_order_by_the_owner(site: Site):
+    files = [
+        site.file(
+            "schema/001_a.sql", "CREATE SCHEMA tenant; SET search_path = tenant; CREATE TABLE tb_a (pk_a int PRIMARY KEY);"
+        ),
+        site.file("schema/002_b.sql", "CREATE TABLE public.tb_b (fk_a int REFERENCES tenant.tb_a)"),
+    ]
+    done = await site.scripts(files).apply_schema(site.mark("schema.apply"))
+    assert (done["files"], done["already_done"]) == (2, False)
+    owners = "SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c WHERE relname IN ('tb_a', 'tb_b') ORDER BY 1"
+    assert site.rows(owners) == [("tb_a", "app_owner"), ("tb_b", "app_owner")]
+    assert list((site.server.folder / "psql").iterdir()) == []
+
+
+async def test_a_step_that_is_done_is_not_done_again(site: Site):
+    scripts = site.scripts([site.file("a.sql", site.witness("a"))])
+    mark = site.mark("schema.apply")
+    first = await scripts.apply_schema(mark)
+    second = await scripts.apply_schema(replace(mark, event_id="another"))
+    assert (first["already_done"], second["already_done"], site.witnessed()) == (False, True, ["a"])
+
+
+async def test_two_at_once_do_it_once(site: Site):
+    scripts = site.scripts([site.file("a.sql", "SELECT pg_sleep(0.3);" + site.witness("a"))])
+    marks = [site.mark("schema.apply"), replace(site.mark("schema.apply"), event_id="another")]
+    both = await asyncio.gather(*(scripts.apply_schema(mark) for mark in marks))
+    assert sorted(done["already_done"] for done in both) == [False, True]
+    assert site.witnessed() == ["a"]
+
+
+async def test_an_error_names_file_and_line_and_nothing_is_kept(site: Site):
+    files = [
+        site.file("schema/001.sql", "CREATE TABLE a (x int);"),
+        site.file("schema/002.sql", site.witness("two")),
+        site.file(
+            "schema/003.sql", "-- one\n\n\nCREATE TABLE c (x int);\n\n-- six\nINSERT INTO nowhere VALUES (1);\nSELECT 1;\n"
+        ),
+    ]
+    with pytest.raises(StepError, match=r"^schema/003.sql:7: relation \"nowhere\" does not exist \(SQLSTATE 42P01\)$") as raised:
+        await site.scripts(files).apply_schema(site.mark("schema.apply"))
+    assert "INSERT INTO nowhere" in raised.value.evidence["detail"]
+    assert site.witnessed() == []
+    assert site.rows("SELECT count(*) FROM pg_class WHERE relname IN ('a', 'c')") == [(0,)]
+
+
+async def test_an_error_in_an_included_file_names_both(site: Site):
+    outer = site.file("schema/001.sql", "SELECT 1;\n\\ir parts/inner.sql\n")
+    site.file("schema/parts/inner.sql", "SELECT 2;\n\nSELECT 1/0;\n")
+    with pytest.raises(
+        StepError, match=r"^schema/parts/inner.sql:3, included by schema/001.sql:2: division by zero \(SQLSTATE 22012\)"
+    ):
+        await site.scripts([outer]).apply_schema(site.mark("schema.apply"))
+
+
+DUMP = """\\restrict k
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE TABLE public.t (a text);
+COPY public.t (a) FROM stdin;
+COMMIT;
+it's
+\\.
+\\unrestrict k
+"""
+
+
+async def test_copy_data_includes_and_a_dump_run_as_they_are(site: Site):
+    file = site.file("a.sql", DUMP)
+    site.file("rows.csv", "one\ntwo\n")
+    copied = site.file("b.sql", "\\copy t from 'rows.csv'\n\\i c.sql\n")
+    site.file("c.sql", site.witness("included"))
+    await site.scripts([file, copied]).apply_schema(site.mark("schema.apply"))
+    assert [row[0] for row in site.rows("SELECT a FROM t")] == ["COMMIT;", "it's", "one", "two"]
+    assert site.witnessed() == ["included"]
+
+
+async def test_what_one_file_sets_does_not_reach_the_next(site: Site):
+    site.execute("GRANT pg_monitor TO app_owner")
+    first = site.file(
+        "a.sql",
+        "SET search_path = nowhere; SET ROLE pg_monitor; SET statement_timeout = 1;\n"
+        "\\set ON_ERROR_STOP off\n\\set VERBOSITY terse\n",
+    )
+    second = site.file("b.sql", f"CREATE TABLE t AS SELECT pg_sleep(0.1)::text, current_user::text AS who;\n{site.witness('b')}")
+    await site.scripts([first, second]).apply_schema(site.mark("schema.apply"))
+    assert site.rows("SELECT who FROM public.t") == [("app_owner",)]
+
+
+async def test_a_stale_epoch_is_no_leader_and_does_nothing(site: Site):
+    scripts = site.scripts([site.file("a.sql", site.witness("a"))])
+    site.execute("UPDATE cutoverd.fence SET epoch = 2", "app_next")
+    with pytest.raises(NotLeader):
+        await scripts.apply_schema(site.mark("schema.apply"))
+    assert site.witnessed() == []
+
+
+@pytest.mark.parametrize("slipped", ["COMMIT;", "COMMIT AND CHAIN;", "COMMIT; BEGIN;", "ROLLBACK; BEGIN;"])
+async def test_a_script_that_ends_our_transaction_is_named_and_never_taken_for_done(site: Site, slipped):
+    files = [site.file("schema/001.sql", "SELECT 1;"), site.file("schema/002.sql", f"{site.witness('two')}\n{slipped}\n")]
+    mark = site.mark("schema.apply")
+    with pytest.raises(StepError, match=r"^schema/002.sql ended the transaction that it was run in"):
+        await site.scripts(files).apply_schema(mark)
+    kept = "ROLLBACK" not in slipped
+    assert site.witnessed() == (["two"] if kept else [])
+    found = (await site.scripts(files, step="schema.apply").probe_script(mark, "schema.apply")).found
+    assert found is (Found.UNKNOWN if kept else Found.ABSENT)
+    if kept:
+        with pytest.raises(StepError, match="an earlier attempt was committed without its end"):
+            await site.scripts(files).apply_schema(mark)
+
+
+async def test_a_script_that_connects_anew_is_never_taken_for_done(site: Site):
+    with pytest.raises(StepError, match="ended the transaction"):
+        await site.scripts([site.file("a.sql", "\\connect app_next\nSELECT 1;\n")]).apply_schema(site.mark("schema.apply"))
+
+
+async def test_a_deferred_constraint_fails_in_its_step(site: Site):
+    sql = (
+        "CREATE TABLE p (i int PRIMARY KEY);"
+        "CREATE TABLE c (i int REFERENCES p DEFERRABLE INITIALLY DEFERRED); INSERT INTO c VALUES (1);"
+    )
+    with pytest.raises(StepError, match="SQLSTATE 23503"):
+        await site.scripts([site.file("a.sql", sql)]).apply_schema(site.mark("schema.apply"))
+    later = site.file("b.sql", "INSERT INTO p VALUES (1);")
+    assert (await site.scripts([site.file("a.sql", sql), later]).apply_schema(site.mark("schema.apply")))["files"] == 2
+
+
+async def test_a_flood_of_output_neither_hangs_nor_hides_the_error(site: Site):
+    flood = (
+        "SELECT repeat('x', 1000) FROM generate_series(1, 100000);\n"
+        "DO $$BEGIN FOR i IN 1..20000 LOOP RAISE NOTICE 'n % %', i, repeat('y', 200); END LOOP; END$$;\n"
+        "SELECT 1/0;"
+    )
+    with pytest.raises(StepError, match=r"^a.sql:3: division by zero"):
+        await site.scripts([site.file("a.sql", flood)]).apply_schema(site.mark("schema.apply"))
+
+
+async def test_a_time_out_of_the_role_or_the_database_does_not_end_a_script(site: Site):
+    site.execute("ALTER ROLE cutover SET statement_timeout = '200ms'")
+    site.execute("ALTER DATABASE app_next SET idle_in_transaction_session_timeout = '200ms'")
+    await site.scripts([site.file("a.sql", "SELECT pg_sleep(0.5);\n\\! sleep 0.5\n" + site.witness("a"))]).apply_schema(
+        site.mark("schema.apply")
+    )
+    assert site.witnessed() == ["a"]
+
+
+async def test_a_script_that_takes_too_long_is_ended_and_leaves_nothing(site: Site):
+    scripts = site.scripts([site.file("a.sql", site.witness("a") + "SELECT pg_sleep(60);")], timeout_seconds=1)
+    with pytest.raises(TimedOut, match="psql did not end within 1 s"):
+        await scripts.apply_schema(site.mark("schema.apply"))
+    assert site.backends() == []
+    assert site.witnessed() == []
+
+
+async def test_a_cancelled_script_is_gone_within_seconds(site: Site):
+    scripts = site.scripts([site.file("a.sql", site.witness("a") + "SELECT pg_sleep(60);")])
+    task = asyncio.create_task(scripts.apply_schema(site.mark("schema.apply")))
+    await site.until_running("pg_sleep")
+    asked = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - asked < 5
+    assert site.backends() == []
+    assert list((site.server.folder / "children").glob("*.json")) == []
+    assert site.witnessed() == []
+    assert (
+        await site.scripts([], step="schema.apply").probe_script(site.mark("schema.apply"), "schema.apply")
+    ).found is Found.ABSENT
+
+
+async def test_a_data_script_is_probed_by_the_ledger(site: Site):
+    scripts = site.scripts([], [DataScript("load", site.file("load.sql", site.witness("load")))])
+    mark = site.mark("data.run_script:load")
+    assert (await scripts.probe_script(mark, "load")).found is Found.ABSENT
+    await scripts.run_script(mark, "load")
+    assert (await scripts.probe_script(mark, "load")).found is Found.PRESENT
+
+
+async def test_a_probe_says_unknown_when_new_cannot_be_asked(site: Site, monkeypatch):
+    monkeypatch.setitem(reach.__kwdefaults__, "reach_seconds", 0.5)
+    site.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS false")
+    scripts = site.scripts([], [DataScript("load", site.file("load.sql", ""))])
+    probed = await scripts.probe_script(site.mark("data.run_script:load"), "load")
+    assert probed.found is Found.UNKNOWN
+    assert "app_next" in probed.evidence["error"]
+
+
+async def test_files_that_cannot_be_run_are_refused_all_at_once(site: Site):
+    schema = [
+        site.file("schema/001.sql", "BEGIN;\n\\! date\n"),
+        site.file("schema/002.sql", "-- cutoverd: no-transaction\nVACUUM;\n"),
+    ]
+    data = [
+        DataScript("a", site.file("a.sql", "-- cutoverd: no-transaction\nVACUUM;\n")),
+        DataScript("b", site.file("b.sql", "SELECT 1;"), "SELECT true"),
+    ]
+    with pytest.raises(CheckFailed) as raised:
+        await site.scripts(schema, data).check_files()
+    places = [finding.split(": ")[0].removeprefix(f"{site.folder}/") for finding in raised.value.evidence["findings"]]
+    assert places == ["schema/001.sql:1", "schema/001.sql:2", "schema/002.sql:1", "schema/002.sql:2", "a.sql:1", "b.sql:1"]
+
+
+async def test_files_that_can_be_run_are_counted_with_what_they_include(site: Site):
+    site.file("inner.sql", "SELECT 1;")
+    scripts = site.scripts([site.file("a.sql", "\\i inner.sql\n")], [DataScript("b", site.file("b.sql", ""))])
+    assert await scripts.check_files() == {"files": 3}
+
+
+INDEX = """-- cutoverd: no-transaction
+DROP INDEX CONCURRENTLY IF EXISTS witness_index;
+CREATE INDEX CONCURRENTLY witness_index ON witness (name);
+INSERT INTO witness VALUES ('indexed');
+"""
+INDEXED = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('witness_index') AND indisvalid)"
+
+
+async def test_a_file_without_a_transaction_runs_once_and_is_probed(site: Site):
+    scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), INDEXED)])
+    mark = site.mark("data.run_script:index")
+    assert (await scripts.probe_script(mark, "index")).found is Found.ABSENT
+    assert (await scripts.run_script(mark, "index"))["already_done"] is False
+    assert (await scripts.probe_script(mark, "index")).found is Found.PRESENT
+    assert (await scripts.run_script(replace(mark, event_id="again"), "index"))["already_done"] is True
+    assert site.witnessed() == ["indexed"]
+    assert site.rows("SELECT finished FROM cutoverd.step_log") == [(True,)]
+
+
+async def test_a_file_without_a_transaction_whose_probe_stays_false_fails(site: Site):
+    scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), "SELECT false")])
+    with pytest.raises(CheckFailed, match=r"index.sql ran, and its probe still says that it was not done"):
+        await scripts.run_script(site.mark("data.run_script:index"), "index")
+
+
+NO_ANSWERS = [
+    "SELECT 1",
+    "SELECT true, true",
+    "SELECT true FROM generate_series(1, 2)",
+    "SELECT nowhere",
+    "SELECT NULL::boolean",
+    "CREATE TABLE made_by_a_probe ()",
+]
+
+
+async def test_a_probe_that_does_not_answer_yes_or_no_leaves_the_outcome_unknown(site: Site):
+    mark = site.mark("data.run_script:index")
+    for question in NO_ANSWERS:
+        scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), question)])
+        assert (await scripts.probe_script(mark, "index")).found is Found.UNKNOWN, question
+        with pytest.raises(OutcomeUnknown):
+            await scripts.run_script(mark, "index")
+    assert site.witnessed() == []
+
+
+async def test_a_stale_epoch_runs_no_file_without_a_transaction(site: Site):
+    scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), INDEXED)])
+    site.execute("UPDATE cutoverd.fence SET epoch = 2", "cutoverd")
+    with pytest.raises(NotLeader):
+        await scripts.run_script(site.mark("data.run_script:index"), "index")
+    assert site.witnessed() == []
+
+
+async def test_an_error_in_a_file_without_a_transaction_names_its_line(site: Site):
+    file = site.file("index.sql", "-- cutoverd: no-transaction\nSELECT 1;\nSELECT 1/0;\n")
+    with pytest.raises(StepError, match=r"index.sql:3: division by zero"):
+        await site.scripts([], [DataScript("index", file, "SELECT false")]).run_script(
+            site.mark("data.run_script:index"), "index"
+        )
+
+
+async def test_the_schema_can_be_tried_elsewhere_without_a_ledger(site: Site):
+    site.execute("CREATE DATABASE app_try OWNER app_owner")
+    files = [site.file("a.sql", "CREATE TABLE tried (x int);"), site.file("b.sql", "CREATE INDEX ON tried (x);")]
+    assert await site.scripts(files).try_schema("app_try", "precheck.backup") == {"schema_files": 2}
+    with pytest.raises(StepError, match=r"^a.sql:1: relation \"tried\" already exists") as failed:
+        await site.scripts(files).try_schema("app_try", "precheck.backup")
+    assert failed.value.hint == "nothing of it was kept; mend the file, then `abort` and start a run with a name of its own"
+    with psycopg.connect(site.cluster.url("app_try")) as conn:
+        assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'cutoverd'").fetchone() == (0,)

@@ -1,0 +1,149 @@
+"""What a role could do in old and cannot do in new is found, all at once, and may be waived by name."""
+
+from __future__ import annotations
+
+import pytest
+from support.servers import Cluster
+
+from cutoverd.daemon.postgres.validation.grants import check_grants
+from cutoverd.states.errors import CheckFailed
+from cutoverd.states.ports import Evidence
+
+LEGACY = """
+CREATE TABLE a (id int, v text, secret text);
+CREATE TABLE b (id serial);
+CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
+REVOKE ALL ON FUNCTION f(int) FROM PUBLIC;
+CREATE SCHEMA store;
+CREATE TABLE store.c (id int);
+CREATE VIEW store.v AS SELECT 1 AS x;
+ALTER TABLE store.c ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON store.c FOR SELECT TO app_user USING (id > 0);
+GRANT USAGE ON SCHEMA store TO app_user;
+GRANT SELECT ON a, store.c TO app_user;
+GRANT SELECT (id, v), UPDATE (v) ON a TO clerk;
+GRANT INSERT ON b TO clerk;
+GRANT USAGE ON SEQUENCE b_id_seq TO clerk;
+GRANT EXECUTE ON FUNCTION f(int) TO robot;
+GRANT SELECT ON store.v TO PUBLIC;
+ALTER DEFAULT PRIVILEGES IN SCHEMA store GRANT SELECT ON TABLES TO app_user;
+"""
+ROLES = "CREATE ROLE clerk; CREATE ROLE robot; CREATE ROLE idle;"
+
+
+def clone(cluster: Cluster, scripts: str = "") -> None:
+    """Old, and new made from it with `scripts` run there by the owner."""
+    cluster.execute(ROLES)
+    cluster.execute("GRANT ALL ON SCHEMA public TO app_owner; GRANT CREATE ON DATABASE app TO app_owner", "app")
+    cluster.execute("SET ROLE app_owner;" + LEGACY, "app")
+    cluster.execute("ALTER DATABASE app RENAME TO app_previous")
+    cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
+    run(cluster, scripts)
+
+
+def run(cluster: Cluster, scripts: str) -> None:
+    cluster.execute("SET ROLE app_owner; SELECT 1;" + scripts, "app_next")
+
+
+async def judged(cluster: Cluster, **waive: str) -> Evidence:
+    return await check_grants(cluster.server(), waive, new="app_next", old="app_previous")
+
+
+async def found(cluster: Cluster) -> dict[str, list[str]]:
+    with pytest.raises(CheckFailed) as failed:
+        await judged(cluster)
+    assert "validate.grants.waive" in failed.value.hint
+    return dict(failed.value.evidence["found"])
+
+
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+LOST = "grant is lost"
+FORCED_NO_MORE = "row level security is not forced on the owner"
+BROKEN = {
+    "REVOKE SELECT ON a FROM app_user": {LOST: ["SELECT on public.a to app_user"]},
+    "ALTER TABLE b RENAME TO gone; CREATE TABLE b (id int)": {LOST: ["INSERT on public.b to clerk"]},
+    "REVOKE USAGE ON SCHEMA store FROM app_user": {LOST: ["USAGE on schema store to app_user"]},
+    "REVOKE UPDATE (v) ON a FROM clerk": {LOST: ["UPDATE on column public.a.v to clerk"]},
+    "REVOKE USAGE ON SEQUENCE b_id_seq FROM clerk": {LOST: ["USAGE on public.b_id_seq to clerk"]},
+    "REVOKE EXECUTE ON FUNCTION f(int) FROM robot": {LOST: ["EXECUTE on function public.f(integer) to robot"]},
+    "REVOKE ALL ON store.v FROM PUBLIC": {LOST: ["SELECT on store.v to public"]},
+    "ALTER DEFAULT PRIVILEGES IN SCHEMA store REVOKE SELECT ON TABLES FROM app_user": {
+        LOST: ["SELECT by default privileges of app_owner in store on tables to app_user"]
+    },
+    "DROP POLICY own ON store.c": {"policy is lost or for others": ["own on store.c"]},
+    "ALTER POLICY own ON store.c TO PUBLIC": {"policy is lost or for others": ["own on store.c"]},
+    "ALTER TABLE store.c DISABLE ROW LEVEL SECURITY": {"row level security is off": ["store.c"]},
+    "ALTER TABLE store.c NO FORCE ROW LEVEL SECURITY": {FORCED_NO_MORE: ["store.c"]},
+    "DROP TABLE a; DROP TABLE b": {"nothing can be read any more by": ["clerk"], "nothing can be written any more by": ["clerk"]},
+    "DROP FUNCTION f(int)": {"nothing can be run any more by": ["robot"]},
+    # the classic: granted on the tables, and nobody may enter the schema
+    "DROP TABLE a; DROP TABLE b; CREATE SCHEMA n; CREATE TABLE n.a (id int); GRANT SELECT, INSERT ON n.a TO clerk": {
+        "nothing can be read any more by": ["clerk"],
+        "nothing can be written any more by": ["clerk"],
+    },
+}
+
+
+async def test_all_that_a_role_cannot_do_any_more_is_named(cluster: Cluster) -> None:
+    clone(cluster)
+    for scripts, expected in BROKEN.items():
+        cluster.execute("DROP DATABASE app_next")
+        cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
+        run(cluster, scripts)
+        seen = await found(cluster)
+        narrowed = {what: [text for text in seen.get(what, []) if text in texts] for what, texts in expected.items()}
+        assert narrowed == expected, (scripts, seen)
+
+
+@on_18
+async def test_row_level_security_that_is_not_forced_any_more_is_named(cluster: Cluster) -> None:
+    """Found: only whether it was on was read, so the owner, whom the application may log in as, saw all rows on new."""
+    clone(cluster, "ALTER TABLE store.c NO FORCE ROW LEVEL SECURITY")
+    assert await found(cluster) == {FORCED_NO_MORE: ["store.c"]}
+    assert (await judged(cluster, **{"store.c": "the owner is the batch job"}))["waived"] == {
+        f"{FORCED_NO_MORE}: store.c": "the owner is the batch job"
+    }
+
+
+FINE = {
+    "": "a plain clone",
+    "CREATE TABLE n (id int)": "new tables",
+    "DROP TABLE a; CREATE TABLE x (id int, v text); GRANT SELECT ON x TO clerk, app_user": "other tables that are granted",
+    "REVOKE SELECT ON a FROM app_user; GRANT SELECT ON a TO PUBLIC": "the same right by another way",
+    "DROP TABLE store.c; DROP VIEW store.v; ALTER DEFAULT PRIVILEGES IN SCHEMA store REVOKE SELECT ON TABLES FROM app_user;"
+    "DROP SCHEMA store; CREATE VIEW seen AS SELECT 1 AS x; GRANT SELECT ON seen TO PUBLIC": "a schema that is gone",
+}
+
+
+async def test_what_is_carried_over_under_other_names_or_by_other_ways_is_fine(cluster: Cluster) -> None:
+    clone(cluster)
+    for scripts, why in FINE.items():
+        cluster.execute("DROP DATABASE app_next")
+        cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
+        run(cluster, scripts)
+        assert (await judged(cluster))["waived"] == {}, why
+
+
+@on_18
+async def test_a_finding_is_waived_by_role_by_object_or_by_both_and_a_waiver_in_vain_is_named(cluster: Cluster) -> None:
+    clone(cluster, "REVOKE SELECT ON a FROM app_user; DROP FUNCTION f(int); DROP POLICY own ON store.c")
+    with pytest.raises(CheckFailed) as left:
+        await judged(cluster, robot="it is retired")
+    assert set(left.value.evidence["found"]) == {LOST, "policy is lost or for others"}
+    waive = {"robot": "retired", "app_user on public.a": "reads the view", "store.c": "no tenants any more", "nobody": "?"}
+    seen = await judged(cluster, **waive)
+    assert seen["waived"] == {
+        "grant is lost: SELECT on public.a to app_user": "reads the view",
+        "nothing can be run any more by: robot": "retired",
+        "policy is lost or for others: own on store.c": "no tenants any more",
+    }
+    assert seen["unused"] == ["nobody"]
+
+
+@on_18
+async def test_a_role_that_reaches_none_of_the_new_tables_is_warned_of(cluster: Cluster) -> None:
+    clone(cluster, "CREATE TABLE n (id int); GRANT SELECT ON n TO clerk; ALTER POLICY own ON store.c USING (true)")
+    assert (await judged(cluster))["warnings"] == [
+        "policy own on store.c reads otherwise than in old",
+        "app_user reaches no table that old did not have",
+    ]

@@ -1,0 +1,64 @@
+"""What Validate will ask of new is prepared where there is only the schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.servers import Cluster
+
+from cutoverd.daemon.postgres.compare.compare import Comparison
+from cutoverd.daemon.postgres.validation.prepare import Questions
+from cutoverd.daemon.postgres.validation.query_timing import Query
+from cutoverd.states.errors import CheckFailed
+
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+SCHEMA = """
+CREATE TABLE old (id int PRIMARY KEY, v text);
+CREATE TABLE new (id int PRIMARY KEY, v text);
+CREATE FUNCTION ask() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'it was run'; END $$;
+"""
+GOOD = """SELECT ask() AS ok, 'asked' AS "check";\nSET work_mem = '1MB';\nSELECT nothing;\n"""
+
+
+def questions(folder: Path, script: str, new: str, query: str, key: str = "id") -> Questions:
+    (folder / "v.sql").write_text(script)
+    return Questions(
+        [Comparison("c", "SELECT id, v FROM old", new, (key,))], [Query("q", "SELECT 1", query, 1.5)], {"v.sql": folder / "v.sql"}
+    )
+
+
+async def refused(asked: Questions, cluster: Cluster) -> list[Any]:
+    with pytest.raises(CheckFailed) as failed:
+        await asked.try_on(cluster.server(), "app")
+    return list(failed.value.evidence["reasons"])
+
+
+@on_18
+async def test_what_can_be_asked_is_not_run(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.execute(SCHEMA, "app")
+    asked = questions(tmp_path, GOOD, "SELECT id, v FROM new WHERE ask()", "SELECT ask() FROM new")
+    assert await asked.try_on(cluster.server(), "app") == []
+
+
+@on_18
+async def test_a_validation_or_a_comparison_of_a_wrong_shape_is_found_before_the_window(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: a validation without `ok` was seen in Validate, and the night was over."""
+    cluster.execute(SCHEMA, "app")
+    asked = questions(tmp_path, 'SELECT 1;\nSELECT true AS fine, 1 AS "check"', "SELECT id, id AS v FROM new", "SELEC 1")
+    comparison, query, script = await refused(asked, cluster)
+    assert comparison.startswith("comparison c: v: text in old, integer in new — old gives (id integer, v text)")
+    assert query.startswith("query q, on new: syntax error")
+    assert script.startswith("v.sql:1: columns seen: ?column? (a result set needs a boolean column `ok`")
+    [committing, *_] = reversed(await refused(questions(tmp_path, "COMMIT;", "SELECT 1 AS id, 'x'", "SELECT 1"), cluster))
+    assert committing.startswith("v.sql:1: COMMIT: the script is run in one read-only transaction")
+
+
+@on_18
+async def test_a_name_that_only_a_data_script_can_make_is_a_warning(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.execute(SCHEMA, "app")
+    asked = questions(tmp_path, "SELECT k AS ok FROM late", "SELECT id, w FROM new", "SELECT 1")
+    comparison, script = await asked.try_on(cluster.server(), "app")
+    assert comparison.startswith('comparison c, the query of new: column "w" does not exist while there is only the schema; ')
+    assert script.startswith('v.sql:1: relation "late" does not exist while there is only the schema')

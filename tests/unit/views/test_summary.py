@@ -1,0 +1,90 @@
+"""The last screen and the last lines of a run: why, what is left over, and what comes next."""
+
+from __future__ import annotations
+
+from fakes.recording_ports import Night
+from fakes.situations import entering, failing, saying
+from unit.events.test_old_journals import JOURNALS, replayed
+from unit.views.test_run_tree import moment
+
+from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.terminal.event_printer import Lines
+from cutoverd.daemon.views.run_tree import Moment, tree
+from cutoverd.daemon.views.summary import FINALIZE, HISTORY, left_over
+from cutoverd.daemon.views.timeline import Timeline
+from cutoverd.events.codec import Recorded, decode
+from cutoverd.states.errors import StepError
+from cutoverd.states.evolve import evolve
+from cutoverd.states.run import Run
+
+REASON = 'db/01.sql:7: relation "b" does not exist (SQLSTATE 42P01)'
+HINT = "the schema files come first: see that one of them makes it"
+
+
+def lost() -> None:
+    raise StepError(REASON, hint=HINT)
+
+
+def events_of(stream: MemoryStream) -> list[Recorded]:
+    return [Recorded(m.seq, decode(m.data)) for m in stream.messages if m.subject.startswith("cutover.evt")]
+
+
+async def turned_back() -> list[Recorded]:
+    """A run that turned back because of a script, in the step's own words."""
+    made = Night()
+    made.world.wrong["scripts.run_script.1.sql"] = lost
+    made.world.wrong["databases.leftovers"] = lambda: {"databases": ["app_closed", "app_next"]}
+    await made.daemon()
+    return events_of(made.stream)
+
+
+def seen(events: list[Recorded]) -> tuple[Moment, str]:
+    """The moment after them, and the last text of the lines."""
+    run, timeline, lines, last = Run("night"), Timeline(), Lines(), ""
+    for each in events:
+        run, last = evolve(run, each), ""
+        timeline.take_in(each)
+        last = lines(run, each)
+    return Moment(run, timeline, None, timeline.last_at), last
+
+
+async def test_the_last_screen_says_why_it_turned_back_what_is_left_over_and_what_comes_next() -> None:
+    """Found: it said `rolledback` and no more; who had watched all night had to ask the journal why."""
+    at, last = seen(await turned_back())
+    lines = tree(at, width=160)
+    assert lines[-5:] == [
+        "⚠ the run has ended: rolledback",
+        f"  turned back: data.run_script:1.sql: {REASON}",
+        f"  → {HINT}",
+        "  left over: app_closed, app_next",
+        f"  next: {HISTORY}; {FINALIZE}",
+    ]
+    assert [line.strip() for line in last.splitlines()[1:]] == [line.strip() for line in lines[-4:]]
+
+
+async def test_the_last_screen_is_wrapped_where_it_is_narrow_and_never_higher_than_the_screen() -> None:
+    at, _ = seen(await turned_back())
+    lines = tree(at, width=40)
+    assert REASON.split()[-1] in " ".join(lines), "the end of the reason is not cut"
+    assert any("⚠ the run has ended" in line for line in lines)
+    assert "⚠ the run has ended: rolledback" in tree(at, width=40, height=4)
+
+
+async def test_a_completed_run_names_old_and_the_placeholder_until_they_are_dropped() -> None:
+    [path] = [path for path in JOURNALS if path.stem.startswith("completed")]
+    at, last = seen([recorded for _, recorded in await replayed(path)])
+    assert tree(at, width=160)[-3:-1] == ["✔ the run has ended: completed", "  left over: app_closed, app_previous"]
+    assert "left over: app_closed, app_previous" in last
+    at.timeline.dropped.update(("app_previous", "app_closed"))
+    assert left_over(at.run, at.timeline) == []
+    assert tree(at, width=160)[-1] == f"  next: {HISTORY}"
+
+
+def test_once_a_way_back_that_failed_is_tried_again_the_first_reason_counts() -> None:
+    simulation = saying(entering("schema"), "rollback", reason="the pager is dead")
+    failing(simulation).drive()
+    assert simulation.run.is_stuck
+    assert "nothing was done" in moment(simulation).timeline.turned_because
+    saying(simulation, "retry")
+    simulation.drive()
+    assert (simulation.run.state, moment(simulation).timeline.turned_because) == ("rolledback", "the pager is dead")
