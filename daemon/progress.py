@@ -10,7 +10,7 @@ from cutoverd.states.ports import Direction
 
 
 @dataclass(frozen=True)
-class Seen:
+class ProgressReading:
     """What a look at the step saw; nothing of it need be known."""
 
     doing: str = ""
@@ -25,7 +25,7 @@ class Seen:
             return None
         return min(max(self.done / self.total, 0.0), 1.0)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """`12 of 87 statements, schema/01.sql:40, CREATE INDEX`; empty if nothing is known."""
         return ", ".join(part for part in (self._counted(), self.doing) if part)
 
@@ -45,7 +45,7 @@ class Progress:
     direction: str
     attempt: int
     seconds: float
-    seen: Seen = Seen()
+    reading: ProgressReading = ProgressReading()
 
     @property
     def title(self) -> str:
@@ -53,18 +53,18 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """With `known` false where only the time is."""
-        seen = self.seen
+        reading = self.reading
         return {
             "step": self.step,
             "direction": self.direction,
             "attempt": self.attempt,
             "seconds": round(self.seconds, 1),
-            "known": bool(seen.words()),
-            "ratio": None if seen.ratio is None else round(seen.ratio, 4),
-            "done": seen.done,
-            "total": seen.total,
-            "unit": seen.unit,
-            "doing": seen.doing,
+            "known": bool(reading.describe()),
+            "ratio": None if reading.ratio is None else round(reading.ratio, 4),
+            "done": reading.done,
+            "total": reading.total,
+            "unit": reading.unit,
+            "doing": reading.doing,
         }
 
 
@@ -74,10 +74,10 @@ SIZES = ("bytes", "seconds")
 def _number(value: float | None, unit: str) -> str:
     if value is None:
         return "?"
-    return in_bytes(value) if unit == "bytes" else in_time(value) if unit == "seconds" else f"{value:,.0f}"
+    return format_bytes(value) if unit == "bytes" else format_seconds(value) if unit == "seconds" else f"{value:,.0f}"
 
 
-def in_bytes(value: float) -> str:
+def format_bytes(value: float) -> str:
     """`1.2 GB`."""
     for name in ("B", "kB", "MB", "GB"):
         if value < 1000:
@@ -86,7 +86,7 @@ def in_bytes(value: float) -> str:
     return f"{value:.1f} TB"
 
 
-def in_time(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """`4.2 s`, `3:12`, `1:03:12`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
@@ -95,21 +95,21 @@ def in_time(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-class Telling:
+class ProgressReporter:
     """Where the running step's words end up; the next step begins with none."""
 
     def __init__(self) -> None:
-        self.seen = Seen()
+        self.reading = ProgressReading()
 
-    def heard_by_all_that_follows(self) -> None:
-        """From here on `tell` of this task, and of those that it makes, is heard here."""
-        _TELLING.set(self)
-
-
-_TELLING: ContextVar[Telling | None] = ContextVar("cutoverd_telling", default=None)
+    def collect_from_here(self) -> None:
+        """From here on `report_progress` of this task, and of those that it makes, comes here."""
+        _REPORTER.set(self)
 
 
-def tell(doing: str, done: float | None = None, total: float | None = None, unit: str = "") -> None:
-    """Say what is being done; without anybody who listens it is nothing."""
-    if telling := _TELLING.get():
-        telling.seen = Seen(doing, done, total, unit)
+_REPORTER: ContextVar[ProgressReporter | None] = ContextVar("cutoverd_telling", default=None)
+
+
+def report_progress(doing: str, done: float | None = None, total: float | None = None, unit: str = "") -> None:
+    """Say what is being done; without a reporter it is nothing."""
+    if reporter := _REPORTER.get():
+        reporter.reading = ProgressReading(doing, done, total, unit)

@@ -63,7 +63,7 @@ def parse(subject: str, data: bytes, seq: int, sent_at: datetime) -> Command:
     try:
         return Command.model_validate({**fields, "by": operator_of(subject), "seq": seq, "sent_at": sent_at})
     except ValidationError as error:
-        raise NotUnderstood(in_words(error)) from error
+        raise NotUnderstood(format_problems(error)) from error
 
 
 def _fields(data: bytes) -> dict[str, object]:
@@ -75,7 +75,7 @@ def _fields(data: bytes) -> dict[str, object]:
     return dict(fields)
 
 
-def in_words(error: ValidationError) -> str:
+def format_problems(error: ValidationError) -> str:
     """The first mistake: where, what was seen, what is wrong with it."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])[:80]

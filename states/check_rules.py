@@ -15,7 +15,7 @@ MISSED_ROUNDS = 3  # a longer gap was watched by nobody, and what was bad before
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClockReading:
     """A moment by two clocks: one that people set, and one that only a reboot resets."""
 
     at: datetime
@@ -23,7 +23,7 @@ class Reading:
     boot_seconds: float  # since then
 
 
-def seconds_between(earlier: Reading, later: Reading) -> float:
+def seconds_between(earlier: ClockReading, later: ClockReading) -> float:
     """By the clock that nobody sets, if it is the same one; else by the other. Never negative."""
     if earlier.boot == later.boot and later.boot_seconds >= earlier.boot_seconds:
         return later.boot_seconds - earlier.boot_seconds
@@ -66,7 +66,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CheckStanding:
     """How a check stands after its last sample."""
 
     ok: bool
@@ -79,16 +79,16 @@ class Standing:
 class Watched:
     """How far a watch is. Kept between rounds, so that the next daemon goes on from there."""
 
-    at: Reading
+    at: ClockReading
     answered_seq: int = 0  # of the resume under which it was made
     elapsed_seconds: float = 0.0  # since Monitor was entered
     unwatched_seconds: float = 0.0  # of these, in gaps between rounds that were too long
     clock_set_seconds: float = 0.0  # by how much the clock was set meanwhile, forward or back
     rounds: int = 0
-    standings: Mapping[str, Standing] = field(default_factory=dict)
+    standings: Mapping[str, CheckStanding] = field(default_factory=dict)
 
 
-def begun(kept: Watched | None, now: Reading, entered_at: datetime, answered_seq: int, rules: Rules) -> Watched:
+def resume_watch(kept: Watched | None, now: ClockReading, entered_at: datetime, answered_seq: int, rules: Rules) -> Watched:
     """Where a watch goes on: after a restart from what was kept, and without it from the time on record.
 
     What was bad before somebody said `resume` was weighed by him: it counts anew.
@@ -96,11 +96,11 @@ def begun(kept: Watched | None, now: Reading, entered_at: datetime, answered_seq
     if kept is None:
         elapsed = max(0.0, (now.at - entered_at).total_seconds())
         return Watched(now, answered_seq, elapsed, elapsed if elapsed > rules.longest_gap_seconds else 0.0)
-    moved = advanced(kept, now, rules)
+    moved = tick(kept, now, rules)
     return moved if kept.answered_seq == answered_seq else replace(_counting_anew(moved), answered_seq=answered_seq)
 
 
-def due_in(kept: Watched | None, now: Reading, answered_seq: int, rules: Rules) -> float:
+def due_in(kept: Watched | None, now: ClockReading, answered_seq: int, rules: Rules) -> float:
     """Seconds until the next round: neither a restart nor a word said while the run is held brings it on; `resume` does."""
     if kept is None or not kept.rounds or kept.answered_seq != answered_seq:
         return 0.0
@@ -112,7 +112,7 @@ def ends_after(watched: Watched, watch_seconds: float, rules: Rules) -> float:
     return max(watch_seconds, watched.elapsed_seconds + rules.longest_for_seconds)
 
 
-def advanced(watched: Watched, now: Reading, rules: Rules) -> Watched:
+def tick(watched: Watched, now: ClockReading, rules: Rules) -> Watched:
     """The same watch, later; after too long a gap no check is known to have been bad all the time."""
     gap = seconds_between(watched.at, now)
     set_by = (now.at - watched.at.at).total_seconds() - gap
@@ -131,23 +131,23 @@ def _counting_anew(watched: Watched) -> Watched:
     return replace(watched, standings={name: replace(each, bad_since=None) for name, each in watched.standings.items()})
 
 
-def after_round(watched: Watched, samples: Mapping[str, Sample], now: Reading, rules: Rules) -> Watched:
+def fold_round(watched: Watched, samples: Mapping[str, Sample], now: ClockReading, rules: Rules) -> Watched:
     """What is known once each check was asked."""
-    later = advanced(watched, now, rules)
+    later = tick(watched, now, rules)
     standings = {
-        name: judged(rules.checks[name], sample, later.standings.get(name), later.elapsed_seconds)
+        name: evaluate(rules.checks[name], sample, later.standings.get(name), later.elapsed_seconds)
         for name, sample in samples.items()
     }
     return replace(later, rounds=later.rounds + 1, standings=standings)
 
 
-def judged(rule: Rule, sample: Sample, before: Standing | None, elapsed_seconds: float) -> Standing:
+def evaluate(rule: Rule, sample: Sample, before: CheckStanding | None, elapsed_seconds: float) -> CheckStanding:
     """How a check stands after one more sample."""
     wrong = _wrong(rule, sample)
     if not wrong:
-        return Standing(True, sample.value, sample.saw)
+        return CheckStanding(True, sample.value, sample.saw)
     since = before.bad_since if before else None
-    return Standing(False, sample.value, wrong, elapsed_seconds if since is None else since)
+    return CheckStanding(False, sample.value, wrong, elapsed_seconds if since is None else since)
 
 
 def _wrong(rule: Rule, sample: Sample) -> str:
@@ -161,12 +161,12 @@ def _wrong(rule: Rule, sample: Sample) -> str:
     return ""
 
 
-def breached(watched: Watched, rules: Rules) -> dict[str, Standing]:
+def breached(watched: Watched, rules: Rules) -> dict[str, CheckStanding]:
     """The checks that were bad for as long as their rule says."""
     return {name: each for name, each in watched.standings.items() if _is_breached(each, rules.checks[name], watched)}
 
 
-def _is_breached(standing: Standing, rule: Rule, watched: Watched) -> bool:
+def _is_breached(standing: CheckStanding, rule: Rule, watched: Watched) -> bool:
     return standing.bad_since is not None and watched.elapsed_seconds - standing.bad_since >= rule.for_seconds
 
 
@@ -185,6 +185,6 @@ def changes(watched: Watched, rules: Rules, on_record: Collection[str]) -> list[
     ]
 
 
-def bad_seconds(standing: Standing, watched: Watched) -> float:
+def bad_seconds(standing: CheckStanding, watched: Watched) -> float:
     """For how long it has been bad."""
     return 0.0 if standing.bad_since is None else round(watched.elapsed_seconds - standing.bad_since, 3)

@@ -10,7 +10,7 @@ async def is_new_running(at: Context) -> Probed:
 
 
 async def stop_new(at: Context) -> Evidence:
-    return await at.ports.services.stop(at.mark, at.item, Version.NEW)
+    return await at.ports.services.stop(at.attempt_id, at.item, Version.NEW)
 
 
 async def is_traffic_open(at: Context) -> Probed:
@@ -19,28 +19,28 @@ async def is_traffic_open(at: Context) -> Probed:
 
 
 async def close_traffic(at: Context) -> Evidence:
-    return await at.ports.traffic.close(at.mark, at.item)
+    return await at.ports.traffic.close(at.attempt_id, at.item)
 
 
 class Cutover(State):
     """Hand production to the new version."""
 
-    @step(Effect.PROBED, each="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
+    @step(Effect.PROBED, per_item="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
     async def start_service(at: Context) -> Evidence:
         """the new version of a service runs"""
-        return await at.ports.services.start(at.mark, at.item, Version.NEW)
+        return await at.ports.services.start(at.attempt_id, at.item, Version.NEW)
 
-    @step(Effect.NONE, each="new_services")  # the last moment at which going back is free
+    @step(Effect.NONE, per_item="new_services")  # the last moment at which going back is free
     async def check_service(at: Context) -> Evidence:
         """the new version of a service still runs, and answers as its version should"""
-        return await at.ports.services.check(at.mark, at.item, Version.NEW)
+        return await at.ports.services.check(at.attempt_id, at.item, Version.NEW)
 
-    @step(Effect.PROBED, each="traffic", undo=close_traffic, probe=is_traffic_open, opens_traffic=True)
+    @step(Effect.PROBED, per_item="traffic", undo=close_traffic, probe=is_traffic_open, opens_traffic=True)
     async def open_traffic(at: Context) -> Evidence:
         """clients are let in"""
-        return await at.ports.traffic.open(at.mark, at.item)
+        return await at.ports.traffic.open(at.attempt_id, at.item)
 
-    @step(Effect.NONE, each="health")
+    @step(Effect.NONE, per_item="health")
     async def prove_health(at: Context) -> Evidence:
         """seen from outside, the new version is healthy"""
-        return await at.ports.checks.prove_health(at.mark, at.item)
+        return await at.ports.checks.prove_health(at.attempt_id, at.item)

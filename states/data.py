@@ -6,23 +6,23 @@ from cutoverd.states.step import Context, Effect, State, step
 
 
 async def probe_script(at: Context) -> Probed:
-    return await at.ports.scripts.probe_script(at.mark, at.item)
+    return await at.ports.scripts.probe_script(at.attempt_id, at.item)
 
 
 class Data(State):
     """Move the rows."""
 
-    @step(Effect.PROBED, each="data_scripts", probe=probe_script, no_way_back=WITH_NEW)
+    @step(Effect.PROBED, per_item="data_scripts", probe=probe_script, no_way_back=WITH_NEW)
     async def run_script(at: Context) -> Evidence:
         """a data script has done its work, once"""
-        return await at.ports.scripts.run_script(at.mark, at.item)
+        return await at.ports.scripts.run_script(at.attempt_id, at.item)
 
     @step(Effect.NONE, no_way_back=WITH_NEW)
     async def set_sequences(at: Context) -> Evidence:
         """every sequence is beyond the data, so that no id is given out twice"""
-        return await at.ports.validation.set_sequences(at.mark)
+        return await at.ports.validation.set_sequences(at.attempt_id)
 
     @step(Effect.NONE, no_way_back=WITH_NEW)
     async def analyze(at: Context) -> Evidence:
         """the planner knows the new tables"""
-        return await at.ports.validation.analyze(at.mark)
+        return await at.ports.validation.analyze(at.attempt_id)

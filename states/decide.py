@@ -11,7 +11,7 @@ from cutoverd.states import target, triggers
 from cutoverd.states.run import Run
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """the command does not count: the message says what was seen and what would be right"""
 
 
@@ -20,16 +20,16 @@ def decide(run: Run, command: Command, now: datetime) -> list[facts.Event]:
     try:
         _addressed(run, command, now)
         return [_ANSWERS[command.verb](run, command, now)]
-    except Refused as refused:
+    except CommandRefused as refused:
         return [rejected(run, command.verb, command.by, str(refused))]
 
 
 def rejected(run: Run, verb: str, by: str | None, reason: str) -> facts.CommandRejected:
     """The refusal of a command, with what may be done next."""
-    return facts.CommandRejected(verb=verb, by=by, reason=reason, next=list(allowed(run)))
+    return facts.CommandRejected(verb=verb, by=by, reason=reason, next=list(allowed_verbs(run)))
 
 
-def allowed(run: Run) -> tuple[str, ...]:
+def allowed_verbs(run: Run) -> tuple[str, ...]:
     """The verbs that may be said now; `advance` also where only the window has to open first."""
     return tuple(verb for verb in Verb if run.plan and not run.is_over and _would_count(run, verb))
 
@@ -40,7 +40,7 @@ def _would_count(run: Run, verb: Verb) -> bool:
     said = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, by=by)
     try:
         _ANSWERS[verb](run, said, run.frozen.opens or datetime.max)
-    except Refused:
+    except CommandRefused:
         return False
     return True
 
@@ -48,13 +48,13 @@ def _would_count(run: Run, verb: Verb) -> bool:
 def _addressed(run: Run, command: Command, now: datetime) -> None:
     """The command means this run, in this state, and is not too old; raises `Refused`."""
     if run.is_over:
-        raise Refused(f"run {run.name} has ended: {run.state}")
+        raise CommandRefused(f"run {run.name} has ended: {run.state}")
     if command.seq <= run.started_seq:
-        raise Refused("it was sent before the run started: look at the run, then say it again")
+        raise CommandRefused("it was sent before the run started: look at the run, then say it again")
     if command.run not in (None, run.name):
-        raise Refused(f"it is for run {command.run!r}; this is {run.name!r}")
+        raise CommandRefused(f"it is for run {command.run!r}; this is {run.name!r}")
     if command.expect_state not in (None, run.state):
-        raise Refused(f"it expects state {command.expect_state!r}; the run is in {run.state!r}")
+        raise CommandRefused(f"it expects state {command.expect_state!r}; the run is in {run.state!r}")
     if command.ttl and command.sent_at:
         _still_counts(command.ttl, command.sent_at, now)
 
@@ -63,40 +63,44 @@ def _still_counts(ttl: float, sent_at: datetime, now: datetime) -> None:
     """Raises `Refused` for a command that is too old, or whose age nobody can tell because a clock was set back."""
     sent = f"it was to count for {ttl:g} s, and was sent at {sent_at.isoformat(timespec='seconds')}"
     if now > sent_at + timedelta(seconds=ttl):
-        raise Refused(sent)
+        raise CommandRefused(sent)
     if now < sent_at - timedelta(seconds=ttl):
-        raise Refused(f"{sent}, but here it is {now.isoformat(timespec='seconds')}: a clock was set, so nobody can tell its age")
+        raise CommandRefused(
+            f"{sent}, but here it is {now.isoformat(timespec='seconds')}: a clock was set, so nobody can tell its age"
+        )
 
 
 def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:
     """What answers a question counts only if it was sent after the question was asked; raises `Refused`."""
     if command.seq <= max(asked_seq, run.entered_seq):
-        raise Refused(f"it was sent before {asked}: look at the run, then say it again")
+        raise CommandRefused(f"it was sent before {asked}: look at the run, then say it again")
 
 
 def _advance(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.gate is None:
         asked = run.missing if run.state == "precheck" and not (run.failure or run.aborting) else ()
-        raise Refused(f"no gate is waiting in {run.state}" + (f": `ready` of {', '.join(asked)} is missing" if asked else ""))
+        raise CommandRefused(
+            f"no gate is waiting in {run.state}" + (f": `ready` of {', '.join(asked)} is missing" if asked else "")
+        )
     _not_stale(run, command, run.gate.seq, f"the gate before {run.gate.name} was reached")
     if run.held:
-        raise Refused(f"the run is held ({run.held.reason}): `resume` first")
+        raise CommandRefused(f"the run is held ({run.held.reason}): `resume` first")
     if run.frozen.opens and now < run.frozen.opens:
-        raise Refused(f"the window opens at {run.frozen.opens.isoformat()}; now it is {now.isoformat(timespec='seconds')}")
+        raise CommandRefused(f"the window opens at {run.frozen.opens.isoformat()}; now it is {now.isoformat(timespec='seconds')}")
     return facts.GatePassed(gate=run.gate.name, by=command.by or "anonymous")
 
 
 def _hold(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.is_stuck:
-        raise Refused("the way back failed and nothing is being done: `retry` takes it again")
+        raise CommandRefused("the way back failed and nothing is being done: `retry` takes it again")
     if run.held and (run.held.now or not command.now):
-        raise Refused(f"the run is already held: {run.held.reason}")
+        raise CommandRefused(f"the run is already held: {run.held.reason}")
     return facts.RunHeld(reason=command.reason or "hold", by=command.by or "anonymous", now=command.now)
 
 
 def _resume(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.held is None:
-        raise Refused("the run is not held")
+        raise CommandRefused("the run is not held")
     _not_stale(run, command, run.held.seq, "the run was held")
     if run.failure:
         _not_stale(run, command, run.failure.seq, f"the failure ({run.failure.reason})")
@@ -105,35 +109,35 @@ def _resume(run: Run, command: Command, now: datetime) -> facts.Event:
 
 def _retry(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.held:
-        raise Refused(f"the run is held ({run.held.reason}): `resume` first, then `retry`")
+        raise CommandRefused(f"the run is held ({run.held.reason}): `resume` first, then `retry`")
     if run.is_stuck:
         _not_stale(run, command, run.entered_seq, "the way back failed")
         return _transitioned(run, command, "retry")
     if run.failure is None or run.state != "precheck":
-        raise Refused(f"nothing in {run.state} waits to be tried again")
+        raise CommandRefused(f"nothing in {run.state} waits to be tried again")
     _not_stale(run, command, run.failure.seq, "the failure")
     return facts.RetryRequested(by=command.by, reason=command.reason)
 
 
 def _abort(run: Run, command: Command, now: datetime) -> facts.Event:
     if "abort" not in triggers(run.state):
-        raise Refused(f"only PreCheck can be aborted: {_NO_WAY_BACK.get(run.state, '`rollback` takes the run back')}")
+        raise CommandRefused(f"only PreCheck can be aborted: {_NO_WAY_BACK.get(run.state, '`rollback` takes the run back')}")
     if run.aborting:
-        raise Refused("the run is being aborted")
+        raise CommandRefused("the run is being aborted")
     _not_stale(run, command, run.started_seq, "the run started")
     return facts.AbortRequested(by=command.by, reason=command.reason)
 
 
 def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.aborting:
-        raise Refused("the run is being aborted: nothing of production was touched")
+        raise CommandRefused("the run is being aborted: nothing of production was touched")
     if "rollback" not in triggers(run.state):
-        raise Refused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
+        raise CommandRefused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
     if run.may_lose_writes and not (command.accept_loss and command.reason):
         missing = "accept_loss and a reason (`--accept-loss --reason …`)"
         if command.accept_loss:
             missing = "a reason too (`--reason …`): only that is missing"
-        raise Refused(f"traffic may have been open: going back gives up what clients wrote since. Say it with {missing}")
+        raise CommandRefused(f"traffic may have been open: going back gives up what clients wrote since. Say it with {missing}")
     return _transitioned(run, command, "rollback")
 
 
@@ -146,21 +150,21 @@ _NO_WAY_BACK = {
 
 def _fail(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.state in ("rollback", "stuck"):
-        raise Refused("the run is on its way back: there is nothing left to fail")
+        raise CommandRefused("the run is on its way back: there is nothing left to fail")
     if run.aborting:
-        raise Refused("the run is being aborted")
+        raise CommandRefused("the run is being aborted")
     return facts.FailureReported(by=command.by, reason=command.reason or "no reason given")
 
 
 def _ready(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.state != "precheck" or run.aborting:
-        raise Refused("who is ready is asked in PreCheck alone, before the window")
+        raise CommandRefused("who is ready is asked in PreCheck alone, before the window")
     if run.failure:
-        raise Refused(f"PreCheck failed ({run.failure.reason}): `retry` first, and be ready for what it shows then")
+        raise CommandRefused(f"PreCheck failed ({run.failure.reason}): `retry` first, and be ready for what it shows then")
     if command.by not in run.frozen.operators:
-        raise Refused(_whom_the_plan_names(run, command.by))
+        raise CommandRefused(_whom_the_plan_names(run, command.by))
     if command.by in run.ready:
-        raise Refused(f"{command.by} is ready already; who is missing: {', '.join(run.missing) or 'nobody'}")
+        raise CommandRefused(f"{command.by} is ready already; who is missing: {', '.join(run.missing) or 'nobody'}")
     return facts.OperatorReady(by=command.by, reason=command.reason)
 
 
@@ -175,7 +179,7 @@ def _whom_the_plan_names(run: Run, by: str | None) -> str:
 
 def _note(run: Run, command: Command, now: datetime) -> facts.Event:
     if not command.reason:
-        raise Refused('a note has a text: `--reason …`, or on the bus {"verb": "note", "reason": "…"}')
+        raise CommandRefused('a note has a text: `--reason …`, or on the bus {"verb": "note", "reason": "…"}')
     return facts.NoteTaken(by=command.by, text=command.reason)
 
 

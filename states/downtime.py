@@ -12,7 +12,7 @@ async def is_traffic_closed(at: Context) -> Probed:
 async def reopen_traffic(at: Context) -> Evidence:
     if not was_open_before(at):
         return {"left": "closed, as it was found"}
-    return await at.ports.traffic.open(at.mark, at.item)
+    return await at.ports.traffic.open(at.attempt_id, at.item)
 
 
 def was_open_before(at: Context) -> bool:
@@ -34,42 +34,42 @@ def ran_before(at: Context) -> bool:
 async def restart_old(at: Context) -> Evidence:
     if not ran_before(at):
         return {"left": "stopped, as it was found"}
-    return await at.ports.services.start(at.mark, at.item, Version.OLD)
+    return await at.ports.services.start(at.attempt_id, at.item, Version.OLD)
 
 
 async def lift_fence(at: Context) -> Evidence:
-    return await at.ports.databases.lift_fence(at.mark)
+    return await at.ports.databases.lift_fence(at.attempt_id)
 
 
 class Downtime(State):
     """Stop writes to the old database and prove that none is in flight."""
 
-    @step(Effect.NONE, each="services")
+    @step(Effect.NONE, per_item="services")
     async def record_service(at: Context) -> Evidence:
         """the state each service was found in is on record"""
         return {"running": await at.ports.services.is_running(at.item, Version.OLD)}
 
-    @step(Effect.NONE, each="traffic")
+    @step(Effect.NONE, per_item="traffic")
     async def record_door(at: Context) -> Evidence:
         """the state each door was found in is on record"""
         return {"open": await at.ports.traffic.is_open(at.item)}
 
-    @step(Effect.PROBED, each="traffic", undo=reopen_traffic, probe=is_traffic_closed)
+    @step(Effect.PROBED, per_item="traffic", undo=reopen_traffic, probe=is_traffic_closed)
     async def close_traffic(at: Context) -> Evidence:
         """clients are kept out"""
-        return await at.ports.traffic.close(at.mark, at.item)
+        return await at.ports.traffic.close(at.attempt_id, at.item)
 
-    @step(Effect.PROBED, each="services", undo=restart_old, probe=is_old_stopped)
+    @step(Effect.PROBED, per_item="services", undo=restart_old, probe=is_old_stopped)
     async def stop_service(at: Context) -> Evidence:
         """the old version of a service is stopped"""
-        return await at.ports.services.stop(at.mark, at.item, Version.OLD)
+        return await at.ports.services.stop(at.attempt_id, at.item, Version.OLD)
 
     @step(Effect.LEDGER, undo=lift_fence)
     async def fence_old(at: Context) -> Evidence:
         """nobody is in the old database and nobody can get in"""
-        return await at.ports.databases.fence(at.mark)
+        return await at.ports.databases.fence(at.attempt_id)
 
     @step(Effect.NONE)
     async def record_position(at: Context) -> Evidence:
         """the last position and the counters of the old database are on record"""
-        return await at.ports.databases.record_position(at.mark)
+        return await at.ports.databases.record_position(at.attempt_id)

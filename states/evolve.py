@@ -11,7 +11,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import STUCK, target
 from cutoverd.states.ports import Direction, Found
-from cutoverd.states.run import Attempts, Failure, Frozen, Gate, Held, Key, Run, Status
+from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate
 
 LONGEST_SEEN = 400  # characters of what a probe saw
 Attempted = Mapping[tuple[str, Direction], Attempts]
@@ -29,7 +29,7 @@ def evolve(run: Run, recorded: Recorded) -> Run:
 
 
 def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
-    plan = Frozen(
+    plan = FrozenPlan(
         items=event.items,
         gates=tuple(event.gates),
         opens=event.opens,
@@ -68,7 +68,7 @@ def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
 
 
 def _gate_reached(run: Run, event: facts.GateReached, at: Recorded) -> Run:
-    return replace(run, gate=Gate(event.gate, at.seq))
+    return replace(run, gate=WaitingGate(event.gate, at.seq))
 
 
 def _gate_passed(run: Run, event: facts.GatePassed, at: Recorded) -> Run:
@@ -76,7 +76,7 @@ def _gate_passed(run: Run, event: facts.GatePassed, at: Recorded) -> Run:
 
 
 def _with_cheap_checks_open(run: Run) -> Run:
-    again = {(str(key), Direction.FORWARD): Attempts() for key in run.keys(run.state) if key.definition.again}
+    again = {(str(key), Direction.FORWARD): Attempts() for key in run.keys(run.state) if key.definition.recheck_after_gate}
     return replace(run, attempts=MappingProxyType({**run.attempts, **again}))
 
 
@@ -98,7 +98,7 @@ def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
 
 def _is_overtaken(run: Run, event: facts.StepFailed) -> bool:
     """The run had turned back before the step failed: the way back undoes it, there is nothing to answer."""
-    turned = run.aborting or Key.of(event.step).state != run.state
+    turned = run.aborting or StepKey.of(event.step).state != run.state
     return event.direction == Direction.FORWARD and turned
 
 
@@ -122,7 +122,7 @@ def unseen_because(event: facts.StepProbed) -> str:
 
 
 def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
-    return replace(run, held=Held(event.reason, event.by, event.now, at.seq))
+    return replace(run, held=Hold(event.reason, event.by, event.now, at.seq))
 
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
@@ -175,7 +175,7 @@ def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
 
 
 def _attempted(run: Run, event: Any, **changes: Any) -> Run:
-    where = (str(Key.of(event.step)), Direction(event.direction))
+    where = (str(StepKey.of(event.step)), Direction(event.direction))
     tried = replace(run.attempts.get(where, Attempts()), **changes)
     return replace(run, attempts=MappingProxyType({**run.attempts, where: tried}))
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
-EXCHANGED = Key("smoke", "exchange_names")  # whose way back sees what clients wrote to new
-FINAL_BACKUP = Key("validate", "finish_backup")
+EXCHANGED = StepKey("smoke", "exchange_names")  # whose way back sees what clients wrote to new
+FINAL_BACKUP = StepKey("validate", "finish_backup")
 ACCEPT_LOSS, WITHOUT_DUMP = "accept-loss", "without-dump"
 NOT_RECORDED = {"unknown": "what they wrote is not on record"}
 
@@ -28,7 +28,7 @@ WHAT = {
 
 
 @dataclass(frozen=True)
-class Database:
+class LeftoverDatabase:
     """A database that this run has made or renamed, as it is now."""
 
     role: str
@@ -46,13 +46,13 @@ class Database:
 class Decision:
     """What `finalize` does about it."""
 
-    drop: tuple[Database, ...] = ()
-    gone: tuple[Database, ...] = ()  # dropped already, and not on record
+    drop: tuple[LeftoverDatabase, ...] = ()
+    gone: tuple[LeftoverDatabase, ...] = ()  # dropped already, and not on record
     left_alone: tuple[str, ...] = ()  # and why
     refused: tuple[str, ...] = field(default=())  # if there is one, nothing is dropped
 
 
-def decide_leftovers(run: Run, databases: tuple[Database, ...], production: str) -> Decision:
+def decide_leftovers(run: Run, databases: tuple[LeftoverDatabase, ...], production: str) -> Decision:
     """Which of the run's databases may be dropped; all reasons against it at once."""
     if not run.is_over:
         return Decision(refused=(f"run {run.name} is not over, it is in {run.state}",))
@@ -68,7 +68,7 @@ def decide_leftovers(run: Run, databases: tuple[Database, ...], production: str)
     )
 
 
-def _why_left_alone(each: Database, production: str) -> str:
+def _why_left_alone(each: LeftoverDatabase, production: str) -> str:
     if each.name == production:
         return f"{each.name} (oid {each.oid}) is production"
     if each.name != each.given_name:
@@ -78,7 +78,7 @@ def _why_left_alone(each: Database, production: str) -> str:
     return ""
 
 
-def _against(each: Database) -> list[str]:
+def _against(each: LeftoverDatabase) -> list[str]:
     who = [f"{each.name} is in use by {', '.join(each.sessions)}: end that first"] if each.sessions else []
     return [*who, *([f"{each.name}: {each.lacks}"] if each.lacks else [])]
 
@@ -95,7 +95,7 @@ def written_by_clients(run: Run) -> dict[str, Any]:
     return {**back.get("written", NOT_RECORDED), **uncounted}
 
 
-def words_wanted(run: Run, drop: Iterable[Database], *, has_final_dump: bool) -> dict[str, str]:
+def words_wanted(run: Run, drop: Iterable[LeftoverDatabase], *, has_final_dump: bool) -> dict[str, str]:
     """What has to be said besides the run's name before these are dropped, each with why: they are the only copy."""
     wanted = dict[str, str]()
     for each in drop:

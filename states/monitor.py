@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from cutoverd.states.check_rules import (
-    Standing,
+    CheckStanding,
     Watched,
-    after_round,
     all_ok,
     bad_seconds,
-    begun,
     breached,
     changes,
     due_in,
     ends_after,
+    fold_round,
+    resume_watch,
 )
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence, Version
@@ -34,13 +34,13 @@ async def _begun(at: Context) -> Watched:
     kept, rules, clock = await at.ports.watching.recall(), at.ports.watching.rules, at.ports.clock
     if due := due_in(kept, clock.reading(), at.answered_seq, rules):
         await clock.sleep(due)
-    return begun(kept, clock.reading(), at.entered_at, at.answered_seq, rules)
+    return resume_watch(kept, clock.reading(), at.entered_at, at.answered_seq, rules)
 
 
 async def _look(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
     """One round: every check is asked once, and what has changed is recorded before anything follows from it."""
     watching = at.ports.watching
-    so_far = after_round(so_far, await watching.sample(at.mark), at.ports.clock.reading(), watching.rules)
+    so_far = fold_round(so_far, await watching.sample(at.attempt_id), at.ports.clock.reading(), watching.rules)
     await watching.keep(so_far)
     for change in changes(so_far, watching.rules, on_record):
         await at.record(change)
@@ -58,7 +58,7 @@ def _seen(so_far: Watched) -> dict[str, Any]:
     }
 
 
-def _in_words(breaches: Mapping[str, Standing], so_far: Watched) -> str:
+def _in_words(breaches: Mapping[str, CheckStanding], so_far: Watched) -> str:
     return "; ".join(f"{name}: {each.saw}, for {bad_seconds(each, so_far):g} s" for name, each in breaches.items())
 
 
@@ -80,7 +80,7 @@ class Monitor(State):
                 return _seen(so_far)
             await at.ports.clock.sleep(min(rules.every_seconds, left) if left > 0 else rules.every_seconds)
 
-    @step(Effect.NONE, each="new_services")
+    @step(Effect.NONE, per_item="new_services")
     async def check_service(at: Context) -> Evidence:
         """the new version of a service has lived through it, and answers as its version should"""
-        return await at.ports.services.check(at.mark, at.item, Version.NEW)
+        return await at.ports.services.check(at.attempt_id, at.item, Version.NEW)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cutoverd.events import facts
 from cutoverd.states import target
 from cutoverd.states.ports import Direction, Found
-from cutoverd.states.run import Attempts, Key, Run, Status
+from cutoverd.states.run import Attempts, Run, Status, StepKey
 from cutoverd.states.step import Effect
 
 LONGEST_REASON = 300  # characters of one reason within another
@@ -26,7 +26,7 @@ class AppendEvent:
 class AttemptStep:
     """Attempt a step: StepStarted, then act, then its outcome."""
 
-    key: Key
+    key: StepKey
     direction: Direction
     attempt: int
 
@@ -35,7 +35,7 @@ class AttemptStep:
 class ProbeStep:
     """Probe a step whose outcome nobody saw, and record the answer."""
 
-    key: Key
+    key: StepKey
     direction: Direction
 
 
@@ -46,7 +46,7 @@ class AwaitOperator:
     reason: str
     gate: str = ""
     operators: tuple[str, ...] = ()  # who has not said `ready`
-    meanwhile: Key | None = None  # the step whose `while_held` goes on
+    meanwhile: StepKey | None = None  # the step whose `while_held` goes on
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def awaited_operator(run: Run) -> AwaitOperator | None:
     return upcoming if isinstance(upcoming, AwaitOperator) else None
 
 
-def _meanwhile(run: Run) -> Key | None:
+def _meanwhile(run: Run) -> StepKey | None:
     return next((key for key in run.keys(run.state) if key.definition.while_held and not run.is_done(key)), None)
 
 
@@ -86,7 +86,7 @@ def _going_on(run: Run) -> NextAction:
     return _first_open(run, run.keys(run.state)) or _leave(run)
 
 
-def _first_open(run: Run, keys: Iterable[Key]) -> NextAction | None:
+def _first_open(run: Run, keys: Iterable[StepKey]) -> NextAction | None:
     for key in keys:
         if not run.is_done(key):
             return _attempt(run, key, FORWARD)
@@ -104,7 +104,7 @@ def _leave(run: Run) -> NextAction:
     return AwaitOperator(f"the gate before {gate} waits for `advance`", gate=gate)
 
 
-def _attempt(run: Run, key: Key, direction: Direction) -> NextAction:
+def _attempt(run: Run, key: StepKey, direction: Direction) -> NextAction:
     """A first attempt, or another one: that of a probed step only once the probe said that it is needed."""
     tried, wanted = run.of(key, direction), Found.PRESENT if direction is FORWARD else Found.ABSENT
     if tried.count and key.definition.effect is Effect.PROBED:
@@ -117,7 +117,7 @@ def _attempt(run: Run, key: Key, direction: Direction) -> NextAction:
     return AttemptStep(key, direction, tried.count + 1)
 
 
-def _unknown(run: Run, key: Key, direction: Direction) -> NextAction:
+def _unknown(run: Run, key: StepKey, direction: Direction) -> NextAction:
     said = _why_unknown(run.of(key, direction))
     if direction is BACK:
         return _transition(run, "fail", f"whether {key} is undone cannot be known{said}: look at it, then `retry` probes again")
@@ -158,7 +158,7 @@ def _going_back(run: Run) -> NextAction:
     return _undo(run, begun) or _first_open(run, run.keys("rollback")) or _transition(run, "proceed", "")
 
 
-def _undo(run: Run, keys: Iterable[Key]) -> NextAction | None:
+def _undo(run: Run, keys: Iterable[StepKey]) -> NextAction | None:
     for key in keys:
         if key.definition.undo and not run.is_done(key, BACK):
             return _attempt(run, key, BACK)

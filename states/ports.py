@@ -1,6 +1,6 @@
 """What the states need of the world. Adapters in daemon/ implement these, and fakes pass the same contract tests.
 
-Every method that changes the world takes a `Mark`, the identity of the attempt; adapters write it into the ledger in the
+Every method that changes the world takes a `AttemptId`, the identity of the attempt; adapters write it into the ledger in the
 same transaction as the effect, or put it on the session that does the work, so that a later daemon can find both.
 
 Cancelling the task that awaits a method is how a step is interrupted: the adapter ends what it began on the server and on
@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from cutoverd.states.check_rules import Reading, Rules, Sample, Watched
+from cutoverd.states.check_rules import ClockReading, Rules, Sample, Watched
 
 Evidence = Mapping[str, Any]  # JSON: what was observed, in the words of the events; never a secret
 
@@ -46,7 +46,7 @@ class Version(StrEnum):
 
 
 @dataclass(frozen=True)
-class Mark:
+class AttemptId:
     """The identity of one attempt at one step."""
 
     run: str
@@ -67,51 +67,51 @@ class Probed:
 class Databases(Protocol):
     """The four names (DESIGN 3): production, next, previous, closed. All effects are recorded in the ledger."""
 
-    async def check_fit(self, mark: Mark) -> Evidence:
+    async def check_fit(self, attempt_id: AttemptId) -> Evidence:
         """The server and our role can do it, and no name is left over; raises `Unfit` with every reason found."""
 
-    async def make_placeholder(self, mark: Mark) -> Evidence: ...
+    async def make_placeholder(self, attempt_id: AttemptId) -> Evidence: ...
 
-    async def drop_placeholder(self, mark: Mark) -> Evidence:
+    async def drop_placeholder(self, attempt_id: AttemptId) -> Evidence:
         """For `abort` only; a placeholder that is not there is fine."""
 
-    async def fence(self, mark: Mark) -> Evidence:
+    async def fence(self, attempt_id: AttemptId) -> Evidence:
         """Nobody is in old and nobody can get in: production → previous, closed → production. Then CHECKPOINT."""
 
-    async def lift_fence(self, mark: Mark) -> Evidence:
+    async def lift_fence(self, attempt_id: AttemptId) -> Evidence:
         """Old has the production name again, with its row, settings and ACL as they were. Fine from any half-way point."""
 
-    async def record_position(self, mark: Mark) -> Evidence:
+    async def record_position(self, attempt_id: AttemptId) -> Evidence:
         """{"lsn", "counters": {...}, "stats_reset"} of fenced old, from the ledger database."""
 
-    async def build_new(self, mark: Mark) -> Evidence:
+    async def build_new(self, attempt_id: AttemptId) -> Evidence:
         """new = a file copy of old with all that a copy loses, owner-only, carrying fence and step_log."""
 
-    async def keep_new(self, mark: Mark) -> Evidence:
+    async def keep_new(self, attempt_id: AttemptId) -> Evidence:
         """The way back of `build_new`: new, if it is there, stays as `next`, closed; {"left_over": [...]}."""
 
-    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
+    async def open_old(self, attempt_id: AttemptId, *, again: bool = False) -> Evidence:
         """Old accepts connections of the daemon alone, read-only. `again`: to be compared, since its counters prove nothing."""
 
-    async def close_old(self, mark: Mark) -> Evidence: ...
+    async def close_old(self, attempt_id: AttemptId) -> Evidence: ...
 
-    async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
+    async def check_unchanged(self, attempt_id: AttemptId, position: Evidence) -> Evidence:
         """Nothing was written to old since `position`; raises `CheckFailed`, or `Unproven` if counters cannot tell."""
 
-    async def exchange(self, mark: Mark) -> Evidence:
+    async def exchange(self, attempt_id: AttemptId) -> Evidence:
         """new takes the production name and accepts connections, in one transaction.
 
         It proves that nobody is in old, nothing is prepared there, and nothing was written since it was opened; raises
         `CheckFailed`, or `Unproven` if counters cannot tell.
         """
 
-    async def check_logins(self, mark: Mark) -> Evidence:
+    async def check_logins(self, attempt_id: AttemptId) -> Evidence:
         """Whoever could connect to production before the fence can now: {"roles", "warnings"}; raises `CheckFailed`."""
 
-    async def exchange_back(self, mark: Mark) -> Evidence:
+    async def exchange_back(self, attempt_id: AttemptId) -> Evidence:
         """The fence on new, then the names the other way round; new is kept as `next`, closed. Fine if nothing was exchanged."""
 
-    async def written(self, mark: Mark) -> Evidence:
+    async def written(self, attempt_id: AttemptId) -> Evidence:
         """{"tables": {"schema.table": {"inserted", "updated", "deleted"}}} of new since it was opened to clients."""
 
     async def leftovers(self) -> Evidence:
@@ -124,75 +124,75 @@ class Scripts(Protocol):
     async def check_files(self) -> Evidence:
         """The schema and data files can be run in a transaction of ours; raises `CheckFailed` naming file and line."""
 
-    async def apply_schema(self, mark: Mark, sha256: str) -> Evidence:
+    async def apply_schema(self, attempt_id: AttemptId, sha256: str) -> Evidence:
         """All schema files, in order, on new; {"files": n, "already_done": bool}.
 
         `sha256`: of the schema that PreCheck built and tried; "" if none is built.
         """
 
-    async def run_script(self, mark: Mark, name: str) -> Evidence:
+    async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
         """One data script on new."""
 
-    async def probe_script(self, mark: Mark, name: str) -> Probed:
+    async def probe_script(self, attempt_id: AttemptId, name: str) -> Probed:
         """Whether a data script has done its work: from the ledger, or by the plan's probe if it cannot be in a transaction."""
 
 
 class Validation(Protocol):
     """What proves that new holds what old held."""
 
-    async def check_script(self, mark: Mark, name: str) -> Evidence: ...
+    async def check_script(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def compare(self, mark: Mark, name: str) -> Evidence:
+    async def compare(self, attempt_id: AttemptId, name: str) -> Evidence:
         """{"rows_old", "rows_new", "differing": 0}.
 
         Raises `CheckFailed` with evidence {"missing", "extra", "changed": counts, "keys": the first, "file", "sha256"}.
         """
 
-    async def check_coverage(self, mark: Mark) -> Evidence:
+    async def check_coverage(self, attempt_id: AttemptId) -> Evidence:
         """Every table of old is read by a comparison or waived by name (asked of the server by EXPLAIN)."""
 
-    async def check_invariants(self, mark: Mark) -> Evidence: ...
+    async def check_invariants(self, attempt_id: AttemptId) -> Evidence: ...
 
-    async def check_grants(self, mark: Mark) -> Evidence:
+    async def check_grants(self, attempt_id: AttemptId) -> Evidence:
         """What a role could do in old it can do in new, unless the plan waives it: {"roles", "grants", "waived", "warnings"}."""
 
-    async def check_query(self, mark: Mark, name: str) -> Evidence:
+    async def check_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         """A named query is one query that old can be asked, and is, once: {"columns", "old_ms"}, or a warning if it is late."""
 
-    async def time_query(self, mark: Mark, name: str) -> Evidence:
+    async def time_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         """A named query of the plan, timed on old and on new: {"old_ms", "new_ms", "ratio", "allowed", "rows_old", "rows_new"}.
 
         Raises `CheckFailed`, with both timings, where new is slower than the plan allows. If old is late, new is judged alone.
         """
 
-    async def set_sequences(self, mark: Mark) -> Evidence: ...
+    async def set_sequences(self, attempt_id: AttemptId) -> Evidence: ...
 
-    async def analyze(self, mark: Mark) -> Evidence: ...
+    async def analyze(self, attempt_id: AttemptId) -> Evidence: ...
 
 
 class Backups(Protocol):
     """Dumps that count only once they were restored."""
 
-    async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
+    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
         """Backup directory and server have room, as far as can be seen from here; raises `Unfit`.
 
         `dumped_bytes`: the size of a dump that was taken, if one was."""
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
         files there, execute the way back there, drop the scratch database; {"file", "bytes", "tables", "rows", "parts",
         "way_back"}."""
 
-    async def clear(self, mark: Mark) -> Evidence:
+    async def clear(self, attempt_id: AttemptId) -> Evidence:
         """The way back of `prove`: nothing of one that was killed is left; {"removed": [names]}."""
 
-    async def start(self, mark: Mark) -> Evidence:
+    async def start(self, attempt_id: AttemptId) -> Evidence:
         """Begin the final dump of fenced old beside the run; `finish` awaits it."""
 
-    async def finish(self, mark: Mark) -> Evidence:
+    async def finish(self, attempt_id: AttemptId) -> Evidence:
         """Await the final dump; take it now if the daemon that began it is gone."""
 
-    async def end(self, mark: Mark) -> Evidence:
+    async def end(self, attempt_id: AttemptId) -> Evidence:
         """End a dump that is under way and remove its unfinished file."""
 
 
@@ -202,16 +202,16 @@ class Services(Protocol):
     async def is_running(self, name: str, version: Version) -> bool:
         """Raises `OutcomeUnknown` when its status cannot be told."""
 
-    async def start(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def start(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         """Returns once its status says running; raises `CheckFailed` or `TimedOut`."""
 
-    async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def stop(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         """Returns once its status says stopped."""
 
-    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
 
-    async def look(self, mark: Mark) -> Evidence:
+    async def look(self, attempt_id: AttemptId) -> Evidence:
         """Each status asked once, before the window: {"seen": state by what it is of, "reasons", "warnings"}.
 
         A reason is a status that cannot be told, or one that says of a version to come that it runs already.
@@ -223,27 +223,27 @@ class Traffic(Protocol):
 
     async def is_open(self, name: str) -> bool: ...
 
-    async def open(self, mark: Mark, name: str) -> Evidence: ...
+    async def open(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def close(self, mark: Mark, name: str) -> Evidence: ...
+    async def close(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def look(self, mark: Mark) -> Evidence:
+    async def look(self, attempt_id: AttemptId) -> Evidence:
         """Each status asked once, as `Services.look`; a door may be open or closed."""
 
 
 class Checks(Protocol):
     """Proofs from outside: HTTP and commands, by their name in the plan."""
 
-    async def check_programs(self, mark: Mark) -> Evidence:
+    async def check_programs(self, attempt_id: AttemptId) -> Evidence:
         """The program of each command of the plan is there and may be run; raises `Unfit` with each that is not."""
 
-    async def prove_health(self, mark: Mark, name: str) -> Evidence: ...
+    async def prove_health(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def smoke(self, mark: Mark, name: str) -> Evidence: ...
+    async def smoke(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence: ...
+    async def prove_dashboard(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def prove_scraped(self, mark: Mark) -> Evidence:
+    async def prove_scraped(self, attempt_id: AttemptId) -> Evidence:
         """Somebody asked for our own metrics not long ago, or does so now; raises `TimedOut`."""
 
 
@@ -252,18 +252,18 @@ class Clock(Protocol):
 
     def now(self) -> datetime: ...
 
-    def reading(self) -> Reading: ...
+    def reading(self) -> ClockReading: ...
 
     async def sleep(self, seconds: float) -> None: ...
 
 
-class Watching(Protocol):
+class MonitorChecks(Protocol):
     """The checks of Monitor, and what is known of the watch between two daemons."""
 
     @property
     def rules(self) -> Rules: ...
 
-    async def sample(self, mark: Mark) -> Mapping[str, Sample]:
+    async def sample(self, attempt_id: AttemptId) -> Mapping[str, Sample]:
         """Each check asked once, at the same time; one that cannot be made is a sample that has not passed, never an error."""
 
     async def recall(self) -> Watched | None:
@@ -284,5 +284,5 @@ class Ports:
     services: Services
     traffic: Traffic
     checks: Checks
-    watching: Watching
+    watching: MonitorChecks
     clock: Clock

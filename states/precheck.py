@@ -7,11 +7,11 @@ from cutoverd.states.window import PROOF, check_window
 
 
 async def clear_proof(at: Context) -> Evidence:
-    return await at.ports.backups.clear(at.mark)
+    return await at.ports.backups.clear(at.attempt_id)
 
 
 async def drop_placeholder(at: Context) -> Evidence:
-    return await at.ports.databases.drop_placeholder(at.mark)
+    return await at.ports.databases.drop_placeholder(at.attempt_id)
 
 
 def both(services: Evidence, doors: Evidence) -> Evidence:
@@ -36,47 +36,47 @@ class PreCheck(State):
     @step(Effect.NONE)
     async def check_programs(at: Context) -> Evidence:
         """the program of every command is there and may be run"""
-        return await at.ports.checks.check_programs(at.mark)
+        return await at.ports.checks.check_programs(at.attempt_id)
 
-    @step(Effect.NONE, again=True)
+    @step(Effect.NONE, recheck_after_gate=True)
     async def check_server(at: Context) -> Evidence:
         """the server, the role and the names are fit for it"""
-        return await at.ports.databases.check_fit(at.mark)
+        return await at.ports.databases.check_fit(at.attempt_id)
 
-    @step(Effect.NONE, again=True)
+    @step(Effect.NONE, recheck_after_gate=True)
     async def check_room(at: Context) -> Evidence:
         """disks have room for the backups, the clone and the new tables"""
-        return await at.ports.backups.check_room(at.mark, at.evidence.get(PROOF, {}).get("bytes"))
+        return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(PROOF, {}).get("bytes"))
 
-    @step(Effect.NONE, each="dashboards", again=True)
+    @step(Effect.NONE, per_item="dashboards", recheck_after_gate=True)
     async def prove_dashboard(at: Context) -> Evidence:
         """a dashboard answers"""
-        return await at.ports.checks.prove_dashboard(at.mark, at.item)
+        return await at.ports.checks.prove_dashboard(at.attempt_id, at.item)
 
-    @step(Effect.NONE, each="health", again=True)
+    @step(Effect.NONE, per_item="health", recheck_after_gate=True)
     async def prove_health(at: Context) -> Evidence:
         """what runs today is healthy"""
-        return await at.ports.checks.prove_health(at.mark, at.item)
+        return await at.ports.checks.prove_health(at.attempt_id, at.item)
 
     @step(Effect.NONE)  # a status that lies is believed at night: what "runs" is not started
     async def check_services(at: Context) -> Evidence:
         """each service and door tells its state, and no version to come runs yet"""
-        return both(await at.ports.services.look(at.mark), await at.ports.traffic.look(at.mark))
+        return both(await at.ports.services.look(at.attempt_id), await at.ports.traffic.look(at.attempt_id))
 
     @step(Effect.NONE)
     async def check_coverage(at: Context) -> Evidence:
         """every table of production is compared, or waived by name"""
-        return await at.ports.validation.check_coverage(at.mark)
+        return await at.ports.validation.check_coverage(at.attempt_id)
 
-    @step(Effect.NONE, each="queries")
+    @step(Effect.NONE, per_item="queries")
     async def check_query(at: Context) -> Evidence:
         """a named query can be asked of production"""
-        return await at.ports.validation.check_query(at.mark, at.item)
+        return await at.ports.validation.check_query(at.attempt_id, at.item)
 
     @step(Effect.NONE, undo=clear_proof)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""
-        return await at.ports.backups.prove(at.mark)
+        return await at.ports.backups.prove(at.attempt_id)
 
     @step(Effect.NONE)
     async def check_window(at: Context) -> Evidence:
@@ -86,9 +86,9 @@ class PreCheck(State):
     @step(Effect.LEDGER, undo=drop_placeholder)
     async def make_placeholder(at: Context) -> Evidence:
         """an empty database that refuses connections waits to take production's name"""
-        return await at.ports.databases.make_placeholder(at.mark)
+        return await at.ports.databases.make_placeholder(at.attempt_id)
 
-    @step(Effect.NONE, each="metrics", again=True)
+    @step(Effect.NONE, per_item="metrics", recheck_after_gate=True)
     async def prove_scraped(at: Context) -> Evidence:
         """somebody scrapes our own metrics"""
-        return await at.ports.checks.prove_scraped(at.mark)
+        return await at.ports.checks.prove_scraped(at.attempt_id)

@@ -7,10 +7,10 @@ from cutoverd.states.step import Context, Effect, State, step
 class Rollback(State):
     """After the undoing: prove that production is as it was."""
 
-    @step(Effect.NONE, each="health")
+    @step(Effect.NONE, per_item="health")
     async def prove_health(at: Context) -> Evidence:
         """what ran before runs again, and is healthy"""
-        return await at.ports.checks.prove_health(at.mark, at.item)
+        return await at.ports.checks.prove_health(at.attempt_id, at.item)
 
     @step(Effect.NONE)
     async def name_leftovers(at: Context) -> Evidence:

@@ -15,7 +15,7 @@ from cutoverd.states.step import Step
 
 
 @dataclass(frozen=True)
-class Key:
+class StepKey:
     """One step of one state, for one item: `downtime.stop_service:worker`."""
 
     state: str
@@ -26,7 +26,7 @@ class Key:
         return f"{self.state}.{self.step}" + (f":{self.item}" if self.item else "")
 
     @classmethod
-    def of(cls, text: str) -> Key:
+    def of(cls, text: str) -> StepKey:
         name, _, item = text.partition(":")
         state, _, step = name.partition(".")
         return cls(state, step, item)
@@ -59,7 +59,7 @@ class Attempts:
 
 
 @dataclass(frozen=True)
-class Gate:
+class WaitingGate:
     """A gate that was reached and not yet passed."""
 
     name: str
@@ -67,7 +67,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Held:
+class Hold:
     """No step is started until `resume`."""
 
     reason: str
@@ -87,7 +87,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenPlan:
     """What RunStarted froze of the plan."""
 
     items: Mapping[str, list[str]] = field(default_factory=dict)
@@ -109,17 +109,17 @@ class Run:
 
     name: str
     state: str = WAY[0].name
-    plan: Frozen | None = None  # None: not started
+    plan: FrozenPlan | None = None  # None: not started
     epoch: int = 0
     started_seq: int = 0
     last_seq: int = 0
     command_position: int = 0
     entered_seq: int = 0
     entered_at: datetime = datetime.min
-    gate: Gate | None = None
+    gate: WaitingGate | None = None
     passed: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
-    held: Held | None = None
+    held: Hold | None = None
     failure: Failure | None = None
     aborting: bool = False
     breached: frozenset[str] = frozenset()  # checks of Monitor
@@ -129,7 +129,7 @@ class Run:
     attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def frozen(self) -> Frozen:
+    def frozen(self) -> FrozenPlan:
         if self.plan is None:
             raise ValueError(f"run {self.name} has not started")
         return self.plan
@@ -147,15 +147,15 @@ class Run:
         """PreCheck, or its `abort`, has failed and stays so until a person speaks."""
         return self.state == WAY[0].name and self.failure is not None
 
-    def of(self, key: Key, direction: Direction) -> Attempts:
+    def of(self, key: StepKey, direction: Direction) -> Attempts:
         return self.attempts.get((str(key), direction), Attempts())
 
-    def is_done(self, key: Key, direction: Direction = Direction.FORWARD) -> bool:
+    def is_done(self, key: StepKey, direction: Direction = Direction.FORWARD) -> bool:
         return self.of(key, direction).status is Status.DONE
 
-    def begun(self, direction: Direction = Direction.FORWARD) -> list[Key]:
+    def begun(self, direction: Direction = Direction.FORWARD) -> list[StepKey]:
         """The steps that were begun, oldest first."""
-        return [Key.of(key) for (key, way), tried in self.attempts.items() if way is direction and tried.count]
+        return [StepKey.of(key) for (key, way), tried in self.attempts.items() if way is direction and tried.count]
 
     def evidence(self) -> dict[str, Evidence]:
         return {key: tried.evidence for (key, way), tried in self.attempts.items() if way is Direction.FORWARD and tried.evidence}
@@ -166,7 +166,7 @@ class Run:
         return tuple(name for name in self.frozen.operators if name not in self.ready)
 
     @property
-    def opened(self) -> list[Key]:
+    def opened(self) -> list[StepKey]:
         """The steps that may have let clients in: begun, and no probe has proved that they did not."""
         begun = [key for key in self.begun() if key.definition.opens_traffic]
         return [key for key in begun if self.of(key, Direction.FORWARD).found is not Found.ABSENT]
@@ -176,9 +176,9 @@ class Run:
         """Whether going back from here may cost what clients wrote to new."""
         return self.state == "monitor" or (self.state == "cutover" and bool(self.opened))
 
-    def keys(self, state: str) -> Iterator[Key]:
+    def keys(self, state: str) -> Iterator[StepKey]:
         """The steps of a state in order, one per item."""
         for step in STATES[state].steps:
-            items: Any = self.frozen.items.get(step.each, ()) if step.each else ("",)
+            items: Any = self.frozen.items.get(step.per_item, ()) if step.per_item else ("",)
             for item in reversed(items) if step.newest_first else items:
-                yield Key(state, step.name, item)
+                yield StepKey(state, step.name, item)

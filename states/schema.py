@@ -7,15 +7,15 @@ WITH_NEW = "it goes with the new database, which the way back keeps closed"
 
 
 async def keep_new(at: Context) -> Evidence:
-    return await at.ports.databases.keep_new(at.mark)
+    return await at.ports.databases.keep_new(at.attempt_id)
 
 
 async def close_old(at: Context) -> Evidence:
-    return await at.ports.databases.close_old(at.mark)
+    return await at.ports.databases.close_old(at.attempt_id)
 
 
 async def end_backup(at: Context) -> Evidence:
-    return await at.ports.backups.end(at.mark)
+    return await at.ports.backups.end(at.attempt_id)
 
 
 class Schema(State):
@@ -24,20 +24,20 @@ class Schema(State):
     @step(Effect.LEDGER, undo=keep_new)
     async def build_new(at: Context) -> Evidence:
         """the new database is a copy of the old one, with all that a copy loses set again"""
-        return await at.ports.databases.build_new(at.mark)
+        return await at.ports.databases.build_new(at.attempt_id)
 
     @step(Effect.LEDGER, undo=close_old)
     async def open_old(at: Context) -> Evidence:
         """the old database can be read by the daemon alone"""
-        return await at.ports.databases.open_old(at.mark)
+        return await at.ports.databases.open_old(at.attempt_id)
 
     @step(Effect.NONE, undo=end_backup)
     async def start_backup(at: Context) -> Evidence:
         """the final backup of the old database is being taken"""
-        return await at.ports.backups.start(at.mark)
+        return await at.ports.backups.start(at.attempt_id)
 
     @step(Effect.LEDGER, no_way_back=WITH_NEW)
     async def apply_schema(at: Context) -> Evidence:
         """the schema files are applied, all or none"""
         proven = at.evidence.get("precheck.check_files", {}).get("schema", {})
-        return await at.ports.scripts.apply_schema(at.mark, proven.get("sha256", ""))
+        return await at.ports.scripts.apply_schema(at.attempt_id, proven.get("sha256", ""))

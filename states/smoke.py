@@ -10,14 +10,14 @@ UNCOUNTED = "a crash of the server lost its counters: what was written before it
 
 
 async def exchange_back(at: Context) -> Evidence:
-    back = await at.ports.databases.exchange_back(at.mark)
+    back = await at.ports.databases.exchange_back(at.attempt_id)
     return {**back, **await what_was_written(at)}  # once nobody can write any more
 
 
 async def what_was_written(at: Context) -> Evidence:
     """Which tables clients wrote to is recorded if it can be seen; the way back does not depend on it."""
     try:
-        seen = await at.ports.databases.written(at.mark)
+        seen = await at.ports.databases.written(at.attempt_id)
     except StepError as error:
         return {"written": {"unknown": str(error)}}
     return {"written": dict(seen["tables"]), **({} if seen.get("complete", True) else {"written_uncounted": UNCOUNTED})}
@@ -34,17 +34,17 @@ async def is_test_stopped(at: Context) -> Probed:
 
 
 async def end_test(at: Context) -> Evidence:
-    return await at.ports.services.stop(at.mark, at.item, Version.TEST)
+    return await at.ports.services.stop(at.attempt_id, at.item, Version.TEST)
 
 
 async def compare_again(at: Context, why: str) -> Evidence:
     """Where the counters prove nothing, after a crash of the server say, only the content can say that old is unchanged."""
-    databases, attempt = at.ports.databases, f"{at.mark.step}.{at.mark.event_id}"
-    await databases.open_old(replace(at.mark, step=f"{attempt}.open"), again=True)
+    databases, attempt = at.ports.databases, f"{at.attempt_id.step}.{at.attempt_id.event_id}"
+    await databases.open_old(replace(at.attempt_id, step=f"{attempt}.open"), again=True)
     compared = [key.partition(":")[2] for key in at.evidence if key.startswith("validate.compare:")]
     for name in compared:
-        await at.ports.validation.compare(at.mark, name)
-    await databases.close_old(replace(at.mark, step=f"{attempt}.close"))
+        await at.ports.validation.compare(at.attempt_id, name)
+    await databases.close_old(replace(at.attempt_id, step=f"{attempt}.close"))
     return {"counters": why, "compared_again": compared}
 
 
@@ -56,7 +56,7 @@ class Smoke(State):
         """nothing was written to the old database since the fence"""
         position = at.evidence["downtime.record_position"]
         try:
-            return await at.ports.databases.check_unchanged(at.mark, position)
+            return await at.ports.databases.check_unchanged(at.attempt_id, position)
         except Unproven as unproven:
             return await compare_again(at, str(unproven))
 
@@ -64,43 +64,43 @@ class Smoke(State):
     async def exchange_names(at: Context) -> Evidence:
         """the new database has production's name, and nothing was written to the old one up to that moment"""
         try:
-            return await at.ports.databases.exchange(at.mark)
+            return await at.ports.databases.exchange(at.attempt_id)
         except Unproven as unproven:
             compared = await compare_again(at, str(unproven))
-            return {**await at.ports.databases.exchange(at.mark), **compared}
+            return {**await at.ports.databases.exchange(at.attempt_id), **compared}
 
     @step(Effect.NONE)
     async def check_logins(at: Context) -> Evidence:
         """whoever could log in to production before can log in now"""
-        return await at.ports.databases.check_logins(at.mark)
+        return await at.ports.databases.check_logins(at.attempt_id)
 
-    @step(Effect.PROBED, each="tested_services", newest_first=True, undo=end_test, probe=is_test_running)
+    @step(Effect.PROBED, per_item="tested_services", newest_first=True, undo=end_test, probe=is_test_running)
     async def start_test(at: Context) -> Evidence:
         """a service runs in test mode"""
-        return await at.ports.services.start(at.mark, at.item, Version.TEST)
+        return await at.ports.services.start(at.attempt_id, at.item, Version.TEST)
 
-    @step(Effect.NONE, each="tested_services")
+    @step(Effect.NONE, per_item="tested_services")
     async def check_test(at: Context) -> Evidence:
         """a service in test mode answers as its version should"""
-        return await at.ports.services.check(at.mark, at.item, Version.TEST)
+        return await at.ports.services.check(at.attempt_id, at.item, Version.TEST)
 
-    @step(Effect.NONE, each="smoke")
+    @step(Effect.NONE, per_item="smoke")
     async def smoke_test(at: Context) -> Evidence:
         """the new version does what it should"""
-        return await at.ports.checks.smoke(at.mark, at.item)
+        return await at.ports.checks.smoke(at.attempt_id, at.item)
 
-    @step(Effect.NONE, each="tested_services")
+    @step(Effect.NONE, per_item="tested_services")
     async def check_test_again(at: Context) -> Evidence:
         """a service in test mode has outlived the tests"""
-        return await at.ports.services.check(at.mark, at.item, Version.TEST)
+        return await at.ports.services.check(at.attempt_id, at.item, Version.TEST)
 
-    @step(Effect.PROBED, each="tested_services", probe=is_test_stopped, no_way_back="a service in test mode stays stopped")
+    @step(Effect.PROBED, per_item="tested_services", probe=is_test_stopped, no_way_back="a service in test mode stays stopped")
     async def stop_test(at: Context) -> Evidence:
         """the test mode is over"""
-        return await at.ports.services.stop(at.mark, at.item, Version.TEST)
+        return await at.ports.services.stop(at.attempt_id, at.item, Version.TEST)
 
     @step(Effect.NONE)
     async def record_written(at: Context) -> Evidence:
         """the tables written during the smoke tests are on record"""
-        seen = await at.ports.databases.written(at.mark)
+        seen = await at.ports.databases.written(at.attempt_id)
         return {**seen, "written": sorted(seen["tables"])}

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from cutoverd.events.facts import Event
-from cutoverd.states.ports import Evidence, Mark, Ports, Probed
+from cutoverd.states.ports import AttemptId, Evidence, Ports, Probed
 
 
 class Effect(StrEnum):
@@ -29,7 +29,7 @@ class Context:
     """All that a step may know."""
 
     ports: Ports
-    mark: Mark
+    attempt_id: AttemptId
     item: str  # "" for a step that is not made once per item
     entered_at: datetime  # of the state
     watch_seconds: float
@@ -40,36 +40,36 @@ class Context:
     record: Callable[[Event], Awaitable[None]] = _nowhere  # a change seen meanwhile, appended by the loop before it returns
 
 
-Act = Callable[[Context], Awaitable[Evidence]]
+StepAction = Callable[[Context], Awaitable[Evidence]]
 Probe = Callable[[Context], Awaitable[Probed]]
-Going = Callable[[Context], Awaitable[None]]
+HeldLoop = Callable[[Context], Awaitable[None]]
 
 
 @dataclass(frozen=True)
 class Step:
     """One action of a state: `run`, its opposite `undo`, and `probe`, what is true now?"""
 
-    run: Act
+    run: StepAction
     effect: Effect
-    undo: Act | None = None
+    undo: StepAction | None = None
     probe: Probe | None = None
-    each: str = ""  # made once per item of this kind ("services")
+    per_item: str = ""  # made once per item of this kind ("services")
     newest_first: bool = False  # items in reverse order
-    again: bool = False  # a cheap check: made once more right after the gate
+    recheck_after_gate: bool = False  # a cheap check: made once more right after the gate
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
     no_way_back: str = ""  # why it needs no undo
-    while_held: Going | None = None  # what goes on while the run is held in this state, until it is cancelled
+    while_held: HeldLoop | None = None  # what goes on while the run is held in this state, until it is cancelled
 
     @property
     def name(self) -> str:
         return self.run.__name__
 
     @property
-    def says(self) -> str:
+    def summary(self) -> str:
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
-def step(effect: Effect, **options: Any) -> Callable[[Act], Step]:
+def step(effect: Effect, **options: Any) -> Callable[[StepAction], Step]:
     """Make an async function of a Context a step; options are the fields of `Step`."""
     return lambda run: Step(run, effect, **options)
 

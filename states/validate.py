@@ -8,42 +8,42 @@ from cutoverd.states.step import Context, Effect, State, step
 class Validate(State):
     """Prove that no row was lost or changed."""
 
-    @step(Effect.NONE, each="validation_scripts")
+    @step(Effect.NONE, per_item="validation_scripts")
     async def check_script(at: Context) -> Evidence:
         """every check of a validation script is true"""
-        return await at.ports.validation.check_script(at.mark, at.item)
+        return await at.ports.validation.check_script(at.attempt_id, at.item)
 
     @step(Effect.NONE)
     async def check_coverage(at: Context) -> Evidence:
         """every old table is compared, or waived by name"""
-        return await at.ports.validation.check_coverage(at.mark)
+        return await at.ports.validation.check_coverage(at.attempt_id)
 
-    @step(Effect.NONE, each="comparisons")
+    @step(Effect.NONE, per_item="comparisons")
     async def compare(at: Context) -> Evidence:
         """old and new hold the same content, row by row"""
-        return await at.ports.validation.compare(at.mark, at.item)
+        return await at.ports.validation.compare(at.attempt_id, at.item)
 
     @step(Effect.NONE)
     async def check_invariants(at: Context) -> Evidence:
         """foreign keys hold, indexes are valid, sequences are ahead"""
-        return await at.ports.validation.check_invariants(at.mark)
+        return await at.ports.validation.check_invariants(at.attempt_id)
 
     @step(Effect.NONE)
     async def check_grants(at: Context) -> Evidence:
         """what a role could do in old it can do in new, or the plan waives it by name"""
-        return await at.ports.validation.check_grants(at.mark)
+        return await at.ports.validation.check_grants(at.attempt_id)
 
     @step(Effect.NONE, no_way_back="a finished backup is kept")
     async def finish_backup(at: Context) -> Evidence:
         """the final backup is complete"""
-        return await at.ports.backups.finish(at.mark)
+        return await at.ports.backups.finish(at.attempt_id)
 
-    @step(Effect.NONE, each="queries")  # once the dump no longer competes with them
+    @step(Effect.NONE, per_item="queries")  # once the dump no longer competes with them
     async def time_query(at: Context) -> Evidence:
         """a named query is answered by new as fast as the plan wants it"""
-        return await at.ports.validation.time_query(at.mark, at.item)
+        return await at.ports.validation.time_query(at.attempt_id, at.item)
 
     @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}")
     async def close_old(at: Context) -> Evidence:
         """the old database refuses all connections again"""
-        return await at.ports.databases.close_old(at.mark)
+        return await at.ports.databases.close_old(at.attempt_id)

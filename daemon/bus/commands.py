@@ -10,16 +10,16 @@ from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
-from cutoverd.daemon.bus.retry import Patience
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.bus.retry import RetryBudget
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import Message
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 
 PUBLISH_SECONDS = 10.0
 
 
-class Commands:
+class CommandStream:
     """`cutover.cmd`, which all may use, and `cutover.cmd.<operator>`, whose sender is known."""
 
     def __init__(self, client: Client, *, budget_seconds: float = PUBLISH_SECONDS) -> None:
@@ -39,16 +39,16 @@ class Commands:
         Raises `Refused`, and `Unavailable` after 10 s.
         """
         subject = commands_of(operator)
-        patience = Patience(f"command to {subject}", self._budget_seconds)
+        patience = RetryBudget(f"command to {subject}", self._budget_seconds)
         while True:
             try:
-                async with within(2 * REQUEST_SECONDS):
+                async with deadline(2 * REQUEST_SECONDS):
                     ack = await self._client.js.publish(
                         subject, body, timeout=REQUEST_SECONDS, headers={"Nats-Msg-Id": id, "Nats-Expected-Stream": STREAM}
                     )
                 return ack.seq
             except (js_errors.BadRequestError, nats.errors.MaxPayloadError) as error:
-                raise Refused(f"{subject}: {error}") from error
+                raise ServerRefused(f"{subject}: {error}") from error
             except DOUBT as error:
                 self._check_permitted(subject, patience.started)
                 patience.seen = self._client.explain(error, patience.started)
@@ -57,4 +57,4 @@ class Commands:
     def _check_permitted(self, subject: str, since: float) -> None:
         forbidden = self._client.forbidden(subject, since)
         if forbidden:
-            raise Refused(f"{subject}: {forbidden}", hint="this NATS user may not command on that subject; use its own")
+            raise ServerRefused(f"{subject}: {forbidden}", hint="this NATS user may not command on that subject; use its own")

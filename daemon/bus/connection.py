@@ -18,7 +18,7 @@ from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage_log import Outage
-from cutoverd.daemon.host.cancellation import end, to_the_end, within
+from cutoverd.daemon.host.cancellation import cancel_all, deadline, run_to_completion
 
 log = structlog.get_logger(__name__)
 
@@ -66,14 +66,14 @@ class Client:
     async def close(self) -> None:
         """Close, even if the server does not read any more; nothing of it goes on afterwards."""
         self.closing = True
-        await to_the_end(self._close())
+        await run_to_completion(self._close())
 
     async def _close(self) -> None:
         closing = asyncio.create_task(self.nc.close())  # apart from us: the cancel of a reconnection may come out of it
         await asyncio.wait([closing], timeout=CLOSE_SECONDS)
         if closing.done() and not closing.cancelled():
             closing.exception()  # where it was given up before it began, an assertion: say a file that is not there
-        await end(lambda: [closing, *self._tasks()])
+        await cancel_all(lambda: [closing, *self._tasks()])
         if writer := getattr(self.nc._transport, "_io_writer", None):
             writer.transport.abort()
             await asyncio.sleep(0)  # the transport closes its socket now
@@ -107,10 +107,10 @@ async def connect(
         nc.connect(urls, name=name, inbox_prefix=inbox_prefix, **login, **SETTINGS, **_callbacks(client))
     )
     try:
-        async with within(timeout_seconds):
+        async with deadline(timeout_seconds):
             await asyncio.shield(connecting)
     except BaseException as reason:
-        await to_the_end(end(lambda: [connecting]))
+        await run_to_completion(cancel_all(lambda: [connecting]))
         await client.close()
         if isinstance(reason, DOUBT):
             raise Unreachable(_unreachable(urls, timeout_seconds, client, reason)) from None

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.errors import ServerRefused
 
 PARTS = (b"BEGIN NATS USER JWT", b"BEGIN USER NKEY SEED")
 HINT = "let the plan's bus.credentials name a file as `nsc generate creds` writes it, that this user may read"
@@ -28,6 +28,6 @@ def _check(file: Path) -> None:
     try:
         held = file.read_bytes()
     except OSError as error:
-        raise Refused(f"{file} cannot be read: {error.strerror}", hint=HINT) from error
+        raise ServerRefused(f"{file} cannot be read: {error.strerror}", hint=HINT) from error
     if missing := [part.decode() for part in PARTS if part not in held]:
-        raise Refused(f"{file} holds no NATS credentials: there is no {' and no '.join(missing)} in it", hint=HINT)
+        raise ServerRefused(f"{file} holds no NATS credentials: there is no {' and no '.join(missing)} in it", hint=HINT)

@@ -16,10 +16,10 @@ from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
-from cutoverd.daemon.bus.retry import BUDGET_SECONDS, Patience, Shrinkage
-from cutoverd.daemon.engine.errors import Conflict, LogRegressed, Refused, Unavailable
+from cutoverd.daemon.bus.retry import BUDGET_SECONDS, RegressionGuard, RetryBudget
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
 NO_MESSAGE = 10037
@@ -51,15 +51,15 @@ class Journal:
         `LogRegressed` if the end that was acknowledged is gone, `Refused` if the server will never take it, and
         `Unavailable` after 30 s: it may be stored or not, or be stored later.
         """
-        patience = Patience(f"append to {self._subject}", self._budget_seconds)
-        shrinkage = Shrinkage()
+        patience = RetryBudget(f"append to {self._subject}", self._budget_seconds)
+        shrinkage = RegressionGuard()
         while True:
             answer = await self._publish(id, body, patience)
             seq = answer if isinstance(answer, int) else await self._find(id, patience, shrinkage)
             if seq is not None:
                 self._tail = Tail(seq, id)
                 return seq
-            if isinstance(answer, Refused):
+            if isinstance(answer, ServerRefused):
                 raise answer
             await patience.pause()
 
@@ -81,7 +81,7 @@ class Journal:
             async for message in messages:
                 yield message
 
-    async def _publish(self, id: str, body: bytes, patience: Patience) -> int | Refused | None:
+    async def _publish(self, id: str, body: bytes, patience: RetryBudget) -> int | ServerRefused | None:
         """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt."""
         headers = {
             "Nats-Msg-Id": id,
@@ -90,7 +90,7 @@ class Journal:
         }
         try:
             # nats-py bounds the wait for the answer, not the sending
-            async with within(2 * REQUEST_SECONDS):
+            async with deadline(2 * REQUEST_SECONDS):
                 ack = await self._client.js.publish(self._subject, body, timeout=REQUEST_SECONDS, headers=headers)
         except DOUBT as error:
             patience.seen = self._client.explain(error, patience.started)
@@ -100,21 +100,21 @@ class Journal:
             return None
         return ack.seq
 
-    def _refusal(self, error: BaseException, size_bytes: int, since: float) -> Refused | None:
+    def _refusal(self, error: BaseException, size_bytes: int, since: float) -> ServerRefused | None:
         forbidden = self._client.forbidden(self._subject, since)
         if forbidden:
-            raise Refused(f"{self._subject}: {forbidden}", hint="give the daemon's NATS user this right (deploy/)")
+            raise ServerRefused(f"{self._subject}: {forbidden}", hint="give the daemon's NATS user this right (deploy/)")
         if self._client.nc.is_closed:
-            return Refused(f"{self._subject}: the connection to NATS was closed for good", hint="start the daemon again")
+            return ServerRefused(f"{self._subject}: the connection to NATS was closed for good", hint="start the daemon again")
         too_large = isinstance(error, nats.errors.MaxPayloadError)
         if too_large or (isinstance(error, js_errors.APIError) and error.err_code in LASTING):
-            return Refused(
+            return ServerRefused(
                 f"{self._subject}: a message of {size_bytes} bytes was refused: {error}",
                 hint=f"a message may have {LARGEST_MESSAGE_BYTES} bytes, and the stream must have room (max_bytes)",
             )
         return None
 
-    async def _find(self, id: str, patience: Patience, shrinkage: Shrinkage) -> int | None:
+    async def _find(self, id: str, patience: RetryBudget, shrinkage: RegressionGuard) -> int | None:
         """Where our message lies, if it is the last one; None if it is not there (yet) or nobody answers."""
         try:
             tail = await self._leader_tail()
@@ -132,7 +132,7 @@ class Journal:
         return None
 
     async def _end(self) -> Tail:
-        patience, shrinkage = Patience(f"end of {self._subject}", self._budget_seconds), Shrinkage()
+        patience, shrinkage = RetryBudget(f"end of {self._subject}", self._budget_seconds), RegressionGuard()
         while True:
             try:
                 tail = await self._leader_tail()
@@ -142,7 +142,7 @@ class Journal:
                 patience.seen = self._client.explain(error, patience.started)
             await patience.pause()
 
-    def _is_kept(self, tail: Tail, shrinkage: Shrinkage) -> bool:
+    def _is_kept(self, tail: Tail, shrinkage: RegressionGuard) -> bool:
         """False while the leader may only lag; raises `LogRegressed`."""
         whole = shrinkage.is_whole(self._subject, tail.seq, self._tail.seq)
         if tail.seq == self._tail.seq and tail.id != self._tail.id:
@@ -153,7 +153,7 @@ class Journal:
 
     async def _leader_tail(self) -> Tail:
         try:
-            async with within(2 * REQUEST_SECONDS):
+            async with deadline(2 * REQUEST_SECONDS):
                 last = await self._client.js.get_last_msg(STREAM, self._subject)
         except js_errors.NotFoundError as error:
             if error.err_code != NO_MESSAGE:  # the stream itself is missing
@@ -163,7 +163,7 @@ class Journal:
 
     async def _next(self, messages: AsyncIterator[Message]) -> Message:
         try:
-            async with within(self._budget_seconds):
+            async with deadline(self._budget_seconds):
                 return await anext(messages)
         except TimeoutError:
             raise Unavailable(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from cutoverd.daemon.engine.errors import Conflict, Refused
+from cutoverd.daemon.engine.errors import Conflict, ServerRefused
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.events.subjects import COMMANDS, commands_of
 
@@ -30,7 +30,7 @@ class MemoryStream:
 
     async def store(self, subject: str, id: str, body: bytes) -> int:
         if len(body) > LARGEST_MESSAGE_BYTES:
-            raise Refused(f"{subject}: a message of {len(body)} bytes was refused")
+            raise ServerRefused(f"{subject}: a message of {len(body)} bytes was refused")
         self.messages.append(Message(len(self.messages) + 1, body, datetime.now(UTC), subject, id))
         async with self._grown:
             self._grown.notify_all()

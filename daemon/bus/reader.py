@@ -20,10 +20,10 @@ from nats.js import api
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.outage_log import Outage
-from cutoverd.daemon.bus.retry import Shrinkage
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.bus.retry import RegressionGuard
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import Message
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
 HEARTBEAT_SECONDS = 1.0
@@ -37,7 +37,7 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
 
     Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
     """
-    shrinkage, outage = Shrinkage(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
+    shrinkage, outage = RegressionGuard(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
     while True:
         began = time.monotonic()
         try:
@@ -56,26 +56,26 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
 def _check_allowed(client: Client, subjects: Sequence[str], since: float) -> None:
     forbidden = client.forbidden("$JS.API.", since)
     if forbidden:
-        raise Refused(f"cannot read {', '.join(subjects)}: {forbidden}", hint="give this NATS user the right (deploy/)")
+        raise ServerRefused(f"cannot read {', '.join(subjects)}: {forbidden}", hint="give this NATS user the right (deploy/)")
     if client.nc.is_closed:
-        raise Refused("the connection to NATS was closed for good", hint="start the daemon again")
+        raise ServerRefused("the connection to NATS was closed for good", hint="start the daemon again")
 
 
 async def _last_seq(client: Client) -> int:
-    async with within(2 * REQUEST_SECONDS):
+    async with deadline(2 * REQUEST_SECONDS):
         return (await client.js.stream_info(STREAM)).state.last_seq
 
 
 async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: Outage) -> AsyncGenerator[Message, None]:
     """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
     inbox = client.nc.new_inbox()
-    async with within(REQUEST_SECONDS):
+    async with deadline(REQUEST_SECONDS):
         subscription = await client.nc.subscribe(inbox)
     try:
         await _consume(client, subjects, start, inbox)
         delivered = 0
         while True:
-            async with within(SILENCE_SECONDS):
+            async with deadline(SILENCE_SECONDS):
                 msg = await subscription.next_msg(timeout=None)
             if msg.headers and "Status" in msg.headers:
                 if not await _go_on(client, msg, delivered):
@@ -106,7 +106,7 @@ async def _consume(client: Client, subjects: Sequence[str], start: int, inbox: s
         num_replicas=1,
         mem_storage=True,
     )
-    async with within(2 * REQUEST_SECONDS):
+    async with deadline(2 * REQUEST_SECONDS):
         await client.js.add_consumer(STREAM, config)
 
 
@@ -117,14 +117,14 @@ async def _go_on(client: Client, msg: Msg, delivered: int) -> bool:
         return False
     answer = msg.reply or headers.get(STALLED)
     if answer:
-        async with within(REQUEST_SECONDS):
+        async with deadline(REQUEST_SECONDS):
             await client.nc.publish(answer)
     return int(headers.get(LAST, delivered)) == delivered
 
 
 async def _unsubscribe(subscription: Subscription) -> None:
     with suppress(*DOUBT):
-        async with within(REQUEST_SECONDS):
+        async with deadline(REQUEST_SECONDS):
             await subscription.unsubscribe()
 
 

@@ -12,7 +12,7 @@ REGRESSED_SECONDS = 3.0  # a new leader may lag for a moment; what is still miss
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0
 
 
-class Patience:
+class RetryBudget:
     """A budget of seconds, spent in growing pauses."""
 
     def __init__(self, what: str, budget_seconds: float = BUDGET_SECONDS) -> None:
@@ -30,7 +30,7 @@ class Patience:
         self._pause_seconds = min(self._pause_seconds * 1.6, LONGEST_PAUSE_SECONDS)
 
 
-class Shrinkage:
+class RegressionGuard:
     """Tells a log that lags for a moment from one that has lost its end."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STATUS, status_of
 
 log = structlog.get_logger(__name__)
@@ -36,14 +36,14 @@ async def serving(client: Client, run: str, answer: Answer) -> AsyncIterator[Non
     finally:
         if service:
             with suppress(*DOUBT):
-                async with within(REQUEST_SECONDS):
+                async with deadline(REQUEST_SECONDS):
                     await service.stop()
 
 
 async def _served(client: Client, run: str, answer: Answer) -> Service | None:
     began = time.monotonic()
     try:
-        async with within(2 * REQUEST_SECONDS):
+        async with deadline(2 * REQUEST_SECONDS):
             service = await _started(client, run, answer)
             await client.nc.flush()  # nats-py may send this ping before the subscriptions
             await client.nc.flush()  # a refusal comes before the answer to this one

@@ -16,10 +16,10 @@ from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
-from cutoverd.daemon.bus.retry import Patience
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.bus.retry import RetryBudget
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 
 OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters
@@ -74,7 +74,7 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
     """
     check_version(client)
     expected = settings(replicas, stream_bytes)
-    patience = Patience(f"stream {STREAM}")
+    patience = RetryBudget(f"stream {STREAM}")
     while True:
         try:
             config = (await _info(client) or await _create(client, expected))["config"]
@@ -90,7 +90,7 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
 def _check_allowed(client: Client, since: float) -> None:
     forbidden = client.forbidden("$JS.API.", since)
     if forbidden:
-        raise Refused(
+        raise ServerRefused(
             f"stream {STREAM} cannot be read or made: {forbidden}",
             hint="have an administrator make it with these settings (deploy/), or give this NATS user the right",
         )
@@ -204,6 +204,6 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-    async with within(2 * REQUEST_SECONDS):
+    async with deadline(2 * REQUEST_SECONDS):
         msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
     return dict(json.loads(msg.data))

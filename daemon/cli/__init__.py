@@ -9,7 +9,7 @@ import structlog
 
 from cutoverd.daemon.cli import check, demo, finalize, history, plan_new, run, schema, send, status
 from cutoverd.daemon.cli.common import app
-from cutoverd.daemon.terminal.unbreakable import Unbreakable
+from cutoverd.daemon.terminal.unbreakable import BestEffortStream
 
 # each registers itself; this order is that of `--help`
 COMMANDS = (check, run, send, status, history, finalize, plan_new, schema, demo)
@@ -20,7 +20,7 @@ def main() -> None:
     # a traceback with local variables would show what is in them
     console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Unbreakable(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", BestEffortStream(sys.stderr))),
         processors=[structlog.processors.TimeStamper("iso"), structlog.processors.add_log_level, console],
     )
     app()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import Form, PlanArgument, app, ended, loaded
-from cutoverd.daemon.control.check import Finding, Verdict, survey
+from cutoverd.daemon.cli.common import OutputFormat, PlanArgument, app, ended, loaded
+from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
@@ -21,11 +21,11 @@ ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Ver
 )
 def check(
     plan: PlanArgument,
-    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f")] = OutputFormat.TEXT,
 ) -> None:
     findings = ended(survey(loaded(plan, whole=True)))
     unfit = sum(finding.verdict is Verdict.UNFIT for finding in findings)
-    if form is Form.JSON:
+    if form is OutputFormat.JSON:
         typer.echo(json.dumps({"fit": not unfit, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
         typer.echo("\n".join(map(_line, findings)))
@@ -33,6 +33,6 @@ def check(
     raise typer.Exit(Exit.ABORTED if unfit else Exit.COMPLETED)
 
 
-def _line(finding: Finding) -> str:
+def _line(finding: CheckResult) -> str:
     todo = f"\n      → {finding.todo}" if finding.todo else ""
-    return f"{ICONS[finding.verdict]} {finding.check}  {finding.says}{todo}"
+    return f"{ICONS[finding.verdict]} {finding.check}  {finding.detail}{todo}"

@@ -19,7 +19,7 @@ from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.runtime.drive import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.events.codec import Corrupt
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import Run
 
@@ -37,7 +37,7 @@ FORM = "text, or json for programs."
 T = TypeVar("T")
 
 
-class Form(StrEnum):
+class OutputFormat(StrEnum):
     """How a reply is written."""
 
     TEXT = "text"
@@ -76,7 +76,7 @@ def say(text: str) -> None:
 
 def next_words(run: Run) -> str:
     """What may be done, for the end of a reply."""
-    return f"ended: {run.state}" if run.is_over else f"next: {', '.join(allowed(run)) or '`cutoverd run` starts it'}"
+    return f"ended: {run.state}" if run.is_over else f"next: {', '.join(allowed_verbs(run)) or '`cutoverd run` starts it'}"
 
 
 async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:

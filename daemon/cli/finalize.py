@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cutoverd.daemon.cli.common import Form, PlanOption, app, ended, loaded
+from cutoverd.daemon.cli.common import OutputFormat, PlanOption, app, ended, loaded
 from cutoverd.daemon.control import finalize as final
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
@@ -24,12 +24,12 @@ def finalize(
     confirm: Annotated[str | None, typer.Option(help="The run's name, for scripts; without it you are asked.")] = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Give up what clients wrote: no dump has it.")] = False,
     without_dump: Annotated[bool, typer.Option("--without-dump", help="Drop old though its final dump is missing.")] = False,
-    form: Annotated[Form, typer.Option("--format", "-f")] = Form.TEXT,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f")] = OutputFormat.TEXT,
 ) -> None:
     given = loaded(plan)
-    found = ended(final.look(given))
-    told = found.told()
-    if form is Form.TEXT:
+    found = ended(final.read_inventory(given))
+    told = found.as_json()
+    if form is OutputFormat.TEXT:
         typer.echo("\n".join(_lines(told)))
     if found.decision.drop:
         ask = f"What is dropped does not come back. Type {given.plan.run} to drop them"
@@ -37,26 +37,26 @@ def finalize(
     said = {word for word, given_up in ((ACCEPT_LOSS, accept_loss), (WITHOUT_DUMP, without_dump)) if given_up}
     _check_said(found.wanted, said, told, form)
     dropped = ended(final.finalize(given, found, {*found.wanted}))
-    if form is Form.JSON:
+    if form is OutputFormat.JSON:
         typer.echo(json.dumps({**told, "dropped": dropped}, indent=2))
     elif dropped:
         typer.echo(f"dropped: {', '.join(dropped)}")
 
 
-def _asked(question: str, form: Form) -> str:
+def _asked(question: str, form: OutputFormat) -> str:
     """What a person types; nothing where nobody can."""
-    if form is Form.JSON or not sys.stdin.isatty():
+    if form is OutputFormat.JSON or not sys.stdin.isatty():
         return ""
     return str(typer.prompt(question, default="", show_default=False))
 
 
-def _check_confirmed(run: str, said: str, told: dict[str, Any], form: Form) -> None:
+def _check_confirmed(run: str, said: str, told: dict[str, Any], form: OutputFormat) -> None:
     if said != run:
         saw = f"saw {said!r}" if said else "nobody confirmed"
         _refuse([f"{saw}, expected the run's name: --confirm {run}"], told, form)
 
 
-def _check_said(wanted: Mapping[str, str], said: set[str], told: dict[str, Any], form: Form) -> None:
+def _check_said(wanted: Mapping[str, str], said: set[str], told: dict[str, Any], form: OutputFormat) -> None:
     """What would be lost for good is asked for by itself: the run's name alone is typed out of habit."""
     unsaid = {word: why for word, why in wanted.items() if word not in said}
     missing = [f"{why}: --{word}" for word, why in unsaid.items() if _asked(f"{why}\nType {word} to drop it", form) != word]
@@ -64,8 +64,8 @@ def _check_said(wanted: Mapping[str, str], said: set[str], told: dict[str, Any],
         _refuse(missing, told, form)
 
 
-def _refuse(reasons: list[str], told: dict[str, Any], form: Form) -> NoReturn:
-    if form is Form.JSON:
+def _refuse(reasons: list[str], told: dict[str, Any], form: OutputFormat) -> NoReturn:
+    if form is OutputFormat.JSON:
         typer.echo(json.dumps({**told, "dropped": []}, indent=2))
     typer.echo("\n".join(f"cutoverd: {reason}" for reason in reasons) + "\n  → nothing was dropped", err=True)
     raise typer.Exit(Exit.USAGE)

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
-from cutoverd.daemon.control.observe import look, sights
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.control.observe import observe, read_run
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.progress import in_time
+from cutoverd.daemon.progress import format_seconds
 from cutoverd.daemon.views.event_json import json_line
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.codec import Recorded
@@ -31,7 +31,9 @@ HELP = (
 @app.command(help=HELP)
 def history(
     plan: PlanOption = Path("plan.yaml"),
-    form: Annotated[Form, typer.Option("--format", "-f", help=f"{FORM} A JSON object for each event, one a line.")] = Form.TEXT,
+    form: Annotated[
+        OutputFormat, typer.Option("--format", "-f", help=f"{FORM} A JSON object for each event, one a line.")
+    ] = OutputFormat.TEXT,
     since: Annotated[int, typer.Option("--since", help="Only what lies after this sequence.")] = 0,
     types: Annotated[list[str] | None, typer.Option("--type", help="Only events of this type, `step_failed` say.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run is over.")] = False,
@@ -41,7 +43,7 @@ def history(
     if run.plan is None:
         typer.echo("this run has not started", err=True)
         raise typer.Exit(Exit.ERROR)
-    if form is Form.TEXT:
+    if form is OutputFormat.TEXT:
         say(next_words(run))
 
 
@@ -58,7 +60,7 @@ def _known(types: list[str]) -> set[str]:
 class _Teller:
     """Prints an event if it is wanted."""
 
-    def __init__(self, form: Form, since: int, types: set[str]) -> None:
+    def __init__(self, form: OutputFormat, since: int, types: set[str]) -> None:
         self._form, self._since, self._types = form, since, types
         self._began: datetime | None = None
 
@@ -68,20 +70,20 @@ class _Teller:
             return
         self._since = recorded.seq  # seen again at the next look
         if not self._types or recorded.event.wire_type() in self._types:
-            say(json_line(run, recorded) if self._form is Form.JSON else self._text(run, recorded))
+            say(json_line(run, recorded) if self._form is OutputFormat.JSON else self._text(run, recorded))
 
     def _text(self, run: Run, recorded: Recorded) -> str:
         """`    17  +3:12  2026-12-05 22:14:03 ✔ …`: its sequence, the time since the beginning, the event."""
         at = recorded.envelope.time
-        since = f"+{in_time((at - (self._began or at)).total_seconds())}"
+        since = f"+{format_seconds((at - (self._began or at)).total_seconds())}"
         return f"{recorded.seq:>6}  {since:>9}  {at:%Y-%m-%d} {line(run, recorded)}"
 
 
 async def _tell(given: LoadedPlan, tell: _Teller, follow: bool) -> Run:
     """The run as it is at the end."""
-    seen = await look(given, tell)
+    seen = await read_run(given, tell)
     if follow:
-        async with aclosing(sights(given, tell)) as looks:
+        async with aclosing(observe(given, tell)) as looks:
             async for _seen in looks:
                 seen = _seen
     return seen.run

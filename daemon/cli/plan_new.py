@@ -15,7 +15,7 @@ from cutoverd.daemon.control.draft_plan import draft
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.fields import DatabaseUrl
 from cutoverd.daemon.postgres.catalog.introspect import look_at
-from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.reach import primary_message
 
 plans = typer.Typer(help="Plan files.", no_args_is_help=True)
 app.add_typer(plans, name="plan")
@@ -40,7 +40,7 @@ def new(
             with to.open("x", encoding="utf-8") as file:
                 file.write(text)
     except psycopg.Error as error:
-        _refused(f"the database cannot be looked at: {said(error)}", Exit.ERROR)
+        _refused(f"the database cannot be looked at: {primary_message(error)}", Exit.ERROR)
     except FileExistsError:
         _refused(f"{to} is there already, and was left as it is: give another name", Exit.USAGE)
     except OSError as error:

@@ -15,15 +15,15 @@ import typer
 from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.runtime.drive import drive
-from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.serve_metrics import Measured, measured
-from cutoverd.daemon.terminal.event_printer import Lines, Printed
+from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.live import LiveTree
-from cutoverd.daemon.terminal.nonblocking import Aside
+from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_json import json_line
 
 
-class Form(StrEnum):
+class RunFormat(StrEnum):
     """How the run is shown."""
 
     TREE = "tree"  # live
@@ -43,10 +43,10 @@ def run(
             "--auto", help="Pass gates without asking; wait for `ready` alone, and end where else a person would be needed."
         ),
     ] = False,
-    form: Annotated[Form | None, typer.Option("--format", "-f", help=FORMS)] = None,
+    form: Annotated[RunFormat | None, typer.Option("--format", "-f", help=FORMS)] = None,
 ) -> None:
     given = loaded(plan)
-    watcher = Watcher(given)
+    watcher = ProgressTracker(given)
     try:
         with measured(given, watcher) as seen:
             with _shown(form or _fitting(), watcher) as face:
@@ -69,18 +69,22 @@ def _let_the_end_be_seen(seen: Measured, code: Exit) -> None:
         seen.linger()
 
 
-def _fitting() -> Form:
+def _fitting() -> RunFormat:
     """A terminal that cannot move its cursor gets lines."""
     if not (sys.stdout and sys.stdout.isatty()):
-        return Form.JSON
-    return Form.LINES if os.environ.get("TERM") in (None, "", "dumb") else Form.TREE
+        return RunFormat.JSON
+    return RunFormat.LINES if os.environ.get("TERM") in (None, "", "dumb") else RunFormat.TREE
 
 
 @contextmanager
-def _shown(form: Form, watcher: Watcher) -> Iterator[LiveTree | Printed]:
+def _shown(form: RunFormat, watcher: ProgressTracker) -> Iterator[LiveTree | EventPrinter]:
     """A night must not end, or wait, because nobody reads what it prints; the journal has it all."""
-    with _stdout() as fd, Aside(fd) as out:
-        yield LiveTree(watcher, out) if form is Form.TREE else Printed(out, json_line if form is Form.JSON else Lines())
+    with _stdout() as fd, NonBlockingWriter(fd) as out:
+        yield (
+            LiveTree(watcher, out)
+            if form is RunFormat.TREE
+            else EventPrinter(out, json_line if form is RunFormat.JSON else TextFormat())
+        )
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, next_words, say
 from cutoverd.daemon.control import send as desk
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import line
-from cutoverd.events.commands import Command, Verb, in_words
+from cutoverd.events.commands import Command, Verb, format_problems
 from cutoverd.events.subjects import commands_of
 
 
@@ -26,16 +26,16 @@ def send(
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="rollback: give up what clients wrote since.")] = False,
     operator: Annotated[str | None, typer.Option("--as", help="Your name on the bus.", envvar="CUTOVERD_OPERATOR")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
-    form: Annotated[Form, typer.Option("--format", "-f", help=FORM)] = Form.TEXT,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f", help=FORM)] = OutputFormat.TEXT,
 ) -> None:
     given = loaded(plan)
     try:
         command = Command(verb=verb, run=given.plan.run, reason=reason, now=now, accept_loss=accept_loss)
         commands_of(operator)
     except ValueError as error:
-        raise typer.BadParameter(in_words(error) if isinstance(error, ValidationError) else str(error)) from None
+        raise typer.BadParameter(format_problems(error) if isinstance(error, ValidationError) else str(error)) from None
     receipt = ended(desk.send(given, command, operator, wait))
-    say(json.dumps(receipt.as_json(), indent=2, ensure_ascii=False) if form is Form.JSON else _in_words(receipt, wait))
+    say(json.dumps(receipt.as_json(), indent=2, ensure_ascii=False) if form is OutputFormat.JSON else _in_words(receipt, wait))
     if receipt.answer is None:
         raise typer.Exit(Exit.UNFINISHED)
     raise typer.Exit(Exit.ERROR if receipt.is_refused else Exit.COMPLETED)

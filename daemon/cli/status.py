@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, Form, PlanOption, app, ended, loaded, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, say
 from cutoverd.daemon.control import observe
 from cutoverd.daemon.control.liveness import driven
-from cutoverd.daemon.control.observe import Sight
+from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
@@ -27,7 +27,7 @@ UNTIL = f"With --wait: until the run has come to that ({', '.join(MOMENTS)}: in 
 @app.command(help="How a run stands, from its journal alone: no daemon is needed. `next` is what may be said.")
 def status(
     plan: PlanOption = Path("plan.yaml"),
-    form: Annotated[Form, typer.Option("--format", "-f", help=FORM)] = Form.TEXT,
+    form: Annotated[OutputFormat, typer.Option("--format", "-f", help=FORM)] = OutputFormat.TEXT,
     wait: Annotated[bool, typer.Option("--wait", help=WAIT)] = False,
     until: Annotated[str | None, typer.Option("--until", help=UNTIL)] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", help="With --wait: seconds; after them it exits with 6.")] = None,
@@ -35,10 +35,10 @@ def status(
     _check_options(wait, until, timeout)
     given = loaded(plan)
     if wait:
-        seen, is_so = ended(observe.wait(given, lambda seen: _has_come(seen, until), timeout))
+        seen, is_so = ended(observe.wait_until(given, lambda seen: _has_come(seen, until), timeout))
     else:
-        seen, is_so = ended(observe.look(given)), False
-    told = seen.told()
+        seen, is_so = ended(observe.read_run(given)), False
+    told = seen.status_document()
     daemon = {"daemon": ended(driven(given, seen))} if told else {}
     _tell(told | daemon | checks_of(told, given.run_dir), form)
     raise typer.Exit(_code(seen, until, is_so) if wait else Exit.COMPLETED if seen.run.plan else Exit.ERROR)
@@ -51,7 +51,7 @@ def _check_options(wait: bool, until: str | None, timeout: float | None) -> None
         raise typer.BadParameter("--until and --timeout belong to --wait")
 
 
-def _has_come(seen: Sight, until: str | None) -> bool:
+def _has_come(seen: Observation, until: str | None) -> bool:
     """A state counts once it was entered, even if the run has gone on."""
     run = seen.run
     if until is None:
@@ -68,7 +68,7 @@ _NOW: dict[str, Callable[[Run], bool]] = {
 }
 
 
-def _code(seen: Sight, until: str | None, is_so: bool) -> Exit:
+def _code(seen: Observation, until: str | None, is_so: bool) -> Exit:
     if not is_so:
         return Exit.UNFINISHED
     if until is None:
@@ -78,8 +78,8 @@ def _code(seen: Sight, until: str | None, is_so: bool) -> Exit:
     return exit_of(seen.run) or Exit.ERROR  # completed, and never came there
 
 
-def _tell(told: dict[str, Any], form: Form) -> None:
-    if form is Form.JSON:
+def _tell(told: dict[str, Any], form: OutputFormat) -> None:
+    if form is OutputFormat.JSON:
         say(json.dumps(told, indent=2, ensure_ascii=False))
     elif told:
         say("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {}, None)))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cutoverd.daemon.sqltext.lint import Finding
+from cutoverd.daemon.sqltext.lint import LintFinding
 from cutoverd.states.errors import StepError
 
 _BEGINS = re.compile(r"^(?: \*|--) File: (?P<name>.+?)\s*$")
@@ -37,7 +37,7 @@ class Origins:
         place = bisect_right(self._starts, line - 1) - 1
         return (self._names[place], line - self._starts[place]) if place >= 0 and file == self._built else None
 
-    def finding(self, finding: Finding) -> Finding:
+    def finding(self, finding: LintFinding) -> LintFinding:
         origin = self.of(finding.file, finding.line)
         return replace(finding, seen=f"{_told(origin)}{finding.seen}") if origin else finding
 

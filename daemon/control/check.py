@@ -25,15 +25,15 @@ from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.session.names import LEDGER
-from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
 from cutoverd.states.errors import StepError
-from cutoverd.states.ports import Direction, Evidence, Mark, Ports
+from cutoverd.states.ports import AttemptId, Direction, Evidence, Ports
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.run import Frozen, Key, Run
+from cutoverd.states.run import FrozenPlan, Run, StepKey
 from cutoverd.states.step import Context, Effect
 
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
@@ -52,12 +52,12 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One thing that was looked at, or one that is wrong with it and what to do."""
 
     check: str  # the step that finds it too, or `bus`
     verdict: Verdict
-    says: str
+    detail: str
     todo: str = ""
 
 
@@ -65,7 +65,7 @@ class CannotLook(StepError):
     """no session on the server could be had"""
 
 
-async def survey(loaded: LoadedPlan) -> list[Finding]:
+async def survey(loaded: LoadedPlan) -> list[CheckResult]:
     """Every finding, in PreCheck's order; raises `CannotLook`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
         server = await _looking(loaded, Path(folder))
@@ -84,26 +84,26 @@ async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
             async with await server.connect(home):
                 return replace(server, home=home)
         except psycopg.OperationalError as error:
-            refused.setdefault(said(error), []).append(home)
+            refused.setdefault(primary_message(error), []).append(home)
     reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
     raise CannotLook(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")
 
 
 def _run(loaded: LoadedPlan) -> Run:
-    frozen = Frozen(items=loaded.items(), budget_seconds=loaded.plan.window.budget)
+    frozen = FrozenPlan(items=loaded.items(), budget_seconds=loaded.plan.window.budget)
     return Run(loaded.plan.run, plan=frozen)
 
 
-async def _of_step(loaded: LoadedPlan, ports: Ports, key: Key) -> AsyncIterator[Finding]:
+async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncIterator[CheckResult]:
     step = key.definition
     if step.effect is not Effect.NONE or step.undo:
-        yield Finding(str(key), Verdict.NOT_SEEN, WRITES)
+        yield CheckResult(str(key), Verdict.NOT_SEEN, WRITES)
         return
-    mark = Mark(loaded.plan.run, 0, str(key), Direction.FORWARD, "")
+    attempt_id = AttemptId(loaded.plan.run, 0, str(key), Direction.FORWARD, "")
     try:
         async with asyncio.timeout(loaded.plan.timeouts.step):
             seen = await step.run(
-                Context(ports, mark, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
+                Context(ports, attempt_id, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
             )
     except (StepError, psycopg.Error, OSError) as error:
         for finding in _wrong(str(key), error):
@@ -112,13 +112,13 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: Key) -> AsyncIterator[
     except Exception as error:  # the runner would record it as a failed step, and go on
         yield _unexpected(str(key), error)
         return
-    for finding in _seen(str(key), step.says, seen):
+    for finding in _seen(str(key), step.summary, seen):
         yield finding
 
 
-def _unexpected(check: str, error: Exception) -> Finding:
+def _unexpected(check: str, error: Exception) -> CheckResult:
     todo = "look at the plan's keys for it; if they are right, this is a fault of cutoverd: report it with these words"
-    return Finding(check, Verdict.UNFIT, f"it could not be looked at: {_words(error)}", todo)
+    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {_words(error)}", todo)
 
 
 def _words(error: Exception) -> str:
@@ -127,42 +127,42 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
-def _wrong(check: str, error: Exception) -> Iterator[Finding]:
+def _wrong(check: str, error: Exception) -> Iterator[CheckResult]:
     """Each reason by itself, where there are many."""
     evidence: Mapping[str, Any] = getattr(error, "evidence", {})
     hint = THEN.sub("", getattr(error, "hint", ""))
     for reason in evidence.get("reasons") or evidence.get("findings") or [str(error).strip() or type(error).__name__]:
-        yield Finding(check, Verdict.UNFIT, str(reason), hint)
+        yield CheckResult(check, Verdict.UNFIT, str(reason), hint)
     yield from _warnings(check, evidence)
 
 
-def _seen(check: str, says: str, evidence: Evidence) -> Iterator[Finding]:
+def _seen(check: str, says: str, evidence: Evidence) -> Iterator[CheckResult]:
     if "not_looked_at" in evidence:
-        yield Finding(check, Verdict.NOT_SEEN, str(evidence["not_looked_at"]))
+        yield CheckResult(check, Verdict.NOT_SEEN, str(evidence["not_looked_at"]))
         return
-    yield Finding(check, Verdict.FIT, says)
+    yield CheckResult(check, Verdict.FIT, says)
     yield from _warnings(check, evidence)
 
 
-def _warnings(check: str, evidence: Evidence) -> Iterator[Finding]:
+def _warnings(check: str, evidence: Evidence) -> Iterator[CheckResult]:
     for warning in evidence.get("warnings", ()):
-        yield Finding(check, Verdict.WARNING, str(warning))
+        yield CheckResult(check, Verdict.WARNING, str(warning))
     for name, seen in evidence.items():
         if isinstance(seen, dict) and "cannot_be_seen" in seen:
-            yield Finding(check, Verdict.WARNING, f"{name} cannot be seen: {seen['cannot_be_seen']}")
+            yield CheckResult(check, Verdict.WARNING, f"{name} cannot be seen: {seen['cannot_be_seen']}")
 
 
-async def _of_bus(loaded: LoadedPlan) -> Finding:
+async def _of_bus(loaded: LoadedPlan) -> CheckResult:
     """Whether the run may begin, or go on, on its stream; a server of ours that does not run is left so."""
     try:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         async with bus_as_it_is(loaded) as client:
             if client is None:
-                return Finding(BUS, Verdict.NOT_SEEN, "the embedded nats-server does not run, and is not started to look")
+                return CheckResult(BUS, Verdict.NOT_SEEN, "the embedded nats-server does not run, and is not started to look")
             if await stream.exists(client):
                 await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
     except BusError as error:
-        return Finding(BUS, Verdict.UNFIT, error.args[0], error.hint)
+        return CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint)
     except Exception as error:
         return _unexpected(BUS, error)
-    return Finding(BUS, Verdict.FIT, "the run may begin, or go on, on its stream")
+    return CheckResult(BUS, Verdict.FIT, "the run may begin, or go on, on its stream")

@@ -10,18 +10,18 @@ from datetime import date
 
 from cutoverd.daemon.plan.diagnostics import UNFILLED
 from cutoverd.daemon.plan.fields import LONGEST_RUN_NAME
-from cutoverd.daemon.postgres.catalog.introspect import Seen, Table
+from cutoverd.daemon.postgres.catalog.introspect import DatabaseShape, TableShape
 
 HOURS_A_TERABYTE = 50  # an INSERT … SELECT with its indexes took 91 s for 1 GB; twice that
 SHORTEST_HOURS = 1
 
 
-def draft(url: str, seen: Seen, today: date) -> str:
+def draft(url: str, seen: DatabaseShape, today: date) -> str:
     """The text of the plan file; it holds no secret, for `url` holds none."""
     return "\n".join([*_head(url, seen, today), *_comparisons(seen), *_tail(seen), ""])
 
 
-def _head(url: str, seen: Seen, today: date) -> Iterator[str]:
+def _head(url: str, seen: DatabaseShape, today: date) -> Iterator[str]:
     yield "# yaml-language-server: $schema=plan.schema.json"
     size, tables = f"{seen.size_bytes / 1e9:.3f} GB", f"{len(seen.tables)} tables"
     yield f"# Drafted from database {_line(seen.name)}: PostgreSQL {seen.version}, {size}, {tables}."
@@ -51,7 +51,7 @@ def _head(url: str, seen: Seen, today: date) -> Iterator[str]:
     yield ""
 
 
-def _comparisons(seen: Seen) -> Iterator[str]:
+def _comparisons(seen: DatabaseShape) -> Iterator[str]:
     yield "validate:"
     yield "  # scripts: [validation/*.sql]           # each row of a result: `ok` and `check`"
     keyed = [table for table in seen.tables if table.key]
@@ -66,7 +66,7 @@ def _comparisons(seen: Seen) -> Iterator[str]:
     yield ""
 
 
-def _comparison(table: Table) -> Iterator[str]:
+def _comparison(table: TableShape) -> Iterator[str]:
     select = f"SELECT {', '.join(table.columns)} FROM"
     yield f"    - name: {json.dumps(table.shown, ensure_ascii=False)}   # {_rows(table)}"
     yield f"      key: {json.dumps(table.key, ensure_ascii=False)}"
@@ -74,7 +74,7 @@ def _comparison(table: Table) -> Iterator[str]:
     yield f"      new: {json.dumps(f'{select} {UNFILLED}', ensure_ascii=False)}"
 
 
-def _tail(seen: Seen) -> Iterator[str]:
+def _tail(seen: DatabaseShape) -> Iterator[str]:
     hours = max(SHORTEST_HOURS, math.ceil(seen.size_bytes / 1e12 * HOURS_A_TERABYTE))
     yield "smoke:                                    # the new version, before any client sees it"
     yield f"  - {{name: smoke tests, command: [{UNFILLED}]}}"
@@ -83,7 +83,7 @@ def _tail(seen: Seen) -> Iterator[str]:
     yield f"timeouts: {{step: {hours}h}}                   # from the size: 50 hours for 1 TB; no step may take longer"
 
 
-def _rows(table: Table) -> str:
+def _rows(table: TableShape) -> str:
     return "never analysed" if table.rows < 0 else f"about {table.rows:,} rows"
 
 

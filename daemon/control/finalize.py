@@ -26,13 +26,13 @@ from cutoverd.states.errors import StepError
 from cutoverd.states.leftovers import (
     FINAL_BACKUP,
     WHAT,
-    Database,
     Decision,
+    LeftoverDatabase,
     decide_leftovers,
     words_wanted,
     written_by_clients,
 )
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.run import Run
 
 
@@ -53,7 +53,7 @@ class Inventory:
     wanted: Mapping[str, str]  # what has to be said besides the run's name, and why
     stays: tuple[str, ...] = ()  # what else is there of it, and what to do about it
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "run": self.run.name,
@@ -68,7 +68,7 @@ class Inventory:
         }
 
 
-async def look(loaded: LoadedPlan) -> Inventory:
+async def read_inventory(loaded: LoadedPlan) -> Inventory:
     """Nothing is changed. Raises `NotFinal` while the run is open or somebody is in one of its databases, `NotOpen`."""
     async with _ended(loaded) as (runlog, server):
         return await _inventory(runlog.run, server)
@@ -88,9 +88,9 @@ async def finalize(loaded: LoadedPlan, confirmed: Inventory, said: Collection[st
         for gone in found.decision.gone:
             await runlog.append(_dropped(gone, found=True))
         for each in found.decision.drop:
-            await leftovers.drop(server, _mark(server, each.given_name), each)
+            await leftovers.drop(server, _attempt_id(server, each.given_name), each)
             await runlog.append(_dropped(each, found=False))
-        await leftovers.forget_names(server, _mark(server, "names"))
+        await leftovers.forget_names(server, _attempt_id(server, "names"))
         await runlog.settled()
         return [each.given_name for each in found.decision.drop]
 
@@ -151,15 +151,15 @@ def _dumps(run: Run) -> tuple[str, ...]:
     return tuple(dict.fromkeys(files))
 
 
-def _mark(server: Server, what: str) -> Mark:
-    return Mark(server.run, server.epoch, f"finalize:{what}", Direction.FORWARD, "")
+def _attempt_id(server: Server, what: str) -> AttemptId:
+    return AttemptId(server.run, server.epoch, f"finalize:{what}", Direction.FORWARD, "")
 
 
-def _dropped(each: Database, *, found: bool) -> facts.LeftoverDropped:
+def _dropped(each: LeftoverDatabase, *, found: bool) -> facts.LeftoverDropped:
     return facts.LeftoverDropped(database=each.given_name, oid=each.oid, what=each.role, bytes=each.bytes, found=found)
 
 
-def _told(each: Database) -> dict[str, Any]:
+def _told(each: LeftoverDatabase) -> dict[str, Any]:
     age = (datetime.now(UTC) - each.since).total_seconds() if each.since else None
     return {
         "database": each.name,

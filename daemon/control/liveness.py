@@ -10,9 +10,9 @@ from typing import Any
 import nats.errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.control.observe import Sight, is_held
+from cutoverd.daemon.control.observe import Observation, is_held
 from cutoverd.daemon.engine.errors import BusError
-from cutoverd.daemon.host.cancellation import within
+from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import status_of
@@ -21,7 +21,7 @@ NONE_HERE = "none on this machine"
 MAY_NOT_SERVE = "one whose NATS user may not serve would not"
 
 
-async def driven(loaded: LoadedPlan, seen: Sight) -> dict[str, Any] | None:
+async def driven(loaded: LoadedPlan, seen: Observation) -> dict[str, Any] | None:
     """{"drives": true, false, or null where it cannot be known, "says": in words}; None of a run that needs no daemon."""
     if seen.run.plan is None or seen.run.is_over:
         return None
@@ -40,11 +40,11 @@ async def driven(loaded: LoadedPlan, seen: Sight) -> dict[str, Any] | None:
         return _told(None, f"{NONE_HERE}; elsewhere cannot be known: {error}")
 
 
-async def asked(client: Client, seen: Sight) -> dict[str, Any]:
+async def asked(client: Client, seen: Observation) -> dict[str, Any]:
     """By the micro service that each daemon is, wherever it runs."""
     subject, began = status_of(seen.run.name), time.monotonic()
     try:
-        async with within(2 * REQUEST_SECONDS):
+        async with deadline(2 * REQUEST_SECONDS):
             answer = json.loads((await client.nc.request(subject, timeout=REQUEST_SECONDS)).data)
         return _told(True, _drives(seen, int(answer["epoch"])))
     except nats.errors.NoRespondersError:
@@ -54,13 +54,13 @@ async def asked(client: Client, seen: Sight) -> dict[str, Any]:
         return _told(None, f"{NONE_HERE}; elsewhere cannot be known, {subject} gave no answer: {why}")
 
 
-def _by_the_lock(pid: str, seen: Sight) -> str:
+def _by_the_lock(pid: str, seen: Observation) -> str:
     if seen.timeline.leader == f"{socket.gethostname()}/{pid}":
         return _drives(seen, seen.run.epoch)
     return f"process {pid or '?'} on this machine has the run, and has not taken the lead yet"
 
 
-def _drives(seen: Sight, epoch: int) -> str:
+def _drives(seen: Observation, epoch: int) -> str:
     who = f"{seen.timeline.leader}, " if epoch == seen.run.epoch else ""
     return f"drives it ({who}epoch {epoch})"
 

@@ -22,7 +22,7 @@ from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_to_look
-from cutoverd.daemon.views.status import told
+from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.subjects import events_of
 from cutoverd.states.run import Run
@@ -34,19 +34,19 @@ LOOK_SECONDS = 30.0
 
 
 @dataclass
-class Sight:
+class Observation:
     """A run as far as its events were seen."""
 
     run: Run
     timeline: Timeline = field(default_factory=Timeline)
 
-    def told(self) -> dict[str, Any]:
+    def status_document(self) -> dict[str, Any]:
         """{} if the run never started."""
-        return told(self.run, self.timeline, datetime.now(UTC)) if self.run.plan else {}
+        return status_document(self.run, self.timeline, datetime.now(UTC)) if self.run.plan else {}
 
 
 @asynccontextmanager
-async def looking(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
+async def connected_observer(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
     """A connection to the bus of a plan; None if there is no stream.
 
     An embedded server that was started to look alone is stopped by the last of those who look.
@@ -96,7 +96,7 @@ def is_held(path: Path) -> bool:
     return False
 
 
-async def look(loaded: LoadedPlan, *observers: Observer) -> Sight:
+async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
     """The run as it is now; the observers see each of its events, all again if an embedded server was stopped meanwhile.
 
     Raises `Corrupt`, `LogRegressed`, `Unavailable`.
@@ -112,12 +112,12 @@ async def look(loaded: LoadedPlan, *observers: Observer) -> Sight:
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Sight | None:
+async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Observation | None:
     """None if the server was stopped in the middle of it: by the daemon at its end, or by another who looked."""
-    async with looking(loaded) as client:
+    async with connected_observer(loaded) as client:
         if client is None:
-            return Sight(Run(loaded.plan.run))
-        seeing = asyncio.create_task(sight(client, loaded.plan.run, *observers))
+            return Observation(Run(loaded.plan.run))
+        seeing = asyncio.create_task(observe_once(client, loaded.plan.run, *observers))
         try:
             while not seeing.done():
                 await asyncio.wait([seeing], timeout=PAUSE_SECONDS)
@@ -129,23 +129,21 @@ async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Sight | None:
             await asyncio.wait([seeing])
 
 
-async def sight(client: Client, name: str, *observers: Observer) -> Sight:
+async def observe_once(client: Client, name: str, *observers: Observer) -> Observation:
     """The same over a connection."""
     timeline = Timeline()
-    runlog = RunLog(
-        name, Journal(client, events_of(name)), observers=[lambda _, recorded: timeline.take_in(recorded), *observers]
-    )
+    runlog = RunLog(name, Journal(client, events_of(name)), observers=[lambda _, recorded: timeline.apply(recorded), *observers])
     await runlog.replay()
-    return Sight(runlog.run, timeline)
+    return Observation(runlog.run, timeline)
 
 
-async def sights(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Sight, None]:
+async def observe(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Observation, None]:
     """The run as it is, and again whenever there is more of it, until it is over; the observers see all events each time.
 
     Raises what `look` raises the first time; from then on a bus that is away is waited for.
     """
     had_a_server = _has_a_server(loaded)
-    seen, stamp = await look(loaded, *observers), _stamp(loaded)
+    seen, stamp = await read_run(loaded, *observers), _stamp(loaded)
     while True:
         yield seen
         if seen.run.is_over:
@@ -157,21 +155,21 @@ async def sights(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Sig
         seen, stamp = await _look_once_it_is_back(loaded, *observers), _stamp(loaded)
 
 
-async def _look_once_it_is_back(loaded: LoadedPlan, *observers: Observer) -> Sight:
+async def _look_once_it_is_back(loaded: LoadedPlan, *observers: Observer) -> Observation:
     """How long is long enough, those who wait have said."""
     while True:
         try:
-            return await look(loaded, *observers)
+            return await read_run(loaded, *observers)
         except (Unreachable, Unavailable, *DOUBT) as error:
             log.warning("bus_away", reason=str(error), doing="waiting for it")
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def wait(loaded: LoadedPlan, is_so: Callable[[Sight], bool], seconds: float | None) -> tuple[Sight, bool]:
+async def wait_until(loaded: LoadedPlan, is_so: Callable[[Observation], bool], seconds: float | None) -> tuple[Observation, bool]:
     """The run once it is so or once it is over; or, when the time is up, as it was seen last, and False."""
-    seen = Sight(Run(loaded.plan.run))
+    seen = Observation(Run(loaded.plan.run))
     try:
-        async with asyncio.timeout(seconds), aclosing(sights(loaded)) as looks:
+        async with asyncio.timeout(seconds), aclosing(observe(loaded)) as looks:
             async for seen in looks:
                 if is_so(seen) or seen.run.is_over:
                     return seen, True

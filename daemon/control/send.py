@@ -6,10 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.control.observe import look, sight
+from cutoverd.daemon.control.observe import observe_once, read_run
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.open_bus import bus
@@ -18,7 +18,7 @@ from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
 from cutoverd.events.facts import CommandRejected
 from cutoverd.events.subjects import events_of
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.run import Run
 
 
@@ -41,7 +41,7 @@ class Receipt:
             "refused": self.is_refused,
             "answer": as_json(self.run, self.answer) if self.answer else None,
             "state": self.run.state,
-            "next": list(allowed(self.run)),
+            "next": list(allowed_verbs(self.run)),
         }
 
 
@@ -51,12 +51,12 @@ class NotOpen(BusError):
 
 async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
     """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `Refused`, `Unavailable`."""
-    run = _open((await look(loaded)).run)  # before a server is kept for it
+    run = _open((await read_run(loaded)).run)  # before a server is kept for it
     async with bus(loaded) as client:
-        seq = await Commands(client).publish(encode(command), operator=operator, id=command.id)
+        seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)
         answer = await _answer_within(wait_seconds, client, run.name, seq)
         client.closing = True  # what was said may be the end of the run, and of its server
-        return Receipt(seq, answer, (await sight(client, run.name)).run if answer else run)
+        return Receipt(seq, answer, (await observe_once(client, run.name)).run if answer else run)
 
 
 def _open(run: Run) -> Run:

@@ -20,7 +20,7 @@ from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.plan.load import LoadedPlan, load
-from cutoverd.daemon.plan.systems import Commands, Service
+from cutoverd.daemon.plan.systems import Service, ServiceCommands
 
 ROLE = "cutover"
 RIGHTS = Path(__file__).with_name("rights.sql")
@@ -96,7 +96,7 @@ class Stage:
             self.door.wait(timeout=30)
 
 
-def _versions(services: list[Service]) -> Iterator[Commands]:
+def _versions(services: list[Service]) -> Iterator[ServiceCommands]:
     for service in services:
         yield from (commands for commands in (service.old, service.new, service.test) if commands)
 

@@ -26,7 +26,7 @@ DUMP_SECONDS = 600
 
 
 @dataclass
-class Fingerprint:
+class ProductionFingerprint:
     """Taken before clients write and again when all is over: rows that were not there the first time are the clients' own."""
 
     stage: Stage

@@ -21,7 +21,7 @@ WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 LAST_FINDING = "precheck.make_placeholder"
 WORSE = "the new version does not do what it should"
-Said = tuple[str, Command]  # by whom
+OperatorCommand = tuple[str, Command]  # by whom
 
 
 class Operator:
@@ -44,7 +44,7 @@ class Operator:
                 if receipt.answer is None or receipt.is_refused:
                     raise RuntimeError(f"{by}'s `{command.verb}` was not taken: {receipt.answer and receipt.answer.event}")
 
-    def _answers(self, run: Run, event: facts.Event) -> Iterator[Said]:
+    def _answers(self, run: Run, event: facts.Event) -> Iterator[OperatorCommand]:
         name = run.name
         match event:
             case facts.StepSucceeded(step=step) if step == LAST_FINDING:

@@ -14,13 +14,13 @@ from typing import Any
 from cutoverd.daemon.demo.clients import clients
 from cutoverd.daemon.demo.environment import Break, Stage, stage
 from cutoverd.daemon.demo.example import Example
-from cutoverd.daemon.demo.fingerprint import Fingerprint
+from cutoverd.daemon.demo.fingerprint import ProductionFingerprint
 from cutoverd.daemon.demo.operator import Operator
 from cutoverd.daemon.demo.report import Report, Say
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.engine.run_log import Observer
 from cutoverd.daemon.runtime.drive import drive
-from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.serve_metrics import Measured, measured
 from cutoverd.states.run import Run
 
@@ -64,10 +64,10 @@ def _spoiled(broken: Break | None) -> str:
 
 
 def _night(set_up: Stage, say: Say) -> Exit:
-    fingerprint = Fingerprint(set_up)
+    fingerprint = ProductionFingerprint(set_up)
     before = fingerprint.take() if set_up.broken else {}
     report = Report(say, Run(set_up.loaded.plan.run))
-    watcher = Watcher(set_up.loaded)
+    watcher = ProgressTracker(set_up.loaded)
     with measured(set_up.loaded, watcher) as numbers:
         if numbers.scrapes and set_up.loaded.plan.metrics:
             say(f"its numbers: http://{set_up.loaded.plan.metrics.listen}/metrics")
@@ -89,7 +89,7 @@ def _night(set_up: Stage, say: Say) -> Exit:
     return ended
 
 
-async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, watcher: Watcher) -> Exit:
+async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, watcher: ProgressTracker) -> Exit:
     """The run with its operator; without the operator nobody would pass a gate, so an error of his ends both."""
     operator, metrics = Operator(set_up), numbers.metrics
     observers = [*observers, operator, metrics]

@@ -26,7 +26,7 @@ class Report:
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         self.run = run
-        self.timeline.take_in(recorded)
+        self.timeline.apply(recorded)
         if isinstance(recorded.event, facts.StepSucceeded | facts.StepFailed):
             self.step_seconds += recorded.event.seconds
         if not isinstance(recorded.event, facts.StepStarted):

@@ -39,7 +39,7 @@ STARTS = 3  # another program may take the port between our look at it and the s
 
 
 @dataclass(frozen=True)
-class Address:
+class NatsAddress:
     """Where the server of a folder is reached, now and after every start."""
 
     name: str
@@ -143,11 +143,11 @@ def _spawn(command: list[str], folder: Path, descriptor: int) -> None:
         )
 
 
-async def _address(folder: Path) -> Address:
+async def _address(folder: Path) -> NatsAddress:
     """As it was before, so that clients find the way back; another port only if a stranger sits on it."""
     recorded = _recorded(folder)
     if not recorded:
-        return Address(f"cutoverd-{secrets.token_hex(8)}", free_port(), "cutoverd", secrets.token_urlsafe(24))
+        return NatsAddress(f"cutoverd-{secrets.token_hex(8)}", free_port(), "cutoverd", secrets.token_urlsafe(24))
     deadline = time.monotonic() + PORT_SECONDS
     while not is_free(recorded.port):  # a killed server's socket may be closed a little later than its lock
         if time.monotonic() > deadline:
@@ -156,7 +156,7 @@ async def _address(folder: Path) -> Address:
     return recorded
 
 
-def _write_configuration(folder: Path, address: Address) -> None:
+def _write_configuration(folder: Path, address: NatsAddress) -> None:
     # JSON is valid NATS configuration, and quotes whatever a path may hold.
     settings = {
         "server_name": address.name,
@@ -207,9 +207,9 @@ def _is_held(folder: Path) -> bool:
         return descriptor is None
 
 
-def _recorded(folder: Path) -> Address | None:
+def _recorded(folder: Path) -> NatsAddress | None:
     try:
-        return Address(**json.loads((folder / "server.json").read_text()))
+        return NatsAddress(**json.loads((folder / "server.json").read_text()))
     except FileNotFoundError:
         return None
 

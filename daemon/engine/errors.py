@@ -39,7 +39,7 @@ class LogRegressed(BusError):
     )
 
 
-class Refused(BusError):
+class ServerRefused(BusError):
     """the server refuses the message and will go on refusing it"""
 
 

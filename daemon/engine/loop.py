@@ -20,8 +20,8 @@ from cutoverd.events.commands import Command
 from cutoverd.states.decide import decide, rejected
 from cutoverd.states.errors import StepError
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
-from cutoverd.states.ports import Direction, Found, Mark, Ports, Probed
-from cutoverd.states.run import Key, Run
+from cutoverd.states.ports import AttemptId, Direction, Found, Ports, Probed
+from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context
 
 log = structlog.get_logger(__name__)
@@ -47,42 +47,42 @@ class NotACommand:
 
 
 @dataclass(frozen=True)
-class Seen:
+class StepObservation:
     """What a step saw change while it runs: only the loop appends, so it is told on the way that commands come."""
 
     event: facts.Event
     recorded: asyncio.Future[None]
 
 
-Said = Command | NotACommand | Seen | Exception  # the last: why nothing more will be heard
+InboxItem = Command | NotACommand | StepObservation | Exception  # the last: why nothing more will be heard
 
 
-class Runner:
+class RunLoop:
     """Drives one run to its end, or to where a person is needed."""
 
     def __init__(
         self,
         runlog: RunLog,
         ports: Ports,
-        said: asyncio.Queue[Said],
+        inbox: asyncio.Queue[InboxItem],
         *,
         step_seconds: float,
         auto: bool,
-        still_frozen: Callable[[Run], None] = lambda run: None,
-        still_begun: Callable[[Run], None] = lambda run: None,
+        check_files: Callable[[Run], None] = lambda run: None,
+        check_plan: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        """`still_frozen` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not.
+        """`check_files` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not.
 
-        `still_begun` is asked before PreCheck is tried again, and looks at the plan on disk as well.
+        `check_plan` is asked before PreCheck is tried again, and looks at the plan on disk as well.
         """
         self._log = runlog
-        self._still_frozen = still_frozen
-        self._still_begun = still_begun
+        self._check_files = check_files
+        self._check_plan = check_plan
         self._ports = ports
-        self._said = said
+        self._inbox = inbox
         self._step_seconds = step_seconds
         self._auto = auto
-        self._lost = 0  # outcomes in a row that nobody saw
+        self._unseen_in_a_row = 0  # outcomes in a row that nobody saw
 
     @property
     def run(self) -> Run:
@@ -100,39 +100,39 @@ class Runner:
                 case AttemptStep(key, direction, attempt):
                     # announced before anything is done, by the loop itself: only it appends
                     event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
-                    await self._listening(key, direction, self._act(upcoming, event_id))
+                    await self._run_interruptibly(key, direction, self._act(upcoming, event_id))
                 case ProbeStep(key, direction):
-                    await self._listening(key, direction, self._look(key, direction))
+                    await self._run_interruptibly(key, direction, self._probe(key, direction))
                 case AwaitOperator():
-                    async with self._going_on(upcoming.meanwhile):
+                    async with self._held_loop(upcoming.meanwhile):
                         if await self._wait(upcoming):
                             return Stopped.NEEDS_A_PERSON
 
     @asynccontextmanager
-    async def _going_on(self, key: Key | None) -> AsyncIterator[None]:
+    async def _held_loop(self, key: StepKey | None) -> AsyncIterator[None]:
         """What goes on while the run is held, for as long as nobody speaks."""
         if key is None:
             yield
             return
-        going = asyncio.create_task(self._keep_going(key))
+        going = asyncio.create_task(self._run_held_loop(key))
         try:
             yield
         finally:
             going.cancel()
             await asyncio.wait([going])
 
-    async def _keep_going(self, key: Key) -> None:
+    async def _run_held_loop(self, key: StepKey) -> None:
         go = key.definition.while_held
         assert go is not None, f"{key} does not go on while held"  # noqa: S101  # next_action() names only those that do
         try:
             await go(self._context(key, Direction.FORWARD, ""))
         except Exception as error:  # NotLeader: this daemon must stop, and the loop is who knows how
-            self._said.put_nowait(error)
+            self._inbox.put_nowait(error)
 
     async def _record(self, event: facts.Event) -> None:
         """Once this returns the event is in the journal."""
-        seen = Seen(event, asyncio.get_running_loop().create_future())
-        self._said.put_nowait(seen)
+        seen = StepObservation(event, asyncio.get_running_loop().create_future())
+        self._inbox.put_nowait(seen)
         await seen.recorded
 
     async def _wait(self, waiting: AwaitOperator) -> bool:
@@ -141,71 +141,71 @@ class Runner:
         Whom the plan names is waited for all the same: it says that he will come.
         """
         if not self._auto or waiting.operators:
-            await self._hear(await self._said.get())
+            await self._handle(await self._inbox.get())
             return False
-        said = await self._said_within(self._patience(waiting))
-        if said:
-            await self._hear(said)
+        inbox = await self._next_within(self._patience(waiting))
+        if inbox:
+            await self._handle(inbox)
         elif waiting.gate and self._is_window_open():
             await self._log.append(facts.GatePassed(gate=waiting.gate, by="auto"))
-        return not said and not waiting.gate
+        return not inbox and not waiting.gate
 
     def _is_window_open(self) -> bool:
         """Asked of the clock once the wait is over: it may have been set back meanwhile."""
         opens = self.run.frozen.opens
         return opens is None or datetime.now(UTC) >= opens
 
-    async def _said_within(self, seconds: float) -> Said | None:
+    async def _next_within(self, seconds: float) -> InboxItem | None:
         try:
             async with asyncio.timeout(seconds):
-                return await self._said.get()
+                return await self._inbox.get()
         except TimeoutError:
             return None
 
     def _patience(self, waiting: AwaitOperator) -> float:
         opens = self.run.frozen.opens
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
-        return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._said.empty() else PENDING_COMMAND_SECONDS)
+        return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
 
-    async def _hear(self, said: Said) -> None:
-        if isinstance(said, Exception):  # a daemon that nobody can stop must not go on
-            raise said
-        if isinstance(said, Seen):
-            await self._take_in(said)
+    async def _handle(self, inbox: InboxItem) -> None:
+        if isinstance(inbox, Exception):  # a daemon that nobody can stop must not go on
+            raise inbox
+        if isinstance(inbox, StepObservation):
+            await self._append_step_event(inbox)
             return
-        if said.seq <= self.run.command_position:
+        if inbox.seq <= self.run.command_position:
             return
-        for event in await self._answer(said):
-            await self._log.append(event, command_position=said.seq)
+        for event in await self._answer(inbox):
+            await self._log.append(event, command_position=inbox.seq)
 
-    async def _take_in(self, seen: Seen) -> None:
+    async def _append_step_event(self, seen: StepObservation) -> None:
         if not seen.recorded.done():  # else whoever saw it was ended before it was on record
             await self._log.append(seen.event)
             seen.recorded.set_result(None)
 
-    async def _answer(self, said: Command | NotACommand) -> list[facts.Event]:
-        if isinstance(said, NotACommand):
-            return [rejected(self.run, "?", said.by, said.reason)]
-        events = decide(self.run, said, datetime.now(UTC))
+    async def _answer(self, inbox: Command | NotACommand) -> list[facts.Event]:
+        if isinstance(inbox, NotACommand):
+            return [rejected(self.run, "?", inbox.by, inbox.reason)]
+        events = decide(self.run, inbox, datetime.now(UTC))
         if any(isinstance(event, facts.RetryRequested) for event in events) and not self.run.aborting:
-            return await self._unless_changed(said, events)
+            return await self._unless_changed(inbox, events)
         return events
 
     async def _unless_changed(self, retry: Command, events: list[facts.Event]) -> list[facts.Event]:
         """Found: who corrected the plan and said `retry` had the old one tried again, without a word."""
         try:
-            await asyncio.to_thread(self._still_begun, self.run)
+            await asyncio.to_thread(self._check_plan, self.run)
         except StepError as error:
             refused = rejected(self.run, retry.verb, retry.by, f"{error}: {error.hint}")
             return [refused.model_copy(update={"next": [verb for verb in refused.next if verb != retry.verb]})]
         return events
 
-    async def _listening(self, key: Key, direction: Direction, act: Coroutine[Any, Any, facts.Event]) -> None:
+    async def _run_interruptibly(self, key: StepKey, direction: Direction, act: Coroutine[Any, Any, facts.Event]) -> None:
         """Act, and meanwhile take in commands; one that turns the run ends the act."""
         acting = asyncio.create_task(act)
         began = time.monotonic()
         try:
-            await self._hear_until(acting)
+            await self._handle_until(acting)
         finally:
             if not acting.done():
                 acting.cancel()
@@ -215,20 +215,20 @@ class Runner:
             await self._log.append(interrupted(key, direction, time.monotonic() - began, reason))
         else:
             outcome = acting.result()
-            self._lost = self._lost + 1 if isinstance(outcome, facts.StepInterrupted) else 0
+            self._unseen_in_a_row = self._unseen_in_a_row + 1 if isinstance(outcome, facts.StepInterrupted) else 0
             await self._log.append(outcome)
 
-    async def _hear_until(self, acting: asyncio.Task[facts.Event]) -> None:
+    async def _handle_until(self, acting: asyncio.Task[facts.Event]) -> None:
         """Until the act is done or a command has turned the run."""
         while not acting.done():
-            hearing = asyncio.create_task(self._said.get())
+            hearing = asyncio.create_task(self._inbox.get())
             await asyncio.wait({acting, hearing}, return_when=asyncio.FIRST_COMPLETED)
             if not hearing.done():
                 hearing.cancel()
                 return
             before = self.run
-            await self._hear(hearing.result())
-            if _turned(before, self.run):
+            await self._handle(hearing.result())
+            if _interrupts(before, self.run):
                 return
 
     def _why_ended(self) -> str:
@@ -241,24 +241,24 @@ class Runner:
         act = take.key.definition.run if take.direction is Direction.FORWARD else take.key.definition.undo
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # next_action() asks only for those that have one
         try:
-            await self._breathe()
+            await self._back_off()
             if take.direction is Direction.FORWARD and take.key.state in READ_FILES:
-                await asyncio.to_thread(self._still_frozen, self.run)
-            async with asyncio.timeout(self._longest(take.key)):
+                await asyncio.to_thread(self._check_files, self.run)
+            async with asyncio.timeout(self._timeout_of(take.key)):
                 evidence = await act(self._context(take.key, take.direction, event_id))
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
             return ended_by(error, take.key, take.direction, time.monotonic() - began, take.attempt)
 
-    async def _breathe(self) -> None:
+    async def _back_off(self) -> None:
         """After an outcome that nobody saw: a server that fell needs a moment."""
-        if self._lost:
-            await asyncio.sleep(min(2.0 ** (self._lost - 1), SLOWEST_RETRY_SECONDS))
+        if self._unseen_in_a_row:
+            await asyncio.sleep(min(2.0 ** (self._unseen_in_a_row - 1), SLOWEST_RETRY_SECONDS))
 
-    def _longest(self, key: Key) -> float | None:
+    def _timeout_of(self, key: StepKey) -> float | None:
         return None if key.state == "monitor" else self._step_seconds
 
-    async def _look(self, key: Key, direction: Direction) -> facts.Event:
+    async def _probe(self, key: StepKey, direction: Direction) -> facts.Event:
         probe = key.definition.probe
         assert probe is not None, f"{key} has no probe"  # noqa: S101  # the table's proof demands one of such a step
         try:
@@ -268,11 +268,11 @@ class Runner:
             probed = Probed(Found.UNKNOWN, {"error": f"{type(error).__name__}: {error}"[:1000]})
         return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
 
-    def _context(self, key: Key, direction: Direction, event_id: str) -> Context:
+    def _context(self, key: StepKey, direction: Direction, event_id: str) -> Context:
         run = self.run
         return Context(
             ports=self._ports,
-            mark=Mark(run.name, self._log.epoch, str(key), direction, event_id),
+            attempt_id=AttemptId(run.name, self._log.epoch, str(key), direction, event_id),
             item=key.item,
             entered_at=run.entered_at,
             watch_seconds=run.frozen.watch_seconds,
@@ -284,7 +284,7 @@ class Runner:
         )
 
 
-def _turned(before: Run, after: Run) -> bool:
+def _interrupts(before: Run, after: Run) -> bool:
     """Whether what happened since ends the running step: the way back, an abort, a failure, `hold --now`."""
     held_now = after.held is not None and after.held.now and before.held != after.held
     return held_now or (before.state, before.aborting, before.failure) != (after.state, after.aborting, after.failure)

@@ -12,7 +12,7 @@ from cutoverd.daemon.engine.truncate import shortened
 from cutoverd.events import facts
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence
-from cutoverd.states.run import Key
+from cutoverd.states.run import StepKey
 
 log = structlog.get_logger(__name__)
 
@@ -21,16 +21,16 @@ LARGEST_TEXT_BYTES = 6 * 1024
 MOST_ATTEMPTS = 6  # at a step whose outcome stays unknown, until it counts as failed
 
 
-def succeeded(key: Key, direction: str, seconds: float, evidence: Evidence) -> facts.StepSucceeded:
+def succeeded(key: StepKey, direction: str, seconds: float, evidence: Evidence) -> facts.StepSucceeded:
     return facts.StepSucceeded(step=str(key), direction=direction, seconds=round(seconds, 3), evidence=bounded(evidence))
 
 
-def interrupted(key: Key, direction: str, seconds: float, reason: str) -> facts.StepInterrupted:
+def interrupted(key: StepKey, direction: str, seconds: float, reason: str) -> facts.StepInterrupted:
     return facts.StepInterrupted(step=str(key), direction=direction, seconds=round(seconds, 3), reason=short(reason))
 
 
 def ended_by(
-    error: Exception, key: Key, direction: str, seconds: float, attempt: int
+    error: Exception, key: StepKey, direction: str, seconds: float, attempt: int
 ) -> facts.StepFailed | facts.StepInterrupted:
     """The event for an error: a failure, or an outcome that nobody saw. Raises `NotLeader` on: this daemon must stop."""
     if isinstance(error, NotLeader):

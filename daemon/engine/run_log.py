@@ -50,7 +50,7 @@ class RunLog:
             recorded = self._chain.checked(message.data, message.seq)
             if recorded.envelope.run != self.run.name:
                 raise Corrupt(f"the journal of run {self.run.name} holds an event of run {recorded.envelope.run}")
-            self._take_in(recorded, message.data)
+            self._apply(recorded, message.data)
             hashes[message.seq] = self._chain.head
         for anchor in self._anchors:
             check_anchored(await anchor.load(), hashes)
@@ -72,7 +72,7 @@ class RunLog:
         )
         body = encode(envelope)
         seq = await self._stored(envelope.id, body)
-        self._take_in(Recorded(seq, envelope), body)
+        self._apply(Recorded(seq, envelope), body)
         await self.settled()
         self._anchoring = asyncio.create_task(self._anchor(seq, self._chain.head))
         return envelope.id
@@ -95,7 +95,7 @@ class RunLog:
                 if self._revive:
                     await self._revive()
 
-    def _take_in(self, recorded: Recorded, body: bytes) -> None:
+    def _apply(self, recorded: Recorded, body: bytes) -> None:
         self.run = evolve(self.run, recorded)
         self._chain = self._chain.extended(body, recorded.seq)
         for observer in self._observers:

@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
+async def deadline(seconds: float) -> AsyncIterator[None]:
     """As `asyncio.timeout`; a cancel that came meanwhile goes on once the block ends, whatever the block made of it."""
     task = asyncio.current_task()
     assert task, "only a task can be cancelled"  # noqa: S101  # for mypy: there is none outside the loop
@@ -34,7 +34,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
             raise asyncio.CancelledError
 
 
-async def to_the_end(work: Coroutine[Any, Any, _Result]) -> _Result:
+async def run_to_completion(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Await to the end, whatever is cancelled meanwhile; the cancel goes through afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -48,7 +48,7 @@ async def to_the_end(work: Coroutine[Any, Any, _Result]) -> _Result:
     return task.result()
 
 
-async def end(tasks: Callable[[], Iterable[asyncio.Task[Any] | None]]) -> None:
+async def cancel_all(tasks: Callable[[], Iterable[asyncio.Task[Any] | None]]) -> None:
     """Cancel them until they are gone, up to 2 s; for tasks that may lose a cancel and have nothing to clear up.
 
     They are asked for again each time: one that lost its cancel may have begun others.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.host import launcher
-from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.host.output import Drained, Filed, Output
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
@@ -87,7 +87,7 @@ async def run(
             async with asyncio.timeout(timeout_seconds):  # wait_for would lose a cancel that comes as the child ends
                 returncode = await process.wait()
     finally:
-        stdout, stderr = await to_the_end(_finish(starting, records, outputs))
+        stdout, stderr = await run_to_completion(_finish(starting, records, outputs))
     if returncode is None:
         evidence = {"stdout": stdout, "stderr": stderr}
         raise TimedOut(f"{argv[0]} did not end within {timeout_seconds:g} s and was ended", evidence=evidence)
@@ -210,8 +210,8 @@ def _processes(child: Child) -> list[int]:
 
 
 def _descendants(child: Child) -> list[int]:
-    mark = f"{launcher.TOKEN}={child.token}".encode()
-    return [pid for pid in _all_pids() if pid != child.pid and mark in _environment(pid) and birth(pid)]
+    attempt_id = f"{launcher.TOKEN}={child.token}".encode()
+    return [pid for pid in _all_pids() if pid != child.pid and attempt_id in _environment(pid) and birth(pid)]
 
 
 def _all_pids() -> list[int]:

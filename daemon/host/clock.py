@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from cutoverd.states.check_rules import Reading
+from cutoverd.states.check_rules import ClockReading
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _PROCESS = uuid4().hex
@@ -20,8 +20,8 @@ class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def reading(self) -> Reading:
-        return Reading(self.now(), _boot(), time.clock_gettime(time.CLOCK_BOOTTIME))
+    def reading(self) -> ClockReading:
+        return ClockReading(self.now(), _boot(), time.clock_gettime(time.CLOCK_BOOTTIME))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -13,11 +13,11 @@ from threading import Lock
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cutoverd.daemon.views.timeline import Timeline
-from cutoverd.daemon.views.validation_results import Verdicts
+from cutoverd.daemon.views.validation_results import ValidationResults
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STUCK
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
 Labels = tuple[str, ...]
 
@@ -29,7 +29,7 @@ class Moments:
     transitions: dict[Labels, float] = field(default_factory=dict)  # source, target, trigger, by
     commands: dict[Labels, float] = field(default_factory=dict)  # verb, by, outcome
 
-    def take_in(self, recorded: Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         at, event = recorded.envelope.time.timestamp(), recorded.event
         if isinstance(event, facts.Transitioned):
             self.transitions[event.source, event.target, event.trigger, event.by or ""] = at
@@ -67,15 +67,15 @@ class RunGauges:
 
     def __init__(self, name: str, clock: Callable[[], datetime]) -> None:
         self.run = Run(name)
-        self.timeline, self.moments, self.verdicts = Timeline(), Moments(), Verdicts()
+        self.timeline, self.moments, self.verdicts = Timeline(), Moments(), ValidationResults()
         self._clock = clock
         self._reading = Lock()  # a scrape is a thread of its own
 
-    def take_in(self, run: Run, recorded: Recorded) -> None:
+    def apply(self, run: Run, recorded: Recorded) -> None:
         with self._reading:
             self.run = run
             for each in (self.timeline, self.moments, self.verdicts):
-                each.take_in(recorded)
+                each.apply(recorded)
 
     def collect(self) -> list[Metric]:
         with self._reading:
@@ -99,7 +99,7 @@ class RunGauges:
 
     def _steps(self) -> Iterator[Metric]:
         run = self.run
-        keys: list[Key] = [] if run.plan is None or run.state in (*ENDS, STUCK) else list(run.keys(run.state))
+        keys: list[StepKey] = [] if run.plan is None or run.state in (*ENDS, STUCK) else list(run.keys(run.state))
         yield _gauge("cutover_steps", "Steps of the state the run is in", run.name, len(keys))
         yield _gauge("cutover_steps_done", "Those of them that are done", run.name, sum(map(run.is_done, keys)))
 

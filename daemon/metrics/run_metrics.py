@@ -53,7 +53,7 @@ class RunMetrics:
         return Counter(name, says, ["run", *labels], registry=self.registry)
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
-        self._gauges.take_in(run, recorded)
+        self._gauges.apply(run, recorded)
         self._state.state(run.state)
         self._index.set(ALL_STATES.index(run.state))
         self._held.set(run.held is not None)

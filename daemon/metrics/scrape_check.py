@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.states.errors import TimedOut
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 LOOK_SECONDS = 0.2
 
@@ -21,7 +21,7 @@ class ScrapedCheck:
     listen: str
     within_seconds: float
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"scrapes", "seconds_ago"}; raises `TimedOut`."""
         deadline = time.monotonic() + self.within_seconds
         while (ago := self.scrapes.seconds_ago) is None or ago > self.within_seconds:

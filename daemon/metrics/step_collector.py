@@ -27,6 +27,6 @@ class StepMetrics(Collector):
         if progress := self._progress():
             labels = [self._run, progress.step, progress.direction]
             elapsed.add_metric(labels, progress.seconds)
-            if progress.seen.ratio is not None:
-                ratio.add_metric(labels, progress.seen.ratio)
+            if progress.reading.ratio is not None:
+                ratio.add_metric(labels, progress.reading.ratio)
         yield from (elapsed, ratio)

@@ -8,23 +8,23 @@ from typing import Any
 
 import yaml
 
-from cutoverd.daemon.plan.migration import Confiture
+from cutoverd.daemon.plan.migration import ConfitureSection
 
 ENVIRONMENTS = Path("db") / "environments"
 KEY = "schema.confiture"
 UNREADABLE = (yaml.YAMLError, OSError, TypeError, KeyError)
 
 
-def environment_file(given: Confiture, folder: Path) -> Path:
+def environment_file(given: ConfitureSection, folder: Path) -> Path:
     return folder / given.directory / ENVIRONMENTS / f"{given.environment}.yaml"
 
 
-def built_schema(run_dir: Path, given: Confiture) -> Path:
+def built_schema(run_dir: Path, given: ConfitureSection) -> Path:
     """Where PreCheck builds it; a check that only looks has a folder of its own."""
     return run_dir / "confiture" / f"{given.environment}.sql"
 
 
-def sources(given: Confiture, folder: Path) -> list[Path]:
+def sources(given: ConfitureSection, folder: Path) -> list[Path]:
     """As they lie there now: one that was added since is among them, one that is gone is not."""
     file = environment_file(given, folder)
     try:
@@ -35,7 +35,7 @@ def sources(given: Confiture, folder: Path) -> list[Path]:
     return [file, *sorted(found)]
 
 
-def mistakes(given: Confiture, folder: Path) -> Iterator[str]:
+def mistakes(given: ConfitureSection, folder: Path) -> Iterator[str]:
     """What keeps the sources from being found; confiture itself says the rest in PreCheck."""
     file = environment_file(given, folder)
     if not file.is_file():

@@ -23,7 +23,7 @@ def seconds_of(value: Any) -> float:
     return seconds
 
 
-def in_words(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """14400.0 → `4h`: in the largest unit that leaves a whole number."""
     if not seconds:
         return "0s"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.plan.systems import Check, Service
+from cutoverd.daemon.plan.systems import CheckSection, Service
 
 
 def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
@@ -39,7 +39,7 @@ def _of_service(service: Service) -> Iterator[tuple[str, list[str]]]:
             yield from _of_checks(f"services.{service.name}.{version}.health", given.health)
 
 
-def _of_checks(key: str, checks: list[Check]) -> Iterator[tuple[str, list[str]]]:
+def _of_checks(key: str, checks: list[CheckSection]) -> Iterator[tuple[str, list[str]]]:
     for check in checks:
         if check.command:
             yield f"{key}.{check.title}", check.command

@@ -137,7 +137,7 @@ def _words(given: Any) -> Any:
     return given
 
 
-Words = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
+CommandLine = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
@@ -151,4 +151,4 @@ HttpUrl = Annotated[
 ]
 OperatorName = Annotated[str, AfterValidator(_operator)]
 StateName = Annotated[str, AfterValidator(_state)]
-Moment = Annotated[datetime, AfterValidator(_aware)]
+Timestamp = Annotated[datetime, AfterValidator(_aware)]

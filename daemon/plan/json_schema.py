@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cutoverd.daemon.plan.durations import PATTERN, in_words
+from cutoverd.daemon.plan.durations import PATTERN, format_duration
 from cutoverd.daemon.plan.model import Plan
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -22,7 +22,7 @@ def _as_written(node: Any) -> None:
     """Defaults of durations as a plan would have them, `4h`, not as seconds."""
     if isinstance(node, dict):
         if isinstance(node.get("default"), int | float) and _is_duration(node):
-            node["default"] = in_words(float(node["default"]))
+            node["default"] = format_duration(float(node["default"]))
         if isinstance(node.get("default"), dict):
             del node["default"]  # of a part: its own keys have them
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():

@@ -17,7 +17,7 @@ from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
 from cutoverd.daemon.plan.diagnostics import line_of, mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.sqltext.lint import Reading
+from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.states import WAY
 
 LARGEST_ITEMS_BYTES = 24 * 1024
@@ -118,7 +118,7 @@ def _sha256(file: Path, *, must: bool) -> str:
 
 
 def _included_by(files: list[Path], folder: Path) -> list[Path]:
-    reading = Reading(folder)
+    reading = ScriptLint(folder)
     for file in files:
         reading.read(file)
     return [file for file in reading.included_by if file.is_file()]

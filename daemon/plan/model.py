@@ -8,11 +8,11 @@ from pydantic import Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.fields import Gate, HttpUrl, OperatorName, RunName
-from cutoverd.daemon.plan.migration import Data, Schema
-from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, Monitor, of_service
-from cutoverd.daemon.plan.settings import Backup, Bus, Database, Metrics, Timeouts, Window
-from cutoverd.daemon.plan.systems import Check, Door, Service
-from cutoverd.daemon.plan.validation import Validate
+from cutoverd.daemon.plan.migration import DataSection, SchemaSection
+from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, MonitorSection, of_service
+from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, TimeoutsSection, Window
+from cutoverd.daemon.plan.systems import CheckSection, Door, Service
+from cutoverd.daemon.plan.validation import ValidateSection
 
 
 class Plan(Part):
@@ -26,7 +26,7 @@ class Plan(Part):
     """When the night may begin, and how long it should take."""
     operators: list[OperatorName] = Field(default_factory=list)
     """Who has to say `ready` in PreCheck, each by a name of his own on the bus: nothing goes down before all have."""
-    database: Database
+    database: DatabaseSection
     """The production database that is moved."""
     bus: Bus | None = None
     """A NATS of the team's; left out: a nats-server of the daemon's own, in state_dir."""
@@ -34,27 +34,27 @@ class Plan(Part):
     """Where Prometheus finds /metrics; left out: nowhere."""
     dashboards: list[HttpUrl] = Field(default_factory=list)
     """Pages that have to answer with 200 in PreCheck."""
-    health: list[Check] = Field(min_length=1)
+    health: list[CheckSection] = Field(min_length=1)
     """Proof that what runs today is well: asked in PreCheck, and again after a way back."""
     services: list[Service] = Field(default_factory=list)
     """The applications on the database: stopped in this order, started in reverse."""
     backup: Backup = Backup()
     """The dumps: one that is proven by a restore in PreCheck, and the final one of the night."""
-    schema_: Schema = Field(alias="schema")
+    schema_: SchemaSection = Field(alias="schema")
     """What makes the new tables, in the copy of the database that has the old ones too."""
-    data: Data
+    data: DataSection
     """What moves the rows from the old tables to the new, and drops the old at last."""
-    validate_: Validate = Field(alias="validate")
+    validate_: ValidateSection = Field(alias="validate")
     """What has to be true of the new database before any client sees it."""
-    smoke: list[Check] = Field(min_length=1)
+    smoke: list[CheckSection] = Field(min_length=1)
     """Checks of the new version before any client sees it."""
     traffic: list[Door] = Field(min_length=1)
     """The doors between clients and services: closed first, opened last."""
-    monitor: Monitor = Monitor()
+    monitor: MonitorSection = MonitorSection()
     """How long production is watched once clients are in, and by which checks."""
     gates: list[Gate] = Field(default=["downtime", "cutover"])
     """The states before which the run waits for `advance`."""
-    timeouts: Timeouts = Timeouts()
+    timeouts: TimeoutsSection = TimeoutsSection()
     """How long a step, a command, a check may take."""
     client_tools: Path | None = None
     """Folder of psql, pg_dump and pg_restore, an absolute path; left out: they are found on the PATH."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import HttpUrl, Words
+from cutoverd.daemon.plan.fields import CommandLine, HttpUrl
 
 LEAST_EVERY_SECONDS = 0.1
 SERVICE_FOR_SECONDS = 60.0  # a new version that is started again by hand within it is no breach
@@ -48,7 +48,7 @@ class WatchedCheck(Part):
     """A page."""
     sql: Annotated[str, Field(min_length=1)] | None = None
     """A query on production, which can write nothing."""
-    command: Words | None = None
+    command: CommandLine | None = None
     """Words of a command."""
     above: Threshold | None = None
     """A number beyond it is bad."""
@@ -77,7 +77,7 @@ def of_service(name: str) -> str:
     return f"service {name} runs"
 
 
-class Monitor(Part):
+class MonitorSection(Part):
     """`for`: how long; `every`: the pause between two rounds of the checks."""
 
     duration: Seconds = Field(default=0.0, alias="for")
@@ -88,7 +88,7 @@ class Monitor(Part):
     """What is asked in each round."""
 
     @model_validator(mode="after")
-    def _is_long_enough(self) -> Monitor:
+    def _is_long_enough(self) -> MonitorSection:
         if self.every < LEAST_EVERY_SECONDS:
             raise ValueError(f"every: at least {LEAST_EVERY_SECONDS * 1000:g}ms, else nothing but checks would run")
         for check in self.checks:

@@ -9,13 +9,13 @@ from pydantic import Field
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.bus_url import BusUrl
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import DatabaseUrl, HttpUrl, Moment, StateName
+from cutoverd.daemon.plan.fields import DatabaseUrl, HttpUrl, StateName, Timestamp
 
 
 class Window(Part):
     """When `advance` past the first gate counts; `budget`, how long all of it should take, and `states`, each of them."""
 
-    opens: Moment | None = None
+    opens: Timestamp | None = None
     """`advance` past the gate before Downtime counts from then on; with its time zone."""
     budget: Seconds | None = None
     """How long the night should take, from leaving PreCheck to Monitor: PreCheck fails if what it measured is longer."""
@@ -23,7 +23,7 @@ class Window(Part):
     """How long each state should take, by its name; for the board and its alerts."""
 
 
-class Database(Part):
+class DatabaseSection(Part):
     url: DatabaseUrl
     """postgresql://role@host:port/DATABASE, without a password: libpq finds it."""
 
@@ -55,7 +55,7 @@ class Backup(Part):
     """How many tables are dumped or restored at once."""
 
 
-class Timeouts(Part):
+class TimeoutsSection(Part):
     """How long each kind of wait may last."""
 
     step: Seconds = 4 * 3600.0

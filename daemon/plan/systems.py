@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import HttpUrl, LoginUrl, Words
+from cutoverd.daemon.plan.fields import CommandLine, HttpUrl, LoginUrl
 
 
 class Http(Part):
@@ -29,20 +29,20 @@ class Login(Part):
     """How long it is tried; else timeouts.http."""
 
 
-class Check(Part):
+class CheckSection(Part):
     """A proof from outside: `http`, `command` or `login`, exactly one."""
 
     name: str | None = None
     """What it is called; else what it asks."""
     http: Http | None = None
     """A page that has to answer."""
-    command: Words | None = None
+    command: CommandLine | None = None
     """Words of a command that has to exit 0."""
     login: Login | None = None
     """A session that has to open."""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Check:
+    def _one_kind(self) -> CheckSection:
         if [self.http, self.command, self.login].count(None) != 2:
             raise ValueError("a check is either `http: {url, status}` or `command: [word, …]` or `login: {url}`")
         return self
@@ -54,27 +54,27 @@ class Check(Part):
         return self.name or (f"http {self.http.url}" if self.http else " ".join(self.command or ()))[:120]
 
 
-class Commands(Part):
+class ServiceCommands(Part):
     """A service by three commands; status exits 0 when it runs and 3 when it does not; `health`: what it has to answer then."""
 
-    start: Words
+    start: CommandLine
     """Begins it and returns: it does not serve."""
-    stop: Words
+    stop: CommandLine
     """Ends it and returns."""
-    status: Words
+    status: CommandLine
     """Exits 0 while it runs and 3 while it does not; anything else is no answer."""
-    health: list[Check] = Field(default_factory=list)
+    health: list[CheckSection] = Field(default_factory=list)
     """What it has to answer once it runs."""
 
 
 class Service(Part):
     name: str = Field(min_length=1)
     """What it is called."""
-    old: Commands
+    old: ServiceCommands
     """The version of today."""
-    new: Commands | None = None
+    new: ServiceCommands | None = None
     """The version on the new database; left out: it has none."""
-    test: Commands | None = None
+    test: ServiceCommands | None = None
     """The new version out of reach of clients, for Smoke."""
 
     @model_validator(mode="after")
@@ -91,9 +91,9 @@ class Door(Part):
 
     name: str = "traffic"
     """What it is called."""
-    close: Words
+    close: CommandLine
     """Keeps clients out and returns."""
-    open: Words
+    open: CommandLine
     """Lets clients in and returns."""
-    status: Words
+    status: CommandLine
     """Exits 0 while it is open and 3 while it is closed; anything else is no answer."""

@@ -9,7 +9,7 @@ from pydantic import Field
 from cutoverd.daemon.plan.base import Part
 
 
-class Comparison(Part):
+class ComparisonSection(Part):
     name: str
     """What it is called; a step of Validate has this name."""
     old: str
@@ -20,7 +20,7 @@ class Comparison(Part):
     """Columns of the result that tell one row from another: by them a row that differs is named."""
 
 
-class Query(Part):
+class QuerySection(Part):
     """A question that the application asks, in the words of each schema; timed on both."""
 
     name: str = Field(min_length=1)
@@ -42,14 +42,14 @@ class Grants(Part):
     """Why a right may be gone: by role, by object (schema.name), or by `role on object`."""
 
 
-class Validate(Part):
+class ValidateSection(Part):
     scripts: list[str] = Field(default_factory=list)
     """Patterns of SQL files whose results have a text column `check` and a boolean column `ok`; they can write nothing."""
-    compare: list[Comparison] = Field(default_factory=list)
+    compare: list[ComparisonSection] = Field(default_factory=list)
     """Queries that have to give the same on old and new; every table of old is read by one, or waived."""
     waive: dict[str, str] = Field(default_factory=dict)
     """Why nobody needs the rows of a table, by schema.table."""
-    queries: list[Query] = Field(default_factory=list)
+    queries: list[QuerySection] = Field(default_factory=list)
     """Questions of the application that may not have become slow."""
     grants: Grants = Grants()
     """Rights that may be gone."""

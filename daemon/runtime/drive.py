@@ -14,14 +14,14 @@ from typing import IO
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.anchor import FileAnchor
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
-from cutoverd.daemon.engine.loop import NotACommand, Runner, Said
+from cutoverd.daemon.engine.loop import InboxItem, NotACommand, RunLoop
 from cutoverd.daemon.engine.message import CommandLog, Message
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.metrics.server import Scrapes
@@ -30,11 +30,11 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.runtime.leadership import take
+from cutoverd.daemon.runtime.leadership import take_over
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, revive
-from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
-from cutoverd.daemon.systems.monitor import Looker
+from cutoverd.daemon.systems.monitor import RoundObserver
 from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports
@@ -52,16 +52,16 @@ async def drive(
     *,
     auto: bool = False,
     observers: Sequence[Observer] = (),
-    lookers: Sequence[Looker] = (),
+    lookers: Sequence[RoundObserver] = (),
     scrapes: Scrapes | None = None,
-    watcher: Watcher | None = None,
+    watcher: ProgressTracker | None = None,
 ) -> Exit:
     """Take the plan's run to its end, or as far as it goes without a person; the exit code.
 
     `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served;
     `watcher`: one more observer, that looks at the running step.
     """
-    watcher = watcher or Watcher(loaded)
+    watcher = watcher or ProgressTracker(loaded)
     with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
@@ -80,7 +80,7 @@ async def _drive(
     server: Server,
     auto: bool,
     observers: Sequence[Observer],
-    watcher: Watcher,
+    watcher: ProgressTracker,
     ports: Callable[[LoadedPlan, Server], Ports],
 ) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
@@ -91,16 +91,16 @@ async def _drive(
         await _opened(runs, loaded.plan.run, client)
         journal = Journal(client, events_of(loaded.plan.run))
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (watcher, *observers), partial(revive, loaded, client))
-        server = await take(loaded, runlog, server)
-        async with _watched(watcher, server, client), _said(client, runlog) as said:
-            runner = Runner(
+        server = await take_over(loaded, runlog, server)
+        async with _watched(watcher, server, client), _inbox(client, runlog) as inbox:
+            runner = RunLoop(
                 runlog,
                 ports(loaded, server),
-                said,
+                inbox,
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,
-                still_frozen=StillFrozen(loaded),
-                still_begun=partial(check_anew, loaded.path),
+                check_files=StillFrozen(loaded),
+                check_plan=partial(check_anew, loaded.path),
             )
             try:
                 await runner.drive()
@@ -119,9 +119,9 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
 
 
 @asynccontextmanager
-async def _watched(watcher: Watcher, server: Server, client: Client) -> AsyncIterator[None]:
+async def _watched(watcher: ProgressTracker, server: Server, client: Client) -> AsyncIterator[None]:
     """The running step is looked at, and whoever asks is told."""
-    async with watcher.looking(server), serving(client, watcher.run.name, lambda: watcher.told(datetime.now(UTC))):
+    async with watcher.tracking(server), serving(client, watcher.run.name, lambda: watcher.status_document(datetime.now(UTC))):
         yield
 
 
@@ -137,27 +137,27 @@ class Anchors:
 
 
 @asynccontextmanager
-async def _said(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[Said]]:
+async def _inbox(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[InboxItem]]:
     """What operators say from the last command on that the run took into account."""
-    said: asyncio.Queue[Said] = asyncio.Queue()
-    listening = asyncio.create_task(listen(Commands(client), runlog.run.command_position + 1, said))
+    inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
+    listening = asyncio.create_task(listen(CommandStream(client), runlog.run.command_position + 1, inbox))
     try:
-        yield said
+        yield inbox
     finally:
         listening.cancel()
         await asyncio.wait([listening])
 
 
-async def listen(commands: CommandLog, start: int, said: asyncio.Queue[Said]) -> None:
+async def listen(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
     """Everything that is said, and at last why nothing more can be heard."""
     try:
         async for message in commands.read(start):
-            said.put_nowait(_understood(message))
+            inbox.put_nowait(_understood(message))
     except Exception as error:
-        said.put_nowait(error)
+        inbox.put_nowait(error)
 
 
-def _understood(message: Message) -> Said:
+def _understood(message: Message) -> InboxItem:
     try:
         return parse(message.subject, message.data, message.seq, message.at)
     except NotUnderstood as error:

@@ -19,7 +19,7 @@ from cutoverd.events import facts
 from cutoverd.states.run import Run
 
 
-async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
+async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
     """Lead the run: from here on every older daemon is refused, here and in PostgreSQL.
 
     `server` is that of no epoch yet; gives that of ours.
@@ -32,7 +32,7 @@ async def take(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
     epoch = max(runlog.run.epoch, there) + 1
     server = replace(server, epoch=epoch)
     orphans = await _end_orphans(server)
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     runlog.epoch = epoch
     await runlog.append(
         facts.LeaderAcquired(

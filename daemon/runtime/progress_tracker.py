@@ -18,13 +18,13 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import backups, dump
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
-from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes
-from cutoverd.daemon.sqltext.locate import Whereabouts
+from cutoverd.daemon.progress import Progress, ProgressReading, ProgressReporter, format_bytes
+from cutoverd.daemon.sqltext.locate import StatementLocator
 from cutoverd.daemon.views.monitor_checks import checks_of
-from cutoverd.daemon.views.status import told
+from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Running, Timeline
 from cutoverd.events.codec import Recorded
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
 log = structlog.get_logger(__name__)
 
@@ -38,26 +38,26 @@ DUMPS = {
 }
 
 
-class Watcher:
+class ProgressTracker:
     """An observer of the run log that knows the run, its times, and how far the running step is."""
 
     def __init__(self, loaded: LoadedPlan) -> None:
         self.run = Run(loaded.plan.run)
         self.timeline = Timeline()
-        self.telling = Telling()
+        self.reporter = ProgressReporter()
         self._loaded = loaded
-        self._seen = Seen()
-        self._whereabouts: Whereabouts | None = None
+        self._reading = ProgressReading()
+        self._locator: StatementLocator | None = None
         self._whole_bytes: int | None = None
-        self._not_seen: Running | None = None  # what cannot be seen is told once
+        self._unreadable: Running | None = None  # what cannot be seen is told once
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         self.run = run
         before = self.timeline.running
-        self.timeline.take_in(recorded)
+        self.timeline.apply(recorded)
         if self.timeline.running != before:
-            self._seen, self._whereabouts, self._whole_bytes = Seen(), None, None
-            self.telling.seen = Seen()
+            self._reading, self._locator, self._whole_bytes = ProgressReading(), None, None
+            self.reporter.reading = ProgressReading()
 
     def progress(self, now: datetime) -> Progress | None:
         """Of the running step; None if none is running."""
@@ -65,54 +65,54 @@ class Watcher:
         if running is None:
             return None
         seconds = max(0.0, (now - running.began).total_seconds())
-        return Progress(running.step, running.direction, running.attempt, seconds, self._known(Key.of(running.step), now))
+        return Progress(running.step, running.direction, running.attempt, seconds, self._known(StepKey.of(running.step), now))
 
-    def told(self, now: datetime) -> dict[str, Any]:
+    def status_document(self, now: datetime) -> dict[str, Any]:
         """As `cutoverd status -f json` has it, and how far the running step is."""
         if self.run.plan is None:
             return {"run": self.run.name, "state": "", "progress": None}
         progress = self.progress(now)
-        seen = told(self.run, self.timeline, now)
+        seen = status_document(self.run, self.timeline, now)
         return {**seen, **checks_of(seen, self._loaded.run_dir), "progress": progress and progress.as_json()}
 
-    def _known(self, key: Key, now: datetime) -> Seen:
+    def _known(self, key: StepKey, now: datetime) -> ProgressReading:
         if key.state == "monitor" and self.run.plan and self.run.frozen.watch_seconds:
             since = max(0.0, (now - self.run.entered_at).total_seconds())
-            return Seen("", since, self.run.frozen.watch_seconds, "seconds")
-        return self.telling.seen if self.telling.seen.words() else self._seen
+            return ProgressReading("", since, self.run.frozen.watch_seconds, "seconds")
+        return self.reporter.reading if self.reporter.reading.describe() else self._reading
 
     @asynccontextmanager
-    async def looking(self, server: Server) -> AsyncIterator[None]:
+    async def tracking(self, server: Server) -> AsyncIterator[None]:
         """Look at the running step every second for as long as the block lasts."""
-        self.telling.heard_by_all_that_follows()
-        looking = asyncio.create_task(self._look_on(server))
+        self.reporter.collect_from_here()
+        tracking = asyncio.create_task(self._poll(server))
         try:
             yield
         finally:
-            looking.cancel()
-            await asyncio.wait([looking])
+            tracking.cancel()
+            await asyncio.wait([tracking])
 
-    async def _look_on(self, server: Server) -> None:
+    async def _poll(self, server: Server) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            if (running := self.timeline.running) and Key.of(running.step).state in ASK_THE_SERVER:
-                seen = await self._looked(server, running)
+            if (running := self.timeline.running) and StepKey.of(running.step).state in ASK_THE_SERVER:
+                seen = await self._read_or_nothing(server, running)
                 if running is self.timeline.running:  # else it is another step's
-                    self._seen = seen
+                    self._reading = seen
 
-    async def _looked(self, server: Server, running: Running) -> Seen:
+    async def _read_or_nothing(self, server: Server, running: Running) -> ProgressReading:
         """What goes wrong here stops nobody: nothing is known then, and the next look may see more."""
         try:
-            return await self._look(server, running)
+            return await self._read(server, running)
         except Exception as error:
-            if self._not_seen is not running:
+            if self._unreadable is not running:
                 log.warning("progress_not_seen", step=running.step, error=repr(error))
-            self._not_seen = running
-            return Seen()
+            self._unreadable = running
+            return ProgressReading()
 
-    async def _look(self, server: Server, running: Running) -> Seen:
+    async def _read(self, server: Server, running: Running) -> ProgressReading:
         with contextlib.suppress(*SILENT):
-            key = Key.of(running.step)
+            key = StepKey.of(running.step)
             busy = _of_this_step(running, await activities(server), server)
             kind = DUMPS.get(f"{key.state}.{key.step}")
             if kind and any(_is_dumping(each, server) for each in busy):
@@ -121,40 +121,40 @@ class Watcher:
                 return await self._copied(server, busy)
             if files := _files(self._loaded, key):
                 return await self._in_files(files, busy)
-            return Seen(busy[0].words()) if busy else Seen()
-        return Seen()
+            return ProgressReading(busy[0].describe()) if busy else ProgressReading()
+        return ProgressReading()
 
-    def _dumped(self, kind: str) -> Seen:
+    def _dumped(self, kind: str) -> ProgressReading:
         """What pg_dump has written so far; how much it will be, nobody knows."""
         directory = self._loaded.folder / self._loaded.plan.backup.directory
         parts = dump.unfinished(directory, self._loaded.plan.run, kind)
         sizes = [file.stat().st_size for part in parts for file in part.iterdir()]
-        return Seen(f"pg_dump has written {in_bytes(sum(sizes))}", len(sizes), None, "files")
+        return ProgressReading(f"pg_dump has written {format_bytes(sum(sizes))}", len(sizes), None, "files")
 
-    async def _copied(self, server: Server, busy: Sequence[Activity]) -> Seen:
+    async def _copied(self, server: Server, busy: Sequence[Activity]) -> ProgressReading:
         """The copy itself is seen by nobody before it is committed: only how much there is to copy, and what it waits for."""
         cloning = next((each for each in busy if each.query.startswith("CREATE DATABASE")), None)
         if cloning is None:
-            return Seen(busy[0].words()) if busy else Seen()
+            return ProgressReading(busy[0].describe()) if busy else ProgressReading()
         if self._whole_bytes is None:
             self._whole_bytes = await size_bytes(server, server.names.previous)
         waits = f" ({cloning.waits_for})" if cloning.waits_for else ""
-        return Seen(f"copying {in_bytes(self._whole_bytes)}{waits}")
+        return ProgressReading(f"copying {format_bytes(self._whole_bytes)}{waits}")
 
-    async def _in_files(self, files: Sequence[tuple[str, Path]], busy: Sequence[Activity]) -> Seen:
+    async def _in_files(self, files: Sequence[tuple[str, Path]], busy: Sequence[Activity]) -> ProgressReading:
         if not busy:
-            return Seen()
-        if self._whereabouts is None:
-            self._whereabouts = await asyncio.to_thread(Whereabouts, files)
-        words, place = busy[0].words(), self._whereabouts.find(busy[0].query)
+            return ProgressReading()
+        if self._locator is None:
+            self._locator = await asyncio.to_thread(StatementLocator, files)
+        words, place = busy[0].describe(), self._locator.find(busy[0].query)
         if place is None:  # in a file that is included, or in a statement that psql put together
-            return Seen(words)
-        return Seen(f"{place.file}:{place.line}, {words}", place.number - 1, len(self._whereabouts.places), "statements")
+            return ProgressReading(words)
+        return ProgressReading(f"{place.file}:{place.line}, {words}", place.number - 1, len(self._locator.places), "statements")
 
 
 def _of_this_step(running: Running, seen: Sequence[Activity], server: Server) -> list[Activity]:
     """Without the final dump, which runs beside the steps, unless it is what the step waits for."""
-    key = Key.of(running.step)
+    key = StepKey.of(running.step)
     beside = f"{key.state}.{key.step}" not in DUMPS and (key.state, key.step) != ("schema", "build_new")
     return [each for each in seen if not (beside and each.database == server.names.previous)]
 
@@ -163,7 +163,7 @@ def _is_dumping(each: Activity, server: Server) -> bool:
     return each.query.startswith("COPY") and each.database in (server.names.production, server.names.previous)
 
 
-def _files(loaded: LoadedPlan, key: Key) -> list[tuple[str, Path]]:
+def _files(loaded: LoadedPlan, key: StepKey) -> list[tuple[str, Path]]:
     """The files that the step runs, by their names as the plan sees them."""
     if (key.state, key.step) in (("schema", "apply_schema"), ("precheck", "prove_backup")):
         return [(relative(file, loaded.folder), file) for file in loaded.schema_files]

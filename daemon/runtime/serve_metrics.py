@@ -12,7 +12,7 @@ from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.metrics.server import Scrapes, served
 from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Measured:
 
 
 @contextmanager
-def measured(loaded: LoadedPlan, watcher: Watcher) -> Iterator[Measured]:
+def measured(loaded: LoadedPlan, watcher: ProgressTracker) -> Iterator[Measured]:
     """Served where the plan says; raises OSError or OverflowError if that address cannot be had."""
     metrics = RunMetrics(loaded.plan.run, version("cutoverd"))
     metrics.registry.register(StepMetrics(loaded.plan.run, lambda: watcher.progress(datetime.now(UTC))))

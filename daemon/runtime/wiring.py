@@ -15,16 +15,18 @@ from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.validation.prepare import Questions
-from cutoverd.daemon.postgres.validation.query_timing import Query
+from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
+from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.daemon.runtime.wiring_systems import checks, services, traffic, watching
 from cutoverd.daemon.systems.exec import Site
-from cutoverd.daemon.systems.monitor import Looker
+from cutoverd.daemon.systems.monitor import RoundObserver
 from cutoverd.states.ports import Ports
 
 
-def ports_of(loaded: LoadedPlan, server: Server, *, lookers: Sequence[Looker] = (), scrapes: Scrapes | None = None) -> Ports:
+def ports_of(
+    loaded: LoadedPlan, server: Server, *, lookers: Sequence[RoundObserver] = (), scrapes: Scrapes | None = None
+) -> Ports:
     """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
     scripts = _scripts(loaded, server)
@@ -62,10 +64,12 @@ def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
     return Confiture(given.environment, directory, target, lambda: loaded.schema_sources, server.folder, server.epoch)
 
 
-def _questions(loaded: LoadedPlan) -> Questions:
+def _questions(loaded: LoadedPlan) -> ValidationPlan:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
-    return Questions(comparisons, [Query(**each.model_dump()) for each in given.queries], dict(loaded.validation_scripts))
+    return ValidationPlan(
+        comparisons, [TimedQuery(**each.model_dump()) for each in given.queries], dict(loaded.validation_scripts)
+    )
 
 
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:

@@ -9,19 +9,18 @@ from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.executables import commands
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck
-from cutoverd.daemon.plan.systems import Check, Commands, Door, Service
+from cutoverd.daemon.plan.systems import CheckSection, Door, Service, ServiceCommands
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.systems import exec as by_command
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.login import LoginCheck
-from cutoverd.daemon.systems.monitor import Looker, WatchingByKind
-from cutoverd.daemon.systems.protocols import Check as CheckKind
-from cutoverd.daemon.systems.protocols import DoorKind, ServiceKind
-from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind, ServiceSample
+from cutoverd.daemon.systems.monitor import RoundObserver, WatchingByKind
+from cutoverd.daemon.systems.protocols import CheckKind, DoorKind, ServiceKind
+from cutoverd.daemon.systems.samples import ExecSample, HttpSample, SampleKind, ServiceSample
 from cutoverd.daemon.systems.services import ServicesByKind
-from cutoverd.daemon.systems.switch import Timeouts
+from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.check_rules import Rule, Rules
 from cutoverd.states.ports import Version
@@ -56,7 +55,7 @@ def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -
     )
 
 
-def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[Looker]) -> WatchingByKind:
+def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[RoundObserver]) -> WatchingByKind:
     """The checks of Monitor: those of the plan, and each new service's own status."""
     given = loaded.plan.monitor
     kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
@@ -66,9 +65,9 @@ def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers:
     return WatchingByKind(rules, kinds, server.folder, lookers)
 
 
-def _timeouts(loaded: LoadedPlan) -> Timeouts:
+def _timeouts(loaded: LoadedPlan) -> SwitchTimeouts:
     given = loaded.plan.timeouts
-    return Timeouts(change_seconds=given.service, status_seconds=given.command)
+    return SwitchTimeouts(change_seconds=given.service, status_seconds=given.command)
 
 
 def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceKind]:
@@ -76,19 +75,19 @@ def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceK
     return {version: _service(commands, site) for version, commands in given.items() if commands}
 
 
-def _service(commands: Commands, site: by_command.Site) -> ServiceKind:
-    return by_command.Commands(commands.start, commands.stop, commands.status, site)
+def _service(commands: ServiceCommands, site: by_command.Site) -> ServiceKind:
+    return by_command.ExecService(commands.start, commands.stop, commands.status, site)
 
 
 def _door(door: Door, site: by_command.Site) -> DoorKind:
-    return by_command.DoorCommands(door.open, door.close, door.status, site)
+    return by_command.ExecDoor(door.open, door.close, door.status, site)
 
 
-def _checks(checks: list[Check], loaded: LoadedPlan, site: by_command.Site) -> dict[str, CheckKind]:
+def _checks(checks: list[CheckSection], loaded: LoadedPlan, site: by_command.Site) -> dict[str, CheckKind]:
     return {check.title: _check(check, loaded, site) for check in checks}
 
 
-def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind:
+def _check(check: CheckSection, loaded: LoadedPlan, site: by_command.Site) -> CheckKind:
     timeouts = loaded.plan.timeouts
     if check.http:
         http = check.http
@@ -96,7 +95,7 @@ def _check(check: Check, loaded: LoadedPlan, site: by_command.Site) -> CheckKind
     if check.login:
         login, server = check.login, Server(loaded.plan.database.url, site.run, site.epoch, site.folder)
         return LoginCheck(login.url, server.names.production, login.within or timeouts.http, server.application_name)
-    return by_command.CommandCheck(check.command or [], site, timeouts.smoke)
+    return by_command.ExecCheck(check.command or [], site, timeouts.smoke)
 
 
 def _dashboards(loaded: LoadedPlan) -> dict[str, CheckKind]:
@@ -120,4 +119,4 @@ def _watched(check: WatchedCheck, server: Server, site: by_command.Site) -> Samp
         return HttpSample(HttpCheck(page.url, page.status, page.contains), number)
     if check.sql:
         return SqlSample(server, check.sql, check.has_threshold)
-    return CommandSample(check.command or [], site, check.has_threshold)
+    return ExecSample(check.command or [], site, check.has_threshold)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
-from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 
 NO_TRANSACTION = "-- cutoverd: no-transaction"
 _HEADER_LINES = 10
@@ -39,7 +39,7 @@ _INCLUDES = {"i", "include", "ir", "include_relative"}
 
 
 @dataclass(frozen=True)
-class Finding:
+class LintFinding:
     """Why a file cannot be run as it is."""
 
     file: Path
@@ -52,11 +52,11 @@ class Finding:
 
 
 @dataclass
-class Reading:
+class ScriptLint:
     """What came out of reading files: the findings, and who includes whom."""
 
     cwd: Path
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[LintFinding] = field(default_factory=list)
     included_by: dict[Path, tuple[Path, int]] = field(default_factory=dict)
 
     def read(self, file: Path, *, in_transaction: bool = True) -> None:
@@ -70,13 +70,13 @@ class Reading:
             self._refuse(*self.included_by.get(file, (file, 1)), f"cannot read {file}", error.strerror or str(error))
             return
         try:
-            for piece in take_apart(text):
+            for piece in split(text):
                 self._judge(file, piece, in_transaction, (*including, file))
         except Unclosed as unclosed:
             self._refuse(file, unclosed.line, str(unclosed), "close it: psql would send all that follows as one statement")
 
-    def _judge(self, file: Path, piece: Statement | Command, in_transaction: bool, including: tuple[Path, ...]) -> None:
-        if isinstance(piece, Command):
+    def _judge(self, file: Path, piece: Statement | MetaCommand, in_transaction: bool, including: tuple[Path, ...]) -> None:
+        if isinstance(piece, MetaCommand):
             if piece.name in _LEAVES:
                 self._refuse(file, piece.line, f"\\{piece.name}", _LEAVES[piece.name])
             elif piece.name in _INCLUDES:
@@ -89,7 +89,7 @@ class Reading:
         elif switches_quotes(piece):
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], QUOTES_ADVICE)
 
-    def _include(self, file: Path, command: Command, in_transaction: bool, including: tuple[Path, ...]) -> None:
+    def _include(self, file: Path, command: MetaCommand, in_transaction: bool, including: tuple[Path, ...]) -> None:
         name = _unquoted(command.arguments[0]) if command.arguments else ""
         if not name or ":" in name or "`" in name:
             self._refuse(file, command.line, f"\\{command.name} {name}".rstrip(), "write out which file is included")
@@ -103,7 +103,7 @@ class Reading:
             self._read(included, in_transaction, including)
 
     def _refuse(self, file: Path, line: int, seen: str, advice: str) -> None:
-        self.findings.append(Finding(file, line, seen, advice))
+        self.findings.append(LintFinding(file, line, seen, advice))
 
 
 def is_transaction_command(statement: Statement) -> bool:
@@ -139,12 +139,12 @@ def _says_so(line: str) -> bool:
     return " ".join(line.removeprefix("\ufeff").lower().split()) == NO_TRANSACTION
 
 
-def told(findings: Iterable[Finding]) -> list[str]:
+def finding_lines(findings: Iterable[LintFinding]) -> list[str]:
     """One line each, in the order of files and lines."""
     return [str(finding) for finding in findings]
 
 
-def chain(reading: Reading, file: Path) -> Iterator[tuple[Path, int]]:
+def chain(reading: ScriptLint, file: Path) -> Iterator[tuple[Path, int]]:
     """Who includes `file`, innermost first."""
     while file in reading.included_by:
         file, line = reading.included_by[file]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutoverd.daemon.sqltext.redact import bare
-from cutoverd.daemon.sqltext.splitter import Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.redact import normalise
+from cutoverd.daemon.sqltext.splitter import Statement, Unclosed, split
 
 LARGEST_FILE_BYTES = 8 << 20  # beyond it a file is mostly data, and reading it is not worth a courtesy
 SHORTEST_BARE = 4
@@ -16,7 +16,7 @@ CUT_TAIL = 4  # the cut may go through the beginning of a comment
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """One statement of a script."""
 
     file: str
@@ -25,20 +25,20 @@ class Place:
     text: str = ""  # bare
 
 
-class Whereabouts:
+class StatementLocator:
     """The statements of a step's files, in the order in which they run; what the files include is not among them."""
 
     def __init__(self, files: Sequence[tuple[str, Path]]) -> None:
         """`files`: name and path. For a thread: it reads them."""
         self.places = [
-            Place(name, line, number, text)
+            Location(name, line, number, text)
             for number, (name, line, text) in enumerate((s for name, path in files for s in _statements(name, path)), 1)
         ]
         self._last = 0  # a script only goes forwards
 
-    def find(self, query: str) -> Place | None:
+    def find(self, query: str) -> Location | None:
         """The first statement, from the last one found on, that this query is (or, cut by the server, begins)."""
-        wanted = bare(query.rstrip("; \n"))
+        wanted = normalise(query.rstrip("; \n"))
         if len(wanted) < SHORTEST_BARE:
             return None
         found = self._first(lambda text: text == wanted)
@@ -48,7 +48,7 @@ class Whereabouts:
             self._last = found.number - 1
         return found
 
-    def _first(self, is_it: Callable[[str], bool]) -> Place | None:
+    def _first(self, is_it: Callable[[str], bool]) -> Location | None:
         return next((place for place in self.places[self._last :] if is_it(place.text)), None)
 
 
@@ -56,8 +56,8 @@ def _statements(name: str, path: Path) -> Iterable[tuple[str, int, str]]:
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
             return
-        pieces = [piece for piece in take_apart(path.read_text(encoding="utf-8")) if isinstance(piece, Statement)]
+        pieces = [piece for piece in split(path.read_text(encoding="utf-8")) if isinstance(piece, Statement)]
     except (OSError, ValueError, Unclosed):  # PreCheck tells of it, not we
         return
     for piece in pieces:
-        yield name, piece.line, bare(piece.text)
+        yield name, piece.line, normalise(piece.text)

@@ -23,7 +23,7 @@ _PARTS = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
-def shown(query: str) -> str:
+def redact(query: str) -> str:
     """`UPDATE a SET b = ? WHERE c = ?`, on one line, cut at 100 characters."""
     text = " ".join("".join(_parts(query)).split()).rstrip("; ")
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 1]}…"
@@ -53,6 +53,6 @@ def _part(found: re.Match[str]) -> str:
     return found[0] if found["name"] else "?"
 
 
-def bare(statement: str) -> str:
+def normalise(statement: str) -> str:
     """Without comments, blanks and case: two ways of writing one statement give the same."""
     return re.sub(r"--[^\n]*|/\*.*?(?:\*/|\Z)|\s+", "", statement, flags=re.DOTALL).lower()

@@ -52,7 +52,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Command:
+class MetaCommand:
     r"""A backslash command, `\i 'file'` say; `arguments` as they are written."""
 
     line: int
@@ -60,7 +60,7 @@ class Command:
     arguments: tuple[str, ...]
 
 
-def take_apart(text: str) -> Iterator[Statement | Command]:
+def split(text: str) -> Iterator[Statement | MetaCommand]:
     """Statements and commands in the order psql meets them; raises `Unclosed`."""
     return _Text(text.removeprefix("\ufeff")).pieces()
 
@@ -74,7 +74,7 @@ class _Text:
         self._start: int | None = None
         self._begin_statement()
 
-    def pieces(self) -> Iterator[Statement | Command]:
+    def pieces(self) -> Iterator[Statement | MetaCommand]:
         while self._position < len(self._text):
             if self._position == self._data_starts:
                 self._skip_data()
@@ -84,7 +84,7 @@ class _Text:
             yield from self._take(str(token.lastgroup), token)
         yield from self._end_statement(len(self._text))
 
-    def _take(self, kind: str, token: re.Match[str]) -> Iterator[Statement | Command]:
+    def _take(self, kind: str, token: re.Match[str]) -> Iterator[Statement | MetaCommand]:
         start = self._position
         self._position = token.end()
         if kind == "skip":
@@ -98,8 +98,8 @@ class _Text:
         else:
             if self._start is None:
                 self._start = start
-            if mark := _MARKS.get(kind):
-                mark(self, token)
+            if attempt_id := _MARKS.get(kind):
+                attempt_id(self, token)
 
     def _begin_statement(self) -> None:
         self._start = None
@@ -162,14 +162,14 @@ class _Text:
                 return
         raise Unclosed(self._line(start), "the comment /*")
 
-    def _command(self, start: int) -> Iterator[Statement | Command]:
+    def _command(self, start: int) -> Iterator[Statement | MetaCommand]:
         name = _COMMAND_NAME.match(self._text, start)
         assert name is not None  # noqa: S101 - it begins with the backslash that brought us here
         self._position = name.end()
         arguments = tuple(self._arguments(whole_line=name[1] in _WHOLE_LINE))
         if name[1] in _SENDS:
             yield from self._end_statement(start)
-        yield Command(self._line(start), name[1], arguments)
+        yield MetaCommand(self._line(start), name[1], arguments)
         if name[1] == "copy" and _COPY_STDIN.search(" ".join(arguments)):
             self._expect_data()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cutoverd.daemon.systems import executables
 from cutoverd.daemon.systems.lookup import named
-from cutoverd.daemon.systems.protocols import Check
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.daemon.systems.protocols import CheckKind
+from cutoverd.states.ports import AttemptId, Evidence
 
 NOT_SERVED: Evidence = {"not_looked_at": "our metrics are served only while `cutoverd run` drives the run"}
 
@@ -18,24 +18,24 @@ NOT_SERVED: Evidence = {"not_looked_at": "our metrics are served only while `cut
 class ChecksByKind:
     """Health of what runs, and smoke tests of what will; each by whatever kind it is."""
 
-    health: Mapping[str, Check]
-    smoke_tests: Mapping[str, Check]
-    dashboards: Mapping[str, Check] = field(default_factory=dict)
-    scraped: Check | None = None  # None: our own metrics are not served
+    health: Mapping[str, CheckKind]
+    smoke_tests: Mapping[str, CheckKind]
+    dashboards: Mapping[str, CheckKind] = field(default_factory=dict)
+    scraped: CheckKind | None = None  # None: our own metrics are not served
     commands: Sequence[tuple[str, Sequence[str]]] = ()  # all of the plan, with the keys that name them
     directory: Path = Path()  # where they run
 
-    async def check_programs(self, mark: Mark) -> Evidence:
+    async def check_programs(self, attempt_id: AttemptId) -> Evidence:
         return executables.check_programs(self.commands, self.directory)
 
-    async def prove_health(self, mark: Mark, name: str) -> Evidence:
-        return await named(self.health, name, "health check").prove(mark)
+    async def prove_health(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await named(self.health, name, "health check").prove(attempt_id)
 
-    async def smoke(self, mark: Mark, name: str) -> Evidence:
-        return await named(self.smoke_tests, name, "smoke test").prove(mark)
+    async def smoke(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await named(self.smoke_tests, name, "smoke test").prove(attempt_id)
 
-    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence:
-        return await named(self.dashboards, name, "dashboard").prove(mark)
+    async def prove_dashboard(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await named(self.dashboards, name, "dashboard").prove(attempt_id)
 
-    async def prove_scraped(self, mark: Mark) -> Evidence:
-        return await self.scraped.prove(mark) if self.scraped else NOT_SERVED
+    async def prove_scraped(self, attempt_id: AttemptId) -> Evidence:
+        return await self.scraped.prove(attempt_id) if self.scraped else NOT_SERVED

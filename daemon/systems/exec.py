@@ -12,9 +12,9 @@ from typing import Any
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import exec_shim
-from cutoverd.daemon.systems.switch import said
+from cutoverd.daemon.systems.switch import last_output
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 OUTPUT_BYTES_MAX = 2048  # of each output, its end
 STATUS_YES, STATUS_NO = 0, 3  # as LSB has it for `status`; 1 is what a script that crashes says, too
@@ -54,7 +54,7 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Commands:
+class ExecService:
     """A service: `status` exits 0 while it runs and 3 while it does not; `start` and `stop` return, they do not serve."""
 
     start_command: Sequence[str]
@@ -69,15 +69,15 @@ class Commands:
     async def status(self, seconds: float) -> bool:
         return await _status(self.site, self.status_command, seconds, "it runs", "it is stopped")
 
-    async def start(self, mark: Mark, seconds: float) -> Evidence:
-        return await _ask(self.site, self.start_command, mark, seconds)
+    async def start(self, attempt_id: AttemptId, seconds: float) -> Evidence:
+        return await _ask(self.site, self.start_command, attempt_id, seconds)
 
-    async def stop(self, mark: Mark, seconds: float) -> Evidence:
-        return await _ask(self.site, self.stop_command, mark, seconds)
+    async def stop(self, attempt_id: AttemptId, seconds: float) -> Evidence:
+        return await _ask(self.site, self.stop_command, attempt_id, seconds)
 
 
 @dataclass(frozen=True)
-class DoorCommands:
+class ExecDoor:
     """A door: `status` exits 0 while it is open and 3 while it is closed."""
 
     open_command: Sequence[str]
@@ -88,68 +88,72 @@ class DoorCommands:
     async def status(self, seconds: float) -> bool:
         return await _status(self.site, self.status_command, seconds, "it is open", "it is closed")
 
-    async def open(self, mark: Mark, seconds: float) -> Evidence:
-        return await _ask(self.site, self.open_command, mark, seconds)
+    async def open(self, attempt_id: AttemptId, seconds: float) -> Evidence:
+        return await _ask(self.site, self.open_command, attempt_id, seconds)
 
-    async def close(self, mark: Mark, seconds: float) -> Evidence:
-        return await _ask(self.site, self.close_command, mark, seconds)
+    async def close(self, attempt_id: AttemptId, seconds: float) -> Evidence:
+        return await _ask(self.site, self.close_command, attempt_id, seconds)
 
 
 @dataclass(frozen=True)
-class CommandCheck:
+class ExecCheck:
     """A check: exit 0 passes. Whatever it began ends with it, and it may kill its parent without reaching the daemon."""
 
     command: Sequence[str]
     site: Site
     within_seconds: float = 600
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"command", "exit", "seconds"}; raises `CheckFailed` with {"output": the end of what it said}, or `TimedOut`."""
         began = time.monotonic()
         evidence: dict[str, Any] = {"command": list(self.command)}
         try:
-            ended = await self.site.call([*COMMAND_APART, *self.command], mark.step, self.within_seconds, group=True)
+            ended = await self.site.call([*COMMAND_APART, *self.command], attempt_id.step, self.within_seconds, group=True)
         except TimedOut as late:
             raise TimedOut(
-                f"{shown(self.command)} did not end within {self.within_seconds:g} s, and was ended with all that it began",
+                f"{format_command(self.command)} did not end within {self.within_seconds:g} s,"
+                " and was ended with all that it began",
                 hint="run it by hand and see what it waits for; if it only needs longer, raise its time-out in the plan",
                 evidence={**evidence, **late.evidence},
             ) from late
         evidence |= {"exit": ended["exit"], "seconds": round(time.monotonic() - began, 3)}
         if ended["exit"] != 0:
             raise CheckFailed(
-                f"{shown(self.command)} exited {ended['exit']}, expected 0{said(ended)}",
+                f"{format_command(self.command)} exited {ended['exit']}, expected 0{last_output(ended)}",
                 hint=f"run it by hand in {self.site.directory} and see why",
                 evidence={**ended, **evidence},
             )
         return evidence
 
 
-def shown(command: Sequence[str]) -> str:
+def format_command(command: Sequence[str]) -> str:
     """A command as errors show it; not to be pasted into a shell."""
     return f"[{', '.join(command)}]"
 
 
 async def _status(site: Site, command: Sequence[str], seconds: float, yes: str, no: str) -> bool:
-    hint = f"let {shown(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out"
+    hint = f"let {format_command(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out"
     try:
         ended = await site.call(command, "status", seconds, group=True)
     except TimedOut as late:
         evidence = {"command": list(command), **late.evidence}
-        raise OutcomeUnknown(f"{shown(command)} gave no answer within {seconds:g} s", hint=hint, evidence=evidence) from late
+        raise OutcomeUnknown(
+            f"{format_command(command)} gave no answer within {seconds:g} s", hint=hint, evidence=evidence
+        ) from late
     if ended["exit"] in (STATUS_YES, STATUS_NO):
         return bool(ended["exit"] == STATUS_YES)
     raise OutcomeUnknown(
-        f"{shown(command)} exited {ended['exit']}, expected {STATUS_YES} ({yes}) or {STATUS_NO} ({no}){said(ended)}",
+        f"{format_command(command)} exited {ended['exit']},"
+        f" expected {STATUS_YES} ({yes}) or {STATUS_NO} ({no}){last_output(ended)}",
         hint=hint,
         evidence={"command": list(command), **ended},
     )
 
 
-async def _ask(site: Site, command: Sequence[str], mark: Mark, seconds: float) -> Evidence:
+async def _ask(site: Site, command: Sequence[str], attempt_id: AttemptId, seconds: float) -> Evidence:
     """What it leaves behind stays: an application, a maintenance page."""
     try:
-        ended = await site.call(command, mark.step, seconds, group=False)
+        ended = await site.call(command, attempt_id.step, seconds, group=False)
     except TimedOut as late:
         return {"command": list(command), "exit": None, **late.evidence}
     return {"command": list(command), **ended} if ended["exit"] else {"command": list(command), "exit": 0}

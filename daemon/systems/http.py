@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 ASK_SECONDS = 5.0  # one attempt
 ASK_SECONDS_MIN = 1.0  # the last one too, or "no answer within 0.01 s" would hide what the one before it saw
@@ -30,7 +30,7 @@ class HttpCheck:
     contains: str | None = None
     within_seconds: float = 30  # a service needs a moment
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"url", "status", "seconds", "attempts"}; raises `CheckFailed` with what was seen last."""
         began, attempts = time.monotonic(), 0
         async with self._client() as client:

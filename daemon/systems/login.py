@@ -11,9 +11,9 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from cutoverd.daemon.postgres.session.connect import connect
-from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 ASK_SECONDS = 5.0  # one attempt; libpq takes no less than two
 PAUSE_SECONDS = 0.25  # between two
@@ -28,7 +28,7 @@ class LoginCheck:
     within_seconds: float = 30  # a pooler needs a moment
     application_name: str = "cutoverd"
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"user", "database", "seconds", "attempts"}; raises `CheckFailed` with what was seen last."""
         began, attempts = time.monotonic(), 0
         while True:
@@ -50,7 +50,7 @@ class LoginCheck:
         except TimeoutError:
             return {"seen": f"no answer within {ASK_SECONDS:g} s"}
         except psycopg.Error as error:
-            return {"seen": said(error)}
+            return {"seen": primary_message(error)}
         user, database = row or ("", "")
         if database != self.production:
             return {"user": user, "database": database, "seen": f"a session in {database}, not in {self.production}"}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from cutoverd.daemon.systems import status_survey
 from cutoverd.daemon.systems.lookup import named
 from cutoverd.daemon.systems.services import NOT_CONFIGURED, RUNS_EARLY
-from cutoverd.daemon.systems.switch import DOOR, SERVICE, Words
+from cutoverd.daemon.systems.switch import DOOR, SERVICE, SwitchWords
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
-from cutoverd.states.ports import Evidence, Mark, Version
+from cutoverd.states.ports import AttemptId, Evidence, Version
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Faults:
 class MemorySwitches:
     """Things that are on or off; what each was asked for, in order, is in `asked`: ("start", "api", "new")."""
 
-    words: Words
+    words: SwitchWords
     on: set[Hashable]
     faults: Faults = field(default_factory=Faults)
     asked: list[tuple[str, ...]] = field(default_factory=list)
@@ -39,7 +39,7 @@ class MemorySwitches:
             raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why")
         return key in self.on
 
-    def found(self, key: tuple[str, ...]) -> status_survey.Found:
+    def found(self, key: tuple[str, ...]) -> status_survey.SurveyedStatus:
         try:
             return self.is_on(key)
         except OutcomeUnknown as unknown:
@@ -87,23 +87,23 @@ class MemoryServices:
     async def is_running(self, name: str, version: Version) -> bool:
         return self._configured(name, version) and self.switches.is_on((name, version))
 
-    async def start(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def start(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         if not self._configured(name, version):
             return NOT_CONFIGURED
         return await self.switches.change((name, version), True, take_back=True)
 
-    async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def stop(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         return await self.switches.change((name, version), False) if self._configured(name, version) else NOT_CONFIGURED
 
-    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         if not self._configured(name, version):
             return NOT_CONFIGURED
         if not self.switches.is_on((name, version)):
             raise CheckFailed(f"{name} has ended by itself", hint=f"see why {name} ended", evidence={"status": "stopped"})
         return {"running": True, "health": []}
 
-    async def look(self, mark: Mark) -> Evidence:
-        told = status_survey.Told()
+    async def look(self, attempt_id: AttemptId) -> Evidence:
+        told = status_survey.StatusReport()
         for name, versions in self._services.items():
             for version in versions:
                 found = self.switches.found((name, version))
@@ -128,14 +128,14 @@ class MemoryTraffic:
     async def is_open(self, name: str) -> bool:
         return self.switches.is_on((named(self._doors, name, "door"),))
 
-    async def open(self, mark: Mark, name: str) -> Evidence:
+    async def open(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self.switches.change((named(self._doors, name, "door"),), True)
 
-    async def close(self, mark: Mark, name: str) -> Evidence:
+    async def close(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self.switches.change((named(self._doors, name, "door"),), False)
 
-    async def look(self, mark: Mark) -> Evidence:
-        told = status_survey.Told()
+    async def look(self, attempt_id: AttemptId) -> Evidence:
+        told = status_survey.StatusReport()
         for name in self._doors:
             found = self.switches.found((name,))
             told.add(f"door {name}", DOOR, found)
@@ -153,13 +153,13 @@ class MemoryChecks:
         self.hanging: set[str] = set()
         self.asked: list[tuple[str, str]] = []
 
-    async def check_programs(self, mark: Mark) -> Evidence:
+    async def check_programs(self, attempt_id: AttemptId) -> Evidence:
         return {"programs": 0}
 
-    async def prove_health(self, mark: Mark, name: str) -> Evidence:
+    async def prove_health(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self._prove("health", named(self._health, name, "health check"))
 
-    async def smoke(self, mark: Mark, name: str) -> Evidence:
+    async def smoke(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self._prove("smoke", named(self._smoke_tests, name, "smoke test"))
 
     async def _prove(self, kind: str, name: str) -> Evidence:

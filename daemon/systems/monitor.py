@@ -14,13 +14,13 @@ from pydantic import TypeAdapter
 from cutoverd.daemon.systems.samples import SampleKind
 from cutoverd.states.check_rules import Rules, Sample, Watched
 from cutoverd.states.errors import NotLeader, StepError
-from cutoverd.states.ports import Mark
+from cutoverd.states.ports import AttemptId
 
 log = structlog.get_logger(__name__)
 
 FILE = "watch.json"  # in the run's folder
 _WATCHED = TypeAdapter(Watched)
-Looker = Callable[[Watched], None]  # told after each round; must not fail, must not wait
+RoundObserver = Callable[[Watched], None]  # told after each round; must not fail, must not wait
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class WatchingByKind:
     rules: Rules
     kinds: Mapping[str, SampleKind]
     folder: Path  # of this run, in state_dir
-    lookers: Sequence[Looker] = ()
+    lookers: Sequence[RoundObserver] = ()
 
-    async def sample(self, mark: Mark) -> Mapping[str, Sample]:
-        asking = {name: asyncio.create_task(self._ask(kind, mark)) for name, kind in self.kinds.items()}
+    async def sample(self, attempt_id: AttemptId) -> Mapping[str, Sample]:
+        asking = {name: asyncio.create_task(self._ask(kind, attempt_id)) for name, kind in self.kinds.items()}
         try:
             return {name: await task for name, task in asking.items()}
         finally:
             await _ended(list(asking.values()))
 
-    async def _ask(self, kind: SampleKind, mark: Mark) -> Sample:
+    async def _ask(self, kind: SampleKind, attempt_id: AttemptId) -> Sample:
         seconds = self.rules.sample_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await kind.sample(mark, seconds)
+                return await kind.sample(attempt_id, seconds)
         except NotLeader:
             raise
         except TimeoutError:
@@ -55,7 +55,7 @@ class WatchingByKind:
             return Sample(False, None, f"{type(error).__name__}: {error}")
 
     async def recall(self) -> Watched | None:
-        return await asyncio.to_thread(kept, self.folder)
+        return await asyncio.to_thread(read_kept, self.folder)
 
     async def keep(self, watched: Watched) -> None:
         for look in self.lookers:
@@ -66,7 +66,7 @@ class WatchingByKind:
             log.warning("watch_not_kept", path=str(self.folder / FILE), error=str(error))
 
 
-def kept(folder: Path) -> Watched | None:
+def read_kept(folder: Path) -> Watched | None:
     """What was kept last in a run's folder; None if there is nothing that can be read."""
     try:
         return _WATCHED.validate_json((folder / FILE).read_bytes())

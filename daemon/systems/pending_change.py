@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 
 @dataclass(frozen=True)
-class Begun:
+class PendingChange:
     """One file per service or door; it holds the verb that was begun, last."""
 
     file: Path
 
     @classmethod
-    def of(cls, folder: Path, *names: str) -> Begun:
+    def of(cls, folder: Path, *names: str) -> PendingChange:
         return cls(folder / "begun" / ".".join(quote(name, safe="") for name in names))
 
     def read(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 
 class ServiceKind(Protocol):
@@ -22,10 +22,10 @@ class ServiceKind(Protocol):
     async def status(self, seconds: float) -> bool:
         """Whether it runs, now; raises `OutcomeUnknown` with what was seen and what would be an answer."""
 
-    async def start(self, mark: Mark, seconds: float) -> Evidence:
+    async def start(self, attempt_id: AttemptId, seconds: float) -> Evidence:
         """Ask for it to run; evidence {"exit": 0} says the request was accepted, anything else that it was not."""
 
-    async def stop(self, mark: Mark, seconds: float) -> Evidence:
+    async def stop(self, attempt_id: AttemptId, seconds: float) -> Evidence:
         """Ask for it to end; evidence as of `start`."""
 
 
@@ -35,15 +35,15 @@ class DoorKind(Protocol):
     async def status(self, seconds: float) -> bool:
         """Whether it is open, now; raises `OutcomeUnknown`."""
 
-    async def open(self, mark: Mark, seconds: float) -> Evidence:
+    async def open(self, attempt_id: AttemptId, seconds: float) -> Evidence:
         """Ask for it to open; evidence as of `ServiceKind.start`."""
 
-    async def close(self, mark: Mark, seconds: float) -> Evidence:
+    async def close(self, attempt_id: AttemptId, seconds: float) -> Evidence:
         """Ask for it to close; evidence as of `ServiceKind.start`."""
 
 
-class Check(Protocol):
+class CheckKind(Protocol):
     """One proof from outside."""
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         """What was seen; raises `CheckFailed` or `TimedOut` within the time of its own that the plan gives it."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cutoverd.daemon.systems.exec import COMMAND_APART, Site, shown
+from cutoverd.daemon.systems.exec import COMMAND_APART, Site, format_command
 from cutoverd.daemon.systems.http import EXCERPT_CHARS, HttpCheck
 from cutoverd.daemon.systems.protocols import ServiceKind
 from cutoverd.states.check_rules import Sample
-from cutoverd.states.ports import Mark
+from cutoverd.states.ports import AttemptId
 
 OUTPUT_BYTES_MAX = 64 * 1024
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -20,7 +20,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 class SampleKind(Protocol):
     """One check of Monitor."""
 
-    async def sample(self, mark: Mark, seconds: float) -> Sample:
+    async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
         """What it sees now, within `seconds`; raises `StepError` or TimeoutError if it cannot be made."""
 
 
@@ -31,7 +31,7 @@ class HttpSample:
     check: HttpCheck
     number: str | None = None
 
-    async def sample(self, mark: Mark, seconds: float) -> Sample:
+    async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
         seen, body = await self.check.once(seconds)
         if "seen" in seen:
             return Sample(False, None, f"GET {self.check.shown_url}: {seen['seen']}")
@@ -49,26 +49,28 @@ def _found(pattern: str, body: str) -> str:
 
 
 @dataclass(frozen=True)
-class CommandSample:
+class ExecSample:
     """Exit 0 passes; with `wants_number`, the first line of its output is the number."""
 
     command: Sequence[str]
     site: Site
     wants_number: bool = False
 
-    async def sample(self, mark: Mark, seconds: float) -> Sample:
+    async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
         words = [*COMMAND_APART, *self.command]
-        ended = await self.site.run_to_its_end(words, mark.step, seconds, group=True, output_bytes_max=OUTPUT_BYTES_MAX)
+        ended = await self.site.run_to_its_end(words, attempt_id.step, seconds, group=True, output_bytes_max=OUTPUT_BYTES_MAX)
         if ended.returncode:
             said = (ended.stderr_tail or ended.stdout_tail).strip()[-EXCERPT_CHARS:]
             return Sample(
-                False, None, f"{shown(self.command)} exited {ended.returncode}" + (f"; it said: {said}" if said else "")
+                False, None, f"{format_command(self.command)} exited {ended.returncode}" + (f"; it said: {said}" if said else "")
             )
         if not self.wants_number:
             return Sample(True, None, "exit 0")
         line = (ended.stdout_tail.splitlines() or [""])[0]
         if len(ended.stdout_tail.encode()) >= OUTPUT_BYTES_MAX:
-            return Sample(False, None, f"{shown(self.command)} wrote more than {OUTPUT_BYTES_MAX} bytes: its first line is lost")
+            return Sample(
+                False, None, f"{format_command(self.command)} wrote more than {OUTPUT_BYTES_MAX} bytes: its first line is lost"
+            )
         return numbered(line, f"the first line {line[:EXCERPT_CHARS]!r}")
 
 
@@ -78,7 +80,7 @@ class ServiceSample:
 
     service: ServiceKind
 
-    async def sample(self, mark: Mark, seconds: float) -> Sample:
+    async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
         runs = await self.service.status(seconds)
         return Sample(runs, None, "running" if runs else "it has ended by itself: its status says stopped")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from cutoverd.daemon.systems import status_survey
 from cutoverd.daemon.systems.lookup import named
-from cutoverd.daemon.systems.pending_change import Begun
-from cutoverd.daemon.systems.protocols import Check, ServiceKind
-from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, SERVICE, Switch, Timeouts
+from cutoverd.daemon.systems.pending_change import PendingChange
+from cutoverd.daemon.systems.protocols import CheckKind, ServiceKind
+from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, SERVICE, Switch, SwitchTimeouts
 from cutoverd.states.errors import CheckFailed, StepError
-from cutoverd.states.ports import Evidence, Mark, Version
+from cutoverd.states.ports import AttemptId, Evidence, Version
 
 NOT_CONFIGURED = {"configured": False}
 RUNS_EARLY = "its status exited 0, it runs; expected 3, stopped, or it would be believed to run and never be started"
@@ -25,22 +25,22 @@ class ServicesByKind:
 
     services: Mapping[str, Mapping[Version, ServiceKind]]
     folder: Path  # of this run, in state_dir
-    timeouts: Timeouts = DEFAULT_TIMEOUTS
-    health: Mapping[tuple[str, Version], Sequence[Check]] = field(default_factory=dict)  # what a version has to answer
+    timeouts: SwitchTimeouts = DEFAULT_TIMEOUTS
+    health: Mapping[tuple[str, Version], Sequence[CheckKind]] = field(default_factory=dict)  # what a version has to answer
 
     async def is_running(self, name: str, version: Version) -> bool:
         switch = self._switch(name, version)
         return await switch.is_on() if switch else False
 
-    async def start(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def start(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         switch = self._switch(name, version)
-        return await switch.change_or_take_back(mark, True) if switch else NOT_CONFIGURED
+        return await switch.change_or_take_back(attempt_id, True) if switch else NOT_CONFIGURED
 
-    async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def stop(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         switch = self._switch(name, version)
-        return await switch.change(mark, False) if switch else NOT_CONFIGURED
+        return await switch.change(attempt_id, False) if switch else NOT_CONFIGURED
 
-    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         """{"running": true, "health": [evidence of each of its checks]}."""
         switch = self._switch(name, version)
         if switch is None:
@@ -52,16 +52,21 @@ class ServicesByKind:
                 evidence={"status": "stopped"},
             )
         try:
-            return {"running": True, "health": [dict(await check.prove(mark)) for check in self.health.get((name, version), ())]}
+            return {
+                "running": True,
+                "health": [dict(await check.prove(attempt_id)) for check in self.health.get((name, version), ())],
+            }
         except StepError as error:
             error.args = (f"{switch.what}: {error}",)
             raise
 
-    async def look(self, mark: Mark) -> Evidence:
+    async def look(self, attempt_id: AttemptId) -> Evidence:
         kinds = {(name, version): kind for name, versions in self.services.items() for version, kind in versions.items()}
-        seen = await status_survey.look({key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()})
+        seen = await status_survey.survey_statuses(
+            {key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()}
+        )
         old = [kind.unit for (_, version), kind in kinds.items() if version is Version.OLD]  # stopped before a new one starts
-        told = status_survey.Told()
+        told = status_survey.StatusReport()
         for (name, version), kind in kinds.items():
             what, found = f"service {name} ({version})", seen[name, version]
             early = found is True and kind.unit not in old
@@ -81,6 +86,6 @@ class ServicesByKind:
                 status=kind.status,
                 turn={True: kind.start, False: kind.stop},
                 timeouts=self.timeouts,
-                begun=Begun.of(self.folder, "service", name, version),
+                begun=PendingChange.of(self.folder, "service", name, version),
             )
         )

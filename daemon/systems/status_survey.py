@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cutoverd.daemon.systems.switch import Words
+from cutoverd.daemon.systems.switch import SwitchWords
 from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.ports import Evidence
 
-Key = TypeVar("Key")
-Found = bool | StepError | OSError  # the error: its status cannot be told
+NameT = TypeVar("NameT")
+SurveyedStatus = bool | StepError | OSError  # the error: its status cannot be told
 
 
-async def look(statuses: Mapping[Key, Callable[[], Awaitable[bool]]]) -> dict[Key, Found]:
+async def survey_statuses(statuses: Mapping[NameT, Callable[[], Awaitable[bool]]]) -> dict[NameT, SurveyedStatus]:
     """All at the same time: each may take as long as a command may."""
     seen = await asyncio.gather(*map(_look, statuses.values()))
     for found in seen:
@@ -24,7 +24,7 @@ async def look(statuses: Mapping[Key, Callable[[], Awaitable[bool]]]) -> dict[Ke
     return dict(zip(statuses, seen, strict=True))
 
 
-async def _look(status: Callable[[], Awaitable[bool]]) -> Found:
+async def _look(status: Callable[[], Awaitable[bool]]) -> SurveyedStatus:
     try:
         return await status()
     except (StepError, OSError) as error:
@@ -32,14 +32,14 @@ async def _look(status: Callable[[], Awaitable[bool]]) -> Found:
 
 
 @dataclass
-class Told:
+class StatusReport:
     """What was seen, and what is wrong with it."""
 
     seen: dict[str, str] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def add(self, what: str, words: Words, found: Found, *, wrong: str = "") -> None:
+    def add(self, what: str, words: SwitchWords, found: SurveyedStatus, *, wrong: str = "") -> None:
         if isinstance(found, bool):
             self.seen[what] = words.state(found)
         else:

@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cutoverd.daemon.systems.pending_change import Begun
+from cutoverd.daemon.systems.pending_change import PendingChange
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 LOOK_SECONDS = 0.1  # between two looks at first; they grow apart
 LOOK_SECONDS_MAX = 1.0
@@ -25,7 +25,7 @@ SIGNALLED = 128  # from there on a shell tells of signals; a negative exit is on
 
 
 @dataclass(frozen=True)
-class Timeouts:
+class SwitchTimeouts:
     """How long things may take, in seconds."""
 
     change_seconds: float = 60  # from asking for a change to seeing it
@@ -34,11 +34,11 @@ class Timeouts:
     untold_seconds: float = 10  # how long a status may answer one and the same that is no answer, after a stop
 
 
-DEFAULT_TIMEOUTS = Timeouts()
+DEFAULT_TIMEOUTS = SwitchTimeouts()
 
 
 @dataclass(frozen=True)
-class Words:
+class SwitchWords:
     """How a switch is spoken of: its two states, and what is asked of it to get there."""
 
     on: str
@@ -53,11 +53,11 @@ class Words:
         return self.turn_on if on else self.turn_off
 
 
-SERVICE = Words("running", "stopped", "start", "stop")
-DOOR = Words("open", "closed", "open", "close")
+SERVICE = SwitchWords("running", "stopped", "start", "stop")
+DOOR = SwitchWords("open", "closed", "open", "close")
 
 
-class Untold:
+class SilentStatus:
     """A status that exits 1 again and again does not say "not yet": that is how it says "stopped", against its contract.
 
     Only after a stop: what starts may well fail to answer until it is up, and then it does. What a signal ended, or the
@@ -74,7 +74,7 @@ class Untold:
         return 0 < code < SIGNALLED and now - self._since >= self._seconds
 
 
-def said(asked: Evidence) -> str:
+def last_output(asked: Evidence) -> str:
     """The end of what a command said, for the end of a message; more of it is in the evidence."""
     output = str(asked.get("output", "")).strip()
     cut = "…" if len(output) > SAID_CHARS_MAX else ""
@@ -86,11 +86,11 @@ class Switch:
     """One service or door, and how it is seen and changed."""
 
     what: str  # "service api (old)"
-    words: Words
+    words: SwitchWords
     status: Callable[[float], Awaitable[bool]]
-    turn: Mapping[bool, Callable[[Mark, float], Awaitable[Evidence]]]
-    timeouts: Timeouts
-    begun: Begun
+    turn: Mapping[bool, Callable[[AttemptId, float], Awaitable[Evidence]]]
+    timeouts: SwitchTimeouts
+    begun: PendingChange
 
     async def is_on(self) -> bool:
         """What is seen, once a change that was begun has had its time to come; raises `OutcomeUnknown`."""
@@ -103,29 +103,29 @@ class Switch:
         flipped = bool(await self._looks_until(not seen, self.timeouts.settle_seconds))
         return seen != flipped
 
-    async def change(self, mark: Mark, wanted: bool) -> Evidence:
+    async def change(self, attempt_id: AttemptId, wanted: bool) -> Evidence:
         """{"found", "command", "exit", "seconds", "looks"}; {"found": "already …"} if nothing had to be asked."""
         found = await self.is_on()
         # With the opposite begun and never seen, "already so" may be about to end: ask all the same.
         if found is wanted and self.begun.read() in (None, self.words.verb(wanted)):
             self.begun.clear()
             return {"found": f"already {self.words.state(wanted)}"}
-        return {"found": self.words.state(found), **await self._ask(mark, wanted)}
+        return {"found": self.words.state(found), **await self._ask(attempt_id, wanted)}
 
-    async def change_or_take_back(self, mark: Mark, wanted: bool) -> Evidence:
+    async def change_or_take_back(self, attempt_id: AttemptId, wanted: bool) -> Evidence:
         """As `change`; cancelled after it asked, it asks for the opposite, sees to that, and lets `CancelledError` through."""
         try:
-            return await self.change(mark, wanted)
+            return await self.change(attempt_id, wanted)
         except asyncio.CancelledError:
             if self.begun.read() == self.words.verb(wanted):
                 with contextlib.suppress(StepError):  # the note stays, and whoever comes next does not trust what he sees
-                    await self._ask(mark, not wanted)
+                    await self._ask(attempt_id, not wanted)
             raise
 
-    async def _ask(self, mark: Mark, wanted: bool) -> dict[str, Any]:
+    async def _ask(self, attempt_id: AttemptId, wanted: bool) -> dict[str, Any]:
         self.begun.write(self.words.verb(wanted))
         began = time.monotonic()
-        asked = dict(await self.turn[wanted](mark, self.timeouts.change_seconds))
+        asked = dict(await self.turn[wanted](attempt_id, self.timeouts.change_seconds))
         left = self.timeouts.change_seconds - (time.monotonic() - began)
         looks = await self._looks_until(wanted, left if asked.get("exit") == 0 else self.timeouts.settle_seconds)
         asked["seconds"] = round(time.monotonic() - began, 3)
@@ -137,7 +137,7 @@ class Switch:
     async def _looks_until(self, wanted: bool, seconds: float) -> int:
         """How many looks it took, at least one; 0: it did not come. Raises `OutcomeUnknown` if the last look saw nothing."""
         end, pause, looks = time.monotonic() + seconds, LOOK_SECONDS, 0
-        untold = Untold(self.timeouts.untold_seconds)
+        untold = SilentStatus(self.timeouts.untold_seconds)
         while True:
             unknown = None
             looks += 1
@@ -163,7 +163,7 @@ class Switch:
         ended = "did not end in time" if exit_code is None else f"exited {exit_code}"
         return (CheckFailed if exit_code else TimedOut)(
             f"{self.what}: {verb} {ended}, status still says {state} after {asked['seconds']:.1f} s,"
-            f" expected {self.words.state(wanted)}{said(asked)}",
+            f" expected {self.words.state(wanted)}{last_output(asked)}",
             hint=f"run {asked.get('command', verb)} by hand and see why; if it only needs longer, raise its time-out in the plan",
             evidence={**asked, "status": state},
         )

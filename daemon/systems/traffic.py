@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cutoverd.daemon.systems import status_survey
 from cutoverd.daemon.systems.lookup import named
-from cutoverd.daemon.systems.pending_change import Begun
+from cutoverd.daemon.systems.pending_change import PendingChange
 from cutoverd.daemon.systems.protocols import DoorKind
-from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, DOOR, Switch, Timeouts
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.daemon.systems.switch import DEFAULT_TIMEOUTS, DOOR, Switch, SwitchTimeouts
+from cutoverd.states.ports import AttemptId, Evidence
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class TrafficByKind:
 
     doors: Mapping[str, DoorKind]
     folder: Path  # of this run, in state_dir
-    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    timeouts: SwitchTimeouts = DEFAULT_TIMEOUTS
 
     async def is_open(self, name: str) -> bool:
         return await self._switch(name).is_on()
 
-    async def open(self, mark: Mark, name: str) -> Evidence:
-        return await self._switch(name).change(mark, True)
+    async def open(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await self._switch(name).change(attempt_id, True)
 
-    async def close(self, mark: Mark, name: str) -> Evidence:
-        return await self._switch(name).change(mark, False)
+    async def close(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await self._switch(name).change(attempt_id, False)
 
-    async def look(self, mark: Mark) -> Evidence:
-        seen = await status_survey.look(
+    async def look(self, attempt_id: AttemptId) -> Evidence:
+        seen = await status_survey.survey_statuses(
             {name: partial(door.status, self.timeouts.status_seconds) for name, door in self.doors.items()}
         )
-        told = status_survey.Told()
+        told = status_survey.StatusReport()
         for name, found in seen.items():
             told.add(f"door {name}", DOOR, found)
             if found is False:
@@ -54,5 +54,5 @@ class TrafficByKind:
             status=door.status,
             turn={True: door.open, False: door.close},
             timeouts=self.timeouts,
-            begun=Begun.of(self.folder, "door", name),
+            begun=PendingChange.of(self.folder, "door", name),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from cutoverd.daemon.terminal.nonblocking import Aside
+from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import WAITING, line, waits_for_ready
 from cutoverd.daemon.views.summary import last_words
 from cutoverd.daemon.views.timeline import Timeline
@@ -15,10 +15,10 @@ from cutoverd.states.run import Run
 T = TypeVar("T")
 
 
-class Printed:
+class EventPrinter:
     """An observer of the run log."""
 
-    def __init__(self, out: Aside, text: Callable[[Run, Recorded], str]) -> None:
+    def __init__(self, out: NonBlockingWriter, text: Callable[[Run, Recorded], str]) -> None:
         self._out, self._text = out, text
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
@@ -28,7 +28,7 @@ class Printed:
         return await work
 
 
-class Lines:
+class TextFormat:
     """An observer's text for people: the event, and what follows from it though it is no event."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Lines:
         self._awaited = ""
 
     def __call__(self, run: Run, recorded: Recorded) -> str:
-        self._timeline.take_in(recorded)
+        self._timeline.apply(recorded)
         after = [*self._asked(run, recorded), *(f"           {words}" for words in last_words(run, self._timeline))]
         return "\n".join([line(run, recorded), *after])
 

@@ -12,10 +12,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from cutoverd.daemon.runtime.progress_tracker import Watcher
-from cutoverd.daemon.terminal.nonblocking import Aside
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
+from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
-from cutoverd.daemon.views.run_tree import Moment, tree
+from cutoverd.daemon.views.run_tree import TreeInput, tree
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
@@ -43,7 +43,7 @@ T = TypeVar("T")
 class LiveTree:
     """An observer of the run log. Nothing that goes wrong here may touch the run: the picture ends, the run goes on."""
 
-    def __init__(self, watcher: Watcher, out: Aside) -> None:
+    def __init__(self, watcher: ProgressTracker, out: NonBlockingWriter) -> None:
         self._watcher, self._out = watcher, out
         self._began = datetime.now(UTC)
         self._console = Console(file=cast("TextIO", out), force_terminal=True, highlight=False, soft_wrap=False)
@@ -91,7 +91,7 @@ class LiveTree:
 
     def _picture(self) -> Group:
         now = datetime.now(UTC)
-        moment = Moment(self._watcher.run, self._watcher.timeline, self._watcher.progress(now), now)
+        moment = TreeInput(self._watcher.run, self._watcher.timeline, self._watcher.progress(now), now)
         width, height = self._console.size
         return Group(*(styled(each) for each in tree(moment, width=width, height=height - 1)))
 

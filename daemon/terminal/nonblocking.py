@@ -13,7 +13,7 @@ MOST_BYTES = 1 << 20  # unread; what comes after is left out, and counted
 END_SECONDS = 2.0
 
 
-class Aside:
+class NonBlockingWriter:
     """A text stream over a file descriptor; `write` never blocks and never fails."""
 
     encoding = "utf-8"

@@ -6,7 +6,7 @@ import os
 from typing import TextIO
 
 
-class Unbreakable:
+class BestEffortStream:
     """A stream whose reader may be gone, or whose disk may be full."""
 
     def __init__(self, stream: TextIO) -> None:

@@ -38,8 +38,8 @@ def _steps() -> Iterator[str]:
     yield "| state | step | what is true afterwards | way back | when in doubt |\n|---|---|---|---|---|"
     for state in STATES.values():
         for step in state.steps:
-            each = f" (each of {step.each.replace('_', ' ')})" if step.each else ""
-            yield f"| {state.name} | {step.name}{each} | {step.says} | {_way_back(step)} | {EFFECTS[step.effect]} |"
+            each = f" (each of {step.per_item.replace('_', ' ')})" if step.per_item else ""
+            yield f"| {state.name} | {step.name}{each} | {step.summary} | {_way_back(step)} | {EFFECTS[step.effect]} |"
 
 
 def _way_back(step: Step) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cutoverd.daemon.views.event_lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.run import Run
 
@@ -28,7 +28,7 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
         "held": run.held is not None,
         "waits_for": waits_for_ready(run) or (waits.reason if waits else ""),
         "data": recorded.event.model_dump(mode="json"),
-        "next": list(allowed(run)),
+        "next": list(allowed_verbs(run)),
         "line": line(run, recorded),
     }
 

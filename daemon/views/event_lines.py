@@ -9,11 +9,11 @@ from typing import Any
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.evolve import unseen_because
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
 _LEAD_ON = (Verb.RETRY, Verb.ABORT, Verb.RESUME)
 DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "◌", "▶"
@@ -34,7 +34,7 @@ def _stands(run: Run, event: facts.Event) -> str:
     waits = awaited_operator(run)
     if waits is None or not isinstance(event, facts.LeaderAcquired):
         return ""
-    words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed(run) if verb in _LEAD_ON]
+    words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed_verbs(run) if verb in _LEAD_ON]
     return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(words)}" if words else "")
 
 
@@ -43,7 +43,7 @@ def _step(event: Any) -> str:
 
 
 def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
-    says = Key.of(event.step).definition.says if event.direction == Direction.FORWARD else "undone"
+    says = StepKey.of(event.step).definition.summary if event.direction == Direction.FORWARD else "undone"
     found = " (found: it had been done)" if event.found else ""
     return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}{_for_a_person(event.evidence)}"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.systems.monitor import kept
+from cutoverd.daemon.systems.monitor import read_kept
 
 
 def checks_of(told: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """{"checks": {name: {"ok", "value", "saw"}}, "watched_seconds", "checked_at"}; {} if this machine has watched nothing."""
-    watched = kept(run_dir)
+    watched = read_kept(run_dir)
     if not told or watched is None:
         return {}
     return {

@@ -10,25 +10,25 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
-from cutoverd.daemon.progress import Progress, in_time
+from cutoverd.daemon.progress import Progress, format_seconds
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
 from cutoverd.daemon.views.summary import last_words
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.next_action import AwaitOperator, next_action
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Run, Status
+from cutoverd.states.run import Run, Status, StepKey
 
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 12, 3
 MOST_LINES = 6  # of one that is wrapped
 ICONS = {Status.UNTOUCHED: PENDING, Status.BEGUN: WARNING, Status.DONE: DONE, Status.FAILED: FAILED}
 ENDS = {COMPLETED: DONE, ROLLED_BACK: WARNING, ABORTED: WARNING, STUCK: FAILED}
-Way = tuple[Key, Direction]
+Way = tuple[StepKey, Direction]
 
 
 @dataclass(frozen=True)
-class Moment:
+class TreeInput:
     """All that a picture of the run is made of."""
 
     run: Run
@@ -37,7 +37,7 @@ class Moment:
     now: datetime
 
 
-def tree(moment: Moment, *, width: int = 80, height: int = 24) -> list[str]:
+def tree(moment: TreeInput, *, width: int = 80, height: int = 24) -> list[str]:
     """At most `height` lines of at most `width` cells each; what has no room gives way to the running step."""
     width, height = max(width, SMALLEST_WIDTH), max(height, SMALLEST_HEIGHT)
     if moment.run.plan is None:
@@ -57,23 +57,23 @@ def _wrapped(line: str, width: int, height: int) -> list[str]:
     return wrap(line, width, subsequent_indent="    ", max_lines=most, placeholder="…", break_on_hyphens=False)
 
 
-def _head(moment: Moment, width: int) -> str:
+def _head(moment: TreeInput, width: int) -> str:
     left, right = f"{moment.run.name} · epoch {moment.run.epoch}", _downtime(moment)
     return f"{left}{' ' * max(2, width - cell_len(left) - cell_len(right))}{right}".rstrip()
 
 
-def _downtime(moment: Moment) -> str:
+def _downtime(moment: TreeInput) -> str:
     """Against the budget of the window, if the plan gives one."""
     seconds, budget = moment.timeline.downtime_seconds(moment.now), moment.timeline.budget_seconds
-    of = f" of {in_time(budget)}" if budget else ""
+    of = f" of {format_seconds(budget)}" if budget else ""
     over = f" {WARNING}" if budget and seconds > budget else ""
-    return f"downtime {in_time(seconds)}{of}{over}" if seconds or budget else ""
+    return f"downtime {format_seconds(seconds)}{of}{over}" if seconds or budget else ""
 
 
 # --- the states, and the steps of the current one
 
 
-def _body(moment: Moment, room: int) -> list[str]:
+def _body(moment: TreeInput, room: int) -> list[str]:
     states = _states(moment.run)
     at = states.index(moment.run.state)
     before = [_passed(moment, state) for state in states[:at]]
@@ -96,7 +96,7 @@ def _states(run: Run) -> list[str]:
     return [*begun, *back, *([run.state] if run.state not in back else [])]
 
 
-def _passed(moment: Moment, state: str) -> str:
+def _passed(moment: TreeInput, state: str) -> str:
     tried = [moment.run.of(key, Direction.FORWARD).status for key in moment.run.begun() if key.state == state]
     icon = FAILED if Status.FAILED in tried else WARNING if Status.BEGUN in tried else DONE
     if state == "rollback":
@@ -104,7 +104,7 @@ def _passed(moment: Moment, state: str) -> str:
     return f"{icon} {state:<10} {_count(len(tried))}  {_seconds(moment, state)}".rstrip()
 
 
-def _current(moment: Moment) -> str:
+def _current(moment: TreeInput) -> str:
     run = moment.run
     if run.is_over or run.is_stuck:
         return f"{ENDS[run.state]} {run.state}"
@@ -118,8 +118,8 @@ def _count(steps: int) -> str:
     return f"{steps:>3} step{'' if steps == 1 else 's'}" if steps else ""
 
 
-def _seconds(moment: Moment, state: str) -> str:
-    return in_time(moment.timeline.state_seconds(moment.now).get(state, 0.0))
+def _seconds(moment: TreeInput, state: str) -> str:
+    return format_seconds(moment.timeline.state_seconds(moment.now).get(state, 0.0))
 
 
 def _ways(run: Run) -> list[Way]:
@@ -135,21 +135,21 @@ def _undone(run: Run) -> list[Way]:
     return [(key, Direction.BACK) for key in begun if key.definition.undo]
 
 
-def _steps(moment: Moment) -> list[tuple[bool, str]]:
+def _steps(moment: TreeInput) -> list[tuple[bool, str]]:
     """Whether it is where the run is now, and its line."""
     return [_step(moment, way) for way in _ways(moment.run)]
 
 
-def _step(moment: Moment, way: Way) -> tuple[bool, str]:
+def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
     key, direction = way
     tried, progress = moment.run.of(key, direction), moment.progress
     back = direction is Direction.BACK
     name = f"back: {key}" if back else str(key).partition(".")[2]
     if progress and (progress.step, progress.direction) == (str(key), direction):
         attempt = f"attempt {progress.attempt}  " if progress.attempt > 1 else ""
-        return True, f"   {RUNNING} {name}  {in_time(progress.seconds)}  {attempt}{_far(progress)}".rstrip()
+        return True, f"   {RUNNING} {name}  {format_seconds(progress.seconds)}  {attempt}{_far(progress)}".rstrip()
     words = {
-        Status.DONE: in_time(tried.seconds),
+        Status.DONE: format_seconds(tried.seconds),
         Status.FAILED: _first_line(tried.reason),
         Status.BEGUN: "nobody saw how it ended",
     }
@@ -158,8 +158,8 @@ def _step(moment: Moment, way: Way) -> tuple[bool, str]:
 
 
 def _far(progress: Progress) -> str:
-    ratio = progress.seen.ratio
-    return "  ".join(part for part in ("" if ratio is None else f"{ratio:.0%}", progress.seen.words()) if part)
+    ratio = progress.reading.ratio
+    return "  ".join(part for part in ("" if ratio is None else f"{ratio:.0%}", progress.reading.describe()) if part)
 
 
 def _first_line(text: str) -> str:
@@ -191,16 +191,16 @@ def _first_open(lines: Sequence[str]) -> int:
 # --- what is going on, and what may be said
 
 
-def _status(moment: Moment, width: int, height: int) -> list[str]:
+def _status(moment: TreeInput, width: int, height: int) -> list[str]:
     run, upcoming = moment.run, next_action(moment.run)
     if run.is_over:
         after = (_wrapped(f"  {words}", width, height) for words in last_words(run, moment.timeline))
         return [f"{ENDS[run.state]} the run has ended: {run.state}", *chain.from_iterable(after)]
     done, steps = _all_steps(run)
     counted = f"{run.state} · {done}/{steps} steps · "
-    said = f"next: {', '.join(allowed(run))}"
+    said = f"next: {', '.join(allowed_verbs(run))}"
     if moment.progress:
-        return [f"{RUNNING} {counted}{moment.progress.title} since {in_time(moment.progress.seconds)}", said]
+        return [f"{RUNNING} {counted}{moment.progress.title} since {format_seconds(moment.progress.seconds)}", said]
     if isinstance(upcoming, AwaitOperator):
         icon = FAILED if run.failure or run.is_stuck else WAITING
         reason = " ".join(upcoming.reason.split())

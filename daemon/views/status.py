@@ -7,14 +7,14 @@ from typing import Any
 
 from cutoverd.daemon.views.summary import left_over
 from cutoverd.daemon.views.timeline import Timeline
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.leftovers import EXCHANGED
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, Status
 
 
-def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
+def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
     """From the events alone; `next` is what may be said. Of a run that has started."""
     waits = awaited_operator(run)
     keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
@@ -39,7 +39,7 @@ def told(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
         "breached": sorted(run.breached),
         **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
         "left_over": left_over(run, timeline),
-        "next": list(allowed(run)),
+        "next": list(allowed_verbs(run)),
     }
 
 

@@ -9,7 +9,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key
+from cutoverd.states.run import StepKey
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Timeline:
     _first_turn: tuple[str, str] = ("", "")  # reason and hint: what `retry` goes on with
     _gate_at: datetime | None = None
 
-    def take_in(self, recorded: Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         at, event = recorded.envelope.time, recorded.event
         self.last_at = at
         self._follow(event, at)
@@ -114,12 +114,12 @@ def _between(began: datetime, ended: datetime) -> float:
 
 
 def _closes(step: str) -> bool:
-    return Key.of(step).state == "downtime" and Key.of(step).step in ("close_traffic", "stop_service", "fence_old")
+    return StepKey.of(step).state == "downtime" and StepKey.of(step).step in ("close_traffic", "stop_service", "fence_old")
 
 
 def _opens(event: facts.StepSucceeded) -> bool:
     """Clients are in again: the cutover let them in, or the way back reopened what Downtime had closed."""
-    key = Key.of(event.step)
+    key = StepKey.of(event.step)
     if event.direction == Direction.FORWARD:
         return key.definition.opens_traffic
     return key.state == "downtime" and key.step == "close_traffic"

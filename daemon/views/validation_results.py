@@ -10,13 +10,13 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
-from cutoverd.states.run import Key
+from cutoverd.states.run import StepKey
 
 DIFFERENCES = ("missing", "extra", "changed")
 
 
 @dataclass
-class Verdicts:
+class ValidationResults:
     """The last verdict on each script and each comparison."""
 
     checks: dict[str, dict[str, int]] = field(default_factory=dict)  # script → outcome → how many
@@ -24,12 +24,12 @@ class Verdicts:
     differences: dict[str, dict[str, int]] = field(default_factory=dict)  # comparison → kind → rows
     ok: dict[tuple[str, str], bool] = field(default_factory=dict)  # by kind of step and its item
 
-    def take_in(self, recorded: Recorded) -> None:
+    def apply(self, recorded: Recorded) -> None:
         event = recorded.event
         if isinstance(event, facts.StepSucceeded | facts.StepFailed) and event.step.startswith("validate."):
-            self._judge(Key.of(event.step), event.evidence, isinstance(event, facts.StepSucceeded))
+            self._judge(StepKey.of(event.step), event.evidence, isinstance(event, facts.StepSucceeded))
 
-    def _judge(self, key: Key, evidence: dict[str, Any], ok: bool) -> None:
+    def _judge(self, key: StepKey, evidence: dict[str, Any], ok: bool) -> None:
         self.ok[key.step, key.item] = ok
         if key.step == "check_script" and "checks" in evidence:
             failed = int(evidence.get("failed_count", len(evidence.get("failed", ()))))

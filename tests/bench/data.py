@@ -46,7 +46,7 @@ def _run(night: Stage) -> tuple[float, float, Timeline]:
     timeline, seconds = Timeline(), {}
 
     def observe(run, recorded):
-        timeline.take_in(recorded)
+        timeline.apply(recorded)
         if isinstance(recorded.event, facts.StepSucceeded) and recorded.event.step.startswith("data.run_script"):
             seconds[recorded.event.step] = recorded.event.seconds
 

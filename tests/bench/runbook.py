@@ -105,7 +105,7 @@ async def _by_cutoverd(night: Stage) -> dict[str, float]:
     timeline, gates = Timeline(), asyncio.Queue[str]()
 
     def observe(run: object, recorded: object) -> None:
-        timeline.take_in(recorded)  # type: ignore[arg-type]
+        timeline.apply(recorded)  # type: ignore[arg-type]
         if isinstance(event := recorded.event, facts.GateReached):  # type: ignore[attr-defined]
             gates.put_nowait(event.gate)
 

@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import pytest
 
 from cutoverd.daemon.systems.checks import ChecksByKind
-from cutoverd.daemon.systems.exec import CommandCheck, Site
+from cutoverd.daemon.systems.exec import ExecCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.memory import MemoryChecks
 from cutoverd.states.errors import CheckFailed, StepError
-from cutoverd.states.ports import Checks, Direction, Mark
+from cutoverd.states.ports import AttemptId, Checks, Direction
 
-MARK = Mark("r1", 1, "smoke.check:login", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("r1", 1, "smoke.check:login", Direction.FORWARD, "e1")
 
 
 class Rig(Protocol):
@@ -47,7 +47,7 @@ class ByCommands:
         self._asked = folder / "asked"
         site = Site(run="r1", epoch=1, folder=folder / "state", directory=folder)
         ends = {"good": "pass", "bad": "sys.exit('two rows are gone')", "slow": "time.sleep(60)"}
-        kinds = {name: CommandCheck(self._program(name, end), site, within_seconds=30) for name, end in ends.items()}
+        kinds = {name: ExecCheck(self._program(name, end), site, within_seconds=30) for name, end in ends.items()}
         self.checks: Checks = ChecksByKind(kinds, kinds)
 
     def _program(self, name: str, end: str) -> list[str]:
@@ -106,7 +106,7 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 
 @pytest.mark.parametrize("kind", ["prove_health", "smoke"])
 async def test_a_check_that_passes_leaves_evidence_in_json(rig: Rig, kind: str) -> None:
-    evidence = await getattr(rig.checks, kind)(MARK, "good")
+    evidence = await getattr(rig.checks, kind)(ATTEMPT_ID, "good")
     assert evidence["seconds"] >= 0
     assert json.loads(json.dumps(dict(evidence))) == evidence
     assert rig.asked() == ["good"]
@@ -115,20 +115,20 @@ async def test_a_check_that_passes_leaves_evidence_in_json(rig: Rig, kind: str) 
 @pytest.mark.parametrize("kind", ["prove_health", "smoke"])
 async def test_a_check_that_fails_says_what_was_expected_and_what_to_do(rig: Rig, kind: str) -> None:
     with pytest.raises(CheckFailed, match="expected") as failed:
-        await getattr(rig.checks, kind)(MARK, "bad")
+        await getattr(rig.checks, kind)(ATTEMPT_ID, "bad")
     assert failed.value.hint
     assert failed.value.evidence
 
 
 async def test_a_check_that_is_not_in_the_plan_is_refused_with_those_that_are(rig: Rig) -> None:
     with pytest.raises(StepError, match="no health check named goood, expected one of: good, bad, slow"):
-        await rig.checks.prove_health(MARK, "goood")
+        await rig.checks.prove_health(ATTEMPT_ID, "goood")
     with pytest.raises(StepError, match="no smoke test named goood, expected one of: good, bad, slow"):
-        await rig.checks.smoke(MARK, "goood")
+        await rig.checks.smoke(ATTEMPT_ID, "goood")
 
 
 async def test_a_check_can_be_cancelled(rig: Rig) -> None:
-    checking = asyncio.create_task(rig.checks.smoke(MARK, "slow"))
+    checking = asyncio.create_task(rig.checks.smoke(ATTEMPT_ID, "slow"))
     end = time.monotonic() + 10
     while rig.asked() != ["slow"]:
         assert time.monotonic() < end, f"asked {rig.asked()}"

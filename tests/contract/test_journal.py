@@ -11,14 +11,14 @@ from uuid import uuid4
 
 import pytest
 
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.bus.errors import RunEnded, RunOpen
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.stream import prepare
-from cutoverd.daemon.engine.errors import Conflict, Refused
+from cutoverd.daemon.engine.errors import Conflict, ServerRefused
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, CommandLog, EventLog, Message
 from cutoverd.events.subjects import RUNS, events_of
 
@@ -40,7 +40,7 @@ async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
         return
     client = await connect(request.getfixturevalue("nats_server").url)
     await prepare(client)
-    yield Bus(lambda subject: Journal(client, subject), lambda: Commands(client))
+    yield Bus(lambda subject: Journal(client, subject), lambda: CommandStream(client))
     await client.close()
 
 
@@ -146,7 +146,7 @@ async def test_journals_of_two_runs_do_not_see_each_other(bus: Bus) -> None:
 async def test_a_message_over_64_kib_is_refused_at_once_and_the_writer_goes_on(bus: Bus) -> None:
     log = bus.log(SUBJECT)
     for size in (LARGEST_MESSAGE_BYTES + 1, 2_000_000):
-        with pytest.raises(Refused, match=str(size)):
+        with pytest.raises(ServerRefused, match=str(size)):
             await log.append(new_id(), b"x" * size)
     await log.append(new_id(), b"small")
     assert [m.data for m in await replayed(log)] == [b"small"]

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from support.paths import SUPPORT
 
-from cutoverd.daemon.systems.exec import Commands, Site
+from cutoverd.daemon.systems.exec import ExecService, Site
 from cutoverd.daemon.systems.memory import MemoryServices
 from cutoverd.daemon.systems.services import ServicesByKind
-from cutoverd.daemon.systems.switch import Timeouts
+from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import Direction, Mark, Services, Version
+from cutoverd.states.ports import AttemptId, Direction, Services, Version
 
-MARK = Mark("r1", 1, "cutover.start_service:api", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("r1", 1, "cutover.start_service:api", Direction.FORWARD, "e1")
 OLD, NEW, TEST = Version.OLD, Version.NEW, Version.TEST
 CONFIGURED = {"api": (OLD, NEW, TEST), "importer": (OLD,)}
 
@@ -48,14 +48,14 @@ class ByCommands:
         self._folder = folder
         site = Site(run="r1", epoch=1, folder=folder / "state", directory=folder)
         kinds = {name: {v: self._kind(site, f"{name}-{v}") for v in versions} for name, versions in CONFIGURED.items()}
-        self._by_kind = ServicesByKind(kinds, site.folder, Timeouts(status_seconds=5, settle_seconds=0.1))
+        self._by_kind = ServicesByKind(kinds, site.folder, SwitchTimeouts(status_seconds=5, settle_seconds=0.1))
         self.services: Services = self._by_kind
         for name in CONFIGURED:
             (folder / f"{name}-old.on").touch()
 
-    def _kind(self, site: Site, name: str) -> Commands:
+    def _kind(self, site: Site, name: str) -> ExecService:
         program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
-        return Commands([*program, "start"], [*program, "stop"], [*program, "status"], site)
+        return ExecService([*program, "start"], [*program, "stop"], [*program, "status"], site)
 
     def asked(self) -> list[str]:
         asked = self._folder / "asked"
@@ -89,11 +89,11 @@ async def test_what_runs_is_seen(rig: Rig) -> None:
 
 
 async def test_a_stopped_service_is_seen_stopped_and_started_it_runs_again(rig: Rig) -> None:
-    evidence = await rig.services.stop(MARK, "api", OLD)
+    evidence = await rig.services.stop(ATTEMPT_ID, "api", OLD)
     assert evidence["found"] == "running"
     assert evidence["exit"] == 0
     assert not await rig.services.is_running("api", OLD)
-    evidence = await rig.services.start(MARK, "api", OLD)
+    evidence = await rig.services.start(ATTEMPT_ID, "api", OLD)
     assert evidence["found"] == "stopped"
     assert await rig.services.is_running("api", OLD)
     assert rig.asked() == ["stop api-old", "start api-old"]
@@ -101,40 +101,40 @@ async def test_a_stopped_service_is_seen_stopped_and_started_it_runs_again(rig: 
 
 async def test_evidence_is_json_with_seconds_and_without_the_environment(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_THE_TEST", "swordfish")
-    evidence = await rig.services.stop(MARK, "api", OLD)
+    evidence = await rig.services.stop(ATTEMPT_ID, "api", OLD)
     assert evidence["seconds"] >= 0
     assert "swordfish" not in json.dumps(dict(evidence))
 
 
 async def test_starting_what_runs_asks_nothing_of_it(rig: Rig) -> None:
-    assert await rig.services.start(MARK, "api", OLD) == {"found": "already running"}
+    assert await rig.services.start(ATTEMPT_ID, "api", OLD) == {"found": "already running"}
     assert rig.asked() == []
 
 
 async def test_stopping_what_is_stopped_asks_nothing_of_it(rig: Rig) -> None:
-    assert await rig.services.stop(MARK, "api", NEW) == {"found": "already stopped"}
+    assert await rig.services.stop(ATTEMPT_ID, "api", NEW) == {"found": "already stopped"}
     assert rig.asked() == []
 
 
 async def test_a_service_that_runs_is_fine_and_one_that_has_ended_is_told(rig: Rig) -> None:
-    assert await rig.services.check(MARK, "api", OLD) == {"running": True, "health": []}
+    assert await rig.services.check(ATTEMPT_ID, "api", OLD) == {"running": True, "health": []}
     with pytest.raises(CheckFailed, match=r"api.* has ended by itself") as failed:
-        await rig.services.check(MARK, "api", NEW)
+        await rig.services.check(ATTEMPT_ID, "api", NEW)
     assert failed.value.hint
-    assert await rig.services.check(MARK, "importer", NEW) == {"configured": False}
+    assert await rig.services.check(ATTEMPT_ID, "importer", NEW) == {"configured": False}
     assert rig.asked() == []
 
 
 async def test_a_version_that_the_plan_leaves_out_never_runs_and_is_left_alone(rig: Rig) -> None:
     assert not await rig.services.is_running("importer", NEW)
-    assert await rig.services.start(MARK, "importer", NEW) == {"configured": False}
-    assert await rig.services.stop(MARK, "importer", NEW) == {"configured": False}
+    assert await rig.services.start(ATTEMPT_ID, "importer", NEW) == {"configured": False}
+    assert await rig.services.stop(ATTEMPT_ID, "importer", NEW) == {"configured": False}
     assert rig.asked() == []
 
 
 async def test_a_service_that_is_not_in_the_plan_is_refused_with_those_that_are(rig: Rig) -> None:
     with pytest.raises(StepError, match="no service named apy, expected one of: api, importer"):
-        await rig.services.start(MARK, "apy", NEW)
+        await rig.services.start(ATTEMPT_ID, "apy", NEW)
 
 
 @pytest.mark.parametrize(("verb", "version", "still"), [("start", NEW, "stopped"), ("stop", OLD, "running")])
@@ -143,7 +143,7 @@ async def test_a_refused_change_fails_with_its_exit_code_and_what_is_still_so(
 ) -> None:
     rig.break_it("refused", verb, "api", version)
     with pytest.raises(CheckFailed, match=f"api.*{verb} exited 1, status still says {still}") as failed:
-        await getattr(rig.services, verb)(MARK, "api", version)
+        await getattr(rig.services, verb)(ATTEMPT_ID, "api", version)
     assert failed.value.evidence["exit"] == 1
     assert failed.value.hint
 
@@ -152,7 +152,7 @@ async def test_a_refused_change_fails_with_its_exit_code_and_what_is_still_so(
 async def test_a_change_that_lies_about_its_success_is_not_believed(rig: Rig, verb: str, version: Version, still: str) -> None:
     rig.break_it("ignored", verb, "api", version)
     with pytest.raises(TimedOut, match=f"api.*{verb} exited 0, status still says {still}") as failed:
-        await getattr(rig.services, verb)(MARK, "api", version)
+        await getattr(rig.services, verb)(ATTEMPT_ID, "api", version)
     assert failed.value.hint
 
 
@@ -161,7 +161,7 @@ async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig:
     with pytest.raises(OutcomeUnknown, match=r"api.*exited 4"):
         await rig.services.is_running("api", OLD)
     with pytest.raises(OutcomeUnknown, match="api") as unknown:
-        await rig.services.stop(MARK, "api", OLD)
+        await rig.services.stop(ATTEMPT_ID, "api", OLD)
     assert unknown.value.hint
     assert rig.asked() == []
 
@@ -169,23 +169,23 @@ async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig:
 async def test_a_start_that_timed_out_may_still_come_so_stop_is_asked_though_it_looks_stopped(rig: Rig) -> None:
     rig.break_it("ignored", "start", "api", NEW)
     with pytest.raises(TimedOut):
-        await rig.services.start(MARK, "api", NEW)
-    await rig.services.stop(MARK, "api", NEW)
+        await rig.services.start(ATTEMPT_ID, "api", NEW)
+    await rig.services.stop(ATTEMPT_ID, "api", NEW)
     assert rig.asked() == ["start api-new", "stop api-new"]
-    assert await rig.services.stop(MARK, "api", NEW) == {"found": "already stopped"}
+    assert await rig.services.stop(ATTEMPT_ID, "api", NEW) == {"found": "already stopped"}
 
 
 async def test_a_stop_that_timed_out_may_still_come_so_start_is_asked_though_it_looks_running(rig: Rig) -> None:
     rig.break_it("ignored", "stop", "api", OLD)
     with pytest.raises(TimedOut):
-        await rig.services.stop(MARK, "api", OLD)
-    await rig.services.start(MARK, "api", OLD)
+        await rig.services.stop(ATTEMPT_ID, "api", OLD)
+    await rig.services.start(ATTEMPT_ID, "api", OLD)
     assert rig.asked() == ["stop api-old", "start api-old"]
-    assert await rig.services.start(MARK, "api", OLD) == {"found": "already running"}
+    assert await rig.services.start(ATTEMPT_ID, "api", OLD) == {"found": "already running"}
 
 
 async def test_before_the_window_each_status_is_asked_and_all_is_as_it_should_be(rig: Rig) -> None:
-    seen = await rig.services.look(MARK)
+    seen = await rig.services.look(ATTEMPT_ID)
     assert seen["seen"] == {
         "service api (old)": "running",
         "service api (new)": "stopped",
@@ -197,31 +197,31 @@ async def test_before_the_window_each_status_is_asked_and_all_is_as_it_should_be
 
 async def test_a_new_version_that_says_it_runs_before_it_was_started_is_found(rig: Rig) -> None:
     """Found: a status of [/bin/true] was believed at night, nothing was started, and clients were let in to nothing."""
-    await rig.services.start(MARK, "api", NEW)
-    [reason] = (await rig.services.look(MARK))["reasons"]
+    await rig.services.start(ATTEMPT_ID, "api", NEW)
+    [reason] = (await rig.services.look(ATTEMPT_ID))["reasons"]
     assert reason.startswith("service api (new): its status exited 0, it runs; expected 3, stopped, or it would be believed")
 
 
 async def test_each_status_that_cannot_be_told_is_found_before_the_window(rig: Rig) -> None:
     """Found: a status that knows neither 0 nor 3 was first asked in the window."""
     rig.hide_status("importer", OLD)
-    [reason] = (await rig.services.look(MARK))["reasons"]
+    [reason] = (await rig.services.look(ATTEMPT_ID))["reasons"]
     assert reason.startswith("service importer (old): ") or isinstance(rig, InMemory)
     assert "exited 4" in reason
 
 
 async def test_an_old_version_that_is_stopped_is_good_to_know(rig: Rig) -> None:
-    await rig.services.stop(MARK, "api", OLD)
-    seen = await rig.services.look(MARK)
+    await rig.services.stop(ATTEMPT_ID, "api", OLD)
+    seen = await rig.services.look(ATTEMPT_ID)
     assert seen["reasons"] == []
     assert [warning[:28] for warning in seen["warnings"]] == ["service api (old) is stopped"]
 
 
 async def test_a_new_version_that_is_the_same_unit_as_an_old_one_may_run(tmp_path: Path) -> None:
     site = Site(run="r1", epoch=1, folder=tmp_path / "state", directory=tmp_path)
-    one = Commands(["start-old"], ["stop"], [sys.executable, "-I", "-S", "-c", ""], site)
+    one = ExecService(["start-old"], ["stop"], [sys.executable, "-I", "-S", "-c", ""], site)
     services = ServicesByKind({"api": {OLD: one, NEW: replace(one, start_command=["start-new"])}}, site.folder)
-    assert await services.look(MARK) == {
+    assert await services.look(ATTEMPT_ID) == {
         "seen": {"service api (old)": "running", "service api (new)": "running"},
         "reasons": [],
         "warnings": [],
@@ -231,16 +231,16 @@ async def test_a_new_version_that_is_the_same_unit_as_an_old_one_may_run(tmp_pat
 async def test_a_failed_start_can_be_tried_again(rig: Rig) -> None:
     rig.break_it("refused", "start", "api", NEW)
     with pytest.raises(CheckFailed):
-        await rig.services.start(MARK, "api", NEW)
+        await rig.services.start(ATTEMPT_ID, "api", NEW)
     rig.mend_it("refused", "start", "api", NEW)
-    await rig.services.start(MARK, "api", NEW)
+    await rig.services.start(ATTEMPT_ID, "api", NEW)
     assert await rig.services.is_running("api", NEW)
     assert rig.asked() == ["start api-new", "start api-new"]
 
 
 async def test_a_cancelled_start_is_stopped_again(rig: Rig) -> None:
     rig.break_it("hanging", "start", "api", NEW)
-    starting = asyncio.create_task(rig.services.start(MARK, "api", NEW))
+    starting = asyncio.create_task(rig.services.start(ATTEMPT_ID, "api", NEW))
     await until(lambda: rig.asked() == ["start api-new"])
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):

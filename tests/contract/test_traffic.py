@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from support.paths import SUPPORT
 
-from cutoverd.daemon.systems.exec import DoorCommands, Site
+from cutoverd.daemon.systems.exec import ExecDoor, Site
 from cutoverd.daemon.systems.memory import MemoryTraffic
-from cutoverd.daemon.systems.switch import Timeouts
+from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import Direction, Mark, Traffic
+from cutoverd.states.ports import AttemptId, Direction, Traffic
 
-MARK = Mark("r1", 1, "cutover.open_traffic:lb", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("r1", 1, "cutover.open_traffic:lb", Direction.FORWARD, "e1")
 DOORS = ("lb", "admin")
 
 
@@ -42,13 +42,13 @@ class ByCommands:
         self._folder = folder
         site = Site(run="r1", epoch=1, folder=folder / "state", directory=folder)
         kinds = {name: self._kind(site, name) for name in DOORS}
-        self._by_kind = TrafficByKind(kinds, site.folder, Timeouts(status_seconds=5, settle_seconds=0.1))
+        self._by_kind = TrafficByKind(kinds, site.folder, SwitchTimeouts(status_seconds=5, settle_seconds=0.1))
         self.traffic: Traffic = self._by_kind
         (folder / "lb.on").touch()
 
-    def _kind(self, site: Site, name: str) -> DoorCommands:
+    def _kind(self, site: Site, name: str) -> ExecDoor:
         program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
-        return DoorCommands([*program, "open"], [*program, "close"], [*program, "status"], site)
+        return ExecDoor([*program, "open"], [*program, "close"], [*program, "status"], site)
 
     def asked(self) -> list[str]:
         asked = self._folder / "asked"
@@ -74,18 +74,18 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
 async def test_a_closed_door_is_seen_closed_and_opened_it_is_open(rig: Rig) -> None:
     assert await rig.traffic.is_open("lb")
     assert not await rig.traffic.is_open("admin")
-    evidence = await rig.traffic.close(MARK, "lb")
+    evidence = await rig.traffic.close(ATTEMPT_ID, "lb")
     assert (evidence["found"], evidence["exit"]) == ("open", 0)
     assert not await rig.traffic.is_open("lb")
-    evidence = await rig.traffic.open(MARK, "lb")
+    evidence = await rig.traffic.open(ATTEMPT_ID, "lb")
     assert (evidence["found"], evidence["exit"]) == ("closed", 0)
     assert await rig.traffic.is_open("lb")
     assert rig.asked() == ["close lb", "open lb"]
 
 
 async def test_a_door_that_is_already_so_is_asked_nothing(rig: Rig) -> None:
-    assert await rig.traffic.open(MARK, "lb") == {"found": "already open"}
-    assert await rig.traffic.close(MARK, "admin") == {"found": "already closed"}
+    assert await rig.traffic.open(ATTEMPT_ID, "lb") == {"found": "already open"}
+    assert await rig.traffic.close(ATTEMPT_ID, "admin") == {"found": "already closed"}
     assert rig.asked() == []
 
 
@@ -98,7 +98,7 @@ async def test_a_door_that_is_not_in_the_plan_is_refused_with_those_that_are(rig
 async def test_a_refused_change_fails_with_its_exit_code_and_what_is_still_so(rig: Rig, verb: str, name: str, still: str) -> None:
     rig.break_it("refused", verb, name)
     with pytest.raises(CheckFailed, match=f"{name}.*{verb} exited 1, status still says {still}") as failed:
-        await getattr(rig.traffic, verb)(MARK, name)
+        await getattr(rig.traffic, verb)(ATTEMPT_ID, name)
     assert failed.value.evidence["exit"] == 1
     assert failed.value.hint
 
@@ -107,7 +107,7 @@ async def test_a_refused_change_fails_with_its_exit_code_and_what_is_still_so(ri
 async def test_a_change_that_lies_about_its_success_is_not_believed(rig: Rig, verb: str, name: str, still: str) -> None:
     rig.break_it("ignored", verb, name)
     with pytest.raises(TimedOut, match=f"{name}.*{verb} exited 0, status still says {still}"):
-        await getattr(rig.traffic, verb)(MARK, name)
+        await getattr(rig.traffic, verb)(ATTEMPT_ID, name)
 
 
 async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig: Rig) -> None:
@@ -115,17 +115,17 @@ async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig:
     with pytest.raises(OutcomeUnknown, match=r"lb.*exited 4"):
         await rig.traffic.is_open("lb")
     with pytest.raises(OutcomeUnknown, match="lb"):
-        await rig.traffic.close(MARK, "lb")
+        await rig.traffic.close(ATTEMPT_ID, "lb")
     assert rig.asked() == []
 
 
 async def test_before_the_window_a_door_may_be_open_or_closed_but_has_to_say_which(rig: Rig) -> None:
-    seen = await rig.traffic.look(MARK)
+    seen = await rig.traffic.look(ATTEMPT_ID)
     assert seen["seen"] == {"door lb": "open", "door admin": "closed"}
     assert seen["reasons"] == []
     assert [warning[:20] for warning in seen["warnings"]] == ["door admin is closed"]
     rig.hide_status("admin")
-    [reason] = (await rig.traffic.look(MARK))["reasons"]
+    [reason] = (await rig.traffic.look(ATTEMPT_ID))["reasons"]
     assert "admin" in reason
     assert "exited 4" in reason
     assert rig.asked() == []
@@ -134,15 +134,15 @@ async def test_before_the_window_a_door_may_be_open_or_closed_but_has_to_say_whi
 async def test_an_open_that_timed_out_may_still_come_so_close_is_asked_though_it_looks_closed(rig: Rig) -> None:
     rig.break_it("ignored", "open", "admin")
     with pytest.raises(TimedOut):
-        await rig.traffic.open(MARK, "admin")
-    await rig.traffic.close(MARK, "admin")
+        await rig.traffic.open(ATTEMPT_ID, "admin")
+    await rig.traffic.close(ATTEMPT_ID, "admin")
     assert rig.asked() == ["open admin", "close admin"]
-    assert await rig.traffic.close(MARK, "admin") == {"found": "already closed"}
+    assert await rig.traffic.close(ATTEMPT_ID, "admin") == {"found": "already closed"}
 
 
 async def test_a_cancelled_open_is_not_closed_again_because_clients_may_have_written(rig: Rig) -> None:
     rig.break_it("hanging", "open", "admin")
-    opening = asyncio.create_task(rig.traffic.open(MARK, "admin"))
+    opening = asyncio.create_task(rig.traffic.open(ATTEMPT_ID, "admin"))
     end = time.monotonic() + 10
     while rig.asked() != ["open admin"]:
         assert time.monotonic() < end, f"asked {rig.asked()}"

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.engine.loop import Runner, Said, Stopped
+from cutoverd.daemon.engine.loop import InboxItem, RunLoop, Stopped
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
-from cutoverd.states.check_rules import Reading, Rules, Sample, Watched
-from cutoverd.states.ports import Found, Mark, Ports, Probed
+from cutoverd.states.check_rules import ClockReading, Rules, Sample, Watched
+from cutoverd.states.ports import AttemptId, Found, Ports, Probed
 from cutoverd.states.run import Run
 
 ITEMS = {
@@ -88,7 +88,7 @@ class Watching:
         self.kept: Watched | None = None
         self.wrong: Exception | None = None
 
-    async def sample(self, mark: Mark) -> dict[str, Sample]:
+    async def sample(self, attempt_id: AttemptId) -> dict[str, Sample]:
         if self.wrong:
             raise self.wrong
         return dict(self.samples)
@@ -104,8 +104,8 @@ class _Clock:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def reading(self) -> Reading:
-        return Reading(self.now(), "here", time.monotonic())
+    def reading(self) -> ClockReading:
+        return ClockReading(self.now(), "here", time.monotonic())
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -119,8 +119,8 @@ class Night:
     ) -> None:
         self.world, self.stream = World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
-        self.said: asyncio.Queue[Said] = asyncio.Queue()
-        self.still_begun: Callable[[Run], None] = lambda run: None
+        self.said: asyncio.Queue[InboxItem] = asyncio.Queue()
+        self.check_plan: Callable[[Run], None] = lambda run: None
         self.log: RunLog = self._log()
 
     def _log(self) -> RunLog:
@@ -143,8 +143,8 @@ class Night:
                     opens=self.opens,
                 )
             )
-        runner = Runner(
-            self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto, still_begun=self.still_begun
+        runner = RunLoop(
+            self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto, check_plan=self.check_plan
         )
         return await runner.drive()
 

@@ -14,12 +14,12 @@ from fakes.world import Clock, Items, World, finished
 from cutoverd.events import facts
 from cutoverd.events.codec import Chain, Envelope, encode
 from cutoverd.events.commands import Command, Verb
-from cutoverd.states.decide import allowed, decide
+from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
-from cutoverd.states.ports import Direction, Found, Mark, Probed
-from cutoverd.states.run import Key, Run
+from cutoverd.states.ports import AttemptId, Direction, Found, Probed
+from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context, Effect
 
 BEGINNING = datetime(2026, 12, 5, 21, 0, tzinfo=UTC)
@@ -104,7 +104,7 @@ class Referee:
 
     def judge_attempt(self, event: facts.StepStarted) -> None:
         assert not self.held, f"{event!r} while the run is held"
-        where, step = (event.step, event.direction), Key.of(event.step).definition
+        where, step = (event.step, event.direction), StepKey.of(event.step).definition
         if step.effect is Effect.PROBED and where in self.proven:
             wanted = Found.ABSENT if event.direction == "forward" else Found.PRESENT
             assert self.proven[where] is wanted, f"{event!r} although the last probe said {self.proven[where]}"
@@ -234,7 +234,7 @@ class Simulation:
                 self.look(key, direction)
             case AwaitOperator(reason):
                 self.go_on(upcoming.meanwhile)
-                assert allowed(self.run), f"nothing can be said to {upcoming}"
+                assert allowed_verbs(self.run), f"nothing can be said to {upcoming}"
                 assert reason, f"nobody knows why of {upcoming}"
                 return upcoming
             case Finished():
@@ -262,7 +262,7 @@ class Simulation:
             self.run.failure,
         )
 
-    def attempt(self, key: Key, direction: Direction, mark_id: str) -> None:
+    def attempt(self, key: StepKey, direction: Direction, mark_id: str) -> None:
         turned = self.listen()
         fate = self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
         act = key.definition.run if direction is Direction.FORWARD else key.definition.undo
@@ -275,14 +275,14 @@ class Simulation:
             raise Killed
         self.append(_outcome(fate, key, direction, evidence))
 
-    def go_on(self, key: Key | None) -> None:
+    def go_on(self, key: StepKey | None) -> None:
         """One round of what goes on while the run is held."""
         if key and key.definition.while_held:
             held = self.context(key, Direction.FORWARD, "")
             with suppress(StopAsyncIteration):
                 finished(key.definition.while_held(replace(held, ports=replace(held.ports, clock=OneRound()))))
 
-    def look(self, key: Key, direction: Direction) -> None:
+    def look(self, key: StepKey, direction: Direction) -> None:
         self.listen()
         fate = self.fates.get(self.moment, Fate.DONE)
         if fate.kills:
@@ -293,10 +293,10 @@ class Simulation:
             probed = Probed(Found.UNKNOWN, {})
         self.append(facts.StepProbed(step=str(key), direction=direction, found=probed.found))
 
-    def context(self, key: Key, direction: Direction, mark_id: str) -> Context:
+    def context(self, key: StepKey, direction: Direction, mark_id: str) -> Context:
         return Context(
             self.world.ports(),
-            Mark(NAME, self.epoch, str(key), direction, mark_id),
+            AttemptId(NAME, self.epoch, str(key), direction, mark_id),
             key.item,
             self.run.entered_at,
             self.run.frozen.watch_seconds,
@@ -325,10 +325,10 @@ class Simulation:
 
 def _answer(run: Run, *, going_on: bool) -> str:
     forward, back = ("advance", "resume", "retry", "ready"), ("rollback", "abort", "retry", "resume")
-    return next(verb for verb in (forward if going_on else back) if verb in allowed(run))
+    return next(verb for verb in (forward if going_on else back) if verb in allowed_verbs(run))
 
 
-def _outcome(fate: Fate, key: Key, direction: Direction, evidence: Mapping[str, Any]) -> facts.Event:
+def _outcome(fate: Fate, key: StepKey, direction: Direction, evidence: Mapping[str, Any]) -> facts.Event:
     what = {"step": str(key), "direction": direction, "seconds": 0.1}
     if fate is Fate.DONE:
         return facts.StepSucceeded(**what, evidence=dict(evidence))

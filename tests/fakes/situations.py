@@ -9,7 +9,7 @@ from fakes.simulation import Fate, Simulation
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.states.next_action import next_action
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
 ITEMS = {
     "services": ["worker", "api"],
@@ -20,9 +20,9 @@ ITEMS = {
     "queries": ["overview"],
     "health": ["page"],
 }
-DOOR = Key("cutover", "open_traffic", "lb")
-SCRIPT = Key("data", "run_script", "a.sql")
-STOP = Key("downtime", "stop_service", "api")
+DOOR = StepKey("cutover", "open_traffic", "lb")
+SCRIPT = StepKey("data", "run_script", "a.sql")
+STOP = StepKey("downtime", "stop_service", "api")
 RESTART = STOP  # its way back
 
 
@@ -56,15 +56,15 @@ def failing(simulation: Simulation, what: Fate = Fate.FAILED_BEFORE) -> Simulati
     return simulation
 
 
-def is_next(run: Run, key: Key) -> bool:
+def is_next(run: Run, key: StepKey) -> bool:
     return getattr(next_action(run), "key", None) == key
 
 
-def about_to(key: Key, **more: Any) -> Simulation:
+def about_to(key: StepKey, **more: Any) -> Simulation:
     return night(**more).until(lambda run: is_next(run, key))
 
 
-def in_the_middle_of(key: Key) -> Simulation:
+def in_the_middle_of(key: StepKey) -> Simulation:
     """A step was announced, and no outcome was seen."""
     simulation = about_to(key)
     simulation.append(facts.StepStarted(step=str(key), direction="forward", attempt=1))
@@ -84,7 +84,7 @@ def unknown() -> Simulation:
 
 
 def abort_failed() -> Simulation:
-    simulation = night().until(lambda run: run.is_done(Key("precheck", "make_placeholder")))
+    simulation = night().until(lambda run: run.is_done(StepKey("precheck", "make_placeholder")))
     return failing(saying(simulation, "abort"))
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cutoverd.states.check_rules import Reading, Rule, Rules, Sample, Watched
+from cutoverd.states.check_rules import ClockReading, Rule, Rules, Sample, Watched
 from cutoverd.states.errors import Unproven
-from cutoverd.states.ports import Evidence, Found, Mark, Ports, Probed, Version
+from cutoverd.states.ports import AttemptId, Evidence, Found, Ports, Probed, Version
 
 Items = Mapping[str, list[str]]
 
@@ -80,17 +80,17 @@ class World:
             "others": {key for key, runs in self.running.items() if runs and key[1] is not Version.OLD},
         }
 
-    def happened(self, mark: Mark) -> None:
-        self.effects[mark.step, mark.direction] += 1
+    def happened(self, attempt_id: AttemptId) -> None:
+        self.effects[attempt_id.step, attempt_id.direction] += 1
 
-    def recorded(self, mark: Mark, change: Callable[[], None]) -> Evidence:
+    def recorded(self, attempt_id: AttemptId, change: Callable[[], None]) -> Evidence:
         """The effect and its ledger row, as one."""
-        row = (mark.step, str(mark.direction))
+        row = (attempt_id.step, str(attempt_id.direction))
         if row in self.ledger:
             return {"already_done": True}
         change()
         self.ledger.add(row)
-        self.happened(mark)
+        self.happened(attempt_id)
         return {"already_done": False}
 
     def set(self, **values: bool) -> Callable[[], None]:
@@ -101,65 +101,65 @@ class World:
 class Databases:
     world: World
 
-    async def check_fit(self, mark: Mark) -> Evidence:
+    async def check_fit(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
-    async def make_placeholder(self, mark: Mark) -> Evidence:
-        return self.world.recorded(mark, self.world.set(placeholder=True))
+    async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
+        return self.world.recorded(attempt_id, self.world.set(placeholder=True))
 
-    async def drop_placeholder(self, mark: Mark) -> Evidence:
-        return self.world.recorded(mark, self.world.set(placeholder=False))
+    async def drop_placeholder(self, attempt_id: AttemptId) -> Evidence:
+        return self.world.recorded(attempt_id, self.world.set(placeholder=False))
 
-    async def fence(self, mark: Mark) -> Evidence:
+    async def fence(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.placeholder, "the name would belong to nobody"
         assert not any(self.world.open_doors.values()), "clients would be thrown out through an open door"
-        return self.world.recorded(mark, self.world.set(fenced=True))
+        return self.world.recorded(attempt_id, self.world.set(fenced=True))
 
-    async def lift_fence(self, mark: Mark) -> Evidence:
+    async def lift_fence(self, attempt_id: AttemptId) -> Evidence:
         assert not self.world.exchanged, "new has the name"
-        return self.world.recorded(mark, self.world.set(fenced=False, old_readable=False))
+        return self.world.recorded(attempt_id, self.world.set(fenced=False, old_readable=False))
 
-    async def record_position(self, mark: Mark) -> Evidence:
+    async def record_position(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.fenced, "the position still moves"
         return {"lsn": "0/16B3748"}
 
-    async def build_new(self, mark: Mark) -> Evidence:
+    async def build_new(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.fenced, "writes would be lost"
-        return self.world.recorded(mark, self.world.set(built=True))
+        return self.world.recorded(attempt_id, self.world.set(built=True))
 
-    async def keep_new(self, mark: Mark) -> Evidence:
+    async def keep_new(self, attempt_id: AttemptId) -> Evidence:
         assert not self.world.exchanged, "new has the name"
-        return self.world.recorded(mark, lambda: None)
+        return self.world.recorded(attempt_id, lambda: None)
 
-    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
+    async def open_old(self, attempt_id: AttemptId, *, again: bool = False) -> Evidence:
         self.world.counters_reset &= not again
-        return self.world.recorded(mark, self.world.set(old_readable=True))
+        return self.world.recorded(attempt_id, self.world.set(old_readable=True))
 
-    async def close_old(self, mark: Mark) -> Evidence:
-        return self.world.recorded(mark, self.world.set(old_readable=False))
+    async def close_old(self, attempt_id: AttemptId) -> Evidence:
+        return self.world.recorded(attempt_id, self.world.set(old_readable=False))
 
-    async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
+    async def check_unchanged(self, attempt_id: AttemptId, position: Evidence) -> Evidence:
         assert position["lsn"], "nothing to compare with"
         if self.world.counters_reset:
             raise Unproven("the counters were reset")
         return {}
 
-    async def exchange(self, mark: Mark) -> Evidence:
+    async def exchange(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.built, "there is no new database"
         assert not self.world.old_readable, "old could still be read under its old name"
         if self.world.counters_reset:
             raise Unproven("the counters were reset")
-        return self.world.recorded(mark, self.world.set(exchanged=True))
+        return self.world.recorded(attempt_id, self.world.set(exchanged=True))
 
-    async def check_logins(self, mark: Mark) -> Evidence:
+    async def check_logins(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.exchanged, "production is not new yet"
         return {"roles": 1}
 
-    async def exchange_back(self, mark: Mark) -> Evidence:
+    async def exchange_back(self, attempt_id: AttemptId) -> Evidence:
         assert not any(self.world.open_doors.values()), "clients write to the database that loses the name"
-        return self.world.recorded(mark, self.world.set(exchanged=False))
+        return self.world.recorded(attempt_id, self.world.set(exchanged=False))
 
-    async def written(self, mark: Mark) -> Evidence:
+    async def written(self, attempt_id: AttemptId) -> Evidence:
         return {"tables": {}}
 
     async def leftovers(self) -> Evidence:
@@ -173,18 +173,18 @@ class Scripts:
     async def check_files(self) -> Evidence:
         return {}
 
-    async def apply_schema(self, mark: Mark, sha256: str) -> Evidence:
+    async def apply_schema(self, attempt_id: AttemptId, sha256: str) -> Evidence:
         assert self.world.built, "there is no new database"
-        return self.world.recorded(mark, self.world.set(schema_applied=True))
+        return self.world.recorded(attempt_id, self.world.set(schema_applied=True))
 
-    async def run_script(self, mark: Mark, name: str) -> Evidence:
+    async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
         assert self.world.schema_applied, "the schema is missing"
         assert name not in self.world.scripts_done, f"{name} moved its rows twice"
         self.world.scripts_done.add(name)
-        self.world.happened(mark)
+        self.world.happened(attempt_id)
         return {}
 
-    async def probe_script(self, mark: Mark, name: str) -> Probed:
+    async def probe_script(self, attempt_id: AttemptId, name: str) -> Probed:
         return Probed(Found.PRESENT if name in self.world.scripts_done else Found.ABSENT, {})
 
 
@@ -192,35 +192,35 @@ class Scripts:
 class Validation:
     world: World
 
-    async def check_script(self, mark: Mark, name: str) -> Evidence:
+    async def check_script(self, attempt_id: AttemptId, name: str) -> Evidence:
         return {}
 
-    async def compare(self, mark: Mark, name: str) -> Evidence:
+    async def compare(self, attempt_id: AttemptId, name: str) -> Evidence:
         assert self.world.old_readable, "old refuses connections: nothing can be compared"
         return {"differing": 0}
 
-    async def check_coverage(self, mark: Mark) -> Evidence:
+    async def check_coverage(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
-    async def check_invariants(self, mark: Mark) -> Evidence:
+    async def check_invariants(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
-    async def check_grants(self, mark: Mark) -> Evidence:
+    async def check_grants(self, attempt_id: AttemptId) -> Evidence:
         assert self.world.old_readable, "old refuses connections: nothing can be compared"
         return {"roles": 1}
 
-    async def check_query(self, mark: Mark, name: str) -> Evidence:
+    async def check_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         return {"columns": 1}
 
-    async def time_query(self, mark: Mark, name: str) -> Evidence:
+    async def time_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         assert self.world.old_readable, "old refuses connections: nothing can be asked of it"
         assert not self.world.dumping, "the dump competes with what is timed"
         return {"ratio": 1.0}
 
-    async def set_sequences(self, mark: Mark) -> Evidence:
+    async def set_sequences(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
-    async def analyze(self, mark: Mark) -> Evidence:
+    async def analyze(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
 
@@ -228,24 +228,24 @@ class Validation:
 class Backups:
     world: World
 
-    async def check_room(self, mark: Mark, dumped_bytes: int | None) -> Evidence:
+    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
         return {}
 
-    async def prove(self, mark: Mark) -> Evidence:
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
         return {"rows": 1, "bytes": 1}
 
-    async def clear(self, mark: Mark) -> Evidence:
+    async def clear(self, attempt_id: AttemptId) -> Evidence:
         return {"removed": []}
 
-    async def start(self, mark: Mark) -> Evidence:
+    async def start(self, attempt_id: AttemptId) -> Evidence:
         self.world.dumping = True
         return {}
 
-    async def finish(self, mark: Mark) -> Evidence:
+    async def finish(self, attempt_id: AttemptId) -> Evidence:
         self.world.dumping = False
         return {}
 
-    async def end(self, mark: Mark) -> Evidence:
+    async def end(self, attempt_id: AttemptId) -> Evidence:
         self.world.dumping = False
         return {}
 
@@ -257,7 +257,7 @@ class Services:
     async def is_running(self, name: str, version: Version) -> bool:
         return self.world.running.get((name, version), False)
 
-    async def start(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def start(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         if version is Version.OLD:
             assert not self.world.fenced, "old is fenced: the service cannot work"
             assert not self.world.exchanged, "the old version would write to new"
@@ -265,19 +265,19 @@ class Services:
             assert self.world.exchanged, "the new version would write to old"
             assert not self._any(Version.OLD), "two versions at once"
         self.world.running[name, version] = True
-        self.world.happened(mark)
+        self.world.happened(attempt_id)
         return {"running": True}
 
-    async def stop(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def stop(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         self.world.running[name, version] = False
-        self.world.happened(mark)
+        self.world.happened(attempt_id)
         return {"running": False}
 
-    async def check(self, mark: Mark, name: str, version: Version) -> Evidence:
+    async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         assert self.world.running.get((name, version)), "nothing that was started is running"
         return {"running": True}
 
-    async def look(self, mark: Mark) -> Evidence:
+    async def look(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
     def _any(self, version: Version) -> bool:
@@ -291,7 +291,7 @@ class Traffic:
     async def is_open(self, name: str) -> bool:
         return self.world.open_doors[name]
 
-    async def open(self, mark: Mark, name: str) -> Evidence:
+    async def open(self, attempt_id: AttemptId, name: str) -> Evidence:
         world = self.world
         assert world.exchanged or not world.fenced, "clients would find no database"
         if world.exchanged:
@@ -300,32 +300,32 @@ class Traffic:
             assert len(new) == sum(world.running.values()), "another version still runs"
             world.clients_were_let_in = True
         world.open_doors[name] = True
-        world.happened(mark)
+        world.happened(attempt_id)
         return {"open": True}
 
-    async def close(self, mark: Mark, name: str) -> Evidence:
+    async def close(self, attempt_id: AttemptId, name: str) -> Evidence:
         self.world.open_doors[name] = False
-        self.world.happened(mark)
+        self.world.happened(attempt_id)
         return {"open": False}
 
-    async def look(self, mark: Mark) -> Evidence:
+    async def look(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
 
 class Checks:
-    async def check_programs(self, mark: Mark) -> Evidence:
+    async def check_programs(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
-    async def prove_health(self, mark: Mark, name: str) -> Evidence:
+    async def prove_health(self, attempt_id: AttemptId, name: str) -> Evidence:
         return {}
 
-    async def smoke(self, mark: Mark, name: str) -> Evidence:
+    async def smoke(self, attempt_id: AttemptId, name: str) -> Evidence:
         return {}
 
-    async def prove_dashboard(self, mark: Mark, name: str) -> Evidence:
+    async def prove_dashboard(self, attempt_id: AttemptId, name: str) -> Evidence:
         return {}
 
-    async def prove_scraped(self, mark: Mark) -> Evidence:
+    async def prove_scraped(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
 
@@ -333,8 +333,8 @@ class Clock:
     def now(self) -> datetime:
         raise AssertionError("no step asks for the time")
 
-    def reading(self) -> Reading:
-        return Reading(datetime.max.replace(tzinfo=UTC), "here", 0.0)
+    def reading(self) -> ClockReading:
+        return ClockReading(datetime.max.replace(tzinfo=UTC), "here", 0.0)
 
     async def sleep(self, seconds: float) -> None:
         return None
@@ -345,7 +345,7 @@ class Watching:
     world: World
     rules = Rules({"errors": Rule(0.0, above=1.0)})
 
-    async def sample(self, mark: Mark) -> dict[str, Sample]:
+    async def sample(self, attempt_id: AttemptId) -> dict[str, Sample]:
         self.world.ailing -= 1
         return {"errors": Sample(True, 2.0 if self.world.ailing >= 0 else 0.0, "errors")}
 

@@ -13,7 +13,7 @@ import pytest
 
 from cutoverd.daemon.bus import retry
 from cutoverd.daemon.bus.anchor import FileAnchor
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
@@ -64,7 +64,7 @@ async def test_a_lost_end_is_refused_by_the_writer_by_replay_and_by_the_reader(f
     await journal.append("1", b"1")
     await save(folder, tmp_path / "saved")
     await journal.append("2", b"2")
-    command = await Commands(client).publish(b"advance", id="c1")
+    command = await CommandStream(client).publish(b"advance", id="c1")
     await put_back(folder, tmp_path / "saved")
     async with asyncio.timeout(BOUND_SECONDS):
         with pytest.raises(LogRegressed, match=r"ends at sequence 1, but 2 was acknowledged"):
@@ -72,7 +72,7 @@ async def test_a_lost_end_is_refused_by_the_writer_by_replay_and_by_the_reader(f
         with pytest.raises(LogRegressed, match=r"ends at sequence 1, but 2 was acknowledged"):
             [m async for m in journal.replay()]
         with pytest.raises(LogRegressed, match=r"ends at sequence 1, but 3 was acknowledged"):
-            async with aclosing(Commands(client).read(command + 1)) as commands:
+            async with aclosing(CommandStream(client).read(command + 1)) as commands:
                 await anext(commands)
     await client.close()
 

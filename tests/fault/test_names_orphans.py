@@ -36,7 +36,7 @@ async def test_a_killed_psql_that_still_creates_a_database_is_ended(cluster: Clu
         psql.kill()
         psql.wait(10)
         assert cluster.execute(ORPHAN) == [(1,)]
-        await ledger.take_fence(cluster.server(epoch=2))
+        await ledger.acquire_fence(cluster.server(epoch=2))
         assert cluster.execute(ORPHAN) == [(0,)]
     assert names(cluster) == {"app"}
 
@@ -51,7 +51,7 @@ async def test_a_paused_daemon_that_clones_is_ended_and_wakes_up_as_nobody(clust
             paused.leads()
             paused.wait_for(CLONING)
             paused.send(signal.SIGSTOP)
-            await ledger.take_fence(cluster.server(epoch=3))
+            await ledger.acquire_fence(cluster.server(epoch=3))
         databases = await lead(cluster, 3)
         await databases.build_new(mark_of(FORWARD[2], 3))
         paused.send(signal.SIGCONT)

@@ -73,7 +73,7 @@ async def taken_over(site: Site):
     server = replace(site.server, epoch=2)
     await children.end_orphans(server.folder, older_than_epoch=2)
     await ledger.prepare(server)
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     return server
 
 
@@ -85,22 +85,22 @@ async def raise_epoch_in_new(site: Site) -> None:
 async def test_a_killed_psql_leaves_nothing_and_the_redo_does_it_once(site: Site):
     scripts = site.scripts([], [load(site, slow_once(site))])
     with holding_it_up(site):
-        task = asyncio.create_task(scripts.run_script(site.mark(STEP), "load"))
+        task = asyncio.create_task(scripts.run_script(site.attempt_id(STEP), "load"))
         await site.until_running("pg_advisory_xact_lock")
         os.kill(psql_pid(site), signal.SIGKILL)
         with pytest.raises(StepError, match="psql was killed by signal 9"):
             await task
         assert site.backends() == []
         assert site.witnessed() == []
-        assert (await scripts.probe_script(site.mark(STEP), "load")).found is Found.ABSENT
-    await scripts.run_script(site.mark(STEP), "load")
+        assert (await scripts.probe_script(site.attempt_id(STEP), "load")).found is Found.ABSENT
+    await scripts.run_script(site.attempt_id(STEP), "load")
     assert site.witnessed() == ["load"]
 
 
 async def test_a_terminated_backend_is_a_failure_with_its_place(site: Site):
     scripts = site.scripts([], [load(site, slow_once(site))])
     with holding_it_up(site):
-        task = asyncio.create_task(scripts.run_script(site.mark(STEP), "load"))
+        task = asyncio.create_task(scripts.run_script(site.attempt_id(STEP), "load"))
         pid = await site.until_running("pg_advisory_xact_lock")
         site.execute(f"SELECT pg_terminate_backend({pid})")
         with pytest.raises(StepError, match=r"load.sql:2: terminating connection due to administrator command"):
@@ -122,8 +122,8 @@ async def test_the_psql_of_a_killed_daemon_is_ended_and_the_next_daemon_does_it_
         assert backend not in [pid for pid, _ in site.backends()]
     await raise_epoch_in_new(site)
     scripts = site.scripts([], [script], server=server)
-    assert (await scripts.probe_script(site.mark(STEP, epoch=2), "load")).found is Found.ABSENT
-    await scripts.run_script(site.mark(STEP, epoch=2), "load")
+    assert (await scripts.probe_script(site.attempt_id(STEP, epoch=2), "load")).found is Found.ABSENT
+    await scripts.run_script(site.attempt_id(STEP, epoch=2), "load")
     assert site.witnessed() == ["load"]
 
 
@@ -141,21 +141,21 @@ async def test_what_a_killed_daemons_psql_had_committed_is_not_done_again(site: 
     server = await taken_over(site)
     await raise_epoch_in_new(site)
     scripts = site.scripts([], [script], server=server)
-    assert (await scripts.probe_script(site.mark(STEP, epoch=2), "load")).found is Found.PRESENT
-    assert (await scripts.run_script(site.mark(STEP, epoch=2), "load"))["already_done"] is True
+    assert (await scripts.probe_script(site.attempt_id(STEP, epoch=2), "load")).found is Found.PRESENT
+    assert (await scripts.run_script(site.attempt_id(STEP, epoch=2), "load"))["already_done"] is True
     assert site.witnessed() == ["load"]
 
 
 async def test_a_paused_daemon_that_was_taken_over_starts_no_psql(site: Site):
     await taken_over(site)
     with pytest.raises(NotLeader):
-        await site.scripts([], [load(site, site.witness("load"))]).run_script(site.mark(STEP), "load")
+        await site.scripts([], [load(site, site.witness("load"))]).run_script(site.attempt_id(STEP), "load")
     assert site.witnessed() == []
 
 
 async def test_a_killed_postmaster_leaves_nothing_and_the_redo_does_it_once(site: Site):
     scripts = site.scripts([], [load(site, site.witness("load") + "SELECT pg_sleep(5);\n")])
-    task = asyncio.create_task(scripts.run_script(site.mark(STEP), "load"))
+    task = asyncio.create_task(scripts.run_script(site.attempt_id(STEP), "load"))
     await site.until_running("pg_sleep")
     await asyncio.to_thread(site.cluster.kill)
     await asyncio.to_thread(site.cluster.start)
@@ -163,7 +163,7 @@ async def test_a_killed_postmaster_leaves_nothing_and_the_redo_does_it_once(site
         await task
     assert site.witnessed() == []
     scripts = site.scripts([], [load(site, site.witness("load"))])
-    await scripts.run_script(site.mark(STEP), "load")
+    await scripts.run_script(site.attempt_id(STEP), "load")
     assert site.witnessed() == ["load"]
 
 
@@ -172,7 +172,7 @@ async def test_a_postmaster_killed_around_the_commit_leaves_all_or_nothing_and_w
     for attempt in range(6):
         step = f"{STEP}{attempt}"
         scripts = site.scripts([], [load(site, site.witness(f"load {attempt}"))])
-        task = asyncio.create_task(scripts.run_script(site.mark(step), "load"))
+        task = asyncio.create_task(scripts.run_script(site.attempt_id(step), "load"))
         await asyncio.sleep(0.1 + attempt * 0.06)
         await asyncio.to_thread(site.cluster.kill)
         await asyncio.to_thread(site.cluster.start)
@@ -181,9 +181,9 @@ async def test_a_postmaster_killed_around_the_commit_leaves_all_or_nothing_and_w
         except StepError:
             outcomes.append(False)
         there = f"load {attempt}" in site.witnessed()
-        assert there is ((await scripts.probe_script(site.mark(step), "load")).found is Found.PRESENT)
+        assert there is ((await scripts.probe_script(site.attempt_id(step), "load")).found is Found.PRESENT)
         assert there or not outcomes[-1]
-        await scripts.run_script(site.mark(step), "load")
+        await scripts.run_script(site.attempt_id(step), "load")
     assert site.witnessed() == [f"load {attempt}" for attempt in range(6)]
 
 
@@ -207,10 +207,10 @@ async def test_a_file_without_a_transaction_is_repeated_only_after_its_probe_sai
         blocking.execute("COMMIT")
     await raise_epoch_in_new(site)
     scripts = site.scripts([], [script], server=server)
-    mark = site.mark(STEP, epoch=2)
-    assert (await scripts.probe_script(mark, "load")).found is Found.ABSENT  # an invalid index may be there
-    assert (await scripts.run_script(mark, "load"))["already_done"] is False
-    assert (await scripts.run_script(mark, "load"))["already_done"] is True
+    attempt_id = site.attempt_id(STEP, epoch=2)
+    assert (await scripts.probe_script(attempt_id, "load")).found is Found.ABSENT  # an invalid index may be there
+    assert (await scripts.run_script(attempt_id, "load"))["already_done"] is False
+    assert (await scripts.run_script(attempt_id, "load"))["already_done"] is True
 
 
 async def test_a_proof_whose_daemon_was_killed_is_redone_and_its_scratch_database_dropped(site: Site):
@@ -224,7 +224,7 @@ async def test_a_proof_whose_daemon_was_killed_is_redone_and_its_scratch_databas
     await first.wait()
     server = await taken_over(site)
     backup = PgDump(server, site.folder / "backups", 2, site.scripts([], server=server))
-    proof = await backup.prove(site.mark("precheck.backup", epoch=2))
+    proof = await backup.prove(site.attempt_id("precheck.backup", epoch=2))
     assert proof["tables"] == 0
     assert site.execute("SELECT 1 FROM pg_database WHERE datname = 'app_try'") == []
     assert os.listdir(site.folder / "backups") == [os.path.basename(proof["file"])]

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from support.servers import Cluster
 
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
 PROGRAM = Path(__file__).with_name("operate.py")
 WAIT_SECONDS = 30.0
@@ -41,8 +41,8 @@ BACK = [
 ]
 
 
-def mark_of(operation: Operation, epoch: int, run: str = "r1") -> Mark:
-    return Mark(run, epoch, operation.step, Direction(operation.direction), f"{operation.step}-{epoch}")
+def mark_of(operation: Operation, epoch: int, run: str = "r1") -> AttemptId:
+    return AttemptId(run, epoch, operation.step, Direction(operation.direction), f"{operation.step}-{epoch}")
 
 
 @dataclass

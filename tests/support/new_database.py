@@ -15,7 +15,7 @@ from support.servers import Cluster
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
 SETUP = """
 SET ROLE app_owner;
@@ -38,8 +38,8 @@ class Site:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def mark(self, step: str, epoch: int = 1) -> Mark:
-        return Mark("r1", epoch, step, Direction.FORWARD, f"event of {step}")
+    def attempt_id(self, step: str, epoch: int = 1) -> AttemptId:
+        return AttemptId("r1", epoch, step, Direction.FORWARD, f"event of {step}")
 
     def scripts(
         self, schema: Sequence[Path], data: Sequence[DataScript] = (), *, step: str = "", server: Server | None = None, **how: Any
@@ -83,7 +83,7 @@ class Site:
 async def make_site(cluster: Cluster, folder: Path) -> Site:
     server = cluster.server(folder=folder / "state")
     await ledger.prepare(server)
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     cluster.execute("CREATE DATABASE app_next OWNER app_owner")
     tables = ledger.STEP_TABLES.read_text()
     cluster.execute(f"SET ROLE app_owner; {tables} {SETUP}", "app_next")

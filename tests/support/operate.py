@@ -10,15 +10,15 @@ from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import StepError
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
 
 async def operate(url: str, run: str, epoch: int, operation: str, step: str, direction: str) -> None:
     server = Server(url, run, epoch, Path())
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     print("leads", flush=True)
     databases = PostgresDatabases(server, evict_seconds=60, clone_seconds=60)
-    await getattr(databases, operation)(Mark(run, epoch, step, Direction(direction), f"{step}-{epoch}"))
+    await getattr(databases, operation)(AttemptId(run, epoch, step, Direction(direction), f"{step}-{epoch}"))
 
 
 if __name__ == "__main__":

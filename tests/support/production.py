@@ -11,7 +11,7 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
 CONTENT = """
 SET ROLE app_owner;
@@ -92,17 +92,17 @@ def log_in(cluster: Cluster, database: str = "app") -> int:
         return int(count)
 
 
-def mark(step: str, direction: Direction = Direction.FORWARD, *, run: str = "r1", epoch: int = 1) -> Mark:
-    return Mark(run, epoch, step, direction, f"{step}-{epoch}")
+def attempt_id(step: str, direction: Direction = Direction.FORWARD, *, run: str = "r1", epoch: int = 1) -> AttemptId:
+    return AttemptId(run, epoch, step, direction, f"{step}-{epoch}")
 
 
-def back(step: str, *, epoch: int = 1) -> Mark:
-    return mark(step, Direction.BACK, epoch=epoch)
+def back(step: str, *, epoch: int = 1) -> AttemptId:
+    return attempt_id(step, Direction.BACK, epoch=epoch)
 
 
 async def lead(cluster: Cluster, epoch: int = 1, *, run: str = "r1", evict_seconds: float = 20) -> PostgresDatabases:
     """The databases as the daemon of that epoch sees them, once it has the fence."""
     server = cluster.server(run=run, epoch=epoch)
     await ledger.prepare(server)
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     return PostgresDatabases(server, evict_seconds=evict_seconds, clone_seconds=60)

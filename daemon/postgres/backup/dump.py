@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -96,7 +96,7 @@ async def take(
         said = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
                          database=database, step=step, timeout_seconds=timeout_seconds)  # fmt: skip
     except BaseException:
-        await to_the_end(_end_sessions(server, database, began, known))
+        await run_to_completion(_end_sessions(server, database, began, known))
         raise
     for path in dump.part.iterdir():
         path.chmod(0o600)

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup.try_swap import drop_all
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
@@ -16,7 +16,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, StepError
-from cutoverd.states.ports import Mark
+from cutoverd.states.ports import AttemptId
 
 LIKE = """
 SELECT to_jsonb(d) || jsonb_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding))
@@ -27,24 +27,24 @@ _LOCALES = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}
 
 
 @asynccontextmanager
-async def scratch(server: Server, mark: Mark) -> AsyncIterator[str]:
+async def scratch(server: Server, attempt_id: AttemptId) -> AsyncIterator[str]:
     """Its name; encoding, locale and owner as production's. What an earlier attempt of this run left is dropped first.
 
     Raises `Unfit` if a database of that name is not this run's, `NotLeader` if another daemon has the run.
     """
-    await drop(server, mark)
+    await drop(server, attempt_id)
     try:
-        await _make(server, mark)
+        await _make(server, attempt_id)
         yield server.names.scratch
     except BaseException as wrong:
-        await to_the_end(_drop_after(wrong, server, mark))
+        await run_to_completion(_drop_after(wrong, server, attempt_id))
         raise
-    await to_the_end(drop(server, mark))
+    await run_to_completion(drop(server, attempt_id))
 
 
-async def _drop_after(wrong: BaseException, server: Server, mark: Mark) -> None:
+async def _drop_after(wrong: BaseException, server: Server, attempt_id: AttemptId) -> None:
     try:
-        await drop(server, mark)
+        await drop(server, attempt_id)
     except NotLeader:
         if isinstance(wrong, Exception):  # a cancellation stays one
             raise
@@ -52,24 +52,24 @@ async def _drop_after(wrong: BaseException, server: Server, mark: Mark) -> None:
         pass
 
 
-async def drop(server: Server, mark: Mark) -> list[str]:
+async def drop(server: Server, attempt_id: AttemptId) -> list[str]:
     """Drop it if this run made it, and what a trial made around it; their names. Raises `NotLeader` before it drops."""
-    dropped, name = await drop_all(server, mark), server.names.scratch
-    async with session(server) as conn, ledger.held(server, mark):
-        if name in await create_database.unfinished(conn, mark.run):
+    dropped, name = await drop_all(server, attempt_id), server.names.scratch
+    async with session(server) as conn, ledger.hold_fence(server, attempt_id):
+        if name in await create_database.unfinished(conn, attempt_id.run):
             await drop_database(conn, name, force=True)
             dropped.append(name)
-        await create_database.withdraw(conn, mark, name)
+        await create_database.withdraw(conn, attempt_id, name)
     return dropped
 
 
-async def _make(server: Server, mark: Mark) -> None:
+async def _make(server: Server, attempt_id: AttemptId) -> None:
     name = server.names.scratch
-    async with session(server) as conn, ledger.held(server, mark):
+    async with session(server) as conn, ledger.hold_fence(server, attempt_id):
         row = await (await conn.execute(LIKE, (server.names.production,))).fetchone()
         if row is None:
             raise StepError(f"there is no database {server.names.production}")
-        await create_database.create(conn, mark, name, _creation(name, row[0]))
+        await create_database.create(conn, attempt_id, name, _creation(name, row[0]))
         oid = await pg_database.oid_of(conn, name) or 0
         await acl.restrict(conn, oid)
         await pg_database.accept_connections(conn, oid, True)

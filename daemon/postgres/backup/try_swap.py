@@ -18,13 +18,13 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 THERE = ("make_placeholder", "fence", "build_new", "exchange")
 BACK = {"exchange_back": "exchange", "keep_new": "build_new", "lift_fence": "fence"}  # as the steps of the way back are called
 
 
-async def try_way_back(server: Server, mark: Mark, *, evict_seconds: float = EVICT_SECONDS) -> Evidence:
+async def try_way_back(server: Server, attempt_id: AttemptId, *, evict_seconds: float = EVICT_SECONDS) -> Evidence:
     """{"seconds": by operation, "exchange_seconds", "way_back_seconds", "sessions_ended", "connections"} of the scratch database.
 
     Somebody connects to it again and again meanwhile. Afterwards it has its name, its oid and its catalog row as before, and
@@ -34,7 +34,7 @@ async def try_way_back(server: Server, mark: Mark, *, evict_seconds: float = EVI
     trial = replace(server, on_trial=True)
     before = await _row(trial)
     async with visiting(trial) as visitor:
-        seconds, ended = await _there_and_back(trial, mark, evict_seconds)
+        seconds, ended = await _there_and_back(trial, attempt_id, evict_seconds)
         await visitor.is_let_in()
     _compare(before, await _row(trial))
     back = sum(seconds[name] for name in BACK)
@@ -47,13 +47,13 @@ async def try_way_back(server: Server, mark: Mark, *, evict_seconds: float = EVI
     }
 
 
-async def _there_and_back(trial: Server, mark: Mark, evict_seconds: float) -> tuple[dict[str, float], int]:
+async def _there_and_back(trial: Server, attempt_id: AttemptId, evict_seconds: float) -> tuple[dict[str, float], int]:
     databases = PostgresDatabases(trial, evict_seconds=evict_seconds)
     steps = [(name, name, Direction.FORWARD) for name in THERE] + [(name, step, Direction.BACK) for name, step in BACK.items()]
     seconds, ended = dict[str, float](), 0
     for name, step, direction in steps:
         began = time.monotonic()
-        seen = await getattr(databases, name)(replace(mark, run=_run(mark), step=step, direction=direction))
+        seen = await getattr(databases, name)(replace(attempt_id, run=_run(attempt_id), step=step, direction=direction))
         seconds[name] = round(time.monotonic() - began, 3)
         ended += seen.get("sessions_ended", 0)
         if name in ("exchange", "lift_fence") and seen["differs"]:
@@ -61,8 +61,8 @@ async def _there_and_back(trial: Server, mark: Mark, evict_seconds: float) -> tu
     return seconds, ended
 
 
-def _run(mark: Mark) -> str:
-    return f"{mark.run}{ledger.TRIAL}"
+def _run(attempt_id: AttemptId) -> str:
+    return f"{attempt_id.run}{ledger.TRIAL}"
 
 
 async def _row(trial: Server) -> pg_database.DatabaseRow:
@@ -87,18 +87,18 @@ WHERE (d.oid IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
 FORGET = ("database_oids", "announced", "counters", "step_log")
 
 
-async def drop_all(server: Server, mark: Mark) -> list[str]:
+async def drop_all(server: Server, attempt_id: AttemptId) -> list[str]:
     """What trials of this run made, the scratch database that they were made with, and their rows in the ledger; the names.
 
     Raises `NotLeader` before anything is dropped: another daemon's trial goes by the same names.
     """
-    names, run = server.names.of_trial, _run(mark)
-    async with session(server) as conn, ledger.held(server, mark):
-        rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(mark.epoch)]})
+    names, run = server.names.of_trial, _run(attempt_id)
+    async with session(server) as conn, ledger.hold_fence(server, attempt_id):
+        rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(attempt_id.epoch)]})
         found = sorted(name for (name,) in await rows.fetchall())
         for name in found:
             await drop_database(conn, name, force=True)
-        async with ledger.allowed(conn, mark):
+        async with ledger.fenced_transaction(conn, attempt_id):
             for table in FORGET:
                 await conn.execute(sql.SQL("DELETE FROM cutoverd.{} WHERE run = %s").format(sql.Identifier(table)), (run,))
     return found

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Grant, read_row
-from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.states.errors import StepError
 
 OTHERS = """
@@ -77,7 +77,7 @@ async def _grant(conn: Connection, database: str, item: Item) -> str | None:
     except psycopg.DatabaseError as error:
         if conn.closed:
             raise
-        return f"{', '.join(privileges)} on {database} could not be granted to role {grantee} again: {said(error)}"
+        return f"{', '.join(privileges)} on {database} could not be granted to role {grantee} again: {primary_message(error)}"
     return None
 
 

@@ -16,7 +16,7 @@ DATABASE = "SELECT current_database(), current_setting('server_version'), pg_dat
 
 
 @dataclass(frozen=True)
-class Table:
+class TableShape:
     """`name` and `columns` quoted as SQL wants them; `key` as the plan does, empty if nothing tells one row from another."""
 
     name: str
@@ -27,19 +27,21 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Seen:
+class DatabaseShape:
     """A database."""
 
     name: str
     version: str
     size_bytes: int
-    tables: list[Table]
+    tables: list[TableShape]
 
 
-def look_at(url: str) -> Seen:
+def look_at(url: str) -> DatabaseShape:
     """Raises psycopg.Error."""
     conninfo = make_conninfo(url, application_name="cutoverd-plan", connect_timeout=10, options=options(SESSION))
     with psycopg.connect(conninfo, autocommit=True) as conn:
-        tables = [Table(name, shown, rows, columns or [], key or []) for name, shown, rows, columns, key in conn.execute(TABLES)]
+        tables = [
+            TableShape(name, shown, rows, columns or [], key or []) for name, shown, rows, columns, key in conn.execute(TABLES)
+        ]
         name, version, size = conn.execute(DATABASE).fetchone() or ("", "", 0)
-    return Seen(name, version, size, tables)
+    return DatabaseShape(name, version, size, tables)

@@ -84,7 +84,7 @@ async def oid_of(conn: Connection, name: str) -> int | None:
 
 
 @dataclass(frozen=True)
-class Known:
+class TrackedDatabase:
     """A database of this run, as it is called now and as it was when it was recorded."""
 
     oid: int
@@ -99,10 +99,10 @@ FROM cutoverd.database_oids o LEFT JOIN pg_database d ON d.oid = o.oid WHERE o.r
 """
 
 
-async def known(conn: Connection, run: str) -> Mapping[str, Known]:
+async def tracked(conn: Connection, run: str) -> Mapping[str, TrackedDatabase]:
     """Role → database, of those that this run has recorded."""
     rows = await (await conn.execute(KNOWN, (run,))).fetchall()
-    return {role: Known(oid, name, accepts, DatabaseRow.model_validate(row)) for role, oid, name, accepts, row in rows}
+    return {role: TrackedDatabase(oid, name, accepts, DatabaseRow.model_validate(row)) for role, oid, name, accepts, row in rows}
 
 
 RECORD = """
@@ -111,7 +111,7 @@ ON CONFLICT (run, role) DO UPDATE SET oid = excluded.oid, row = excluded.row
 """
 
 
-async def record(conn: Connection, run: str, role: Role, row: DatabaseRow) -> None:
+async def track(conn: Connection, run: str, role: Role, row: DatabaseRow) -> None:
     await conn.execute(RECORD, (run, role, row.oid, Jsonb(row.model_dump())))
 
 

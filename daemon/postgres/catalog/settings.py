@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
-from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 
 READ_ONLY = "default_transaction_read_only"
 # their values are lists of quoted names, which one literal would turn into a single name
@@ -30,7 +30,7 @@ async def carry(conn: Connection, database: str, was: DatabaseRow) -> list[str]:
         except psycopg.DatabaseError as error:
             if conn.closed:
                 raise
-            refused.append(f"{later.as_string(conn)};  -- {said(error)}")
+            refused.append(f"{later.as_string(conn)};  -- {primary_message(error)}")
     return refused
 
 

@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Bucket, Fingerp
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained, reading
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.progress import tell
+from cutoverd.daemon.progress import report_progress
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -43,12 +43,12 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
     async with reading(server, old) as old_connection, reading(server, new) as new_connection:
         with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
-            tell("hashing every row of old and new")
+            report_progress("hashing every row of old and new")
             old_print, new_print = await _both(old_rows.fingerprint(), new_rows.fingerprint())
-            tell(f"{new_print.rows:,} rows hashed, looking for keys that come twice")
+            report_progress(f"{new_print.rows:,} rows hashed, looking for keys that come twice")
             if old_print == new_print and await new_rows.repeated() == 0:
                 return {"rows_old": old_print.rows, "rows_new": new_print.rows, "differing": 0}
-            tell(f"{old_print.rows:,} rows of old and {new_print.rows:,} of new differ, looking where")
+            report_progress(f"{old_print.rows:,} rows of old and {new_print.rows:,} of new differ, looking where")
             with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
                 await _record_differences(old_rows, new_rows, record)
     raise _failure(comparison, record, (old_print, new_print), file_of(folder, record))
@@ -80,7 +80,7 @@ async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[byt
     read = 0
     async for line in lines:
         if read % LINES_AT_ONCE == 0:
-            tell("reading what differs", read, total, "rows of new")
+            report_progress("reading what differs", read, total, "rows of new")
         read += 1
         yield line
 

@@ -10,8 +10,8 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database, settings
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
-from cutoverd.daemon.postgres.catalog.pg_database import Known
-from cutoverd.daemon.postgres.databases.eviction import Sessions, emptied, end_sessions
+from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
+from cutoverd.daemon.postgres.databases.eviction import Sessions, end_sessions, retry_until_empty
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.names import Names
@@ -19,36 +19,36 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, TimedOut
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 # FILE_COPY: WAL_LOG writes the whole database into the WAL, and a full disk leaves the server broken
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {} ALLOW_CONNECTIONS false"
 
 
-async def build_new(server: Server, mark: Mark, *, evict_seconds: float, clone_seconds: float) -> Evidence:
+async def build_new(server: Server, attempt_id: AttemptId, *, evict_seconds: float, clone_seconds: float) -> Evidence:
     """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}."""
     names = server.names
     async with session(server) as conn:
-        known = await pg_database.known(conn, mark.run)
+        known = await pg_database.tracked(conn, attempt_id.run)
         if "new" in known and known["new"].name in (names.next, names.production):
-            return await ledger.evidence_of(conn, mark)
+            return await ledger.replay_evidence(conn, attempt_id)
         old = known.get("old")
         if old is None or old.name != names.previous:
             raise StepError(f"there is no fenced {names.previous} to clone", hint="the fence comes first")
-        async with ledger.held(server, mark):
-            await _drop_unfinished(conn, server, mark)
-            seen = await _clone(conn, server, mark, old, clone_seconds)
-            oid = await pg_database.oid_of(conn, names.build(mark.epoch)) or 0
-            seen["not_carried"] = await _furnish(conn, mark, oid, old)
-            await _bring_ledger(server, mark, old)
-            await _close(conn, mark, oid)
-            work = partial(_name_next, names=names, run=mark.run, oid=oid, seen=seen)
-            return await emptied(conn, mark, oid, work, evict_seconds=evict_seconds)
+        async with ledger.hold_fence(server, attempt_id):
+            await _drop_unfinished(conn, server, attempt_id)
+            seen = await _clone(conn, server, attempt_id, old, clone_seconds)
+            oid = await pg_database.oid_of(conn, names.build(attempt_id.epoch)) or 0
+            seen["not_carried"] = await _furnish(conn, attempt_id, oid, old)
+            await _bring_ledger(server, attempt_id, old)
+            await _close(conn, attempt_id, oid)
+            work = partial(_name_next, names=names, run=attempt_id.run, oid=oid, seen=seen)
+            return await retry_until_empty(conn, attempt_id, oid, work, evict_seconds=evict_seconds)
 
 
-async def _drop_unfinished(conn: Connection, server: Server, mark: Mark) -> None:
+async def _drop_unfinished(conn: Connection, server: Server, attempt_id: AttemptId) -> None:
     """What a crashed build of this run left; an invalid database too."""
-    for name in await unfinished_builds(conn, server, mark.run):
+    for name in await unfinished_builds(conn, server, attempt_id.run):
         await drop_database(conn, name, force=True, bounded=False)
 
 
@@ -57,12 +57,14 @@ async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[
     return [name for name in await create_database.unfinished(conn, run) if name.startswith(prefix)]
 
 
-async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone_seconds: float) -> dict[str, object]:
-    build, began, pid = server.names.build(mark.epoch), time.monotonic(), conn.info.backend_pid
+async def _clone(
+    conn: Connection, server: Server, attempt_id: AttemptId, old: TrackedDatabase, clone_seconds: float
+) -> dict[str, object]:
+    build, began, pid = server.names.build(attempt_id.epoch), time.monotonic(), conn.info.backend_pid
     clone = sql.SQL(CLONE).format(*map(sql.Identifier, (build, server.names.previous, old.row.owner)))
     try:
         async with asyncio.timeout(clone_seconds):
-            await create_database.create(conn, mark, build, clone)
+            await create_database.create(conn, attempt_id, build, clone)
     except TimeoutError as error:
         await end_backends(server, pids=[pid])
         raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:g} s") from error
@@ -70,9 +72,9 @@ async def _clone(conn: Connection, server: Server, mark: Mark, old: Known, clone
     return {"bytes": size[0] if size else None, "clone_seconds": round(time.monotonic() - began, 3)}
 
 
-async def _furnish(conn: Connection, mark: Mark, oid: int, old: Known) -> list[str]:
+async def _furnish(conn: Connection, attempt_id: AttemptId, oid: int, old: TrackedDatabase) -> list[str]:
     """Ours alone until the exchange; with production's comment and settings; then open to us. Gives what we may not set."""
-    async with ledger.allowed(conn, mark):
+    async with ledger.fenced_transaction(conn, attempt_id):
         build = (await pg_database.read_row(conn, oid)).name
         await acl.restrict(conn, oid)
         comment = sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(build), sql.Literal(old.row.comment))
@@ -82,35 +84,35 @@ async def _furnish(conn: Connection, mark: Mark, oid: int, old: Known) -> list[s
     return refused
 
 
-async def _bring_ledger(server: Server, mark: Mark, old: Known) -> None:
+async def _bring_ledger(server: Server, attempt_id: AttemptId, old: TrackedDatabase) -> None:
     """The fence and step_log of the scripts that will run there, as the owner, so that the owner can write them."""
     ours = {"role": old.row.owner, settings.READ_ONLY: "off"}
-    async with session(server, server.names.build(mark.epoch), settings=ours) as conn, conn.transaction():
+    async with session(server, server.names.build(attempt_id.epoch), settings=ours) as conn, conn.transaction():
         await conn.execute(ledger.STEP_TABLES.read_bytes())
-        await conn.execute(ledger.RAISE, {"run": mark.run, "epoch": mark.epoch})
+        await conn.execute(ledger.RAISE, {"run": attempt_id.run, "epoch": attempt_id.epoch})
 
 
-async def _close(conn: Connection, mark: Mark, oid: int) -> None:
-    async with ledger.allowed(conn, mark):
+async def _close(conn: Connection, attempt_id: AttemptId, oid: int) -> None:
+    async with ledger.fenced_transaction(conn, attempt_id):
         await pg_database.accept_connections(conn, oid, False)
 
 
 async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, seen: dict[str, object]) -> Evidence:
     await pg_database.rename(conn, oid, names.next)
     await pg_database.accept_connections(conn, oid, True)
-    await pg_database.record(conn, run, "new", await pg_database.read_row(conn, oid))
+    await pg_database.track(conn, run, "new", await pg_database.read_row(conn, oid))
     return {"database": names.next, "oid": oid, **seen}
 
 
-async def keep_new(server: Server, mark: Mark) -> Evidence:
+async def keep_new(server: Server, attempt_id: AttemptId) -> Evidence:
     """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang."""
     async with session(server) as conn:
-        new, sessions = (await pg_database.known(conn, mark.run)).get("new"), Sessions()
+        new, sessions = (await pg_database.tracked(conn, attempt_id.run)).get("new"), Sessions()
         if new and new.name == server.names.production:
             raise StepError(f"{new.name} is the new database still", hint="exchange the names back first")
         if new and new.name:
-            await _close(conn, mark, new.oid)
+            await _close(conn, attempt_id, new.oid)
             await end_sessions(conn, new.oid, sessions)
         left = [new.name] if new and new.name else []
-        left += await unfinished_builds(conn, server, mark.run)
-        return await ledger.evidence_of(conn, mark, {"left_over": left, **sessions.evidence})
+        left += await unfinished_builds(conn, server, attempt_id.run)
+        return await ledger.replay_evidence(conn, attempt_id, {"left_over": left, **sessions.evidence})

@@ -9,18 +9,18 @@ from typing import Any, Literal
 from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import Known
+from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 CATALOG_ONLY = {"search_path": "pg_catalog"}  # no function of theirs stands in for one of the server's
 
-Moment = Literal["opened", "closed", "exchanged"]
-Seen = Mapping[str, Any]  # as `of_database`, with what else was seen then
+CountersMoment = Literal["opened", "closed", "exchanged"]
+CountersSeen = Mapping[str, Any]  # as `of_database`, with what else was seen then
 Tables = Mapping[str, Mapping[str, Any]]
 
 # sessions counts clients, not autovacuum workers; a crash sets the time of the server's own reset
@@ -61,12 +61,14 @@ async def tables(inside: Connection) -> Tables:
 
 
 @asynccontextmanager
-async def looking_into(conn: Connection, server: Server, mark: Mark, known: Known) -> AsyncIterator[Connection]:
+async def looking_into(
+    conn: Connection, server: Server, attempt_id: AttemptId, known: TrackedDatabase
+) -> AsyncIterator[Connection]:
     """A session in a database of ours; one that refused connections is opened to us alone, and closed again afterwards."""
     if known.name is None:
         raise StepError(f"the database with oid {known.oid}, {known.row.name} once, is gone: somebody dropped it")
     if not known.accepts_connections:
-        async with ledger.allowed(conn, mark):
+        async with ledger.fenced_transaction(conn, attempt_id):
             await acl.restrict(conn, known.oid)
             await pg_database.accept_connections(conn, known.oid, True)
     try:
@@ -74,7 +76,7 @@ async def looking_into(conn: Connection, server: Server, mark: Mark, known: Know
             yield inside
     finally:
         if not known.accepts_connections:
-            async with ledger.allowed(conn, mark):
+            async with ledger.fenced_transaction(conn, attempt_id):
                 await pg_database.accept_connections(conn, known.oid, False)
 
 
@@ -84,7 +86,7 @@ ON CONFLICT (run, moment) DO UPDATE SET seen = excluded.seen
 """
 
 
-async def keep(conn: Connection, run: str, moment: Moment, seen: Evidence) -> None:
+async def keep(conn: Connection, run: str, moment: CountersMoment, seen: Evidence) -> None:
     await conn.execute(KEEP, (run, moment, Jsonb(dict(seen))))
 
 

@@ -11,7 +11,7 @@ from cutoverd.daemon.postgres.databases import writes as written
 from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 EVICT_SECONDS = 60.0
 CLONE_SECONDS = 4 * 3600.0
@@ -37,53 +37,55 @@ class PostgresDatabases:
         self._evict_seconds = evict_seconds
         self._clone_seconds = clone_seconds
 
-    async def check_fit(self, mark: Mark) -> Evidence:
-        return await requirements.check_fit(self._server, mark, self._logins)
+    async def check_fit(self, attempt_id: AttemptId) -> Evidence:
+        return await requirements.check_fit(self._server, attempt_id, self._logins)
 
-    async def make_placeholder(self, mark: Mark) -> Evidence:
-        return await placeholder.make_placeholder(self._server, mark)
+    async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
+        return await placeholder.make_placeholder(self._server, attempt_id)
 
-    async def drop_placeholder(self, mark: Mark) -> Evidence:
-        return await placeholder.drop_placeholder(self._server, mark)
+    async def drop_placeholder(self, attempt_id: AttemptId) -> Evidence:
+        return await placeholder.drop_placeholder(self._server, attempt_id)
 
-    async def fence(self, mark: Mark) -> Evidence:
-        return await fence.fence(self._server, mark, evict_seconds=self._evict_seconds)
+    async def fence(self, attempt_id: AttemptId) -> Evidence:
+        return await fence.fence(self._server, attempt_id, evict_seconds=self._evict_seconds)
 
-    async def lift_fence(self, mark: Mark) -> Evidence:
-        return await fence.lift_fence(self._server, mark, evict_seconds=self._evict_seconds)
+    async def lift_fence(self, attempt_id: AttemptId) -> Evidence:
+        return await fence.lift_fence(self._server, attempt_id, evict_seconds=self._evict_seconds)
 
-    async def record_position(self, mark: Mark) -> Evidence:
-        return await old_access.record_position(self._server, mark)
+    async def record_position(self, attempt_id: AttemptId) -> Evidence:
+        return await old_access.record_position(self._server, attempt_id)
 
-    async def build_new(self, mark: Mark) -> Evidence:
-        return await clone.build_new(self._server, mark, evict_seconds=self._evict_seconds, clone_seconds=self._clone_seconds)
+    async def build_new(self, attempt_id: AttemptId) -> Evidence:
+        return await clone.build_new(
+            self._server, attempt_id, evict_seconds=self._evict_seconds, clone_seconds=self._clone_seconds
+        )
 
-    async def keep_new(self, mark: Mark) -> Evidence:
-        return await clone.keep_new(self._server, mark)
+    async def keep_new(self, attempt_id: AttemptId) -> Evidence:
+        return await clone.keep_new(self._server, attempt_id)
 
-    async def open_old(self, mark: Mark, *, again: bool = False) -> Evidence:
-        return await old_access.open_old(self._server, mark, evict_seconds=self._evict_seconds, again=again)
+    async def open_old(self, attempt_id: AttemptId, *, again: bool = False) -> Evidence:
+        return await old_access.open_old(self._server, attempt_id, evict_seconds=self._evict_seconds, again=again)
 
-    async def close_old(self, mark: Mark) -> Evidence:
-        return await old_access.close_old(self._server, mark, evict_seconds=self._evict_seconds)
+    async def close_old(self, attempt_id: AttemptId) -> Evidence:
+        return await old_access.close_old(self._server, attempt_id, evict_seconds=self._evict_seconds)
 
-    async def check_unchanged(self, mark: Mark, position: Evidence) -> Evidence:
-        return await unchanged.check_unchanged(self._server, mark, position)
+    async def check_unchanged(self, attempt_id: AttemptId, position: Evidence) -> Evidence:
+        return await unchanged.check_unchanged(self._server, attempt_id, position)
 
-    async def exchange(self, mark: Mark) -> Evidence:
-        return await exchange.exchange(self._server, mark, evict_seconds=self._evict_seconds)
+    async def exchange(self, attempt_id: AttemptId) -> Evidence:
+        return await exchange.exchange(self._server, attempt_id, evict_seconds=self._evict_seconds)
 
-    async def check_logins(self, mark: Mark) -> Evidence:
-        return await logins.check_logins(self._server, mark)
+    async def check_logins(self, attempt_id: AttemptId) -> Evidence:
+        return await logins.check_logins(self._server, attempt_id)
 
-    async def exchange_back(self, mark: Mark) -> Evidence:
-        return await exchange.exchange_back(self._server, mark, evict_seconds=self._evict_seconds)
+    async def exchange_back(self, attempt_id: AttemptId) -> Evidence:
+        return await exchange.exchange_back(self._server, attempt_id, evict_seconds=self._evict_seconds)
 
-    async def written(self, mark: Mark) -> Evidence:
-        return await written.written(self._server, mark)
+    async def written(self, attempt_id: AttemptId) -> Evidence:
+        return await written.written(self._server, attempt_id)
 
     async def leftovers(self) -> Evidence:
         run, production = self._server.run, self._server.names.production
         async with session(self._server) as conn:
-            ours = [known.name for known in (await pg_database.known(conn, run)).values() if known.name != production]
+            ours = [known.name for known in (await pg_database.tracked(conn, run)).values() if known.name != production]
             return {"databases": sorted([*filter(None, ours), *await create_database.unfinished(conn, run)])}

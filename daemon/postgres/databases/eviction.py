@@ -14,9 +14,9 @@ from typing import Any
 from psycopg import errors
 
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.states.errors import TimedOut
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 PAUSE_SECONDS = 0.02
 
@@ -50,9 +50,9 @@ class Sessions:
         return {"sessions_ended": len(self.ended), "sessions_refused": list(self.refused.values())}
 
 
-async def emptied(
+async def retry_until_empty(
     conn: Connection,
-    mark: Mark,
+    attempt_id: AttemptId,
     oid: int,
     work: Work,
     *,
@@ -72,7 +72,7 @@ async def emptied(
             await end_sessions(conn, each, sessions)
         attempts += 1
         try:
-            async with ledger.step(conn, mark) as entry:
+            async with ledger.recorded_step(conn, attempt_id) as entry:
                 await conn.execute("SET LOCAL lock_timeout = '500ms'")
                 await conn.execute("SET LOCAL statement_timeout = '1s'")
                 took = {"attempts": attempts, "evict_seconds": round(time.monotonic() - began, 3)}
@@ -80,7 +80,7 @@ async def emptied(
         except AGAIN as error:
             if time.monotonic() - began > evict_seconds:
                 full = also if also and await _is_in_use(conn, also) else oid
-                raise await _still_in(conn, full, sessions, said(error), evict_seconds) from error
+                raise await _still_in(conn, full, sessions, primary_message(error), evict_seconds) from error
         else:
             return entry.evidence
         await asyncio.sleep(PAUSE_SECONDS)
@@ -91,7 +91,7 @@ async def _is_in_use(conn: Connection, oid: int) -> bool:
     return any(rows)
 
 
-async def alone(conn: Connection, oid: int, pid: int, *, evict_seconds: float) -> Sessions:
+async def wait_until_alone(conn: Connection, oid: int, pid: int, *, evict_seconds: float) -> Sessions:
     """Only our session `pid`, and who could not be ended, is in a database that refuses connections, but for those connecting.
 
     Raises `TimedOut` that names who is still in after `evict_seconds`.
@@ -113,7 +113,7 @@ async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: 
             sessions.ended.add(pid)
         except errors.InsufficientPrivilege as error:
             who = {"pid": pid, "user": user, "application": application, "address": address, "kind": kind, "state": state}
-            sessions.refused[pid] = {**who, "why": said(error)}
+            sessions.refused[pid] = {**who, "why": primary_message(error)}
 
 
 async def _still_in(

@@ -17,8 +17,8 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
-from cutoverd.states.leftovers import Database
-from cutoverd.states.ports import Mark
+from cutoverd.states.leftovers import LeftoverDatabase
+from cutoverd.states.ports import AttemptId
 
 FIND = Path(__file__).with_name("leftovers.sql").read_bytes()
 STEPS = {"old": "downtime.fence_old", "new": "schema.build_new", "placeholder": "precheck.make_placeholder"}
@@ -32,14 +32,14 @@ async def epoch(server: Server) -> int:
     return int(row[0]) if row else 0
 
 
-async def find(server: Server) -> tuple[Database, ...]:
+async def find(server: Server) -> tuple[LeftoverDatabase, ...]:
     """All that the ledger knows of this run's databases, production too."""
     async with session(server) as conn:
         rows = await (await conn.execute(FIND, {"run": server.run, "steps": json.dumps(STEPS)})).fetchall()
         return tuple(_database(row, server.names, conn) for row in rows)
 
 
-async def strangers(server: Server, known: tuple[Database, ...]) -> list[str]:
+async def strangers(server: Server, known: tuple[LeftoverDatabase, ...]) -> list[str]:
     """Names that the run has used and that another database has now."""
     wanted = [server.names.previous, server.names.next, server.names.closed, server.names.scratch]
     query = "SELECT datname, oid::bigint FROM pg_database WHERE datname = ANY(%s) AND oid <> ALL(%s) ORDER BY 1"
@@ -48,11 +48,11 @@ async def strangers(server: Server, known: tuple[Database, ...]) -> list[str]:
     return [f"{name} (oid {oid}) is not of run {server.run}" for name, oid in rows]
 
 
-def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> Database:
+def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> LeftoverDatabase:
     role, oid, name, announced, size, since, sessions, may_drop, owner, is_as_made = row
     given = {"old": names.previous, "new": names.next, "placeholder": names.closed}
     lacks = f"role {conn.info.user} may not act for {owner}, who owns it: GRANT {owner} TO {conn.info.user}"
-    return Database(
+    return LeftoverDatabase(
         role,
         oid,
         name,
@@ -72,9 +72,9 @@ async def holds_ledger(server: Server, database: str) -> bool:
     return bool(row and row[0])
 
 
-async def drop(server: Server, mark: Mark, database: Database) -> None:
+async def drop(server: Server, attempt_id: AttemptId, database: LeftoverDatabase) -> None:
     """Drop it by its name once that is seen to be its oid's; fine if it is gone. Raises `StepError` if somebody is in it."""
-    async with session(server) as conn, ledger.held(server, mark):
+    async with session(server) as conn, ledger.hold_fence(server, attempt_id):
         name = database.given_name
         row = await (await conn.execute(OID, (name,))).fetchone()
         if row and (row[0] != database.oid or name == server.names.production):
@@ -84,11 +84,11 @@ async def drop(server: Server, mark: Mark, database: Database) -> None:
                 await drop_database(conn, name)
         except errors.ObjectInUse as error:
             raise StepError(f"{name} is in use: {error.diag.message_detail}", hint="end that, then run it again") from error
-        await create_database.withdraw(conn, mark, name)
+        await create_database.withdraw(conn, attempt_id, name)
 
 
-async def forget_names(server: Server, mark: Mark) -> None:
+async def forget_names(server: Server, attempt_id: AttemptId) -> None:
     """Names that the run has announced and that no database has any more: the next run may find them free."""
     query = "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)"
-    async with session(server) as conn, ledger.allowed(conn, mark):
+    async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
         await conn.execute(query, (server.run,))

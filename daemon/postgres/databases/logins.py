@@ -9,7 +9,7 @@ from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Settings
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 # old's own ACL is closed now, so it is asked of the grants that were on record before the fence
 ROLES = """
@@ -23,13 +23,13 @@ SELECT r.rolname::text, has_database_privilege(r.oid, %(now)s::oid, 'CONNECT')
 SHOWN = 10
 
 
-async def check_logins(server: Server, mark: Mark) -> Evidence:
+async def check_logins(server: Server, attempt_id: AttemptId) -> Evidence:
     """{"roles": how many, "warnings": settings that are not as they were}; after the exchange.
 
     Passwords and pg_hba.conf are not seen. Raises CheckFailed with evidence {"shut_out": [roles]}.
     """
     async with session(server) as conn:
-        known = await pg_database.known(conn, mark.run)
+        known = await pg_database.tracked(conn, attempt_id.run)
         if not {"old", "new"} <= known.keys() or known["new"].name != server.names.production:
             raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
         was, now = known["old"].row, await pg_database.read_row(conn, known["new"].oid)

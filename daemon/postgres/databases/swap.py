@@ -8,9 +8,9 @@ from functools import partial
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import Known
+from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases import counters, unchanged
-from cutoverd.daemon.postgres.databases.eviction import emptied
+from cutoverd.daemon.postgres.databases.eviction import retry_until_empty
 from cutoverd.daemon.postgres.databases.old_access import prove_empty
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
@@ -18,50 +18,52 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unproven
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 
-async def exchange(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+async def exchange(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
     """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction."""
     names = server.names
     async with session(server) as conn:
-        known = await pg_database.known(conn, mark.run)
+        known = await pg_database.tracked(conn, attempt_id.run)
         if not {"old", "new", "placeholder"} <= known.keys():
-            raise StepError(f"run {mark.run} has recorded only {sorted(known)}", hint="fence and clone come first")
+            raise StepError(f"run {attempt_id.run} has recorded only {sorted(known)}", hint="fence and clone come first")
         new = known["new"]
         if new.name == names.production:
-            return await ledger.evidence_of(conn, mark)
+            return await ledger.replay_evidence(conn, attempt_id)
         if new.name != names.next:
             raise StepError(f"the new database (oid {new.oid}) is called {new.name}, not {names.next}")
-        await _refuse_written(conn, names, mark, known)
-        baseline = await _baseline(conn, server, mark, new)
-        await _close(conn, mark, new)
-        work = partial(_exchange, names=names, known=dict(known), run=mark.run, baseline=baseline)
-        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds, also=known["old"].oid)
+        await _refuse_written(conn, names, attempt_id, known)
+        baseline = await _baseline(conn, server, attempt_id, new)
+        await _close(conn, attempt_id, new)
+        work = partial(_exchange, names=names, known=dict(known), run=attempt_id.run, baseline=baseline)
+        return await retry_until_empty(conn, attempt_id, new.oid, work, evict_seconds=evict_seconds, also=known["old"].oid)
 
 
-async def _refuse_written(conn: Connection, names: Names, mark: Mark, known: Mapping[str, Known]) -> None:
+async def _refuse_written(conn: Connection, names: Names, attempt_id: AttemptId, known: Mapping[str, TrackedDatabase]) -> None:
     """Before anything is closed; what only the content can prove is compared in new, which an earlier attempt may have closed."""
     try:
-        await unchanged.refuse_written(conn, names, mark.run, known["old"])
+        await unchanged.refuse_written(conn, names, attempt_id.run, known["old"])
     except Unproven:
-        async with ledger.allowed(conn, mark):
+        async with ledger.fenced_transaction(conn, attempt_id):
             await pg_database.accept_connections(conn, known["new"].oid, True)
         raise
 
 
-async def _baseline(conn: Connection, server: Server, mark: Mark, new: Known) -> Evidence:
+async def _baseline(conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase) -> Evidence:
     """The counters of every table of new before clients write to it."""
-    async with counters.looking_into(conn, server, mark, new) as inside:
+    async with counters.looking_into(conn, server, attempt_id, new) as inside:
         return {"tables": await counters.tables(inside), **await counters.of_database(conn, new.oid)}
 
 
-async def _close(conn: Connection, mark: Mark, new: Known) -> None:
-    async with ledger.allowed(conn, mark):
+async def _close(conn: Connection, attempt_id: AttemptId, new: TrackedDatabase) -> None:
+    async with ledger.fenced_transaction(conn, attempt_id):
         await pg_database.accept_connections(conn, new.oid, False)
 
 
-async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], run: str, baseline: Evidence) -> Evidence:
+async def _exchange(
+    conn: Connection, *, names: Names, known: dict[str, TrackedDatabase], run: str, baseline: Evidence
+) -> Evidence:
     old, new = known["old"].row, known["new"]
     await prove_empty(conn, names, known["old"])  # from here to the commit nobody gets in: what is counted now is all there is
     await unchanged.refuse_written(conn, names, run, known["old"])
@@ -74,21 +76,21 @@ async def _exchange(conn: Connection, *, names: Names, known: dict[str, Known], 
     return {"database": names.production, "oid": new.oid, "differs": differs}
 
 
-async def exchange_back(server: Server, mark: Mark, *, evict_seconds: float) -> Evidence:
+async def exchange_back(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
     """New is `app_next` again, closed, and production's name is the placeholder's; fine if nothing was exchanged."""
     async with session(server) as conn:
-        known = await pg_database.known(conn, mark.run)
+        known = await pg_database.tracked(conn, attempt_id.run)
         new = known.get("new")
         if new is None or new.name is None:
-            return await ledger.evidence_of(conn, mark, {"nothing_exchanged": True})
-        await _close(conn, mark, new)
+            return await ledger.replay_evidence(conn, attempt_id, {"nothing_exchanged": True})
+        await _close(conn, attempt_id, new)
         if new.name != server.names.production:
-            return await ledger.evidence_of(conn, mark, {"nothing_exchanged": True, "left_over": [new.name]})
+            return await ledger.replay_evidence(conn, attempt_id, {"nothing_exchanged": True, "left_over": [new.name]})
         work = partial(_exchange_back, names=server.names, new=new, placeholder=known["placeholder"])
-        return await emptied(conn, mark, new.oid, work, evict_seconds=evict_seconds)
+        return await retry_until_empty(conn, attempt_id, new.oid, work, evict_seconds=evict_seconds)
 
 
-async def _exchange_back(conn: Connection, *, names: Names, new: Known, placeholder: Known) -> Evidence:
+async def _exchange_back(conn: Connection, *, names: Names, new: TrackedDatabase, placeholder: TrackedDatabase) -> Evidence:
     await pg_database.rename(conn, new.oid, names.next)
     if placeholder.name is not None:
         await pg_database.rename(conn, placeholder.oid, names.production)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cutoverd.daemon.postgres.catalog.pg_database import Known
+from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases import counters
-from cutoverd.daemon.postgres.databases.counters import Seen
+from cutoverd.daemon.postgres.databases.counters import CountersSeen
 from cutoverd.daemon.postgres.databases.old_access import fenced
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError, Unproven
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 
-async def check_unchanged(server: Server, mark: Mark, position: Evidence) -> Evidence:
+async def check_unchanged(server: Server, attempt_id: AttemptId, position: Evidence) -> Evidence:
     """{"counters", "autovacuum": whether it moved them}; raises `CheckFailed`, or `Unproven` if they cannot tell.
 
     Whoever is in old at this moment may write yet, or has not told what he wrote: `refuse_written` has the last word.
     """
     async with session(server) as conn:
-        old = await fenced(conn, server, mark)
-        kept = await counters.kept(conn, mark.run)
+        old = await fenced(conn, server, attempt_id)
+        kept = await counters.kept(conn, attempt_id.run)
         now = await counters.of_database(conn, old.oid)
         if old.accepts_connections:
             async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
@@ -39,7 +39,7 @@ async def check_unchanged(server: Server, mark: Mark, position: Evidence) -> Evi
     return {"counters": now["counters"], "autovacuum": now["counters"] != position["counters"]}
 
 
-async def refuse_written(conn: Connection, names: Names, run: str, old: Known) -> None:
+async def refuse_written(conn: Connection, names: Names, run: str, old: TrackedDatabase) -> None:
     """Nothing was written to old since it was opened to us; in a transaction in which old is empty that is final.
 
     Raises `CheckFailed`, or `Unproven` if a crash of the server took the counters. Old that was never closed by us, in a trial
@@ -55,7 +55,7 @@ async def refuse_written(conn: Connection, names: Names, run: str, old: Known) -
         _refuse_written_since(kept, now, names.previous)
 
 
-def _refuse_reset(before: Seen, now: Seen) -> None:
+def _refuse_reset(before: CountersSeen, now: CountersSeen) -> None:
     """A crash resets all counters, and they may have grown past where they were."""
     then, later = ({key: seen[key] for key in ("stats_reset", "server_stats_reset")} for seen in (before, now))
     if then != later:
@@ -66,7 +66,7 @@ def _refuse_reset(before: Seen, now: Seen) -> None:
         )
 
 
-def _refuse_written_since(kept: Mapping[str, Seen], now: Seen, name: str) -> None:
+def _refuse_written_since(kept: Mapping[str, CountersSeen], now: CountersSeen, name: str) -> None:
     """From the opening to our first look only the whole database is counted: whatever moved then, nobody can say what it was."""
     opened = kept.get("opened", {})
     looked = opened.get("looked", opened)
@@ -80,7 +80,7 @@ def _refuse_written_since(kept: Mapping[str, Seen], now: Seen, name: str) -> Non
         raise _written(name, moved, now)
 
 
-def _written(name: str, moments: list[str], now: Seen) -> CheckFailed:
+def _written(name: str, moments: list[str], now: CountersSeen) -> CheckFailed:
     return CheckFailed(
         f"{name} was written to {' and '.join(moments)}",
         hint="look who can write there: a superuser, a background worker",
@@ -88,7 +88,7 @@ def _written(name: str, moments: list[str], now: Seen) -> CheckFailed:
     )
 
 
-def _moved(kept: Mapping[str, Seen], now: Seen) -> Iterator[str]:
+def _moved(kept: Mapping[str, CountersSeen], now: CountersSeen) -> Iterator[str]:
     """In which part of the time counters moved by more than autovacuum, which analyzes a fenced database too."""
     opened, closed = kept.get("opened", {}), kept.get("closed")
     if "tables" not in opened:
@@ -103,15 +103,15 @@ def _moved(kept: Mapping[str, Seen], now: Seen) -> Iterator[str]:
         yield "after it was closed"
 
 
-def _was_closed_quietly(closing: Seen, closed: Seen) -> bool:
+def _was_closed_quietly(closing: CountersSeen, closed: CountersSeen) -> bool:
     """With somebody in who could not be ended any movement may be his."""
     return bool(closing["counters"] == closed["counters"] or (closing["alone"] and _quiet(closing, closed)))
 
 
-def _touched(before: Seen, after: Seen) -> list[str]:
+def _touched(before: CountersSeen, after: CountersSeen) -> list[str]:
     return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
-def _quiet(before: Seen, after: Seen) -> bool:
+def _quiet(before: CountersSeen, after: CountersSeen) -> bool:
     """Nothing was written, or no client was there to write it."""
     return bool(before["counters"] == after["counters"] or before["sessions"] == after["sessions"])

@@ -10,24 +10,24 @@ from cutoverd.daemon.postgres.databases import counters
 from cutoverd.daemon.postgres.databases.counters import Tables
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 COUNTED = ("inserted", "updated", "deleted")
 NOTHING: Mapping[str, Any] = {"inserted": 0, "updated": 0, "deleted": 0, "file": None}
 
 
-async def written(server: Server, mark: Mark) -> Evidence:
+async def written(server: Server, attempt_id: AttemptId) -> Evidence:
     """{"tables": {name: {"inserted", "updated", "deleted", "replaced"}}, "complete"}, written tables only.
 
     `replaced`: TRUNCATE or a rewrite gave the table a new file. `complete` is false when a crash of the server reset the
     counters: then they count from the crash on. Nothing exchanged: no tables.
     """
     async with session(server) as conn:
-        before = (await counters.kept(conn, mark.run)).get("exchanged")
-        new = (await pg_database.known(conn, mark.run)).get("new")
+        before = (await counters.kept(conn, attempt_id.run)).get("exchanged")
+        new = (await pg_database.tracked(conn, attempt_id.run)).get("new")
         if before is None or new is None:
             return {"tables": {}, "complete": True}
-        async with counters.looking_into(conn, server, mark, new) as inside:
+        async with counters.looking_into(conn, server, attempt_id, new) as inside:
             now = await counters.tables(inside)
         complete = (await counters.of_database(conn, new.oid))["server_stats_reset"] == before["server_stats_reset"]
         return {"tables": changed(before["tables"] if complete else _uncounted(before["tables"]), now), "complete": complete}

@@ -20,11 +20,11 @@ from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.names import LEDGER
-from cutoverd.daemon.postgres.session.reach import Connection, told
+from cutoverd.daemon.postgres.session.reach import Connection, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
-from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 MAINTENANCE = "postgres"  # where CREATE DATABASE is given from while there is no ledger
 STEP_TABLES = Path(__file__).with_name("ledger.sql")  # in the ledger and in new
@@ -34,7 +34,7 @@ LOCK_SECONDS = 1.0
 
 
 @dataclass
-class Entry:
+class OpenRecord:
     """A step's row while its transaction is open; `evidence` is written with it."""
 
     already_done: bool
@@ -42,7 +42,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Row:
+class StepRecord:
     """A step's row as it was committed."""
 
     epoch: int
@@ -79,7 +79,7 @@ async def _create_database(server: Server) -> None:
             ) from error
 
 
-async def take_fence(server: Server) -> None:
+async def acquire_fence(server: Server) -> None:
     """Make our epoch the only one that may act, here and in new; sessions of older epochs are ended first.
 
     Raises `NotLeader` if a higher epoch has it, `OutcomeUnknown` if an older one holds on to it for 60 s.
@@ -140,29 +140,29 @@ async def _lock(conn: Connection, run: str, epoch: int) -> None:
 
 
 @asynccontextmanager
-async def step(conn: Connection, mark: Mark) -> AsyncIterator[Entry]:
+async def recorded_step(conn: Connection, attempt_id: AttemptId) -> AsyncIterator[OpenRecord]:
     """One transaction that is the step's effect and its record; rolled back on any error.
 
     Raises `NotLeader` for a stale epoch, `OutcomeUnknown` if the connection is lost.
     """
-    async with allowed(conn, mark):
-        entry = await _enter(conn, mark)
+    async with fenced_transaction(conn, attempt_id):
+        entry = await _enter(conn, attempt_id)
         yield entry
         if not entry.already_done:
-            await conn.execute(FINISH, {**key_of(mark), "evidence": Jsonb(dict(entry.evidence))})
+            await conn.execute(FINISH, {**key_of(attempt_id), "evidence": Jsonb(dict(entry.evidence))})
 
 
 @asynccontextmanager
-async def allowed(conn: Connection, mark: Mark) -> AsyncIterator[None]:
+async def fenced_transaction(conn: Connection, attempt_id: AttemptId) -> AsyncIterator[None]:
     """One transaction that only the current epoch may commit, without a record of its own; errors as `step`."""
     try:
         async with conn.transaction():
             await conn.execute("SET LOCAL synchronous_commit = on")
-            await _lock(conn, mark.run, mark.epoch)
+            await _lock(conn, attempt_id.run, attempt_id.epoch)
             yield
     except psycopg.OperationalError as error:
         if conn.closed:
-            raise told(conn, error) from error
+            raise to_step_error(conn, error) from error
         raise
 
 
@@ -181,37 +181,37 @@ WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
 """
 
 
-async def _enter(conn: Connection, mark: Mark) -> Entry:
-    if await (await conn.execute(ENTER, key_of(mark))).fetchone():
-        return Entry(already_done=False)
-    row = await (await conn.execute(EVIDENCE, key_of(mark))).fetchone()
-    return Entry(already_done=True, evidence=(row[0] if row else None) or {})
+async def _enter(conn: Connection, attempt_id: AttemptId) -> OpenRecord:
+    if await (await conn.execute(ENTER, key_of(attempt_id))).fetchone():
+        return OpenRecord(already_done=False)
+    row = await (await conn.execute(EVIDENCE, key_of(attempt_id))).fetchone()
+    return OpenRecord(already_done=True, evidence=(row[0] if row else None) or {})
 
 
-async def evidence_of(conn: Connection, mark: Mark, evidence: Evidence | None = None) -> Evidence:
+async def replay_evidence(conn: Connection, attempt_id: AttemptId, evidence: Evidence | None = None) -> Evidence:
     """The evidence on record of a step whose effect is there already; without a record, `evidence` is recorded."""
-    async with step(conn, mark) as entry:
+    async with recorded_step(conn, attempt_id) as entry:
         if not entry.already_done:
             entry.evidence = evidence or {}
     return entry.evidence
 
 
-def key_of(mark: Mark) -> dict[str, Any]:
+def key_of(attempt_id: AttemptId) -> dict[str, Any]:
     """Which row of step_log, and by whom: the parameters of `ENTER` and `FINISH`."""
     return {
-        "run": mark.run,
-        "step": mark.step,
-        "direction": mark.direction.value,
-        "epoch": mark.epoch,
-        "event_id": mark.event_id,
+        "run": attempt_id.run,
+        "step": attempt_id.step,
+        "direction": attempt_id.direction.value,
+        "epoch": attempt_id.epoch,
+        "event_id": attempt_id.event_id,
     }
 
 
 @asynccontextmanager
-async def held(server: Server, mark: Mark, database: str = LEDGER) -> AsyncIterator[None]:
+async def hold_fence(server: Server, attempt_id: AttemptId, database: str = LEDGER) -> AsyncIterator[None]:
     """Hold the fence row in a second session while work runs that can be in no transaction; raises `NotLeader`."""
     async with session(server, database) as conn, conn.transaction(force_rollback=True):
-        await _lock(conn, mark.run, mark.epoch)
+        await _lock(conn, attempt_id.run, attempt_id.epoch)
         yield
 
 
@@ -221,8 +221,8 @@ WHERE run = %s AND step = %s AND direction = %s
 """
 
 
-async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER) -> Row | None:
+async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER) -> StepRecord | None:
     """A step's row, read on a fresh connection; None if there is none."""
     async with session(server, database) as conn:
         row = await (await conn.execute(READ, (server.run, step, direction.value))).fetchone()
-    return Row(row[0], row[1], row[2], row[3], row[4] or {}) if row else None
+    return StepRecord(row[0], row[1], row[2], row[3], row[4] or {}) if row else None

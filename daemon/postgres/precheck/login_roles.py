@@ -20,7 +20,7 @@ ROLE = "SELECT rolcanlogin, has_database_privilege(oid, %s::oid, 'CONNECT') FROM
 
 
 @dataclass(frozen=True)
-class Address:
+class LoginAddress:
     """Where a login goes, as libpq takes it."""
 
     user: str
@@ -38,14 +38,14 @@ def _is_local(host: str) -> bool:
     return host in LOCAL or host.startswith("/")
 
 
-def resolved(url: str) -> Address | str:
+def resolved(url: str) -> LoginAddress | str:
     """Or what libpq says where it can make nothing of it: a service that it does not find."""
     pgconn = PGconn.connect_start(make_conninfo(url, sslmode=NO_SUCH_SSLMODE).encode())
     try:
         if not pgconn.user:
             return pgconn.error_message.decode(errors="replace").strip()
         user, host, database = (word.decode(errors="replace") for word in (pgconn.user, pgconn.host, pgconn.db))
-        return Address(user, host, int(pgconn.port.split(b",")[0] or 5432), database)
+        return LoginAddress(user, host, int(pgconn.port.split(b",")[0] or 5432), database)
     finally:
         pgconn.finish()
 
@@ -62,7 +62,7 @@ async def cannot_log_in(conn: Connection, row: DatabaseRow, logins: Mapping[str,
     return reasons, warnings
 
 
-async def _wrong(conn: Connection, row: DatabaseRow, address: Address) -> str:
+async def _wrong(conn: Connection, row: DatabaseRow, address: LoginAddress) -> str:
     if address.is_of(conn) and address.database != row.name:
         return f"it leads to database {address.database}, not to {row.name}"
     found = await (await conn.execute(ROLE, (row.oid, address.user))).fetchone()

@@ -16,14 +16,14 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unfit
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 OLDEST = 150000
 LONGEST_APPLICATION_NAME = 63  # bytes: cut silently, and the orphans of a run would not be found
 RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
 
 
-async def check_fit(server: Server, mark: Mark, logins: Mapping[str, str] | None = None) -> Evidence:
+async def check_fit(server: Server, attempt_id: AttemptId, logins: Mapping[str, str] | None = None) -> Evidence:
     """{"server_version", "role", "owner", "not_carried": […], "clock_ahead_seconds", "warnings": […]}.
 
     `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason found. Who only looks does not
@@ -41,7 +41,7 @@ async def check_fit(server: Server, mark: Mark, logins: Mapping[str, str] | None
         row = await pg_database.read_row(conn, oid)
         otherwise, unasked = await string_literals.read_otherwise(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
-        reasons += [*await _in_the_way(conn, server, mark.run, row), *otherwise, *barred]
+        reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred]
         not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
         warnings = [*unasked, *doubtful, *[warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]]
         if reasons := [*reasons, *differs]:

@@ -9,9 +9,9 @@ from cutoverd.daemon.postgres.session.reach import Connection
 SESSIONS = 12  # as many as a run has open at once, and some
 LONG_MINUTES = 5
 
-Finding = tuple[str, str]  # a query that is asked with production's oid, and what a row of its answer means
+ServerQuestion = tuple[str, str]  # a query that is asked with production's oid, and what a row of its answer means
 
-IMPOSSIBLE: Sequence[Finding] = (
+IMPOSSIBLE: Sequence[ServerQuestion] = (
     (
         "SELECT 1 WHERE pg_is_in_recovery()",
         "the server is a standby, where nothing can be changed: give database.url the address of its primary",
@@ -37,7 +37,7 @@ IMPOSSIBLE: Sequence[Finding] = (
         f"role {{0}} may have {{1}} connections and a run needs up to {SESSIONS}: ALTER ROLE {{0}} CONNECTION LIMIT -1",
     ),
 )
-TO_KNOW: Sequence[Finding] = (
+TO_KNOW: Sequence[ServerQuestion] = (
     (
         "SELECT current_user FROM pg_roles WHERE rolname = current_user AND rolsuper",
         "role {0} is a superuser, whom no fence keeps out and no missing right stops: make one of its own for database.url,"
@@ -70,7 +70,7 @@ TO_KNOW: Sequence[Finding] = (
 )
 
 
-async def found(conn: Connection, findings: Sequence[Finding], oid: int) -> AsyncIterator[str]:
+async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int) -> AsyncIterator[str]:
     """In words, those that are true of the server now."""
     for query, says in findings:
         for row in await (

@@ -14,28 +14,28 @@ from cutoverd.daemon.postgres.scripts import psql_errors
 from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.sqltext.lint import Reading
+from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
-from cutoverd.states.ports import Evidence, Found, Mark, Probed
+from cutoverd.states.ports import AttemptId, Evidence, Found, Probed
 
 PROBE_SECONDS = 60
 
 
-async def run(psql: Psql, mark: Mark, file: Path, question: str) -> Evidence:
+async def run(psql: Psql, attempt_id: AttemptId, file: Path, question: str) -> Evidence:
     """Run the file unless its probe says that it was done; {"files", "already_done", "seconds"}.
 
     Raises `CheckFailed` if the probe still says no afterwards, `OutcomeUnknown` if it cannot say.
     """
     server = psql.server
     # Held in the ledger database: CREATE INDEX CONCURRENTLY waits for every snapshot in its own.
-    async with ledger.held(server, mark):
-        await _record(server, psql.database, ledger.ENTER, mark)
+    async with ledger.hold_fence(server, attempt_id):
+        await _record(server, psql.database, ledger.ENTER, attempt_id)
         started = time.monotonic()
         if not (already_done := await _is_done(server, question)):
-            await _run_file(psql, mark, file)
+            await _run_file(psql, attempt_id, file)
             await _prove_done(server, file, question)
         evidence = {"files": 1, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
-        await _record(server, psql.database, ledger.FINISH, mark, evidence)
+        await _record(server, psql.database, ledger.FINISH, attempt_id, evidence)
     return evidence
 
 
@@ -68,15 +68,17 @@ async def _prove_done(server: Server, file: Path, question: str) -> None:
         )
 
 
-async def _run_file(psql: Psql, mark: Mark, file: Path) -> None:
+async def _run_file(psql: Psql, attempt_id: AttemptId, file: Path) -> None:
     script = include(SQL / "alone.sql") + include(file)
-    completed = await psql.run(script, step=mark.step, variables={}, single_transaction=False)
+    completed = await psql.run(script, step=attempt_id.step, variables={}, single_transaction=False)
     if completed.returncode != 0:
-        reading = Reading(psql.cwd)
+        reading = ScriptLint(psql.cwd)
         await asyncio.to_thread(reading.read, file, in_transaction=False)
-        raise psql_errors.told(completed, reading, kept="it ran without a transaction: what came before the error was kept")
+        raise psql_errors.psql_failure(
+            completed, reading, kept="it ran without a transaction: what came before the error was kept"
+        )
 
 
-async def _record(server: Server, database: str, statement: str, mark: Mark, evidence: Evidence | None = None) -> None:
+async def _record(server: Server, database: str, statement: str, attempt_id: AttemptId, evidence: Evidence | None = None) -> None:
     async with session(server, database) as conn:
-        await conn.execute(statement.encode(), {**ledger.key_of(mark), "evidence": Jsonb(dict(evidence or {}))})
+        await conn.execute(statement.encode(), {**ledger.key_of(attempt_id), "evidence": Jsonb(dict(evidence or {}))})

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.host.cancellation import to_the_end
+from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
@@ -54,7 +54,7 @@ class Psql:
                     timeout_seconds=self.timeout_seconds,
                 )
             finally:
-                await to_the_end(backend_is_gone(self.server, _pid(pid_file)))
+                await run_to_completion(backend_is_gone(self.server, _pid(pid_file)))
 
     def _argv(self, wrapper: Path, variables: Mapping[str, str], single_transaction: bool) -> list[str]:
         given = {"ON_ERROR_STOP": "on", "VERBOSITY": "verbose", **variables}

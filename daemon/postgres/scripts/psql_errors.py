@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.sqltext.lint import Reading, chain
+from cutoverd.daemon.sqltext.lint import ScriptLint, chain
 from cutoverd.states.errors import NotLeader, StepError
 
 # The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.
@@ -52,7 +52,9 @@ def _detail(lines: list[str]) -> str:
     return "\n".join(kept)
 
 
-def told(completed: Completed, reading: Reading, *, kept: str = "nothing of it was kept", then: str = AT_NIGHT) -> StepError:
+def psql_failure(
+    completed: Completed, reading: ScriptLint, *, kept: str = "nothing of it was kept", then: str = AT_NIGHT
+) -> StepError:
     """The error for a psql run whose step is not finished in the ledger.
 
     `kept` says what became of its effect, `then` what is to be done. A mended file is never run by the run that it failed
@@ -77,7 +79,7 @@ def told(completed: Completed, reading: Reading, *, kept: str = "nothing of it w
     return _at_its_place(error, reading, f"{kept}; {then}")
 
 
-def _at_its_place(error: ScriptError, reading: Reading, hint: str) -> StepError:
+def _at_its_place(error: ScriptError, reading: ScriptLint, hint: str) -> StepError:
     places = [(error.file, error.line), *chain(reading, error.file)]
     where = ", included by ".join(f"{_shown(file, reading.cwd)}:{line}" for file, line in places)
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""

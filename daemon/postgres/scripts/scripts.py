@@ -22,10 +22,10 @@ from cutoverd.daemon.postgres.scripts import nontransactional, psql_errors
 from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, assign, include
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.sqltext.lint import Finding, Reading, runs_without_transaction
-from cutoverd.daemon.sqltext.lint import told as lines_of
+from cutoverd.daemon.sqltext.lint import LintFinding, ScriptLint, runs_without_transaction
+from cutoverd.daemon.sqltext.lint import finding_lines as lines_of
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import Direction, Evidence, Found, Mark, Probed
+from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
 
 TIMEOUT_SECONDS = 4 * 3600.0
 
@@ -88,12 +88,12 @@ class PsqlScripts:
             )
         return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built}
 
-    def _read(self) -> Reading:
-        reading = Reading(self._cwd)
+    def _read(self) -> ScriptLint:
+        reading = ScriptLint(self._cwd)
         for file in self._schema_files:
             if runs_without_transaction(file):
                 advice = "schema files are one transaction; make it a data script with a probe"
-                reading.findings.append(Finding(file, 1, "no-transaction", advice))
+                reading.findings.append(LintFinding(file, 1, "no-transaction", advice))
             reading.read(file)
         for script in self._scripts.values():
             without = runs_without_transaction(script.file)
@@ -106,32 +106,32 @@ class PsqlScripts:
     def _origins(self) -> Origins | None:
         return Origins(self._schema_files[0], self._builder.sources()) if self._builder else None
 
-    async def apply_schema(self, mark: Mark, sha256: str = "") -> Evidence:
+    async def apply_schema(self, attempt_id: AttemptId, sha256: str = "") -> Evidence:
         """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}.
 
         `sha256`: of the built schema that PreCheck tried; raises `CheckFailed` if it is another one now.
         """
         if self._builder:
-            await self._builder.ensure(mark.step, sha256)
-        return await self._run(mark, self._schema_files)
+            await self._builder.ensure(attempt_id.step, sha256)
+        return await self._run(attempt_id, self._schema_files)
 
-    async def run_script(self, mark: Mark, name: str) -> Evidence:
+    async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
         """One data script on new; {"files": 1, "already_done", "seconds"}."""
         script = self._scripts[name]
         if not runs_without_transaction(script.file):
-            return await self._run(mark, [script.file.absolute()])
+            return await self._run(attempt_id, [script.file.absolute()])
         if script.probe is None:
             raise StepError(f"{script.file} runs without a transaction and the plan gives no probe for it")
         psql = await self._psql(self._server.names.next)
-        return await nontransactional.run(psql, mark, script.file.absolute(), script.probe)
+        return await nontransactional.run(psql, attempt_id, script.file.absolute(), script.probe)
 
-    async def probe_script(self, mark: Mark, name: str) -> Probed:
+    async def probe_script(self, attempt_id: AttemptId, name: str) -> Probed:
         """From the ledger, or by the script's probe; unknown if new cannot be asked or an attempt got half-way."""
         script = self._scripts[name]
         if script.probe is not None and runs_without_transaction(script.file):
             return await nontransactional.probe(self._server, script.probe)
         try:
-            row = await self._row(mark)
+            row = await self._row(attempt_id)
         except StepError as error:
             return Probed(Found.UNKNOWN, {"error": str(error)})
         if row is None:
@@ -149,17 +149,19 @@ class PsqlScripts:
             raise await self._told(completed, psql_errors.IN_PRECHECK)
         return {"schema_files": len(self._schema_files)}
 
-    async def _run(self, mark: Mark, files: Sequence[Path]) -> Evidence:
-        if (row := await self._row(mark)) and row.finished:
+    async def _run(self, attempt_id: AttemptId, files: Sequence[Path]) -> Evidence:
+        if (row := await self._row(attempt_id)) and row.finished:
             return {**row.evidence, "already_done": True}
         started = time.monotonic()
         completed = None
         psql = await self._psql(self._server.names.next)
         with contextlib.suppress(TimedOut):
-            completed = await psql.run(_script(files), step=mark.step, variables=_variables(mark, {"files": len(files)}))
-        if not ((row := await self._settled(mark)) and row.finished):
+            completed = await psql.run(
+                _script(files), step=attempt_id.step, variables=_variables(attempt_id, {"files": len(files)})
+            )
+        if not ((row := await self._settled(attempt_id)) and row.finished):
             raise await self._failed(completed)
-        already_done = row.event_id != mark.event_id
+        already_done = row.event_id != attempt_id.event_id
         return {**row.evidence, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
 
     async def _failed(self, completed: Completed | None) -> StepError:
@@ -168,19 +170,19 @@ class PsqlScripts:
         return await self._told(completed)
 
     async def _told(self, completed: Completed, then: str = psql_errors.AT_NIGHT) -> StepError:
-        error = psql_errors.told(completed, await asyncio.to_thread(self._read), then=then)
+        error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), then=then)
         origins = self._origins()
         return origins.error(error) if origins else error
 
-    async def _row(self, mark: Mark) -> ledger.Row | None:
-        return await ledger.read(self._server, mark.step, Direction.FORWARD, database=self._server.names.next)
+    async def _row(self, attempt_id: AttemptId) -> ledger.StepRecord | None:
+        return await ledger.read(self._server, attempt_id.step, Direction.FORWARD, database=self._server.names.next)
 
-    async def _settled(self, mark: Mark) -> ledger.Row | None:
+    async def _settled(self, attempt_id: AttemptId) -> ledger.StepRecord | None:
         """The row once psql's backend is gone; a server that crashes while we read is asked again once."""
         try:
-            return await self._row(mark)
+            return await self._row(attempt_id)
         except OutcomeUnknown:
-            return await self._row(mark)
+            return await self._row(attempt_id)
 
     async def _psql(self, database: str) -> Psql:
         async with session(self._server, database) as conn:
@@ -199,21 +201,21 @@ def _in_turn(file: Path) -> str:
     return assign("cutoverd_file", str(file)) + include(file) + include(SQL / "between.sql")
 
 
-def _variables(mark: Mark, evidence: Evidence) -> dict[str, str]:
+def _variables(attempt_id: AttemptId, evidence: Evidence) -> dict[str, str]:
     return {
-        "cutoverd_run": mark.run,
-        "cutoverd_step": mark.step,
-        "cutoverd_direction": mark.direction.value,
-        "cutoverd_epoch": str(mark.epoch),
-        "cutoverd_event": mark.event_id,
+        "cutoverd_run": attempt_id.run,
+        "cutoverd_step": attempt_id.step,
+        "cutoverd_direction": attempt_id.direction.value,
+        "cutoverd_epoch": str(attempt_id.epoch),
+        "cutoverd_event": attempt_id.event_id,
         "cutoverd_evidence": json.dumps(evidence),
     }
 
 
-def _probe_findings(script: DataScript, without: bool) -> list[Finding]:
+def _probe_findings(script: DataScript, without: bool) -> list[LintFinding]:
     if without and script.probe is None:
-        return [Finding(script.file, 1, "no-transaction", "such a file needs a probe in the plan")]
+        return [LintFinding(script.file, 1, "no-transaction", "such a file needs a probe in the plan")]
     if script.probe is not None and not without:
         advice = "say `-- cutoverd: no-transaction` in its first lines, or take the probe away"
-        return [Finding(script.file, 1, "a probe, but a file that runs in a transaction", advice)]
+        return [LintFinding(script.file, 1, "a probe, but a file that runs in a transaction", advice)]
     return []

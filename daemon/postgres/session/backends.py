@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from cutoverd.daemon.postgres.session.reach import Connection, reach
+from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
 
@@ -46,7 +46,7 @@ async def end_backends(
         "epoch": epoch,
         "pids": list(pids),
     }
-    async with await reach(server) as conn:
+    async with await connect_with_retry(server) as conn:
         return await _end(conn, wanted, time.monotonic() + gone_seconds)
 
 

@@ -17,7 +17,7 @@ Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 PAUSE_SECONDS = 0.2
 
 
-async def reach(
+async def connect_with_retry(
     server: Server,
     database: str = "",
     *,
@@ -33,19 +33,21 @@ async def reach(
         except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
                 raise OutcomeUnknown(
-                    f"database {database or server.home} was not reached for {reach_seconds:.0f} s: {said(error)}",
+                    f"database {database or server.home} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
                     hint="look whether the server runs and lets our role in",
                 ) from error
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-def told(conn: Connection, error: psycopg.Error) -> StepError:
+def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:
     """A lost connection leaves the outcome unknown; any other error is a failure."""
     if conn.closed:
-        return OutcomeUnknown(f"the connection was lost: {said(error)}", hint="the next attempt finds out what became of it")
-    return StepError(f"PostgreSQL says: {said(error)} (SQLSTATE {error.sqlstate})")
+        return OutcomeUnknown(
+            f"the connection was lost: {primary_message(error)}", hint="the next attempt finds out what became of it"
+        )
+    return StepError(f"PostgreSQL says: {primary_message(error)} (SQLSTATE {error.sqlstate})")
 
 
-def said(error: psycopg.Error) -> str:
+def primary_message(error: psycopg.Error) -> str:
     """The one line of an error that a person wants to read."""
     return error.diag.message_primary or (str(error).strip().splitlines() or [type(error).__name__])[0]

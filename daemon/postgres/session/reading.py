@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 
-from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
@@ -52,7 +52,9 @@ def explained(what: str) -> Iterator[None]:
 def _step_error(error: psycopg.Error, what: str) -> StepError:
     state = error.sqlstate or ""
     if state.startswith(LOST) or (not state and isinstance(error, psycopg.OperationalError)):
-        return OutcomeUnknown(f"{what}: the connection was lost: {said(error)}", hint="nothing was judged; do it again")
+        return OutcomeUnknown(
+            f"{what}: the connection was lost: {primary_message(error)}", hint="nothing was judged; do it again"
+        )
     if state.startswith(WRONG_QUERY):
         return CheckFailed(f"{what}: {str(error).strip()}", hint="correct the query in the plan")
-    return StepError(f"{what}: {said(error)} (SQLSTATE {state})")
+    return StepError(f"{what}: {primary_message(error)} (SQLSTATE {state})")

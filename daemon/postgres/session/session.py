@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from cutoverd.daemon.postgres.session.backends import end_backends
-from cutoverd.daemon.postgres.session.reach import Connection, reach, told
+from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
 
 # A time-out that the role, the database or postgresql.conf brings along must not end a long step; 15 has no transaction_timeout.
@@ -23,7 +23,7 @@ WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout',
 @asynccontextmanager
 async def session(server: Server, database: str = "", *, settings: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
     """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on."""
-    conn = await reach(server, database, settings=settings)
+    conn = await connect_with_retry(server, database, settings=settings)
     pid = conn.info.backend_pid
     try:
         await conn.execute(UNHURRIED)
@@ -35,6 +35,6 @@ async def session(server: Server, database: str = "", *, settings: Mapping[str, 
         await asyncio.shield(end_backends(server, pids=[pid]))
         raise
     except psycopg.Error as error:
-        raise told(conn, error) from error
+        raise to_step_error(conn, error) from error
     finally:
         await conn.close()

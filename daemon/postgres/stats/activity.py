@@ -12,8 +12,8 @@ from cutoverd.daemon.postgres.session.connect import connect
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server, options
-from cutoverd.daemon.progress import Seen
-from cutoverd.daemon.sqltext.redact import shown
+from cutoverd.daemon.progress import ProgressReading
+from cutoverd.daemon.sqltext.redact import redact
 
 LOOK_SECONDS = 3.0
 # Read-only, and gone soon: a look that hangs must not pile up beside a server that is in trouble.
@@ -34,14 +34,14 @@ class Activity:
     database: str
     query: str
     waits_for: str = ""
-    seen: Seen = field(default_factory=Seen)  # as pg_stat_progress_* tells it, if it does
+    seen: ProgressReading = field(default_factory=ProgressReading)  # as pg_stat_progress_* tells it, if it does
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """`CREATE INDEX: building index: 34 %`, or the statement without what is data in it."""
         if not self.seen.doing:
-            return shown(self.query)
+            return redact(self.query)
         ratio = self.seen.ratio
-        far = f"{ratio:.0%}" if ratio is not None else Seen(done=self.seen.done, unit=self.seen.unit).words()
+        far = f"{ratio:.0%}" if ratio is not None else ProgressReading(done=self.seen.done, unit=self.seen.unit).describe()
         return f"{self.seen.doing}: {far}" if far else self.seen.doing
 
 
@@ -82,4 +82,4 @@ def _activity(
     unit: str | None,
 ) -> Activity:
     doing = ": ".join(part for part in (command, phase) if part)
-    return Activity(database, query, waits_for, Seen(doing, done, total, unit or "") if command else Seen())
+    return Activity(database, query, waits_for, ProgressReading(doing, done, total, unit or "") if command else ProgressReading())

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg
 from psycopg.errors import DataError, IntegrityError
 
-from cutoverd.daemon.postgres.session.reach import said
+from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.check_rules import Sample
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Mark
+from cutoverd.states.ports import AttemptId
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SqlSample:
     query: str
     wants_number: bool
 
-    async def sample(self, mark: Mark, seconds: float) -> Sample:
+    async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
         try:
             row = await self._row(seconds)
         except psycopg.Error as error:
@@ -46,7 +46,7 @@ def _in_words(error: psycopg.Error) -> str:
     """Errors about data quote the data, which is nobody's business."""
     if isinstance(error, (DataError, IntegrityError)):
         return f"SQLSTATE {error.sqlstate} ({type(error).__name__})"
-    return f"PostgreSQL says: {said(error)}"
+    return f"PostgreSQL says: {primary_message(error)}"
 
 
 def _only(rows: list[tuple[Any, ...]], expected: str) -> Any:

@@ -20,9 +20,9 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import QUOTES_ADVICE, is_transaction_command, switches_quotes
-from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 ROWS_MAX = 10_000  # of one result set
 NAMED_MAX = 20  # failed checks that are told by name
@@ -47,7 +47,7 @@ class Tally:
             self.failed.append(f"{name if name is not None else '(no name)'}{'' if ok is False else ' (null)'}")
 
 
-async def check_script(server: Server, mark: Mark, file: Path) -> Evidence:
+async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evidence:
     """{"checks": n, "failed": []}; raises `CheckFailed` with evidence {"checks", "failed": [first 20], "failed_count"}.
 
     A statement that fails or whose result is no list of checks ends the script: {"file", "line", "sqlstate"} tell where.
@@ -103,8 +103,8 @@ def _statements(file: Path) -> list[Statement]:
 
 
 def _allowed(file: Path, text: str) -> Iterator[Statement]:
-    for piece in take_apart(text):
-        if isinstance(piece, Command):
+    for piece in split(text):
+        if isinstance(piece, MetaCommand):
             raise _at(file, piece.line, f"\\{piece.name}: psql's commands do not work in a validation script")
         if is_transaction_command(piece):
             raise _at(file, piece.line, f"{piece.words[0].upper()}: the script is run in one read-only transaction")

@@ -24,7 +24,7 @@ HINT = (
 
 
 @dataclass(frozen=True)
-class Table:
+class CoveredTable:
     """A table with rows of its own; a partition goes by its own name and by those of the tables above it."""
 
     name: str  # schema.table
@@ -42,7 +42,7 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     with evidence {"unread": [tables], "unknown": [waived names that are no table]}, also for a key that is no column.
     """
     async with reading(server, old) as connection:
-        tables = [Table(*row) for row in await (await connection.execute(TABLES)).fetchall()]
+        tables = [CoveredTable(*row) for row in await (await connection.execute(TABLES)).fetchall()]
         read, keyless = await _asked(connection, comparisons)
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
     waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}
@@ -70,7 +70,7 @@ def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[
         )
 
 
-def _waived(table: Table, waive: Mapping[str, str]) -> str | None:
+def _waived(table: CoveredTable, waive: Mapping[str, str]) -> str | None:
     return next((waive[name] for name in table.names if name in waive), None)
 
 

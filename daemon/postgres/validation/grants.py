@@ -26,7 +26,7 @@ DEFAULTS, POLICIES = _sql("defaults"), _sql("objects", "policies")
 ABLE = ("read", "written", "run")
 
 
-class Finding(NamedTuple):
+class GrantLoss(NamedTuple):
     """What is wrong, for whom (`role`, may be ""), with what (`name`, may be "")."""
 
     what: str
@@ -116,14 +116,14 @@ async def _rows(connection: Connection, query: bytes, values: Sequence[Any] | No
         return await (await connection.execute(query, values)).fetchall()
 
 
-def _lost(missing: Sequence[tuple[str, str, str, str]]) -> Iterator[Finding]:
+def _lost(missing: Sequence[tuple[str, str, str, str]]) -> Iterator[GrantLoss]:
     """On what new has under the same name, whether it was cloned or made anew."""
     for kind, name, role, privilege in missing:
         what = name if kind in ("table", "sequence") else f"{kind} {name}"
-        yield Finding("grant is lost", role, name, f"{privilege} on {what} to {role}")
+        yield GrantLoss("grant is lost", role, name, f"{privilege} on {what} to {role}")
 
 
-def _unable(before: Rights, now: Rights) -> Iterator[Finding]:
+def _unable(before: Rights, now: Rights) -> Iterator[GrantLoss]:
     """A role whose tables or functions are gone must be able to do something of the kind with those that came."""
     nothing = Reach(False, False, False, False, False)
     for role, could in before.reach.items():
@@ -131,26 +131,26 @@ def _unable(before: Rights, now: Rights) -> Iterator[Finding]:
         lost = [could.reads and not can.reads, could.writes and not can.writes, could.granted and not can.runs]
         for able, is_lost in zip(ABLE, lost, strict=True):
             if is_lost:
-                yield Finding(f"nothing can be {able} any more by", role, "", role)
+                yield GrantLoss(f"nothing can be {able} any more by", role, "", role)
 
 
-def _defaults(before: Rights, now: Rights) -> Iterator[Finding]:
+def _defaults(before: Rights, now: Rights) -> Iterator[GrantLoss]:
     for schema, what, role, privilege in sorted(before.defaults - now.defaults):
         if not schema or schema in now.schemas:
-            yield Finding("grant is lost", role, schema, f"{privilege} by {what} to {role}")
+            yield GrantLoss("grant is lost", role, schema, f"{privilege} by {what} to {role}")
 
 
-def _policies(before: Rights, now: Rights) -> Iterator[Finding]:
+def _policies(before: Rights, now: Rights) -> Iterator[GrantLoss]:
     """Where the table keeps its name; what a policy lets through is for people to read."""
     for table in sorted(before.policies.keys() & now.policies.keys()):
         (was_on, was_forced, was), (is_on, is_forced, now_there) = before.policies[table], now.policies[table]
         if was_on and not is_on:
-            yield Finding("row level security is off", "", table, table)
+            yield GrantLoss("row level security is off", "", table, table)
         elif was_on and was_forced and not is_forced:
-            yield Finding("row level security is not forced on the owner", "", table, table)
+            yield GrantLoss("row level security is not forced on the owner", "", table, table)
         for name in sorted(was):
             if name not in now_there or was[name][:3] != now_there[name][:3]:
-                yield Finding("policy is lost or for others", "", table, f"{name} on {table}")
+                yield GrantLoss("policy is lost or for others", "", table, f"{name} on {table}")
 
 
 def _warnings(before: Rights, now: Rights) -> Iterator[str]:
@@ -164,11 +164,11 @@ def _warnings(before: Rights, now: Rights) -> Iterator[str]:
             yield f"{role} reaches no table that old did not have"
 
 
-def _reason(finding: Finding, waive: Mapping[str, str]) -> str | None:
+def _reason(finding: GrantLoss, waive: Mapping[str, str]) -> str | None:
     return next((waive[name] for name in finding.waivers if name in waive), None)
 
 
-def _failure(found: Sequence[Finding]) -> CheckFailed:
+def _failure(found: Sequence[GrantLoss]) -> CheckFailed:
     by_kind: dict[str, list[str]] = {}
     for each in found:
         by_kind.setdefault(each.what, []).append(each.text)

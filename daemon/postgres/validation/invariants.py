@@ -18,14 +18,14 @@ ODD = (FOLDER / "invariants.sql").read_bytes()
 RELATIONS = (FOLDER / "invariants_relations.sql").read_bytes()
 SHOWN = 10  # in the message; the evidence has all
 
-Finding: TypeAlias = tuple[str, str]  # what is wrong, with what
+Oddity: TypeAlias = tuple[str, str]  # what is wrong, with what
 
 
 @dataclass(frozen=True)
-class Seen:
+class InvariantSnapshot:
     """One database as far as the invariants go."""
 
-    odd: frozenset[Finding]
+    odd: frozenset[Oddity]
     relations: int
 
 
@@ -50,17 +50,17 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
     return {"relations": now.relations, "sequences": len(standings), "inherited": inherited}
 
 
-async def _seen(server: Server, database: str) -> Seen:
+async def _seen(server: Server, database: str) -> InvariantSnapshot:
     async with reading(server, database) as connection:
         odd = frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD))
-        return Seen(odd, len(await _rows(connection, RELATIONS)))
+        return InvariantSnapshot(odd, len(await _rows(connection, RELATIONS)))
 
 
 async def _rows(connection: Connection, query: bytes) -> list[tuple[object, ...]]:
     return await (await connection.execute(query)).fetchall()
 
 
-def _failure(found: frozenset[Finding]) -> CheckFailed:
+def _failure(found: frozenset[Oddity]) -> CheckFailed:
     by_kind: dict[str, list[str]] = {}
     for what, name in sorted(found):
         by_kind.setdefault(what, []).append(name)

@@ -14,22 +14,22 @@ import psycopg
 
 from cutoverd.daemon.postgres.compare.columns import Column, check_alike, columns
 from cutoverd.daemon.postgres.compare.compare import Comparison
-from cutoverd.daemon.postgres.session.reach import Connection, said
+from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.validation import check_script
-from cutoverd.daemon.postgres.validation.query_timing import Query
+from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.states.errors import CheckFailed
 
 READ_ONLY = "SET TRANSACTION READ ONLY"
 
 
 @dataclass(frozen=True)
-class Questions:
+class ValidationPlan:
     """Comparisons, named queries and validation scripts of a plan."""
 
     comparisons: Sequence[Comparison]
-    queries: Sequence[Query]
+    queries: Sequence[TimedQuery]
     scripts: Mapping[str, Path]
 
     async def try_on(self, server: Server, database: str) -> list[str]:
@@ -87,9 +87,11 @@ class _Asking:
 
     def _cannot(self, what: str, error: psycopg.Error) -> None:
         if isinstance(error, psycopg.errors.SyntaxError):
-            self.findings.append(f"{what}: {said(error)}")
+            self.findings.append(f"{what}: {primary_message(error)}")
         else:
-            self.warnings.append(f"{what}: {said(error)} while there is only the schema; right only if a data script makes it so")
+            self.warnings.append(
+                f"{what}: {primary_message(error)} while there is only the schema; right only if a data script makes it so"
+            )
 
 
 async def _columns_or_error(conn: Connection, query: str) -> tuple[Column, ...] | psycopg.Error:

@@ -22,7 +22,7 @@ WARM_UPS = 2  # the first reads from the disk, and sets on new what only a first
 
 
 @dataclass(frozen=True)
-class Query:
+class TimedQuery:
     """One question, asked of old and of new in the words of each."""
 
     name: str
@@ -66,7 +66,7 @@ class Side:
             return cursor.rowcount
 
 
-async def check_query(server: Server, query: Query, *, old: str, seconds_max: float) -> Evidence:
+async def check_query(server: Server, query: TimedQuery, *, old: str, seconds_max: float) -> Evidence:
     """{"columns": how many, "old_ms": asked once}, or a warning in its place where that takes longer than `seconds_max`.
 
     Raises `CheckFailed` where it is not one plain query that the database `old` can be asked.
@@ -83,7 +83,7 @@ async def check_query(server: Server, query: Query, *, old: str, seconds_max: fl
         return {**asked, "old_ms": round(seconds * 1000, 2)}
 
 
-async def time_query(server: Server, query: Query, *, old: str, new: str, seconds_max: float) -> Evidence:
+async def time_query(server: Server, query: TimedQuery, *, old: str, new: str, seconds_max: float) -> Evidence:
     """{"old_ms", "new_ms": {"median", "fastest", "slowest"}, "ratio", "rounds", "allowed", "rows_old", "rows_new"}.
 
     `old`, `new`: names of databases; `seconds_max`: of one repetition. Raises `CheckFailed` with the same evidence. Where old
@@ -120,7 +120,7 @@ async def _asking(server: Server, database: str, seconds_max: float) -> AsyncIte
         yield connection
 
 
-async def _warm(query: Query, old: Side, new: Side) -> dict[str, int]:
+async def _warm(query: TimedQuery, old: Side, new: Side) -> dict[str, int]:
     """{"rows_old", "rows_new"}; raises `CheckFailed` if they should be the same and are not."""
     for _ in range(WARM_UPS):
         seconds, rows_old = await old.run()

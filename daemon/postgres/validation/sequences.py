@@ -72,7 +72,7 @@ class Definition:
 
 
 @dataclass(frozen=True)
-class Standing:
+class SequencePosition:
     """Where a sequence is, and where it has to be at least; None: nothing given out, nothing needed."""
 
     definition: Definition
@@ -131,13 +131,13 @@ async def positions(server: Server, database: str) -> Mapping[str, int]:
     return {name: last_value for name, (last_value, is_called) in places.items() if is_called}
 
 
-async def standing(connection: Connection, given_out: Mapping[str, int]) -> list[Standing]:
+async def standing(connection: Connection, given_out: Mapping[str, int]) -> list[SequencePosition]:
     """Every sequence of this database, held against its data and against what old has given out."""
     found = []
     for each in await definitions(connection):
         data = None if each.cycles else await _data(connection, each)
         place = await _place(connection, each)
-        found.append(Standing(each, *place, each.furthest([data, _of_old(each, given_out)])))
+        found.append(SequencePosition(each, *place, each.furthest([data, _of_old(each, given_out)])))
     return found
 
 
@@ -170,11 +170,11 @@ async def _place(connection: Connection, definition: Definition) -> tuple[int, b
     return last_value, is_called
 
 
-def _quoted(connection: Connection, standing: Standing) -> str:
+def _quoted(connection: Connection, standing: SequencePosition) -> str:
     return standing.definition.identifier.as_string(connection)
 
 
-def _check_room(standings: Sequence[Standing]) -> None:
+def _check_room(standings: Sequence[SequencePosition]) -> None:
     exhausted = {each.definition.full_name: each.target for each in standings if each.is_exhausted}
     if exhausted:
         told = ", ".join(f"{name} at {value}" for name, value in exhausted.items())

@@ -13,9 +13,9 @@ from cutoverd.daemon.postgres.validation.check_script import check_script
 from cutoverd.daemon.postgres.validation.coverage import check_coverage
 from cutoverd.daemon.postgres.validation.grants import check_grants
 from cutoverd.daemon.postgres.validation.invariants import check_invariants
-from cutoverd.daemon.postgres.validation.query_timing import Query, check_query, time_query
+from cutoverd.daemon.postgres.validation.query_timing import TimedQuery, check_query, time_query
 from cutoverd.daemon.postgres.validation.sequences import set_sequences
-from cutoverd.states.ports import Evidence, Mark
+from cutoverd.states.ports import AttemptId, Evidence
 
 EXISTS = "SELECT FROM pg_catalog.pg_database WHERE datname = %s"
 
@@ -35,7 +35,7 @@ class PostgresValidation:
         folder: Path,
         *,
         waive_grants: Mapping[str, str] | None = None,
-        queries: Sequence[Query] = (),
+        queries: Sequence[TimedQuery] = (),
         query_seconds: float = 30.0,
     ) -> None:
         """`waive`: reasons by schema.table; `scripts`: files by name; `folder`: for files of differing rows.
@@ -51,36 +51,36 @@ class PostgresValidation:
         self._queries = {each.name: each for each in queries}
         self._query_seconds = query_seconds
 
-    async def check_script(self, mark: Mark, name: str) -> Evidence:
-        return await check_script(self._server, mark, self._scripts[name])
+    async def check_script(self, attempt_id: AttemptId, name: str) -> Evidence:
+        return await check_script(self._server, attempt_id, self._scripts[name])
 
-    async def compare(self, mark: Mark, name: str) -> Evidence:
+    async def compare(self, attempt_id: AttemptId, name: str) -> Evidence:
         names = self._server.names
         return await compare(self._server, self._comparisons[name], old=names.previous, new=names.next, folder=self._folder)
 
-    async def check_coverage(self, mark: Mark) -> Evidence:
+    async def check_coverage(self, attempt_id: AttemptId) -> Evidence:
         """Of fenced old, or of production as long as it is not fenced."""
         old = await self._old()
         return await check_coverage(self._server, list(self._comparisons.values()), self._waive, old=old)
 
-    async def check_invariants(self, mark: Mark) -> Evidence:
+    async def check_invariants(self, attempt_id: AttemptId) -> Evidence:
         return await check_invariants(self._server, new=self._server.names.next, old=self._server.names.previous)
 
-    async def check_grants(self, mark: Mark) -> Evidence:
+    async def check_grants(self, attempt_id: AttemptId) -> Evidence:
         names = self._server.names
         return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous)
 
-    async def check_query(self, mark: Mark, name: str) -> Evidence:
+    async def check_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await check_query(self._server, self._queries[name], old=await self._old(), seconds_max=self._query_seconds)
 
-    async def time_query(self, mark: Mark, name: str) -> Evidence:
+    async def time_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         names, query = self._server.names, self._queries[name]
         return await time_query(self._server, query, old=names.previous, new=names.next, seconds_max=self._query_seconds)
 
-    async def set_sequences(self, mark: Mark) -> Evidence:
+    async def set_sequences(self, attempt_id: AttemptId) -> Evidence:
         return await set_sequences(self._server, new=self._server.names.next, old=self._server.names.previous)
 
-    async def analyze(self, mark: Mark) -> Evidence:
+    async def analyze(self, attempt_id: AttemptId) -> Evidence:
         return await analyze(self._server, new=self._server.names.next)
 
     async def _old(self) -> str:

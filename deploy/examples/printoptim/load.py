@@ -55,7 +55,7 @@ class Seen:
     gap_seconds: float = 0.0
     answered_at: float = field(default_factory=time.monotonic)
 
-    def take_in(self, answered: bool) -> None:
+    def apply(self, answered: bool) -> None:
         self.requests += 1
         if answered:
             self.end()
@@ -102,7 +102,7 @@ class Client(threading.Thread):
                 answered = True
             except (OSError, http.client.HTTPException, ValueError):
                 answered = False
-            self.seen.take_in(answered)
+            self.seen.apply(answered)
         self.seen.end()
 
     def _read(self) -> None:

@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.backup import dump, row_counts
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.validation.prepare import Questions
+from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 
 PRODUCTION = """
@@ -84,7 +84,7 @@ async def test_a_backup_is_proven_by_restoring_it_and_trying_the_schema(backup: 
     backup.cluster.execute(SUPERUSERS, "app")
     backup.cluster.execute("ALTER DATABASE app SET search_path = shop")
     schema = backup.site.file("001.sql", 'CREATE TABLE needs_old (id int REFERENCES "Ord;er")')
-    proof = await backup.dumps(schema).prove(backup.site.mark("precheck.backup"))
+    proof = await backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup"))
     assert (proof["tables"], proof["rows"], proof["schema_files"]) == (4, 1200, 1)
     assert {entry.split(" - ")[0] for entry in proof["left_out"]} == {"EVENT TRIGGER", "COMMENT", "EXTENSION"}
     assert backup.scratch() == []
@@ -97,7 +97,7 @@ async def test_a_backup_is_proven_by_restoring_it_and_trying_the_schema(backup: 
 
 
 async def test_rows_written_while_the_dump_runs_belong_to_neither(backup: Backup):
-    task = asyncio.create_task(backup.dumps().prove(backup.site.mark("precheck.backup")))
+    task = asyncio.create_task(backup.dumps().prove(backup.site.attempt_id("precheck.backup")))
     await backup.until("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_export_snapshot%' AND datname = 'app'")
     backup.cluster.execute("INSERT INTO empty DEFAULT VALUES", "app")
     assert (await task)["rows"] == 1200
@@ -112,7 +112,7 @@ async def test_a_dump_that_restores_fewer_rows_fails_by_table(backup: Backup, mo
 
     monkeypatch.setattr(row_counts, "count_rows", losing_one)
     with pytest.raises(CheckFailed, match=r"shop.line_1: 100 dumped, 99 restored") as raised:
-        await backup.dumps().prove(backup.site.mark("precheck.backup"))
+        await backup.dumps().prove(backup.site.attempt_id("precheck.backup"))
     assert raised.value.evidence == {"tables": {"shop.line_1": [100, 99]}}
     assert (backup.kept(), backup.scratch()) == ([], [])
 
@@ -120,7 +120,7 @@ async def test_a_dump_that_restores_fewer_rows_fails_by_table(backup: Backup, mo
 async def test_a_schema_that_does_not_build_fails_and_leaves_nothing(backup: Backup):
     schema = backup.site.file("001.sql", "SELECT 1;\nSELECT 1/0;")
     with pytest.raises(StepError, match=r"001.sql:2: division by zero"):
-        await backup.dumps(schema).prove(backup.site.mark("precheck.backup"))
+        await backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup"))
     assert (backup.kept(), backup.scratch()) == ([], [])
 
 
@@ -130,14 +130,14 @@ async def test_what_validate_will_ask_is_prepared_where_the_schema_was_built(bac
     old = "SELECT 1 AS id, 'x' AS v"
 
     def asking(new: str) -> PgDump:
-        return backup.dumps(schema, questions=Questions([Comparison("a", old, new, ("id",))], [], {}))
+        return backup.dumps(schema, questions=ValidationPlan([Comparison("a", old, new, ("id",))], [], {}))
 
     proven = await asking("SELECT id, v FROM a_new JOIN made_by_a_data_script USING (id)").prove(
-        backup.site.mark("precheck.backup")
+        backup.site.attempt_id("precheck.backup")
     )
     assert any("made_by_a_data_script" in warning for warning in proven["warnings"])
     with pytest.raises(CheckFailed, match="comparison a: the columns are not the same"):
-        await asking("SELECT id FROM a_new").prove(backup.site.mark("precheck.backup"))
+        await asking("SELECT id FROM a_new").prove(backup.site.attempt_id("precheck.backup"))
     assert backup.scratch() == []
 
 
@@ -149,7 +149,7 @@ async def test_a_table_that_cannot_be_restored_fails_in_pg_restores_words(backup
         "app",
     )
     with pytest.raises(CheckFailed, match=r"pg_restore ended with 1") as raised:
-        await backup.dumps().prove(backup.site.mark("precheck.backup"))
+        await backup.dumps().prove(backup.site.attempt_id("precheck.backup"))
     assert "violates check constraint" in raised.value.evidence["stderr"]
     assert (backup.kept(), backup.scratch()) == ([], [])
 
@@ -158,14 +158,14 @@ async def test_a_table_that_we_may_not_dump_fails_in_pg_dumps_words(backup: Back
     backup.cluster.execute("REVOKE pg_read_all_data FROM cutover; CREATE ROLE other; GRANT CREATE ON SCHEMA public TO other")
     backup.cluster.execute("CREATE SCHEMA hidden; CREATE TABLE hidden.t ()", "app")
     with pytest.raises(CheckFailed, match=r"pg_dump ended with 1: pg_dump: error: .*permission denied"):
-        await backup.dumps().prove(backup.site.mark("precheck.backup"))
+        await backup.dumps().prove(backup.site.attempt_id("precheck.backup"))
     assert backup.kept() == []
 
 
 async def test_somebody_elses_database_of_the_scratch_name_is_not_touched(backup: Backup):
     backup.cluster.execute("CREATE DATABASE app_try")
     with pytest.raises(Unfit, match="there is a database app_try already"):
-        await backup.dumps().prove(backup.site.mark("precheck.backup"))
+        await backup.dumps().prove(backup.site.attempt_id("precheck.backup"))
     assert backup.scratch()
 
 
@@ -176,7 +176,7 @@ async def test_a_cancelled_proof_leaves_no_process_session_database_or_file(back
         "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try'",
         "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try' AND query LIKE '%pg_sleep%'",
     ):
-        task = asyncio.create_task(backup.dumps(schema).prove(backup.site.mark("precheck.backup")))
+        task = asyncio.create_task(backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup")))
         await backup.until(moment)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -190,8 +190,8 @@ async def test_a_cancelled_proof_leaves_no_process_session_database_or_file(back
 async def test_a_stale_daemon_does_not_remove_the_dump_that_the_next_one_is_taking(backup: Backup):
     """Found: what is not finished went by the run's name alone, and `prove` removes it before and after."""
     waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = 'app' AND wait_event_type = 'Lock' HAVING count(*) = {}"
-    stale, newer = [backup.dumps(epoch=epoch).prove(backup.site.mark("precheck.backup", epoch)) for epoch in (1, 2)]
-    await ledger.take_fence(backup.cluster.server(epoch=2, folder=backup.site.server.folder))
+    stale, newer = [backup.dumps(epoch=epoch).prove(backup.site.attempt_id("precheck.backup", epoch)) for epoch in (1, 2)]
+    await ledger.acquire_fence(backup.cluster.server(epoch=2, folder=backup.site.server.folder))
     (backup.directory / "r1-before-20260101T000000.000000Z.1.part").mkdir(parents=True)
     with backup.cluster.superuser("app") as holding:
         holding.execute(HOLD)
@@ -209,30 +209,30 @@ async def test_a_stale_daemon_does_not_remove_the_dump_that_the_next_one_is_taki
 
 async def test_the_final_dump_runs_beside_and_is_awaited(backup: Backup):
     fence(backup.cluster)
-    dumps, mark = backup.dumps(), backup.site.mark("schema.backup")
-    started = await dumps.start(mark)
-    finished = await dumps.finish(mark)
+    dumps, attempt_id = backup.dumps(), backup.site.attempt_id("schema.backup")
+    started = await dumps.start(attempt_id)
+    finished = await dumps.finish(attempt_id)
     assert (finished["file"], finished["bytes"] > 0) == (started["file"], True)
     assert backup.kept() == [Path(finished["file"]).name]
-    assert await dumps.end(mark) == {"removed": []}
-    again = await backup.dumps(epoch=2).finish(mark)
+    assert await dumps.end(attempt_id) == {"removed": []}
+    again = await backup.dumps(epoch=2).finish(attempt_id)
     assert (again["file"], again["already_done"]) == (finished["file"], True)
 
 
 async def test_the_final_dump_is_taken_now_if_the_daemon_that_began_it_is_gone(backup: Backup):
     fence(backup.cluster)
     (backup.directory / "r1-final-20260101T000000.000000Z.part").mkdir(parents=True)
-    finished = await backup.dumps(epoch=2).finish(backup.site.mark("validate.backup"))
+    finished = await backup.dumps(epoch=2).finish(backup.site.attempt_id("validate.backup"))
     assert backup.kept() == [Path(finished["file"]).name]
 
 
 async def test_a_final_dump_that_failed_is_told_by_finish_and_taken_anew(backup: Backup):
-    dumps, mark = backup.dumps(), backup.site.mark("schema.backup")
-    await dumps.start(mark)
+    dumps, attempt_id = backup.dumps(), backup.site.attempt_id("schema.backup")
+    await dumps.start(attempt_id)
     with pytest.raises(CheckFailed, match=r'database "app_previous" does not exist'):
-        await dumps.finish(mark)
+        await dumps.finish(attempt_id)
     fence(backup.cluster)
-    assert (await dumps.finish(mark))["bytes"] > 0
+    assert (await dumps.finish(attempt_id))["bytes"] > 0
 
 
 HOLD = "BEGIN; LOCK TABLE shop.line IN ACCESS EXCLUSIVE MODE"
@@ -241,13 +241,13 @@ WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_previous' AND wait_
 
 async def test_ending_a_final_dump_leaves_no_process_session_or_file(backup: Backup):
     fence(backup.cluster)
-    dumps, mark = backup.dumps(), backup.site.mark("schema.backup")
+    dumps, attempt_id = backup.dumps(), backup.site.attempt_id("schema.backup")
     with backup.cluster.superuser("app_previous") as holding:
         holding.execute("SET default_transaction_read_only = off")
         holding.execute(HOLD)
-        await dumps.start(mark)
+        await dumps.start(attempt_id)
         await backup.until(WAITS)
-        ended = await dumps.end(mark)
+        ended = await dumps.end(attempt_id)
         assert len(ended["removed"]) == 1
         assert backup.kept() == []
         ours = "SELECT pid, query FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND datname = 'app_previous'"
@@ -257,27 +257,27 @@ async def test_ending_a_final_dump_leaves_no_process_session_or_file(backup: Bac
 
 async def test_cancelling_finish_leaves_alone_what_start_began(backup: Backup):
     fence(backup.cluster)
-    dumps, mark = backup.dumps(), backup.site.mark("schema.backup")
+    dumps, attempt_id = backup.dumps(), backup.site.attempt_id("schema.backup")
     with backup.cluster.superuser("app_previous") as holding:
         holding.execute("SET default_transaction_read_only = off")
         holding.execute(HOLD)
-        await dumps.start(mark)
-        waiting = asyncio.create_task(dumps.finish(mark))
+        await dumps.start(attempt_id)
+        waiting = asyncio.create_task(dumps.finish(attempt_id))
         await backup.until(WAITS)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert backup.cluster.execute(WAITS)
-    assert (await dumps.finish(mark))["bytes"] > 0
+    assert (await dumps.finish(attempt_id))["bytes"] > 0
 
 
 async def test_cancelling_finish_ends_a_dump_that_it_began(backup: Backup):
     fence(backup.cluster)
-    dumps, mark = backup.dumps(), backup.site.mark("schema.backup")
+    dumps, attempt_id = backup.dumps(), backup.site.attempt_id("schema.backup")
     with backup.cluster.superuser("app_previous") as holding:
         holding.execute("SET default_transaction_read_only = off")
         holding.execute(HOLD)
-        waiting = asyncio.create_task(dumps.finish(mark))
+        waiting = asyncio.create_task(dumps.finish(attempt_id))
         await backup.until(WAITS)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):

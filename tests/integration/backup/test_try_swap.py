@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.new_database import Site, make_site
-from support.production import ATTRIBUTES, CONTENT, mark, names, photograph
+from support.production import ATTRIBUTES, CONTENT, attempt_id, names, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup import scratch, try_swap
@@ -49,7 +49,7 @@ def trials(cluster: Cluster) -> list[tuple[str, ...]]:
 
 async def test_the_way_back_is_executed_in_precheck_while_somebody_connects_in_a_loop(site: Site) -> None:
     before = photograph(site.cluster)
-    proven = await proof(site).prove(mark(STEP))
+    proven = await proof(site).prove(attempt_id(STEP))
     tried = proven["way_back"]
     assert list(tried["seconds"]) == [*try_swap.THERE, *try_swap.BACK]
     assert 0 < tried["exchange_seconds"] == tried["seconds"]["exchange"]
@@ -67,15 +67,15 @@ async def test_the_way_back_is_executed_in_precheck_while_somebody_connects_in_a
 async def test_the_trial_is_no_part_of_the_run_that_follows(site: Site) -> None:
     """Its ledger rows are not the night's: the same operations do their work after it, and are not "already done"."""
     before = photograph(site.cluster)
-    await proof(site).prove(mark(STEP))
+    await proof(site).prove(attempt_id(STEP))
     databases = PostgresDatabases(site.cluster.server(folder=site.server.folder), evict_seconds=20)
     for name in try_swap.THERE:
-        await getattr(databases, name)(mark(name))
+        await getattr(databases, name)(attempt_id(name))
     assert names(site.cluster) == {"app", "app_previous", "app_closed"}
-    await proof(site).clear(mark(STEP))
+    await proof(site).clear(attempt_id(STEP))
     assert names(site.cluster) == {"app", "app_previous", "app_closed"}
     for name, step in try_swap.BACK.items():
-        await getattr(databases, name)(mark(step, try_swap.Direction.BACK))
+        await getattr(databases, name)(attempt_id(step, try_swap.Direction.BACK))
     assert names(site.cluster) == {"app", "app_next", "app_closed"}
     assert photograph(site.cluster) == before
 
@@ -98,22 +98,22 @@ async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
 
     monkeypatch.setattr(PostgresDatabases, operation, ends)
     with pytest.raises(StepError, match="the lights went out"):
-        await proof(site).prove(mark(STEP))
+        await proof(site).prove(attempt_id(STEP))
     monkeypatch.undo()
     assert trials(site.cluster)
     assert names(site.cluster) > {"app"}
-    await ledger.take_fence(site.cluster.server(epoch=2))
-    await proof(site, epoch=2).prove(mark(STEP, epoch=2))
+    await ledger.acquire_fence(site.cluster.server(epoch=2))
+    await proof(site, epoch=2).prove(attempt_id(STEP, epoch=2))
     assert names(site.cluster) == {"app"}
     assert trials(site.cluster) == []
 
 
 @on_18
 async def test_who_may_not_act_for_the_run_may_not_try_it_either(site: Site) -> None:
-    await ledger.take_fence(site.cluster.server(epoch=2))
+    await ledger.acquire_fence(site.cluster.server(epoch=2))
     stale = PostgresDatabases(replace(site.cluster.server(epoch=1), on_trial=True))
     with pytest.raises(NotLeader):
-        await stale.make_placeholder(replace(mark("make_placeholder"), run="r1/try"))
+        await stale.make_placeholder(replace(attempt_id("make_placeholder"), run="r1/try"))
     assert names(site.cluster) == {"app"}
 
 
@@ -129,12 +129,12 @@ async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, 
         return await real(self, its)
 
     monkeypatch.setattr(PostgresDatabases, "exchange", exchange)
-    await ledger.take_fence(site.cluster.server(epoch=2))
-    proving = asyncio.create_task(proof(site, epoch=2).prove(mark(STEP, epoch=2)))
+    await ledger.acquire_fence(site.cluster.server(epoch=2))
+    proving = asyncio.create_task(proof(site, epoch=2).prove(attempt_id(STEP, epoch=2)))
     await asyncio.wait_for(reached.wait(), 60)
     there = names(site.cluster)
     with pytest.raises(NotLeader):
-        await scratch.drop(site.cluster.server(epoch=1), mark(STEP))
+        await scratch.drop(site.cluster.server(epoch=1), attempt_id(STEP))
     assert names(site.cluster) == there > {"app", "app_try"}
     go_on.set()
     assert (await proving)["way_back"]["exchange_seconds"] > 0
@@ -146,11 +146,11 @@ async def test_a_daemon_that_turns_stale_between_two_drops_makes_the_first_alone
 ) -> None:
     async def then_stale(server: Server, its: try_swap.Mark) -> list[str]:
         dropped = await try_swap.drop_all(server, its)
-        await ledger.take_fence(site.cluster.server(epoch=2))
+        await ledger.acquire_fence(site.cluster.server(epoch=2))
         return dropped
 
     with pytest.raises(NotLeader):
-        async with scratch.scratch(site.server, mark(STEP)):
+        async with scratch.scratch(site.server, attempt_id(STEP)):
             monkeypatch.setattr(scratch, "drop_all", then_stale)
     assert names(site.cluster) == {"app", "app_try"}
 
@@ -160,8 +160,8 @@ async def test_what_a_stale_daemon_fails_with_in_its_trial_does_not_hide_that_it
     """Found: its lost session was told, and that another daemon has the run was not."""
 
     async def until_stale() -> None:
-        async with scratch.scratch(site.server, mark(STEP)):
-            await ledger.take_fence(site.cluster.server(epoch=2))
+        async with scratch.scratch(site.server, attempt_id(STEP)):
+            await ledger.acquire_fence(site.cluster.server(epoch=2))
             raise OutcomeUnknown("the connection was lost")
 
     with pytest.raises(NotLeader, match="epoch 1 of run r1 may not act"):
@@ -181,7 +181,7 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
         return seen
 
     monkeypatch.setattr(PostgresDatabases, "exchange", exchange)
-    proving = asyncio.create_task(proof(site).prove(mark(STEP)))
+    proving = asyncio.create_task(proof(site).prove(attempt_id(STEP)))
     await asyncio.wait_for(reached.wait(), 60)
     assert names(site.cluster) == {"app", "app_try", "app_try_p", "app_try_c"}
     proving.cancel()
@@ -195,14 +195,14 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
 @on_18
 async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: Site) -> None:
     """A superuser sits in the scratch database: at night he would sit in production."""
-    proving = asyncio.create_task(proof(site, evict_seconds=1).prove(mark(STEP)))
+    proving = asyncio.create_task(proof(site, evict_seconds=1).prove(attempt_id(STEP)))
     query = "SELECT 1 FROM pg_database WHERE datname = 'app_try' AND datallowconn"
     async with asyncio.timeout(60):
         while not site.cluster.execute(query):
             await asyncio.sleep(0.005)
     with site.cluster.superuser("app_try"), pytest.raises(TimedOut, match="app_try is not empty after 1 s: client backend"):
         await proving
-    assert await proof(site).clear(mark(STEP)) == {"removed": ["app_try", "app_try_c"]}
+    assert await proof(site).clear(attempt_id(STEP)) == {"removed": ["app_try", "app_try_c"]}
     assert names(site.cluster) == {"app"}
 
 
@@ -216,7 +216,7 @@ async def test_a_way_back_that_leaves_something_different_fails(site: Site, monk
     real = PostgresDatabases.lift_fence
     monkeypatch.setattr(PostgresDatabases, "lift_fence", lifted)
     with pytest.raises(CheckFailed, match=r"after the way back app_try is not as it was: settings was .*work_mem=7MB"):
-        await proof(site).prove(mark(STEP))
+        await proof(site).prove(attempt_id(STEP))
     assert names(site.cluster) == {"app"}
 
 
@@ -226,9 +226,9 @@ async def test_the_names_of_the_trial_fit_where_productions_name_has_54_bytes(cl
     cluster.execute(f"CREATE DATABASE {long} OWNER app_owner")
     server = cluster.server(dbname=long, folder=tmp_path)
     await ledger.prepare(server)
-    await ledger.take_fence(server)
+    await ledger.acquire_fence(server)
     site = Site(cluster, server, tmp_path)
-    proven = await PgDump(server, tmp_path / "backups", 1, site.scripts([])).prove(mark(STEP))
+    proven = await PgDump(server, tmp_path / "backups", 1, site.scripts([])).prove(attempt_id(STEP))
     assert proven["way_back"]["exchange_seconds"] > 0
     assert names(cluster) == {"app", long}
 

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 from support.servers import NatsServer
 from support.wire import publish_to
 
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.host import children
@@ -58,7 +58,7 @@ async def test_found_a_daemon_hung_at_its_end_when_a_message_came_in_that_moment
     """The reader of commands ends only by a cancel: one that was lost was waited for, for ever."""
 
     async def listen() -> None:
-        async for _ in Commands(client).read(1):
+        async for _ in CommandStream(client).read(1):
             pass
 
     heard = [await cancelled_at(tick, listen, lambda: publish_to(nats_server.running), 0.05) for tick in TICKS]

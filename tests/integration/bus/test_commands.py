@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
@@ -36,7 +36,7 @@ def publish_raw(url: str, lines: bytes) -> bytes:
 
 async def read_until(client: Client, start: int, last: bytes) -> list[Message]:
     found: list[Message] = []
-    async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(client).read(start)) as messages:
+    async with asyncio.timeout(BOUND_SECONDS), aclosing(CommandStream(client).read(start)) as messages:
         async for message in messages:
             found.append(message)
             if message.data == last:
@@ -67,19 +67,19 @@ async def test_a_command_sent_while_nobody_listens_is_delivered_once_at_the_next
     nats_server.kill()
     nats_server.start()
     second = await connect(nats_server.url)
-    await Commands(second).publish(b"note", id=uuid4().hex)
+    await CommandStream(second).publish(b"note", id=uuid4().hex)
     assert [m.data for m in await read_until(second, 1, b"note")] == [b"advance", b"note"]
     await second.close()
 
 
 async def test_a_reader_that_waits_since_before_a_restart_gets_each_command_once(client: Client, nats_server: Any) -> None:
     # nats-py's ordered consumer starts again at sequence 1 if it had seen no message before the restart
-    handled = await Commands(client).publish(b"handled before", id=uuid4().hex)
+    handled = await CommandStream(client).publish(b"handled before", id=uuid4().hex)
     reading = asyncio.create_task(read_until(client, handled + 1, b"last"))
     await asyncio.sleep(0.5)  # the reader is waiting, with nothing delivered yet
     nats_server.kill()
     nats_server.start()
-    await Commands(client).publish(b"last", id=uuid4().hex)
+    await CommandStream(client).publish(b"last", id=uuid4().hex)
     assert [m.data for m in await reading] == [b"last"]
 
 
@@ -89,7 +89,7 @@ async def test_no_command_is_lost_or_doubled_while_the_server_is_killed_again_an
 
     async def send() -> None:
         for n, body in enumerate(sent):
-            await Commands(client).publish(body, operator="alice" if n % 2 else None, id=uuid4().hex)
+            await CommandStream(client).publish(body, operator="alice" if n % 2 else None, id=uuid4().hex)
 
     sending = asyncio.create_task(send())
     for _ in range(2):
@@ -102,7 +102,7 @@ async def test_no_command_is_lost_or_doubled_while_the_server_is_killed_again_an
 
 
 async def test_readers_leave_no_consumer_behind(client: Client) -> None:
-    await Commands(client).publish(b"advance", id=uuid4().hex)
+    await CommandStream(client).publish(b"advance", id=uuid4().hex)
     await read_until(client, 1, b"advance")
     await Journal(client, events_of("r1")).append(uuid4().hex, b"x")
     [m async for m in Journal(client, events_of("r1")).replay()]
@@ -113,17 +113,17 @@ async def test_readers_leave_no_consumer_behind(client: Client) -> None:
 
 async def test_a_long_backlog_is_read_whole_by_flow_control(client: Client) -> None:
     body = b"x" * 60_000
-    publishing = [Commands(client).publish(body, id=uuid4().hex) for _ in range(400)]
+    publishing = [CommandStream(client).publish(body, id=uuid4().hex) for _ in range(400)]
     await asyncio.gather(*publishing)
-    await Commands(client).publish(b"last", id=uuid4().hex)
+    await CommandStream(client).publish(b"last", id=uuid4().hex)
     messages = await read_until(client, 1, b"last")
     assert [m.seq for m in messages] == list(range(1, 402))
 
 
 async def test_a_connection_cut_in_the_middle_of_a_backlog_loses_and_doubles_nothing(client: Client) -> None:
-    await asyncio.gather(*(Commands(client).publish(b"x" * 60_000, id=uuid4().hex) for _ in range(400)))
+    await asyncio.gather(*(CommandStream(client).publish(b"x" * 60_000, id=uuid4().hex) for _ in range(400)))
     seqs, cuts = [], [5, 50, 200]
-    async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(client).read(1)) as messages:
+    async with asyncio.timeout(BOUND_SECONDS), aclosing(CommandStream(client).read(1)) as messages:
         async for message in messages:
             seqs.append(message.seq)
             if len(seqs) in cuts:
@@ -148,6 +148,6 @@ async def test_a_message_that_a_slow_client_dropped_is_read_again(
     monkeypatch.setattr(client.nc, "_process_msg", lossy)
     sent = [f"note {n}".encode() for n in range(10)]
     for body in sent:
-        await Commands(client).publish(body, id=uuid4().hex)
+        await CommandStream(client).publish(body, id=uuid4().hex)
     assert [m.data for m in await read_until(client, 1, sent[-1])] == sent
     assert not drops

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from cutoverd.daemon.bus.commands import Commands
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.credentials import login
 from cutoverd.daemon.bus.errors import Unreachable, Unsuitable
@@ -24,7 +24,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import check_sync, prepare, sync_always
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_binary import program
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.plan.settings import Bus
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import STREAM, events_of
@@ -110,41 +110,41 @@ async def test_the_smallest_rights_are_enough_for_the_daemon(url: str) -> None:
         await prepare(daemon)
         journal = Journal(daemon, SUBJECT)
         await journal.append("e1", b"1")
-        await Commands(alice).publish(b"advance", operator="alice", id=uuid4().hex)
+        await CommandStream(alice).publish(b"advance", operator="alice", id=uuid4().hex)
         assert [m.id async for m in Journal(daemon, SUBJECT).replay()] == ["e1"]
-        async with asyncio.timeout(BOUND_SECONDS), aclosing(Commands(daemon).read(1)) as commands:
+        async with asyncio.timeout(BOUND_SECONDS), aclosing(CommandStream(daemon).read(1)) as commands:
             assert (await anext(commands)).subject == "cutover.cmd.alice"
         assert not daemon.complaints
 
 
 async def test_a_daemon_that_may_not_append_is_told_the_right_it_lacks(url: str) -> None:
     async with connected(url, "nobody") as nobody:
-        with pytest.raises(Refused, match=r'(?i)permissions violation for publish to "cutover\.evt\.r1"'):
+        with pytest.raises(ServerRefused, match=r'(?i)permissions violation for publish to "cutover\.evt\.r1"'):
             await Journal(nobody, SUBJECT).append("e1", b"1")
 
 
 async def test_an_operator_cannot_command_as_another(url: str) -> None:
     async with connected(url, "alice") as alice:
-        with pytest.raises(Refused, match=r'(?i)permissions violation for publish to "cutover\.cmd\.bob"'):
-            await Commands(alice).publish(b"advance", operator="bob", id=uuid4().hex)
+        with pytest.raises(ServerRefused, match=r'(?i)permissions violation for publish to "cutover\.cmd\.bob"'):
+            await CommandStream(alice).publish(b"advance", operator="bob", id=uuid4().hex)
 
 
 async def test_an_append_on_a_connection_closed_for_good_is_refused_at_once(url: str) -> None:
     async with connected(url, "daemon") as daemon:
         await daemon.close()
-        with pytest.raises(Refused, match="closed for good"):
+        with pytest.raises(ServerRefused, match="closed for good"):
             await Journal(daemon, SUBJECT).append("e1", b"1")
 
 
 async def test_who_may_not_read_commands_is_told_instead_of_waiting_for_ever(url: str) -> None:
     async with connected(url, "nobody") as nobody, asyncio.timeout(BOUND_SECONDS):
-        with pytest.raises(Refused, match=r"cannot read cutover\.cmd, cutover\.cmd\.\*"):
-            await anext(Commands(nobody).read(1))
+        with pytest.raises(ServerRefused, match=r"cannot read cutover\.cmd, cutover\.cmd\.\*"):
+            await anext(CommandStream(nobody).read(1))
 
 
 async def test_a_daemon_that_may_not_make_the_missing_stream_says_so(server: tuple[str, str]) -> None:
     async with connected(server[0], "daemon") as daemon:
-        with pytest.raises(Refused, match=r"(?i)STREAM\.CREATE.*administrator"):
+        with pytest.raises(ServerRefused, match=r"(?i)STREAM\.CREATE.*administrator"):
             await prepare(daemon)
 
 

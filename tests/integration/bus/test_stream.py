@@ -14,7 +14,7 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import check_room, check_settings, check_sync, check_version, prepare, settings, sync_always
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.events.subjects import STREAM, events_of
 
 
@@ -123,7 +123,7 @@ async def test_an_append_to_a_full_stream_is_refused_at_once_and_keeps_what_is_t
     journal = Journal(client, events_of("r1"))
     for n in range(3):
         await journal.append(f"id{n}", b"x" * 60_000)
-    with pytest.raises(Refused, match="maximum bytes exceeded"):
+    with pytest.raises(ServerRefused, match="maximum bytes exceeded"):
         await journal.append("one too many", b"x" * 60_000)
     assert [m.id async for m in journal.replay()] == ["id0", "id1", "id2"]
 

@@ -18,7 +18,7 @@ from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
-from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 T = "SELECT * FROM t"
 WHOLE = "CREATE TABLE t AS SELECT i AS id, 'row ' || i AS v FROM generate_series(1, 1000) i"
@@ -325,5 +325,5 @@ async def until(true: Any) -> None:
 async def test_the_port_compares_fenced_old_with_next(cluster: Cluster) -> None:
     both(cluster, WHOLE)
     validation = PostgresValidation(cluster.server(), [Comparison("rows", T, T, ("id",))], {}, {}, cluster.folder)
-    mark = Mark("r1", 1, "validate.compare:rows", Direction.FORWARD, "e1")
-    assert (await validation.compare(mark, "rows"))["rows_new"] == 1000
+    attempt_id = AttemptId("r1", 1, "validate.compare:rows", Direction.FORWARD, "e1")
+    assert (await validation.compare(attempt_id, "rows"))["rows_new"] == 1000

@@ -67,7 +67,7 @@ async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_reco
     }
     site.execute("CREATE DATABASE app_try OWNER app_owner")
     assert await scripts.try_schema("app_try", "precheck.prove_backup") == {"schema_files": 1}
-    assert (await scripts.apply_schema(site.mark("schema.apply_schema")))["files"] == 1
+    assert (await scripts.apply_schema(site.attempt_id("schema.apply_schema")))["files"] == 1
     assert site.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'fleet'") == [(2,)]
     built.write_text("DROP SCHEMA fleet;\n")
     await builder.ensure("schema.apply_schema")

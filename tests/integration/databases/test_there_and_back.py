@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.production import back, furnish, lead, log_in, mark, names, photograph
+from support.production import attempt_id, back, furnish, lead, log_in, names, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
@@ -25,7 +25,7 @@ BACK = {
 
 
 async def go(databases: PostgresDatabases, operation: str, epoch: int = 1) -> Any:
-    return await getattr(databases, operation)(mark(operation, epoch=epoch))
+    return await getattr(databases, operation)(attempt_id(operation, epoch=epoch))
 
 
 async def go_to(databases: PostgresDatabases, last: str, epoch: int = 1) -> None:
@@ -84,7 +84,7 @@ async def test_new_carries_what_a_clone_loses(cluster: Cluster) -> None:
     built = await go(databases, "build_new")
     with pytest.raises(psycopg.OperationalError, match="permission denied"):
         log_in(cluster, "app_next")
-    await databases.exchange(mark("exchange"))
+    await databases.exchange(attempt_id("exchange"))
 
     after = photograph(cluster)
 
@@ -107,7 +107,7 @@ async def test_new_holds_fence_and_step_log_that_the_owner_can_write(cluster: Cl
     await go_to(databases, "build_new")
     server = cluster.server(epoch=1)
     conn = await server.connect("app_next", settings={"role": "app_owner"})
-    async with conn, ledger.step(conn, mark("script")) as entry:
+    async with conn, ledger.recorded_step(conn, attempt_id("script")) as entry:
         assert not entry.already_done
     done = await ledger.read(server, "script", Direction.FORWARD, database="app_next")
     assert done

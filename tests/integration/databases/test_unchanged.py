@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.production import back, furnish, lead, log_in, mark
+from support.production import attempt_id, back, furnish, lead, log_in
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.databases import counters, old_access
@@ -23,18 +23,18 @@ async def fenced(cluster: Cluster, content: str = "SELECT") -> tuple[PostgresDat
     furnish(cluster)
     cluster.execute(content, "app")
     databases = await lead(cluster)
-    await databases.make_placeholder(mark("make_placeholder"))
-    await databases.fence(mark("fence"))
-    return databases, await databases.record_position(mark("record_position"))
+    await databases.make_placeholder(attempt_id("make_placeholder"))
+    await databases.fence(attempt_id("fence"))
+    return databases, await databases.record_position(attempt_id("record_position"))
 
 
 async def test_old_that_was_only_read_is_unchanged(cluster: Cluster) -> None:
     databases, position = await fenced(cluster)
     assert position["counters"]["inserted"] > 0
-    await databases.check_unchanged(mark("check"), position)
+    await databases.check_unchanged(attempt_id("check"), position)
     for operation in TO_CLOSED:
-        await getattr(databases, operation)(mark(operation))
-        assert await databases.check_unchanged(mark("check"), position) == {
+        await getattr(databases, operation)(attempt_id(operation))
+        assert await databases.check_unchanged(attempt_id("check"), position) == {
             "counters": position["counters"],
             "autovacuum": False,
         }
@@ -44,7 +44,7 @@ async def test_old_that_was_only_read_is_unchanged(cluster: Cluster) -> None:
 async def test_a_write_by_a_superuser_is_found(cluster: Cluster, moment: str) -> None:
     databases, position = await fenced(cluster)
     for operation in TO_CLOSED[: {"before": 0, "open": 2, "after": 3}[moment]]:
-        await getattr(databases, operation)(mark(operation))
+        await getattr(databases, operation)(attempt_id(operation))
     if moment != "open":
         cluster.execute("ALTER DATABASE app_previous ALLOW_CONNECTIONS true")
     cluster.execute("SET transaction_read_only = off; DELETE FROM store.machine WHERE id = 7", "app_previous")
@@ -52,7 +52,7 @@ async def test_a_write_by_a_superuser_is_found(cluster: Cluster, moment: str) ->
         cluster.execute("ALTER DATABASE app_previous ALLOW_CONNECTIONS false")
     await counted(cluster, position)
     with pytest.raises(CheckFailed, match="app_previous was written to"):
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
 
 
 def sneaked_in(cluster: Cluster) -> psycopg.Connection[Any]:
@@ -67,7 +67,7 @@ def sneaked_in(cluster: Cluster) -> psycopg.Connection[Any]:
 async def closed_again(cluster: Cluster) -> tuple[PostgresDatabases, Evidence]:
     databases, position = await fenced(cluster)
     for operation in TO_CLOSED:
-        await getattr(databases, operation)(mark(operation))
+        await getattr(databases, operation)(attempt_id(operation))
     databases._evict_seconds = 1
     return databases, position
 
@@ -77,52 +77,52 @@ async def test_a_writer_who_stays_in_old_has_told_nothing_yet_and_no_names_chang
     databases, position = await closed_again(cluster)
     with sneaked_in(cluster) as stranger:
         stranger.execute("DELETE FROM store.machine WHERE id = 7")
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
         with pytest.raises(TimedOut, match="app_previous is not empty after 1 s: client backend"):
-            await databases.exchange(mark("exchange"))
+            await databases.exchange(attempt_id("exchange"))
     with pytest.raises(CheckFailed, match="app_previous was written to after it was closed"):
-        await databases.exchange(mark("exchange"))
+        await databases.exchange(attempt_id("exchange"))
 
 
 async def test_what_is_committed_after_the_check_is_found_when_names_change_hands(cluster: Cluster) -> None:
     databases, position = await closed_again(cluster)
     with sneaked_in(cluster) as stranger:
         stranger.execute("BEGIN; DELETE FROM store.machine WHERE id = 7")
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
         stranger.execute("COMMIT")
     with pytest.raises(CheckFailed, match="app_previous was written to after it was closed"):
-        await databases.exchange(mark("exchange"))
+        await databases.exchange(attempt_id("exchange"))
 
 
 async def test_a_write_that_is_prepared_in_old_lets_no_names_change_hands(cluster: Cluster) -> None:
     databases, position = await closed_again(cluster)
     with sneaked_in(cluster) as stranger:
         stranger.execute("BEGIN; DELETE FROM store.machine WHERE id = 7; PREPARE TRANSACTION 'later'")
-    await databases.check_unchanged(mark("check"), position)
+    await databases.check_unchanged(attempt_id("check"), position)
     with pytest.raises(TimedOut, match="app_previous is not empty after 1 s: prepared transaction later of postgres"):
-        await databases.exchange(mark("exchange"))
+        await databases.exchange(attempt_id("exchange"))
 
 
 async def test_a_writer_who_is_in_before_old_is_opened_is_not_taken_for_autovacuum(cluster: Cluster) -> None:
     """Found: his write was counted between the opening and the first look, as an autovacuum's might be."""
     databases, position = await fenced(cluster)
     databases._evict_seconds = 1
-    await databases.build_new(mark("build_new"))
+    await databases.build_new(attempt_id("build_new"))
     with sneaked_in(cluster) as stranger:
         stranger.execute("DELETE FROM store.machine WHERE id = 7")
         with pytest.raises(TimedOut, match="app_previous is not empty"):
-            await databases.open_old(mark("open_old"))
-    await databases.open_old(mark("open_old"))
+            await databases.open_old(attempt_id("open_old"))
+    await databases.open_old(attempt_id("open_old"))
     with pytest.raises(CheckFailed, match="between the fence and its opening to us"):
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
 
 
 async def test_names_do_not_change_hands_while_old_is_open_to_us(cluster: Cluster) -> None:
     databases, _ = await fenced(cluster)
     for operation in TO_CLOSED[:2]:
-        await getattr(databases, operation)(mark(operation))
+        await getattr(databases, operation)(attempt_id(operation))
     with pytest.raises(StepError, match="app_previous is open to us still"):
-        await databases.exchange(mark("exchange"))
+        await databases.exchange(attempt_id("exchange"))
 
 
 async def test_what_is_written_while_content_is_compared_again_is_found(cluster: Cluster) -> None:
@@ -131,24 +131,24 @@ async def test_what_is_written_while_content_is_compared_again_is_found(cluster:
     cluster.kill()
     cluster.start()
     with pytest.raises(Unproven, match="reset"):
-        await databases.exchange(mark("exchange"))
-    await databases.open_old(mark("again.open"), again=True)
+        await databases.exchange(attempt_id("exchange"))
+    await databases.open_old(attempt_id("again.open"), again=True)
     cluster.execute("SET transaction_read_only = off; DELETE FROM store.machine WHERE id = 7", "app_previous")
-    await databases.close_old(mark("again.close"))
+    await databases.close_old(attempt_id("again.close"))
     with pytest.raises(CheckFailed, match=r"while it was open to us \(store.machine\)"):
-        await databases.exchange(mark("exchange"))
+        await databases.exchange(attempt_id("exchange"))
 
 
 async def test_a_comparison_that_was_not_finished_leaves_the_doubt_that_it_was_to_settle(cluster: Cluster) -> None:
     """Found: the next attempt took our own sessions for a writer's, and the night went back for nothing."""
     databases, position = await closed_again(cluster)
-    await databases.open_old(mark("again.open"), again=True)
+    await databases.open_old(attempt_id("again.open"), again=True)
     with pytest.raises(Unproven, match="not finished"):
-        await databases.check_unchanged(mark("check"), position)
-    await databases.close_old(mark("again.close"))
+        await databases.check_unchanged(attempt_id("check"), position)
+    await databases.close_old(attempt_id("again.close"))
     with pytest.raises(Unproven, match="not finished"):
-        await databases.check_unchanged(mark("check"), position)
-    await databases.exchange(mark("exchange"))
+        await databases.check_unchanged(attempt_id("check"), position)
+    await databases.exchange(attempt_id("exchange"))
 
 
 async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
@@ -156,16 +156,16 @@ async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
     cluster.execute("SELECT pg_reload_conf()")
     furnish(cluster)
     databases = await lead(cluster)
-    await databases.make_placeholder(mark("make_placeholder"))
+    await databases.make_placeholder(attempt_id("make_placeholder"))
     cluster.execute("INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n", "app")
-    await databases.fence(mark("fence"))
-    position = await databases.record_position(mark("record_position"))
-    await databases.build_new(mark("build_new"))
+    await databases.fence(attempt_id("fence"))
+    position = await databases.record_position(attempt_id("record_position"))
+    await databases.build_new(attempt_id("build_new"))
     await counted(cluster, position, 30)
-    seen = await databases.check_unchanged(mark("check"), position)
+    seen = await databases.check_unchanged(attempt_id("check"), position)
     assert seen["autovacuum"]
-    await databases.open_old(mark("open_old"))
-    await databases.check_unchanged(mark("check"), position)
+    await databases.open_old(attempt_id("open_old"))
+    await databases.check_unchanged(attempt_id("check"), position)
 
 
 ZEALOUS = """
@@ -184,16 +184,16 @@ async def test_an_analyze_that_ends_because_old_is_closed_is_no_write(cluster: C
     databases, position = await fenced(cluster, ZEALOUS)
     cluster.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
     cluster.execute("SELECT pg_reload_conf()")
-    await databases.open_old(mark("open_old"))
+    await databases.open_old(attempt_id("open_old"))
     analyzing = (
         "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_previous' AND query LIKE 'autovacuum: ANALYZE store.zealous%'"
     )
     async with asyncio.timeout(30):
         while not cluster.execute(analyzing):
             await asyncio.sleep(0.02)
-    await databases.close_old(mark("close_old"))
+    await databases.close_old(attempt_id("close_old"))
     await counted(cluster, position)
-    assert (await databases.check_unchanged(mark("check"), position))["autovacuum"]
+    assert (await databases.check_unchanged(attempt_id("check"), position))["autovacuum"]
 
 
 async def test_a_daemon_killed_while_it_opens_old_is_not_taken_for_a_writer(
@@ -206,15 +206,15 @@ async def test_a_daemon_killed_while_it_opens_old_is_not_taken_for_a_writer(
         cluster, "INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(old_access.ledger, "step", killed)
+        patch.setattr(old_access.ledger, "recorded_step", killed)
         with pytest.raises(RuntimeError, match="killed"):
-            await databases.open_old(mark("open_old"))
+            await databases.open_old(attempt_id("open_old"))
     cluster.execute("ALTER SYSTEM RESET autovacuum")
     cluster.execute("ALTER SYSTEM SET autovacuum_naptime = '1s'")
     cluster.execute("SELECT pg_reload_conf()")
     await counted(cluster, position, 30)
-    await databases.open_old(mark("open_old"))
-    assert (await databases.check_unchanged(mark("check"), position))["autovacuum"]
+    await databases.open_old(attempt_id("open_old"))
+    assert (await databases.check_unchanged(attempt_id("check"), position))["autovacuum"]
 
 
 def killed(*_: object) -> None:
@@ -235,9 +235,9 @@ async def test_nobody_vouches_for_what_moved_while_old_was_being_opened(
 
     with monkeypatch.context() as patch:
         patch.setattr(counters, "tables", written_before_the_look)
-        await databases.open_old(mark("open_old"))
+        await databases.open_old(attempt_id("open_old"))
     with pytest.raises(Unproven, match="while old was being opened"):
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
 
 
 async def test_a_database_made_meanwhile_is_no_write_to_old(cluster: Cluster) -> None:
@@ -246,18 +246,18 @@ async def test_a_database_made_meanwhile_is_no_write_to_old(cluster: Cluster) ->
     cluster.execute("SELECT pg_reload_conf()")
     furnish(cluster)
     databases = await lead(cluster)
-    await databases.make_placeholder(mark("make_placeholder"))
+    await databases.make_placeholder(attempt_id("make_placeholder"))
     cluster.execute("INSERT INTO store.machine (serial) SELECT 'N-' || n FROM generate_series(1, 5000) n", "app")
-    await databases.fence(mark("fence"))
-    position = await databases.record_position(mark("record_position"))
-    await databases.build_new(mark("build_new"))
-    await databases.open_old(mark("open_old"))
+    await databases.fence(attempt_id("fence"))
+    position = await databases.record_position(attempt_id("record_position"))
+    await databases.build_new(attempt_id("build_new"))
+    await databases.open_old(attempt_id("open_old"))
     cluster.execute("CREATE DATABASE another")
     cluster.execute("SET transaction_read_only = off; ANALYZE store.machine", "app_previous")
     await counted(cluster, position, 30)
-    await databases.check_unchanged(mark("check"), position)
-    await databases.close_old(mark("close_old"))
-    await databases.check_unchanged(mark("check"), position)
+    await databases.check_unchanged(attempt_id("check"), position)
+    await databases.close_old(attempt_id("close_old"))
+    await databases.check_unchanged(attempt_id("check"), position)
 
 
 async def counted(cluster: Cluster, position: Evidence, seconds: float = 10) -> None:
@@ -276,26 +276,26 @@ async def test_counters_that_a_crash_reset_prove_nothing(cluster: Cluster) -> No
     cluster.kill()
     cluster.start()
     with pytest.raises(Unproven, match="reset"):
-        await databases.check_unchanged(mark("check"), position)
+        await databases.check_unchanged(attempt_id("check"), position)
 
 
 async def test_counters_survive_an_orderly_restart(cluster: Cluster) -> None:
     databases, position = await fenced(cluster)
     cluster.restart()
-    await databases.check_unchanged(mark("check"), position)
+    await databases.check_unchanged(attempt_id("check"), position)
 
 
 async def exchanged(cluster: Cluster) -> PostgresDatabases:
     databases, _ = await fenced(cluster)
-    await databases.build_new(mark("build_new"))
+    await databases.build_new(attempt_id("build_new"))
     cluster.execute("INSERT INTO store.machine (serial) VALUES ('by a script')", "app_next")
-    await databases.exchange(mark("exchange"))
+    await databases.exchange(attempt_id("exchange"))
     return databases
 
 
 async def test_what_clients_wrote_since_the_exchange_is_named(cluster: Cluster) -> None:
     databases = await exchanged(cluster)
-    assert await databases.written(mark("written")) == {"tables": {}, "complete": True}
+    assert await databases.written(attempt_id("written")) == {"tables": {}, "complete": True}
     cluster.execute(
         "INSERT INTO store.machine (serial) VALUES ('a'), ('b'); UPDATE store.machine SET serial = 'c' WHERE id = 1;"
         "TRUNCATE store.log; CREATE TABLE public.fresh AS SELECT 1",
@@ -307,7 +307,7 @@ async def test_what_clients_wrote_since_the_exchange_is_named(cluster: Cluster) 
         "public.fresh": {"inserted": 1, "updated": 0, "deleted": 0, "replaced": False},
     }
     async with asyncio.timeout(10):
-        while (await databases.written(mark("written")))["tables"] != expected:
+        while (await databases.written(attempt_id("written")))["tables"] != expected:
             await asyncio.sleep(0.1)
     await databases.exchange_back(back("exchange"))
     assert (await databases.written(back("exchange")))["tables"] == expected
@@ -321,7 +321,7 @@ async def test_after_a_crash_the_written_tables_are_not_called_complete(cluster:
     cluster.start()
     cluster.execute("INSERT INTO store.machine (serial) VALUES ('after the crash')", "app")
     async with asyncio.timeout(10):
-        while not (seen := await databases.written(mark("written")))["tables"]:
+        while not (seen := await databases.written(attempt_id("written")))["tables"]:
             await asyncio.sleep(0.1)
     assert seen["complete"] is False
     assert seen["tables"]["store.machine"]["inserted"] == 1

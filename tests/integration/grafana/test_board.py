@@ -19,7 +19,7 @@ from support.paths import GRAFANA
 from support.prometheus import Prometheus, program, watching
 from support.servers import Clusters
 
-from cutoverd.daemon.control.observe import look
+from cutoverd.daemon.control.observe import read_run
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.metrics.run_metrics import ALL_STATES, RunMetrics
 from cutoverd.daemon.plan.load import load
@@ -107,14 +107,14 @@ def test_a_demo_is_on_the_board_as_its_journal_tells_it(tmp_path: Path) -> None:
 def told_by(home: Path) -> list[Recorded]:
     """What lies in the stream that the demo left in its folder, read as `history` does; nothing is left running."""
     journal: list[Recorded] = []
-    asyncio.run(look(load(home / "printoptim" / "plan.yaml"), lambda _, recorded: journal.append(recorded)))
+    asyncio.run(read_run(load(home / "printoptim" / "plan.yaml"), lambda _, recorded: journal.append(recorded)))
     return journal
 
 
 def assert_on_the_board(seen: Watched, run: str) -> None:
     timeline, end = Timeline(), seen.journal[-1].envelope.time
     for each in seen.journal:
-        timeline.take_in(each)
+        timeline.apply(each)
     empty = {
         title: expr
         for title, exprs in panels().items()
@@ -171,7 +171,7 @@ def test_the_states_are_those_of_the_journal_at_their_times(watched: Watched) ->
 def test_times_are_those_of_the_journal(watched: Watched) -> None:
     timeline, end = Timeline(), watched.journal[-1].envelope.time
     for each in watched.journal:
-        timeline.take_in(each)
+        timeline.apply(each)
     assert watched.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
     assert watched.value("cutover_window_seconds") == pytest.approx(timeline.window_seconds(end), abs=0.001)
     assert watched.value('cutover_state_duration_seconds{state="data"}') == pytest.approx(timeline.state_seconds(end)["data"])

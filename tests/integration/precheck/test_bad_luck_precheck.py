@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support.new_database import Site
-from support.production import lead, mark, names
+from support.production import attempt_id, lead, names
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
@@ -27,7 +27,7 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 async def refused(databases: PostgresDatabases) -> list[str]:
     with pytest.raises(Unfit) as found:
-        await databases.check_fit(mark("check_server"))
+        await databases.check_fit(attempt_id("check_server"))
     return list(found.value.evidence["reasons"])
 
 
@@ -101,7 +101,9 @@ async def test_a_transaction_that_is_open_for_long_is_a_warning(cluster: Cluster
     with psycopg.connect(cluster.url(user="app_user")) as report:
         report.execute("SELECT 1")
         await asyncio.sleep(0.01)
-        [warning] = [each for each in (await databases.check_fit(mark("check_server")))["warnings"] if "transaction" in each]
+        [warning] = [
+            each for each in (await databases.check_fit(attempt_id("check_server")))["warnings"] if "transaction" in each
+        ]
         assert warning.startswith(f"a transaction of app_user (, pid {report.info.backend_pid}) is open for 0 minutes: the fence")
 
 
@@ -113,7 +115,7 @@ async def test_settings_that_hurt_are_named(cluster: Cluster) -> None:
     cluster.execute("SELECT pg_reload_conf()")
     await until(cluster, "SELECT 1 FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting = 'nobody'")
     with pytest.raises(Unfit, match="track_counts is off, so nothing could prove that old is unchanged") as found:
-        await databases.check_fit(mark("check_server"))
+        await databases.check_fit(attempt_id("check_server"))
     cluster.execute("ALTER SYSTEM RESET ALL")
     cluster.execute("SELECT pg_reload_conf()")
     warnings = found.value.evidence["warnings"]
@@ -125,7 +127,7 @@ async def test_a_standby_is_a_warning(cluster: Cluster) -> None:
     """A session that may replicate counts as one from its beginning."""
     databases = await lead(cluster)
     with psycopg.connect(make_conninfo(cluster.superuser_url(), replication="true", application_name="reports"), autocommit=True):
-        warnings = (await databases.check_fit(mark("check_server")))["warnings"]
+        warnings = (await databases.check_fit(attempt_id("check_server")))["warnings"]
     assert any(each.startswith("standby reports (127.0.0.1) follows: its readers are not fenced") for each in warnings), warnings
 
 
@@ -141,7 +143,7 @@ async def test_a_security_label_is_told_as_what_a_clone_cannot_carry(cluster: Cl
     label = "SELECT oid, 'pg_database'::regclass, 'selinux', 'system_u' FROM pg_database WHERE datname = 'app'"
     cluster.execute(f"SET allow_system_table_mods = on; INSERT INTO pg_shseclabel {label}")
     try:
-        seen = await databases.check_fit(mark("check_server"))
+        seen = await databases.check_fit(attempt_id("check_server"))
     finally:
         cluster.execute("SET allow_system_table_mods = on; DELETE FROM pg_shseclabel")
     assert seen["not_carried"] == ["""SECURITY LABEL FOR selinux ON DATABASE "app" IS 'system_u';"""]
@@ -169,14 +171,14 @@ def proof(cluster: Cluster, folder: Path, directory: Path) -> PgDump:
 
 async def test_what_room_there_is_and_what_is_needed_goes_on_record(cluster: Cluster, tmp_path: Path) -> None:
     await lead(cluster)
-    seen = await proof(cluster, tmp_path, tmp_path / "not" / "yet").check_room(mark("check_room"), None)
+    seen = await proof(cluster, tmp_path, tmp_path / "not" / "yet").check_room(attempt_id("check_room"), None)
     [(size,)] = cluster.execute("SELECT pg_database_size('app')")
     assert seen["production_bytes"] == size
     assert (seen["backup"]["folder"], seen["backup"]["needed_bytes"]) == (str(tmp_path), size)
     assert seen["data"]["needed_bytes"] == 2 * size
     [(data,)] = cluster.execute("SHOW data_directory")
     assert seen["data"]["folder"] == data
-    again = await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), 17)
+    again = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), 17)
     assert again["backup"]["needed_bytes"] == 17
 
 
@@ -190,10 +192,10 @@ async def test_too_little_disk_for_clone_dump_and_new_tables_is_refused_before_a
     with pytest.raises(
         Unfit, match=r"too little disk: .* are free and .* are needed: .* for backup.directory in .* and .* for the"
     ):
-        await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
+        await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
     assert names(cluster) == {"app"}
     monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 3 * size)
-    await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
+    await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
 
 
 @contextlib.contextmanager
@@ -217,7 +219,7 @@ async def test_a_disk_that_is_too_small_for_the_backup_is_named(
     await lead(cluster)
     told = r"too little disk: 1 MiB are free and \d+ MiB are needed: \d+ MiB for backup.directory in"
     with small_disk(tmp_path / "disk", monkeypatch) as disk, pytest.raises(Unfit, match=told):
-        await proof(cluster, tmp_path, disk).check_room(mark("check_room"), None)
+        await proof(cluster, tmp_path, disk).check_room(attempt_id("check_room"), None)
 
 
 @on_18
@@ -226,7 +228,7 @@ async def test_a_data_directory_that_cannot_be_seen_is_said_and_no_failure(
 ) -> None:
     await lead(cluster)
     monkeypatch.setattr(disk_space, "_is_folder", lambda location: False)
-    seen = await proof(cluster, tmp_path, tmp_path).check_room(mark("check_room"), None)
+    seen = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
     assert "cannot be read from here: look there that 2 times" in seen["data"]["cannot_be_seen"]
 
 
@@ -235,7 +237,7 @@ async def test_a_backup_directory_that_is_a_file_is_named(cluster: Cluster, tmp_
     await lead(cluster)
     (tmp_path / "backups").write_text("")
     with pytest.raises(Unfit, match="backups is no folder that we may write to"):
-        await proof(cluster, tmp_path, tmp_path / "backups").check_room(mark("check_room"), None)
+        await proof(cluster, tmp_path, tmp_path / "backups").check_room(attempt_id("check_room"), None)
 
 
 @on_18
@@ -245,7 +247,7 @@ async def test_a_production_that_lets_nobody_in_hides_no_other_reason(cluster: C
     cluster.execute("ALTER DATABASE app CONNECTION LIMIT 0")
     cluster.execute("REVOKE pg_checkpoint FROM cutover")
     with pytest.raises(Unfit) as found:
-        await databases.check_fit(mark("check_server"))
+        await databases.check_fit(attempt_id("check_server"))
     [reason] = found.value.evidence["reasons"]
     assert reason.startswith("role cutover lacks pg_checkpoint")
     [warning] = [each for each in found.value.evidence["warnings"] if "backslash" in each]
@@ -259,7 +261,7 @@ async def test_a_superuser_as_our_role_is_good_to_know(cluster: Cluster) -> None
     """Found: README wants a role that is no superuser, and nobody said so to who gave one."""
     await lead(cluster)
     superuser = PostgresDatabases(replace(cluster.server(), url=cluster.superuser_url("app")))
-    [warning] = [each for each in (await superuser.check_fit(mark("check_server")))["warnings"] if "superuser" in each]
+    [warning] = [each for each in (await superuser.check_fit(attempt_id("check_server")))["warnings"] if "superuser" in each]
     assert warning.startswith("role postgres is a superuser, whom no fence keeps out and no missing right stops: ")
 
 
@@ -284,7 +286,7 @@ async def test_a_login_that_could_not_be_is_found_before_the_window(
         "smoke.pooler": "postgresql://pooled@pooler.example:6432/app",
     }
     with pytest.raises(Unfit) as found:
-        await PostgresDatabases(cluster.server(), logins=logins).check_fit(mark("check_server"))
+        await PostgresDatabases(cluster.server(), logins=logins).check_fit(attempt_id("check_server"))
     reasons = {each.partition(":")[0]: each for each in found.value.evidence["reasons"]}
     assert {key: each.partition(f"{logins[key]}: ")[2] for key, each in reasons.items()} == {
         "smoke.gone": "there is no role app_usr on the server: name one that is there, or make it",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from support.production import back, furnish, lead, mark, photograph
+from support.production import attempt_id, back, furnish, lead, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
@@ -14,7 +14,7 @@ from cutoverd.states.errors import Unfit
 
 async def refused(databases: PostgresDatabases, run: str = "r1") -> list[str]:
     with pytest.raises(Unfit) as found:
-        await databases.check_fit(mark("check_server", run=run))
+        await databases.check_fit(attempt_id("check_server", run=run))
     return list(found.value.evidence["reasons"])
 
 
@@ -22,7 +22,7 @@ async def test_a_fit_server_is_told_what_a_clone_cannot_carry_and_nothing_is_tou
     furnish(cluster)
     before = photograph(cluster)
     databases = await lead(cluster)
-    seen = await databases.check_fit(mark("check_server"))
+    seen = await databases.check_fit(attempt_id("check_server"))
     assert seen["server_version"] // 10000 == cluster.major
     assert (seen["role"], seen["owner"]) == ("cutover", "app_owner")
     assert [statement.partition(" SET")[0] for statement in seen["not_carried"]] == [
@@ -37,8 +37,8 @@ async def test_a_fit_server_is_told_what_a_clone_cannot_carry_and_nothing_is_tou
 
 async def test_the_check_may_be_done_again_once_the_placeholder_is_there(cluster: Cluster) -> None:
     databases = await lead(cluster)
-    await databases.make_placeholder(mark("make_placeholder"))
-    await databases.check_fit(mark("check_server"))
+    await databases.make_placeholder(attempt_id("make_placeholder"))
+    await databases.check_fit(attempt_id("check_server"))
 
 
 async def test_all_that_stands_in_the_way_is_named_at_once(cluster: Cluster) -> None:
@@ -80,8 +80,8 @@ async def test_names_left_over_are_named_with_both_runs(cluster: Cluster) -> Non
     earlier = await lead(cluster, run="january")
     january = {"run": "january"}
     for operation in ("make_placeholder", "fence", "build_new"):
-        await getattr(earlier, operation)(mark(operation, **january))
-    await earlier.lift_fence(mark("lift", **january))
+        await getattr(earlier, operation)(attempt_id(operation, **january))
+    await earlier.lift_fence(attempt_id("lift", **january))
     later = await lead(cluster, run="february")
     reasons = await refused(later, "february")
     assert reasons == [
@@ -116,9 +116,9 @@ async def test_a_grant_passed_on_comes_back_to_the_byte_when_we_may_become_who_g
     cluster.execute("GRANT lender TO cutover" + (" WITH INHERIT FALSE, SET TRUE" if cluster.major >= 16 else ""))
     before = photograph(cluster)
     databases = await lead(cluster)
-    await databases.check_fit(mark("check_server"))
-    await databases.make_placeholder(mark("make_placeholder"))
-    await databases.fence(mark("fence"))
+    await databases.check_fit(attempt_id("check_server"))
+    await databases.make_placeholder(attempt_id("make_placeholder"))
+    await databases.fence(attempt_id("fence"))
     await databases.lift_fence(back("fence"))
     assert photograph(cluster) == before
 
@@ -154,7 +154,7 @@ async def test_a_server_that_reads_quotes_otherwise_than_we_read_the_files_is_re
         assert f"standard_conforming_strings is off for sessions of cutover in app (it comes from: {source}), so" in reason
         assert reason.endswith(f"then {todo}")
         cluster.execute(reason.rpartition("then ")[2])
-        await databases.check_fit(mark("check_server"))
+        await databases.check_fit(attempt_id("check_server"))
     finally:
         cluster.execute("ALTER ROLE ALL RESET ALL")  # the others' settings go with them
 
@@ -162,4 +162,4 @@ async def test_a_server_that_reads_quotes_otherwise_than_we_read_the_files_is_re
 async def test_what_only_the_application_reads_otherwise_is_no_reason(cluster: Cluster) -> None:
     databases = await lead(cluster)
     cluster.execute(f"ALTER ROLE app_user {OFF}; ALTER ROLE app_owner {OFF}")
-    await databases.check_fit(mark("check_server"))
+    await databases.check_fit(attempt_id("check_server"))

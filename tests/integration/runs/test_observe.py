@@ -54,15 +54,15 @@ async def a_daemon(loaded: Any, *events: facts.Event) -> AsyncIterator[RunLog]:
         await runlog.settled()
 
 
-def states(seen: observe.Sight) -> list[str]:
+def states(seen: observe.Observation) -> list[str]:
     return [state for state, _ in seen.timeline.entered]
 
 
 async def test_a_run_is_waited_for_before_it_begins_and_the_server_that_goes_at_its_end_is_no_riddle(loaded: Any) -> None:
-    waiters = [asyncio.create_task(observe.wait(loaded, lambda seen: seen.run.is_stuck, 60)) for _ in range(2)]
+    waiters = [asyncio.create_task(observe.wait_until(loaded, lambda seen: seen.run.is_stuck, 60)) for _ in range(2)]
     async with a_daemon(loaded, STARTED, facts.GateReached(gate="downtime")) as daemon:
-        seen, is_so = await observe.wait(loaded, lambda seen: seen.run.gate is not None, 30)
-        assert (is_so, seen.told()["gate"]) == (True, "downtime")
+        seen, is_so = await observe.wait_until(loaded, lambda seen: seen.run.gate is not None, 30)
+        assert (is_so, seen.status_document()["gate"]) == (True, "downtime")
         assert not any(waiter.done() for waiter in waiters)
         await daemon.append(ABORTED)
     await end_embedded(loaded)
@@ -75,7 +75,7 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
     async with a_daemon(loaded, STARTED, ABORTED):
         pass
     await end_embedded(loaded)
-    seen = await asyncio.gather(*(observe.look(loaded) for _ in range(4)))
+    seen = await asyncio.gather(*(observe.read_run(loaded) for _ in range(4)))
     assert [each.run.state for each in seen] == ["aborted"] * 4
     assert nats.find(loaded.state_dir / "nats") is None
     assert not started_to_look(loaded).exists()
@@ -84,7 +84,7 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
 async def test_a_server_that_a_daemon_has_left_for_its_run_is_left_by_those_who_look(loaded: Any) -> None:
     async with a_daemon(loaded, STARTED):
         pass
-    assert (await observe.look(loaded)).run.state == "precheck"
+    assert (await observe.read_run(loaded)).run.state == "precheck"
     assert nats.find(loaded.state_dir / "nats") is not None
 
 
@@ -92,7 +92,7 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
     async with a_daemon(loaded, STARTED):
         pass
     await end_embedded(loaded)
-    async with observe.looking(loaded) as client:
+    async with observe.connected_observer(loaded) as client:
         assert client is not None
         assert started_to_look(loaded).exists()
         async with a_daemon(loaded):
@@ -103,7 +103,7 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
 async def test_every_event_is_seen_once_it_is_there_and_nothing_comes_when_the_time_is_up(loaded: Any) -> None:
     told: list[int] = []
     async with a_daemon(loaded, STARTED) as daemon:
-        _, is_so = await observe.wait(loaded, lambda seen: False, 0.3)
+        _, is_so = await observe.wait_until(loaded, lambda seen: False, 0.3)
         assert is_so is False
         following = asyncio.create_task(follow(loaded, told))
         await daemon.append(facts.NoteTaken(by="alice", text="first"))
@@ -114,12 +114,12 @@ async def test_every_event_is_seen_once_it_is_there_and_nothing_comes_when_the_t
 
 
 async def follow(loaded: Any, told: list[int]) -> None:
-    async for _ in observe.sights(loaded, lambda run, recorded: told.append(recorded.seq)):
+    async for _ in observe.observe(loaded, lambda run, recorded: told.append(recorded.seq)):
         pass
 
 
 async def test_a_run_without_a_store_is_not_started_and_no_store_is_made(loaded: Any) -> None:
-    assert (await observe.look(loaded)).told() == {}
+    assert (await observe.read_run(loaded)).status_document() == {}
     assert list(loaded.state_dir.iterdir()) == []
 
 
@@ -128,10 +128,10 @@ async def test_a_process_whose_number_is_in_an_old_lock_of_a_daemon_keeps_no_ser
         pass
     await end_embedded(loaded)
     (loaded.run_dir / "daemon.lock").write_text(f"{os.getpid()}\n")
-    await observe.look(loaded)
+    await observe.read_run(loaded)
     assert nats.find(loaded.state_dir / "nats") is None
     with one_daemon(loaded):
-        await observe.look(loaded)
+        await observe.read_run(loaded)
         assert nats.find(loaded.state_dir / "nats") is not None, "this one lives"
 
 
@@ -148,7 +148,7 @@ async def test_a_word_that_nobody_takes_leaves_no_server_of_those_who_look_runni
     async with a_daemon(loaded, STARTED, ABORTED):
         pass
     await end_embedded(loaded)
-    async with observe.looking(loaded):
+    async with observe.connected_observer(loaded):
         with pytest.raises(NotOpen, match="run night has ended: aborted"):
             await send.send(loaded, Command(verb=Verb.RESUME, run="night"), None, 1)
         assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
@@ -157,9 +157,9 @@ async def test_a_word_that_nobody_takes_leaves_no_server_of_those_who_look_runni
 
 async def test_finalize_leaves_no_server_of_those_who_look_running(loaded: Any) -> None:
     (loaded.state_dir / "nats").mkdir()
-    async with observe.looking(loaded):
+    async with observe.connected_observer(loaded):
         with pytest.raises(NotOpen, match="run night has not started"):
-            await finalize.look(loaded)
+            await finalize.read_inventory(loaded)
         assert nats.find(loaded.state_dir / "nats") is not None, "somebody looks"
     assert nats.find(loaded.state_dir / "nats") is None
 
@@ -175,7 +175,7 @@ async def test_a_bus_that_fails_at_once_is_not_asked_again_without_a_pause(loade
     monkeypatch.setattr(observe, "_look_once", fails)
     monkeypatch.setattr(observe, "LOOK_SECONDS", 1.0)
     with pytest.raises(Unreachable):
-        await observe.look(loaded)
+        await observe.read_run(loaded)
     assert 1 < tries <= 4
 
 
@@ -197,9 +197,9 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
         theirs = SimpleNamespace(plan=plan, state_dir=loaded.state_dir, run_dir=loaded.run_dir)
         monkeypatch.setattr(observe, "_look_once", in_turn)
         with pytest.raises(Unavailable):
-            await observe.wait(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
+            await observe.wait_until(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
         first = asyncio.Event()
-        waiting = asyncio.create_task(observe.wait(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(observe.wait_until(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
         await asyncio.wait_for(first.wait(), 30)
         await daemon.append(ABORTED)
         seen, is_so = await asyncio.wait_for(waiting, 60)

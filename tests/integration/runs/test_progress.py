@@ -23,7 +23,7 @@ from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity, activities, size_bytes
-from cutoverd.daemon.runtime.progress_tracker import Watcher
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve
@@ -90,7 +90,7 @@ async def test_what_the_server_tells_of_a_statement_is_told_on(cluster: Cluster,
 
 async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_nothing(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
-        watcher = Watcher(load(night.plan_file))
+        watcher = ProgressTracker(load(night.plan_file))
         for event in (
             facts.RunStarted(plan_sha256="", files={}, items={}, gates=[]),
             facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1),
@@ -98,7 +98,7 @@ async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_noth
             recorded = Recorded(1, Envelope("", night.run, datetime.now(UTC), 1, "", 1, 0, event))
             watcher(evolve(watcher.run, recorded), recorded)
         gone = Server("postgresql://cutover@127.0.0.1:1/app", night.run, 1, tmp_path)
-        async with watcher.looking(gone):
+        async with watcher.tracking(gone):
             await asyncio.sleep(1.5)  # one look has failed by then
             progress = watcher.progress(datetime.now(UTC))
     assert progress is not None

@@ -17,9 +17,9 @@ from support.production import names, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.systems.monitor import kept
+from cutoverd.daemon.systems.monitor import read_kept
 from cutoverd.events import facts
-from cutoverd.states.check_rules import Reading, Watched
+from cutoverd.states.check_rules import ClockReading, Watched
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 SLOW = {"fence": "20s", "service": "90s", "command": "90s", "smoke": "90s", "step": "2m", "sample": "30s"}
@@ -146,4 +146,4 @@ def _some_rounds(night: Night) -> Watched:
 
 
 def _watched(night: Night) -> Watched:
-    return kept(night.run_dir) or Watched(Reading(datetime.max.replace(tzinfo=UTC), "", 0.0))
+    return read_kept(night.run_dir) or Watched(ClockReading(datetime.max.replace(tzinfo=UTC), "", 0.0))

@@ -9,7 +9,7 @@ import pytest
 from support.new_database import Site, make_site
 
 from cutoverd.daemon.postgres.scripts.scripts import DataScript
-from cutoverd.daemon.postgres.session.reach import reach
+from cutoverd.daemon.postgres.session.reach import connect_with_retry
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Found
 
@@ -28,7 +28,7 @@ async def test_schema_files_are_applied_in_order_by_the_owner(site: Site):
         ),
         site.file("schema/002_b.sql", "CREATE TABLE public.tb_b (fk_a int REFERENCES tenant.tb_a)"),
     ]
-    done = await site.scripts(files).apply_schema(site.mark("schema.apply"))
+    done = await site.scripts(files).apply_schema(site.attempt_id("schema.apply"))
     assert (done["files"], done["already_done"]) == (2, False)
     owners = "SELECT c.relname, pg_get_userbyid(c.relowner) FROM pg_class c WHERE relname IN ('tb_a', 'tb_b') ORDER BY 1"
     assert site.rows(owners) == [("tb_a", "app_owner"), ("tb_b", "app_owner")]
@@ -37,16 +37,16 @@ async def test_schema_files_are_applied_in_order_by_the_owner(site: Site):
 
 async def test_a_step_that_is_done_is_not_done_again(site: Site):
     scripts = site.scripts([site.file("a.sql", site.witness("a"))])
-    mark = site.mark("schema.apply")
-    first = await scripts.apply_schema(mark)
-    second = await scripts.apply_schema(replace(mark, event_id="another"))
+    attempt_id = site.attempt_id("schema.apply")
+    first = await scripts.apply_schema(attempt_id)
+    second = await scripts.apply_schema(replace(attempt_id, event_id="another"))
     assert (first["already_done"], second["already_done"], site.witnessed()) == (False, True, ["a"])
 
 
 async def test_two_at_once_do_it_once(site: Site):
     scripts = site.scripts([site.file("a.sql", "SELECT pg_sleep(0.3);" + site.witness("a"))])
-    marks = [site.mark("schema.apply"), replace(site.mark("schema.apply"), event_id="another")]
-    both = await asyncio.gather(*(scripts.apply_schema(mark) for mark in marks))
+    marks = [site.attempt_id("schema.apply"), replace(site.attempt_id("schema.apply"), event_id="another")]
+    both = await asyncio.gather(*(scripts.apply_schema(attempt_id) for attempt_id in marks))
     assert sorted(done["already_done"] for done in both) == [False, True]
     assert site.witnessed() == ["a"]
 
@@ -60,7 +60,7 @@ async def test_an_error_names_file_and_line_and_nothing_is_kept(site: Site):
         ),
     ]
     with pytest.raises(StepError, match=r"^schema/003.sql:7: relation \"nowhere\" does not exist \(SQLSTATE 42P01\)$") as raised:
-        await site.scripts(files).apply_schema(site.mark("schema.apply"))
+        await site.scripts(files).apply_schema(site.attempt_id("schema.apply"))
     assert "INSERT INTO nowhere" in raised.value.evidence["detail"]
     assert site.witnessed() == []
     assert site.rows("SELECT count(*) FROM pg_class WHERE relname IN ('a', 'c')") == [(0,)]
@@ -72,7 +72,7 @@ async def test_an_error_in_an_included_file_names_both(site: Site):
     with pytest.raises(
         StepError, match=r"^schema/parts/inner.sql:3, included by schema/001.sql:2: division by zero \(SQLSTATE 22012\)"
     ):
-        await site.scripts([outer]).apply_schema(site.mark("schema.apply"))
+        await site.scripts([outer]).apply_schema(site.attempt_id("schema.apply"))
 
 
 DUMP = """\\restrict k
@@ -91,7 +91,7 @@ async def test_copy_data_includes_and_a_dump_run_as_they_are(site: Site):
     site.file("rows.csv", "one\ntwo\n")
     copied = site.file("b.sql", "\\copy t from 'rows.csv'\n\\i c.sql\n")
     site.file("c.sql", site.witness("included"))
-    await site.scripts([file, copied]).apply_schema(site.mark("schema.apply"))
+    await site.scripts([file, copied]).apply_schema(site.attempt_id("schema.apply"))
     assert [row[0] for row in site.rows("SELECT a FROM t")] == ["COMMIT;", "it's", "one", "two"]
     assert site.witnessed() == ["included"]
 
@@ -104,7 +104,7 @@ async def test_what_one_file_sets_does_not_reach_the_next(site: Site):
         "\\set ON_ERROR_STOP off\n\\set VERBOSITY terse\n",
     )
     second = site.file("b.sql", f"CREATE TABLE t AS SELECT pg_sleep(0.1)::text, current_user::text AS who;\n{site.witness('b')}")
-    await site.scripts([first, second]).apply_schema(site.mark("schema.apply"))
+    await site.scripts([first, second]).apply_schema(site.attempt_id("schema.apply"))
     assert site.rows("SELECT who FROM public.t") == [("app_owner",)]
 
 
@@ -112,28 +112,28 @@ async def test_a_stale_epoch_is_no_leader_and_does_nothing(site: Site):
     scripts = site.scripts([site.file("a.sql", site.witness("a"))])
     site.execute("UPDATE cutoverd.fence SET epoch = 2", "app_next")
     with pytest.raises(NotLeader):
-        await scripts.apply_schema(site.mark("schema.apply"))
+        await scripts.apply_schema(site.attempt_id("schema.apply"))
     assert site.witnessed() == []
 
 
 @pytest.mark.parametrize("slipped", ["COMMIT;", "COMMIT AND CHAIN;", "COMMIT; BEGIN;", "ROLLBACK; BEGIN;"])
 async def test_a_script_that_ends_our_transaction_is_named_and_never_taken_for_done(site: Site, slipped):
     files = [site.file("schema/001.sql", "SELECT 1;"), site.file("schema/002.sql", f"{site.witness('two')}\n{slipped}\n")]
-    mark = site.mark("schema.apply")
+    attempt_id = site.attempt_id("schema.apply")
     with pytest.raises(StepError, match=r"^schema/002.sql ended the transaction that it was run in"):
-        await site.scripts(files).apply_schema(mark)
+        await site.scripts(files).apply_schema(attempt_id)
     kept = "ROLLBACK" not in slipped
     assert site.witnessed() == (["two"] if kept else [])
-    found = (await site.scripts(files, step="schema.apply").probe_script(mark, "schema.apply")).found
+    found = (await site.scripts(files, step="schema.apply").probe_script(attempt_id, "schema.apply")).found
     assert found is (Found.UNKNOWN if kept else Found.ABSENT)
     if kept:
         with pytest.raises(StepError, match="an earlier attempt was committed without its end"):
-            await site.scripts(files).apply_schema(mark)
+            await site.scripts(files).apply_schema(attempt_id)
 
 
 async def test_a_script_that_connects_anew_is_never_taken_for_done(site: Site):
     with pytest.raises(StepError, match="ended the transaction"):
-        await site.scripts([site.file("a.sql", "\\connect app_next\nSELECT 1;\n")]).apply_schema(site.mark("schema.apply"))
+        await site.scripts([site.file("a.sql", "\\connect app_next\nSELECT 1;\n")]).apply_schema(site.attempt_id("schema.apply"))
 
 
 async def test_a_deferred_constraint_fails_in_its_step(site: Site):
@@ -142,9 +142,9 @@ async def test_a_deferred_constraint_fails_in_its_step(site: Site):
         "CREATE TABLE c (i int REFERENCES p DEFERRABLE INITIALLY DEFERRED); INSERT INTO c VALUES (1);"
     )
     with pytest.raises(StepError, match="SQLSTATE 23503"):
-        await site.scripts([site.file("a.sql", sql)]).apply_schema(site.mark("schema.apply"))
+        await site.scripts([site.file("a.sql", sql)]).apply_schema(site.attempt_id("schema.apply"))
     later = site.file("b.sql", "INSERT INTO p VALUES (1);")
-    assert (await site.scripts([site.file("a.sql", sql), later]).apply_schema(site.mark("schema.apply")))["files"] == 2
+    assert (await site.scripts([site.file("a.sql", sql), later]).apply_schema(site.attempt_id("schema.apply")))["files"] == 2
 
 
 async def test_a_flood_of_output_neither_hangs_nor_hides_the_error(site: Site):
@@ -154,14 +154,14 @@ async def test_a_flood_of_output_neither_hangs_nor_hides_the_error(site: Site):
         "SELECT 1/0;"
     )
     with pytest.raises(StepError, match=r"^a.sql:3: division by zero"):
-        await site.scripts([site.file("a.sql", flood)]).apply_schema(site.mark("schema.apply"))
+        await site.scripts([site.file("a.sql", flood)]).apply_schema(site.attempt_id("schema.apply"))
 
 
 async def test_a_time_out_of_the_role_or_the_database_does_not_end_a_script(site: Site):
     site.execute("ALTER ROLE cutover SET statement_timeout = '200ms'")
     site.execute("ALTER DATABASE app_next SET idle_in_transaction_session_timeout = '200ms'")
     await site.scripts([site.file("a.sql", "SELECT pg_sleep(0.5);\n\\! sleep 0.5\n" + site.witness("a"))]).apply_schema(
-        site.mark("schema.apply")
+        site.attempt_id("schema.apply")
     )
     assert site.witnessed() == ["a"]
 
@@ -169,14 +169,14 @@ async def test_a_time_out_of_the_role_or_the_database_does_not_end_a_script(site
 async def test_a_script_that_takes_too_long_is_ended_and_leaves_nothing(site: Site):
     scripts = site.scripts([site.file("a.sql", site.witness("a") + "SELECT pg_sleep(60);")], timeout_seconds=1)
     with pytest.raises(TimedOut, match="psql did not end within 1 s"):
-        await scripts.apply_schema(site.mark("schema.apply"))
+        await scripts.apply_schema(site.attempt_id("schema.apply"))
     assert site.backends() == []
     assert site.witnessed() == []
 
 
 async def test_a_cancelled_script_is_gone_within_seconds(site: Site):
     scripts = site.scripts([site.file("a.sql", site.witness("a") + "SELECT pg_sleep(60);")])
-    task = asyncio.create_task(scripts.apply_schema(site.mark("schema.apply")))
+    task = asyncio.create_task(scripts.apply_schema(site.attempt_id("schema.apply")))
     await site.until_running("pg_sleep")
     asked = time.monotonic()
     task.cancel()
@@ -187,23 +187,23 @@ async def test_a_cancelled_script_is_gone_within_seconds(site: Site):
     assert list((site.server.folder / "children").glob("*.json")) == []
     assert site.witnessed() == []
     assert (
-        await site.scripts([], step="schema.apply").probe_script(site.mark("schema.apply"), "schema.apply")
+        await site.scripts([], step="schema.apply").probe_script(site.attempt_id("schema.apply"), "schema.apply")
     ).found is Found.ABSENT
 
 
 async def test_a_data_script_is_probed_by_the_ledger(site: Site):
     scripts = site.scripts([], [DataScript("load", site.file("load.sql", site.witness("load")))])
-    mark = site.mark("data.run_script:load")
-    assert (await scripts.probe_script(mark, "load")).found is Found.ABSENT
-    await scripts.run_script(mark, "load")
-    assert (await scripts.probe_script(mark, "load")).found is Found.PRESENT
+    attempt_id = site.attempt_id("data.run_script:load")
+    assert (await scripts.probe_script(attempt_id, "load")).found is Found.ABSENT
+    await scripts.run_script(attempt_id, "load")
+    assert (await scripts.probe_script(attempt_id, "load")).found is Found.PRESENT
 
 
 async def test_a_probe_says_unknown_when_new_cannot_be_asked(site: Site, monkeypatch):
-    monkeypatch.setitem(reach.__kwdefaults__, "reach_seconds", 0.5)
+    monkeypatch.setitem(connect_with_retry.__kwdefaults__, "reach_seconds", 0.5)
     site.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS false")
     scripts = site.scripts([], [DataScript("load", site.file("load.sql", ""))])
-    probed = await scripts.probe_script(site.mark("data.run_script:load"), "load")
+    probed = await scripts.probe_script(site.attempt_id("data.run_script:load"), "load")
     assert probed.found is Found.UNKNOWN
     assert "app_next" in probed.evidence["error"]
 
@@ -239,11 +239,11 @@ INDEXED = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass('w
 
 async def test_a_file_without_a_transaction_runs_once_and_is_probed(site: Site):
     scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), INDEXED)])
-    mark = site.mark("data.run_script:index")
-    assert (await scripts.probe_script(mark, "index")).found is Found.ABSENT
-    assert (await scripts.run_script(mark, "index"))["already_done"] is False
-    assert (await scripts.probe_script(mark, "index")).found is Found.PRESENT
-    assert (await scripts.run_script(replace(mark, event_id="again"), "index"))["already_done"] is True
+    attempt_id = site.attempt_id("data.run_script:index")
+    assert (await scripts.probe_script(attempt_id, "index")).found is Found.ABSENT
+    assert (await scripts.run_script(attempt_id, "index"))["already_done"] is False
+    assert (await scripts.probe_script(attempt_id, "index")).found is Found.PRESENT
+    assert (await scripts.run_script(replace(attempt_id, event_id="again"), "index"))["already_done"] is True
     assert site.witnessed() == ["indexed"]
     assert site.rows("SELECT finished FROM cutoverd.step_log") == [(True,)]
 
@@ -251,7 +251,7 @@ async def test_a_file_without_a_transaction_runs_once_and_is_probed(site: Site):
 async def test_a_file_without_a_transaction_whose_probe_stays_false_fails(site: Site):
     scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), "SELECT false")])
     with pytest.raises(CheckFailed, match=r"index.sql ran, and its probe still says that it was not done"):
-        await scripts.run_script(site.mark("data.run_script:index"), "index")
+        await scripts.run_script(site.attempt_id("data.run_script:index"), "index")
 
 
 NO_ANSWERS = [
@@ -265,12 +265,12 @@ NO_ANSWERS = [
 
 
 async def test_a_probe_that_does_not_answer_yes_or_no_leaves_the_outcome_unknown(site: Site):
-    mark = site.mark("data.run_script:index")
+    attempt_id = site.attempt_id("data.run_script:index")
     for question in NO_ANSWERS:
         scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), question)])
-        assert (await scripts.probe_script(mark, "index")).found is Found.UNKNOWN, question
+        assert (await scripts.probe_script(attempt_id, "index")).found is Found.UNKNOWN, question
         with pytest.raises(OutcomeUnknown):
-            await scripts.run_script(mark, "index")
+            await scripts.run_script(attempt_id, "index")
     assert site.witnessed() == []
 
 
@@ -278,7 +278,7 @@ async def test_a_stale_epoch_runs_no_file_without_a_transaction(site: Site):
     scripts = site.scripts([], [DataScript("index", site.file("index.sql", INDEX), INDEXED)])
     site.execute("UPDATE cutoverd.fence SET epoch = 2", "cutoverd")
     with pytest.raises(NotLeader):
-        await scripts.run_script(site.mark("data.run_script:index"), "index")
+        await scripts.run_script(site.attempt_id("data.run_script:index"), "index")
     assert site.witnessed() == []
 
 
@@ -286,7 +286,7 @@ async def test_an_error_in_a_file_without_a_transaction_names_its_line(site: Sit
     file = site.file("index.sql", "-- cutoverd: no-transaction\nSELECT 1;\nSELECT 1/0;\n")
     with pytest.raises(StepError, match=r"index.sql:3: division by zero"):
         await site.scripts([], [DataScript("index", file, "SELECT false")]).run_script(
-            site.mark("data.run_script:index"), "index"
+            site.attempt_id("data.run_script:index"), "index"
         )
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import psycopg
 import pytest
-from support.production import back, lead, mark
+from support.production import attempt_id, back, lead
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.ledger import ledger
@@ -29,12 +29,12 @@ async def test_a_step_is_recorded_with_its_effect_and_found_done_again(cluster: 
     await lead(cluster)
     server = cluster.server()
     async with await server.connect() as conn:
-        async with ledger.step(conn, mark("s")) as entry:
+        async with ledger.recorded_step(conn, attempt_id("s")) as entry:
             await conn.execute("CREATE TABLE effect (x int)")
             entry.evidence = {"rows": 3}
-        async with ledger.step(conn, mark("s")) as entry:
+        async with ledger.recorded_step(conn, attempt_id("s")) as entry:
             assert (entry.already_done, entry.evidence) == (True, {"rows": 3})
-        async with ledger.step(conn, back("s")) as entry:
+        async with ledger.recorded_step(conn, back("s")) as entry:
             assert not entry.already_done
     row = await ledger.read(server, "s", Direction.FORWARD)
     assert row
@@ -47,7 +47,7 @@ async def test_a_failed_step_leaves_neither_effect_nor_record(cluster: Cluster) 
     server = cluster.server()
     async with await server.connect() as conn:
         with pytest.raises(psycopg.errors.DivisionByZero):
-            async with ledger.step(conn, mark("s")):
+            async with ledger.recorded_step(conn, attempt_id("s")):
                 await conn.execute("CREATE TABLE effect (x int); SELECT 1 / 0")
         assert await ledger.read(server, "s", Direction.FORWARD) is None
         assert await (await conn.execute("SELECT to_regclass('effect')")).fetchone() == (None,)
@@ -59,7 +59,7 @@ async def test_a_row_that_was_committed_unfinished_is_not_taken_for_done(cluster
         "INSERT INTO cutoverd.step_log (run, step, direction, epoch, event_id) VALUES ('r1', 's', 'forward', 0, 'lost')",
         "cutoverd",
     )
-    async with await cluster.server().connect() as conn, ledger.step(conn, mark("s")) as entry:
+    async with await cluster.server().connect() as conn, ledger.recorded_step(conn, attempt_id("s")) as entry:
         assert not entry.already_done
     row = await ledger.read(cluster.server(), "s", Direction.FORWARD)
     assert row
@@ -73,10 +73,10 @@ async def test_a_stale_epoch_is_refused_inside_the_transaction(cluster: Cluster)
         await conn.close()
     async with await cluster.server(epoch=1).connect() as conn:
         with pytest.raises(NotLeader, match="epoch 1 of run r1 may not act: the ledger's fence has epoch 2"):
-            async with ledger.step(conn, mark("s")):
+            async with ledger.recorded_step(conn, attempt_id("s")):
                 pytest.fail("a stale daemon came in")
     with pytest.raises(NotLeader):
-        await ledger.take_fence(cluster.server(epoch=1))
+        await ledger.acquire_fence(cluster.server(epoch=1))
     assert await epoch_of(cluster) == 2
 
 
@@ -88,9 +88,9 @@ async def test_a_stale_daemon_changes_no_name(cluster: Cluster) -> None:
         leader = await lead(cluster, epoch + 1)
         before = cluster.execute(state)
         with pytest.raises(NotLeader):
-            await getattr(stale, operation)(mark(operation, epoch=epoch))
+            await getattr(stale, operation)(attempt_id(operation, epoch=epoch))
         assert cluster.execute(state) == before, operation
-        await getattr(leader, operation)(mark(operation, epoch=epoch + 1))
+        await getattr(leader, operation)(attempt_id(operation, epoch=epoch + 1))
         stale = leader
 
 
@@ -99,7 +99,7 @@ async def test_a_new_leader_ends_an_older_one_that_holds_the_fence(cluster: Clus
     entered = asyncio.Event()
 
     async def hold() -> None:
-        async with ledger.held(cluster.server(), mark("clone")):
+        async with ledger.hold_fence(cluster.server(), attempt_id("clone")):
             entered.set()
             await asyncio.sleep(60)
 
@@ -115,11 +115,11 @@ async def test_a_new_leader_ends_an_older_one_that_holds_the_fence(cluster: Clus
 async def test_a_new_leader_fences_scripts_in_new_as_well(cluster: Cluster) -> None:
     databases = await lead(cluster)
     for operation in ("make_placeholder", "fence", "build_new"):
-        await getattr(databases, operation)(mark(operation))
+        await getattr(databases, operation)(attempt_id(operation))
     await lead(cluster, epoch=2)
     async with await cluster.server().connect("app_next") as conn:
         with pytest.raises(NotLeader):
-            async with ledger.step(conn, mark("script")):
+            async with ledger.recorded_step(conn, attempt_id("script")):
                 pytest.fail("a stale daemon came in")
 
 
@@ -141,7 +141,7 @@ async def test_a_cancelled_step_is_gone_from_the_server(cluster: Cluster) -> Non
     with blocker, blocker.transaction():
         blocker.execute("LOCK TABLE cutoverd.step_log IN EXCLUSIVE MODE")
         databases = await lead(cluster)
-        task = asyncio.create_task(databases.make_placeholder(mark("make_placeholder")))
+        task = asyncio.create_task(databases.make_placeholder(attempt_id("make_placeholder")))
         pid = await backend_that_waits(cluster, 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -161,7 +161,7 @@ async def test_a_lost_connection_leaves_the_outcome_unknown(cluster: Cluster) ->
     await lead(cluster)
     async with await cluster.server().connect() as conn:
         with pytest.raises(OutcomeUnknown, match="the connection was lost"):
-            async with ledger.step(conn, mark("s")):
+            async with ledger.recorded_step(conn, attempt_id("s")):
                 cluster.execute(f"SELECT pg_terminate_backend({conn.info.backend_pid}, 5000)")
     assert await ledger.read(cluster.server(), "s", Direction.FORWARD) is None
 

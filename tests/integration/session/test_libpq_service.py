@@ -30,7 +30,7 @@ async def test_a_service_that_names_production_does_not_take_the_schema_files_th
     site = await make_site(cluster, tmp_path)
     query = "SELECT current_setting('application_name') || ' ' || current_setting('row_security') AS who"
     files = [site.file("a.sql", f"CREATE TABLE public.made AS {query};")]
-    await site.scripts(files, server=by_service).apply_schema(site.mark("schema.apply_schema"))
+    await site.scripts(files, server=by_service).apply_schema(site.attempt_id("schema.apply_schema"))
     assert cluster.execute("SELECT to_regclass('public.made')", "app") == [(None,)], "production was written to"
     assert site.rows("SELECT who FROM made") == [(f"{by_service.application_name} off",)]
 

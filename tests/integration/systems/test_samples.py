@@ -23,19 +23,19 @@ from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.monitor import WatchingByKind
-from cutoverd.daemon.systems.samples import CommandSample, HttpSample, SampleKind
+from cutoverd.daemon.systems.samples import ExecSample, HttpSample, SampleKind
 from cutoverd.events import facts
-from cutoverd.states.check_rules import Reading, Rule, Rules, Sample, Watched, after_round, changes
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.check_rules import ClockReading, Rule, Rules, Sample, Watched, changes, fold_round
+from cutoverd.states.ports import AttemptId, Direction
 
-MARK = Mark("r1", 1, "monitor.watch", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("r1", 1, "monitor.watch", Direction.FORWARD, "e1")
 PAGES = {"/health": b"ok", "/number": b" 4.5\n", "/metrics": b"# HELP errors\nerrors_total 12\n", "/words": b"many"}
 
 
 async def sampled(kind: SampleKind, folder: Path, *, seconds: float = 10.0) -> Sample:
     """As the step gets it: an error is a sample that has not passed."""
     rules = Rules({"it": Rule(0.0)}, sample_seconds=seconds)
-    return (await WatchingByKind(rules, {"it": kind}, folder).sample(MARK))["it"]
+    return (await WatchingByKind(rules, {"it": kind}, folder).sample(ATTEMPT_ID))["it"]
 
 
 class Page(BaseHTTPRequestHandler):
@@ -87,8 +87,8 @@ async def test_a_server_that_refuses_connections_is_a_bad_sample(tmp_path: Path)
     assert "ConnectError" in seen.saw
 
 
-def command(folder: Path, code: str, *, wants_number: bool = False) -> CommandSample:
-    return CommandSample([sys.executable, "-c", code], Site("r1", 1, folder, folder), wants_number)
+def command(folder: Path, code: str, *, wants_number: bool = False) -> ExecSample:
+    return ExecSample([sys.executable, "-c", code], Site("r1", 1, folder, folder), wants_number)
 
 
 @pytest.mark.parametrize(
@@ -131,14 +131,14 @@ async def test_a_new_version_that_dies_while_it_is_watched_is_a_breach_within_mi
     """Found: nobody asked for its status before the watch of 48 hours was over."""
     loaded = served(tmp_path, "{for: 48h}")
     watching = ports_of(loaded, Server("dbname=app", "night-1", 1, loaded.run_dir)).watching
-    seen, on_record = Watched(Reading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
+    seen, on_record = Watched(ClockReading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
     told = []
     for each, state in enumerate(("up", "ill", "gone", "gone", "up")):
         for name in ("up", "ill"):
             (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / state).touch()
-        now = Reading(seen.at.at, "boot", 40.0 * each)
-        seen = after_round(seen, await watching.sample(MARK), now, watching.rules)
+        now = ClockReading(seen.at.at, "boot", 40.0 * each)
+        seen = fold_round(seen, await watching.sample(ATTEMPT_ID), now, watching.rules)
         told.append(changes(seen, watching.rules, on_record))
         on_record ^= {change.check for change in told[-1]}
         assert state != "ill" or "exited 1" in seen.standings["service api runs"].saw

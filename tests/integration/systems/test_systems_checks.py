@@ -17,12 +17,12 @@ import pytest
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import http
-from cutoverd.daemon.systems.exec import CommandCheck, Site
+from cutoverd.daemon.systems.exec import ExecCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.states.errors import CheckFailed, TimedOut
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
-MARK = Mark("r1", 1, "smoke.check:login", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("r1", 1, "smoke.check:login", Direction.FORWARD, "e1")
 
 
 @pytest.fixture
@@ -30,33 +30,33 @@ def site(tmp_path: Path) -> Site:
     return Site(run="r1", epoch=1, folder=tmp_path / "state", directory=tmp_path)
 
 
-def python(site: Site, program: str, within_seconds: float = 30) -> CommandCheck:
-    return CommandCheck([sys.executable, "-I", "-S", "-c", program], site, within_seconds)
+def python(site: Site, program: str, within_seconds: float = 30) -> ExecCheck:
+    return ExecCheck([sys.executable, "-I", "-S", "-c", program], site, within_seconds)
 
 
 async def test_a_failed_smoke_test_shows_its_exit_code_and_the_end_of_what_it_said(site: Site) -> None:
     with pytest.raises(CheckFailed, match=r"exited 3, expected 0; it said: .*2 rows are gone") as failed:
-        await python(site, "import sys; print('2 rows are gone'); sys.exit(3)").prove(MARK)
+        await python(site, "import sys; print('2 rows are gone'); sys.exit(3)").prove(ATTEMPT_ID)
     assert failed.value.evidence["exit"] == 3
     assert failed.value.evidence["output"] == "2 rows are gone"
 
 
 async def test_a_smoke_test_that_passes_is_told_the_run_and_leaves_its_command_as_evidence(site: Site) -> None:
     check = python(site, "import os; assert os.environ['CUTOVERD_RUN'] == 'r1'")
-    evidence = await check.prove(MARK)
+    evidence = await check.prove(ATTEMPT_ID)
     assert evidence["command"] == check.command
     assert evidence["exit"] == 0
 
 
 async def test_a_smoke_test_that_is_not_there_is_named(site: Site) -> None:
     with pytest.raises(CheckFailed, match=r"\[\./missing, -v\] exited 127.*cannot run \./missing: No such file"):
-        await CommandCheck(["./missing", "-v"], site).prove(MARK)
+        await ExecCheck(["./missing", "-v"], site).prove(ATTEMPT_ID)
 
 
 async def test_a_smoke_test_that_hangs_is_ended_with_all_that_it_began(site: Site) -> None:
     check = python(site, f"{LEAVES_ONE_BEHIND}; time.sleep(60)", within_seconds=0.7)
     with pytest.raises(TimedOut, match=r"did not end within 0\.7 s") as late:
-        await check.prove(MARK)
+        await check.prove(ATTEMPT_ID)
     assert late.value.hint
     await gone(site.directory / "left")
 
@@ -67,17 +67,17 @@ async def test_a_smoke_test_that_ignores_every_kind_word_is_ended_all_the_same(
     monkeypatch.setattr(children, "GRACE_SECONDS", 0.3)
     deaf = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (2, 15)]; time.sleep(60)"
     with pytest.raises(TimedOut):
-        await python(site, deaf, within_seconds=0.5).prove(MARK)
+        await python(site, deaf, within_seconds=0.5).prove(ATTEMPT_ID)
     assert await children.end_orphans(site.folder) == []
 
 
 async def test_what_a_smoke_test_left_in_the_background_ends_with_it(site: Site) -> None:
-    await python(site, LEAVES_ONE_BEHIND).prove(MARK)
+    await python(site, LEAVES_ONE_BEHIND).prove(ATTEMPT_ID)
     await gone(site.directory / "left")
 
 
 async def test_a_cancelled_smoke_test_is_ended_with_all_that_it_began(site: Site) -> None:
-    checking = asyncio.create_task(python(site, f"{LEAVES_ONE_BEHIND}; time.sleep(60)").prove(MARK))
+    checking = asyncio.create_task(python(site, f"{LEAVES_ONE_BEHIND}; time.sleep(60)").prove(ATTEMPT_ID))
     await until((site.directory / "left").exists)
     checking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -89,7 +89,7 @@ async def test_a_smoke_test_that_floods_its_output_leaves_only_the_end_of_it(sit
     flood = "import os, sys; [os.write(1, b'x' * 1000000) for _ in range(200)]; print('the end'); sys.exit(1)"
     before_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckFailed, match="the end") as failed:
-        await python(site, flood).prove(MARK)
+        await python(site, flood).prove(ATTEMPT_ID)
     assert 1000 < len(failed.value.evidence["output"]) <= 2048
     assert len(str(failed.value)) < 1000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kilobytes < 50_000
@@ -101,7 +101,7 @@ async def test_a_smoke_test_that_kills_its_parent_fails_and_the_daemon_lives(sit
     (site.directory / "daemon").write_text(str(os.getpid()))
     check = python(site, f"{kills}; open('left', 'w').write(str(os.getpid())); time.sleep(60)")
     with pytest.raises(CheckFailed, match="exited -9"):
-        await check.prove(MARK)
+        await check.prove(ATTEMPT_ID)
     left = site.directory / "left"
     if left.exists():  # it may have been ended before it wrote
         await gone(left)
@@ -109,13 +109,13 @@ async def test_a_smoke_test_that_kills_its_parent_fails_and_the_daemon_lives(sit
 
 async def test_a_smoke_test_that_kills_its_group_fails_and_the_daemon_lives(site: Site) -> None:
     with pytest.raises(CheckFailed, match="exited -9"):
-        await python(site, "import os, signal; os.killpg(0, signal.SIGKILL)").prove(MARK)
+        await python(site, "import os, signal; os.killpg(0, signal.SIGKILL)").prove(ATTEMPT_ID)
     assert await children.end_orphans(site.folder) == []
 
 
 async def test_a_smoke_test_that_dies_by_a_signal_fails(site: Site) -> None:
     with pytest.raises(CheckFailed, match="exited 137"):
-        await python(site, "import os; os.kill(os.getpid(), 9)").prove(MARK)
+        await python(site, "import os; os.kill(os.getpid(), 9)").prove(ATTEMPT_ID)
 
 
 LEAVES_ONE_BEHIND = (
@@ -153,7 +153,7 @@ def says(status: str, body: str = "", *headers: str, requests: list[str] | None 
 
 async def test_a_healthy_answer_is_evidence() -> None:
     async with listening(says("200 OK", '{"db": "up"}')) as url:
-        evidence = await HttpCheck(f"{url}/health?deep=1", contains='"up"').prove(MARK)
+        evidence = await HttpCheck(f"{url}/health?deep=1", contains='"up"').prove(ATTEMPT_ID)
     assert evidence == {
         "url": f"{url}/health?deep=1",
         "status": 200,
@@ -169,13 +169,13 @@ async def test_a_service_that_answers_503_at_first_is_asked_again() -> None:
         await answers.pop(0)(reader, writer)
 
     async with listening(comes_up) as url:
-        assert (await HttpCheck(url).prove(MARK))["attempts"] == 3
+        assert (await HttpCheck(url).prove(ATTEMPT_ID))["attempts"] == 3
 
 
 async def test_a_service_that_does_not_listen_yet_is_asked_again() -> None:
     async with listening(says("200 OK")) as url:
         port = int(url.rpartition(":")[2])
-    checking = asyncio.create_task(HttpCheck(url).prove(MARK))
+    checking = asyncio.create_task(HttpCheck(url).prove(ATTEMPT_ID))
     await asyncio.sleep(0.3)  # so that at least one attempt finds nobody
     async with listening(says("200 OK"), port):
         assert (await checking)["attempts"] > 1
@@ -194,7 +194,7 @@ async def test_a_service_that_does_not_listen_yet_is_asked_again() -> None:
 async def test_a_wrong_answer_fails_with_what_was_seen_and_expected(answer: Answer, check: dict[str, object], seen: str) -> None:
     async with listening(answer) as url:
         with pytest.raises(CheckFailed, match=seen) as failed:
-            await HttpCheck(f"{url}/health", within_seconds=0.3, **check).prove(MARK)  # type: ignore[arg-type]
+            await HttpCheck(f"{url}/health", within_seconds=0.3, **check).prove(ATTEMPT_ID)  # type: ignore[arg-type]
     assert f"GET {url}/health" in str(failed.value)
     assert failed.value.hint
     assert json.dumps(failed.value.evidence)
@@ -204,7 +204,7 @@ async def test_nobody_listening_fails_with_the_url_and_the_reason() -> None:
     async with listening(says("200 OK")) as url:
         pass
     with pytest.raises(CheckFailed, match=f"GET {url}: saw ConnectError: .*expected status 200"):
-        await HttpCheck(url, within_seconds=0.3).prove(MARK)
+        await HttpCheck(url, within_seconds=0.3).prove(ATTEMPT_ID)
 
 
 async def test_a_service_that_accepts_and_never_answers_fails_within_its_time() -> None:
@@ -217,7 +217,7 @@ async def test_a_service_that_accepts_and_never_answers_fails_within_its_time() 
     began = time.monotonic()
     async with listening(silent) as url:
         with pytest.raises(CheckFailed, match=r"saw no answer within 1\.0 s"):
-            await HttpCheck(url, within_seconds=0.5).prove(MARK)
+            await HttpCheck(url, within_seconds=0.5).prove(ATTEMPT_ID)
         ended.set()
     assert time.monotonic() - began < 3
 
@@ -229,7 +229,7 @@ async def test_the_last_attempt_is_given_time_enough_not_to_hide_what_is_wrong()
 
     async with listening(slow) as url:
         with pytest.raises(CheckFailed, match="saw status 503"):
-            await HttpCheck(url, within_seconds=0.5).prove(MARK)
+            await HttpCheck(url, within_seconds=0.5).prove(ATTEMPT_ID)
 
 
 async def test_a_body_that_never_ends_is_read_only_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ async def test_a_body_that_never_ends_is_read_only_so_far(monkeypatch: pytest.Mo
         writer.close()
 
     async with listening(endless) as url:
-        assert (await HttpCheck(url, contains="healthy").prove(MARK))["status"] == 200
+        assert (await HttpCheck(url, contains="healthy").prove(ATTEMPT_ID))["status"] == 200
 
 
 async def test_a_password_in_the_url_is_used_and_never_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -254,7 +254,7 @@ async def test_a_password_in_the_url_is_used_and_never_shown(caplog: pytest.LogC
     async with listening(says("500 Oops", requests=requests)) as url:
         check = HttpCheck(url.replace("://", "://alice:sword%40fish@"), within_seconds=0.3)
         with pytest.raises(CheckFailed, match="status 500") as failed:
-            await check.prove(MARK)
+            await check.prove(ATTEMPT_ID)
     assert "Authorization: Basic YWxpY2U6c3dvcmRAZmlzaA==" in requests[0]  # alice:sword@fish
     shown = f"{failed.value} {failed.value.hint} {failed.value.evidence} {check} {caplog.text}"
     assert "sword" not in shown
@@ -265,7 +265,7 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     async with listening(says("200 OK")) as url:
-        assert (await HttpCheck(url, within_seconds=0.5).prove(MARK))["status"] == 200
+        assert (await HttpCheck(url, within_seconds=0.5).prove(ATTEMPT_ID))["status"] == 200
 
 
 async def gone(pid_file: Path) -> None:

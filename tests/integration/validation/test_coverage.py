@@ -12,7 +12,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation.coverage import check_coverage
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 TABLES = """
 CREATE TABLE a (id int PRIMARY KEY, v text);
@@ -128,14 +128,14 @@ async def test_every_query_that_does_not_parse_is_named_at_once(cluster: Cluster
 
 async def test_old_is_asked_under_the_name_that_it_has(cluster: Cluster) -> None:
     cluster.execute("CREATE TABLE a (id int)", "app")
-    server, mark = cluster.server(), Mark("r1", 1, "validate.check_coverage", Direction.FORWARD, "e1")
+    server, attempt_id = cluster.server(), AttemptId("r1", 1, "validate.check_coverage", Direction.FORWARD, "e1")
     await ledger.prepare(server)
     validation = PostgresValidation(server, reads("SELECT * FROM a"), {}, {}, cluster.folder)
-    assert (await validation.check_coverage(mark))["tables"] == 1
+    assert (await validation.check_coverage(attempt_id))["tables"] == 1
     cluster.execute("ALTER DATABASE app RENAME TO app_previous")
     cluster.execute("CREATE TABLE late (id int)", "app_previous")
     with pytest.raises(CheckFailed, match=r"no comparison reads public\.late"):
-        await validation.check_coverage(mark)
+        await validation.check_coverage(attempt_id)
 
 
 async def test_a_key_that_is_no_column_of_old_is_found_before_the_window(cluster: Cluster) -> None:

@@ -9,8 +9,8 @@ import pytest
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.compare.compare import Comparison
-from cutoverd.daemon.postgres.validation.prepare import Questions
-from cutoverd.daemon.postgres.validation.query_timing import Query
+from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
+from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.states.errors import CheckFailed
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
@@ -22,14 +22,16 @@ CREATE FUNCTION ask() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTI
 GOOD = """SELECT ask() AS ok, 'asked' AS "check";\nSET work_mem = '1MB';\nSELECT nothing;\n"""
 
 
-def questions(folder: Path, script: str, new: str, query: str, key: str = "id") -> Questions:
+def questions(folder: Path, script: str, new: str, query: str, key: str = "id") -> ValidationPlan:
     (folder / "v.sql").write_text(script)
-    return Questions(
-        [Comparison("c", "SELECT id, v FROM old", new, (key,))], [Query("q", "SELECT 1", query, 1.5)], {"v.sql": folder / "v.sql"}
+    return ValidationPlan(
+        [Comparison("c", "SELECT id, v FROM old", new, (key,))],
+        [TimedQuery("q", "SELECT 1", query, 1.5)],
+        {"v.sql": folder / "v.sql"},
     )
 
 
-async def refused(asked: Questions, cluster: Cluster) -> list[Any]:
+async def refused(asked: ValidationPlan, cluster: Cluster) -> list[Any]:
     with pytest.raises(CheckFailed) as failed:
         await asked.try_on(cluster.server(), "app")
     return list(failed.value.evidence["reasons"])

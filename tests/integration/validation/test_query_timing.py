@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from support.servers import Cluster
 
-from cutoverd.daemon.postgres.validation.query_timing import Query, Side, check_query, time_query
+from cutoverd.daemon.postgres.validation.query_timing import Side, TimedQuery, check_query, time_query
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import Evidence
 
@@ -17,7 +17,7 @@ INSERT INTO public.machine SELECT n, n / 10, md5(n::text) FROM generate_series(1
 CREATE INDEX machine_site ON public.machine (site);
 """
 NEW = "ALTER TABLE public.machine RENAME TO tb_machine; ALTER TABLE public.tb_machine RENAME site TO fk_site;"
-ASKED = Query(
+ASKED = TimedQuery(
     "a site's machines",
     old="SELECT serial FROM public.machine WHERE site BETWEEN 700 AND 702 ORDER BY id;",
     new="SELECT serial FROM public.tb_machine WHERE fk_site BETWEEN 700 AND 702 ORDER BY id -- the same\n;",
@@ -38,7 +38,7 @@ def furnish(cluster: Cluster, rows: int = 10_000) -> None:
     cluster.execute(NEW, "app_next")
 
 
-async def timed(cluster: Cluster, query: Query, seconds_max: float = 20) -> Evidence:
+async def timed(cluster: Cluster, query: TimedQuery, seconds_max: float = 20) -> Evidence:
     return await time_query(cluster.server(), query, old="app_previous", new="app_next", seconds_max=seconds_max)
 
 
@@ -64,10 +64,10 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 @on_18
 async def test_a_query_that_finds_less_on_new_is_no_answer_unless_the_plan_says_so(cluster: Cluster) -> None:
     furnish(cluster)
-    less = Query("few", ASKED.old, "SELECT 1 FROM public.tb_machine WHERE id = 7", 1.5)
+    less = TimedQuery("few", ASKED.old, "SELECT 1 FROM public.tb_machine WHERE id = 7", 1.5)
     with pytest.raises(CheckFailed, match="query few: 30 rows on old, 1 on new"):
         await timed(cluster, less)
-    seen = await timed(cluster, Query("few", less.old, less.new, 1.5, same_rows=False))
+    seen = await timed(cluster, TimedQuery("few", less.old, less.new, 1.5, same_rows=False))
     assert (seen["rows_old"], seen["rows_new"]) == (30, 1)
 
 
@@ -75,9 +75,9 @@ async def test_a_query_that_finds_less_on_new_is_no_answer_unless_the_plan_says_
 async def test_a_query_that_does_not_end_is_ended_and_told(cluster: Cluster) -> None:
     furnish(cluster)
     with pytest.raises(CheckFailed, match=r"^query q, on new did not end within 0\.3 s; on old it took \d+\.\d ms$"):
-        await timed(cluster, Query("q", "SELECT 1", ENDLESS, 1.5), seconds_max=0.3)
+        await timed(cluster, TimedQuery("q", "SELECT 1", ENDLESS, 1.5), seconds_max=0.3)
     with pytest.raises(CheckFailed, match=r"^query q, on new did not end within 0\.3 s, and on old neither$"):
-        await timed(cluster, Query("q", ENDLESS, ENDLESS, 1.5), seconds_max=0.3)
+        await timed(cluster, TimedQuery("q", ENDLESS, ENDLESS, 1.5), seconds_max=0.3)
     assert cluster.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND pid <> pg_backend_pid()") == [
         (0,)
     ]
@@ -87,11 +87,11 @@ async def test_a_query_that_does_not_end_is_ended_and_told(cluster: Cluster) -> 
 async def test_a_query_that_is_too_slow_on_old_is_judged_on_new_alone(cluster: Cluster) -> None:
     """Found: what was slow on old already turned the night back, hours into the window; and nothing said so before it."""
     furnish(cluster)
-    seen = await timed(cluster, Query("q", ENDLESS, "SELECT 1", 1.5), seconds_max=0.3)
+    seen = await timed(cluster, TimedQuery("q", ENDLESS, "SELECT 1", 1.5), seconds_max=0.3)
     assert seen["new_ms"] < 300
     assert {name: seen[name] for name in ("old", "rows_new")} == {"old": "not within 0.3 s", "rows_new": 1}
     assert "ratio" not in seen
-    before = await check_query(cluster.server(), Query("q", ENDLESS, "SELECT 1", 1.5), old="app_previous", seconds_max=0.3)
+    before = await check_query(cluster.server(), TimedQuery("q", ENDLESS, "SELECT 1", 1.5), old="app_previous", seconds_max=0.3)
     assert before["warnings"] == [
         "query q, on old did not end within 0.3 s: Validate has new alone to judge, and only by that time; raise timeouts.query"
     ]
@@ -111,7 +111,7 @@ async def test_a_query_that_is_too_slow_on_old_while_it_is_measured_is_judged_on
         return await real(replace(side, query=ENDLESS))
 
     monkeypatch.setattr(Side, "run", slower_and_slower)
-    seen = await timed(cluster, Query("q", "SELECT 1", "SELECT 1", 1.5), seconds_max=0.3)
+    seen = await timed(cluster, TimedQuery("q", "SELECT 1", "SELECT 1", 1.5), seconds_max=0.3)
     assert seen["old"] == "not within 0.3 s"
 
 
@@ -129,7 +129,7 @@ async def test_what_is_not_one_query_that_reads_is_told_and_changes_nothing(clus
     furnish(cluster)
     for query, told in WRONG.items():
         with pytest.raises(StepError, match=f"^query q, on new: {told}"):
-            await timed(cluster, Query("q", "SELECT 1", query, 1.5))
+            await timed(cluster, TimedQuery("q", "SELECT 1", query, 1.5))
     assert cluster.execute("SELECT count(*) FROM public.tb_machine", "app_next") == [(10_000,)]
 
 
@@ -138,7 +138,7 @@ async def test_a_query_runs_with_the_settings_that_clients_of_the_database_get(c
     furnish(cluster)
     cluster.execute("ALTER DATABASE app_next SET work_mem = '123kB'")
     with pytest.raises(CheckFailed, match="rows on old"):
-        await timed(cluster, Query("q", "SELECT 1", "SELECT 1 WHERE current_setting('work_mem') <> '123kB'", 1.5))
+        await timed(cluster, TimedQuery("q", "SELECT 1", "SELECT 1 WHERE current_setting('work_mem') <> '123kB'", 1.5))
 
 
 @on_18
@@ -148,5 +148,8 @@ async def test_a_query_that_production_cannot_be_asked_is_told_before_the_window
     assert (seen["columns"], seen["old_ms"] > 0, "warnings" in seen) == (1, True, False)
     with pytest.raises(CheckFailed, match=r'^query q, on old: relation "public\.machines" does not exist'):
         await check_query(
-            cluster.server(), Query("q", "SELECT 1 FROM public.machines", "SELECT 1", 1.5), old="app_previous", seconds_max=20
+            cluster.server(),
+            TimedQuery("q", "SELECT 1 FROM public.machines", "SELECT 1", 1.5),
+            old="app_previous",
+            seconds_max=20,
         )

@@ -20,7 +20,7 @@ async def site(cluster, tmp_path):
 
 
 async def check(site: Site, sql: str):
-    return await check_script(site.server, site.mark("validate.check_script:v"), site.file("v.sql", sql))
+    return await check_script(site.server, site.attempt_id("validate.check_script:v"), site.file("v.sql", sql))
 
 
 async def failure(site: Site, sql: str) -> CheckFailed:
@@ -118,10 +118,10 @@ async def test_a_cancelled_validation_is_gone_within_seconds(site: Site):
 async def test_a_file_that_is_not_there_or_not_utf8_fails(site: Site):
     missing = site.folder / "missing.sql"
     with pytest.raises(CheckFailed, match=r"missing.sql cannot be read"):
-        await check_script(site.server, site.mark("validate"), missing)
+        await check_script(site.server, site.attempt_id("validate"), missing)
     missing.write_bytes("SELECT 'é'".encode("latin1"))
     with pytest.raises(CheckFailed, match=r"missing.sql cannot be read"):
-        await check_script(site.server, site.mark("validate"), missing)
+        await check_script(site.server, site.attempt_id("validate"), missing)
 
 
 BAD_LUCK = {

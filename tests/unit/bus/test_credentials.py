@@ -14,7 +14,7 @@ import pytest
 
 from cutoverd.daemon.bus.connection import Client, _unreachable, connect
 from cutoverd.daemon.bus.credentials import login
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.errors import ServerRefused
 
 INFO = {"server_id": "s", "version": "2.11.0", "max_payload": 1024, "headers": True, "nonce": "once", "auth_required": True}
 
@@ -62,12 +62,12 @@ def test_a_file_that_holds_no_credentials_is_refused_and_not_read_without_end(tm
     """Found: nats-py looked for the token in it for ever, and one that is not there ended in a traceback."""
     file = tmp_path / "daemon.creds"
     with pytest.raises(
-        Refused, match=r"daemon\.creds cannot be read: No such file.*; let the plan's bus\.credentials name a file"
+        ServerRefused, match=r"daemon\.creds cannot be read: No such file.*; let the plan's bus\.credentials name a file"
     ):
         login(file)
     file.write_text("hunter2")
     with pytest.raises(
-        Refused, match="holds no NATS credentials: there is no BEGIN NATS USER JWT and no BEGIN USER NKEY"
+        ServerRefused, match="holds no NATS credentials: there is no BEGIN NATS USER JWT and no BEGIN USER NKEY"
     ) as seen:
         login(file)
     assert "hunter2" not in str(seen.value)

@@ -12,7 +12,7 @@ from psycopg import OperationalError
 from cutoverd.daemon.control import check
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.run import Frozen, Run
+from cutoverd.states.run import FrozenPlan, Run
 
 
 def look_that_raises(error: Exception) -> tuple[Any, Any]:
@@ -31,7 +31,7 @@ def look_that_raises(error: Exception) -> tuple[Any, Any]:
 
 
 def dashboard() -> Any:
-    run = Run("night", plan=Frozen(items={"dashboards": ["page"]}, budget_seconds=None))
+    run = Run("night", plan=FrozenPlan(items={"dashboards": ["page"]}, budget_seconds=None))
     return next(key for key in run.keys("precheck") if key.item == "page")
 
 
@@ -49,7 +49,7 @@ async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: 
     loaded, ports = look_that_raises(error)
     [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
     assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", check.Verdict.UNFIT)
-    assert finding.says == f"it could not be looked at: {told}"
+    assert finding.detail == f"it could not be looked at: {told}"
     assert finding.todo
 
 
@@ -67,7 +67,7 @@ async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.M
     monkeypatch.setattr(check.stream, "check_sync", check_sync)
     finding = await check._of_bus(look_that_raises(OSError())[0])
     assert (finding.check, finding.verdict) == (check.BUS, check.Verdict.UNFIT)
-    assert "UnicodeError: label too long" in finding.says
+    assert "UnicodeError: label too long" in finding.detail
 
 
 async def test_what_a_server_says_of_every_database_is_said_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,17 +13,17 @@ from unit.plan.test_plan_file import PLAN, write
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.control.liveness import asked, driven
-from cutoverd.daemon.control.observe import Sight
+from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.runtime.drive import one_daemon
 from cutoverd.daemon.views.timeline import Timeline
-from cutoverd.states.run import Frozen, Run
+from cutoverd.states.run import FrozenPlan, Run
 
 __all__ = ["write"]
 
 
-def sight(leader: str, **more: Any) -> Sight:
-    return Sight(Run("night-1", plan=Frozen(), epoch=3, **more), Timeline(leader=leader))
+def sight(leader: str, **more: Any) -> Observation:
+    return Observation(Run("night-1", plan=FrozenPlan(), epoch=3, **more), Timeline(leader=leader))
 
 
 async def test_after_its_daemon_is_gone_a_run_is_not_said_to_be_driven(write) -> None:

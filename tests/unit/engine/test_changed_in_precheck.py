@@ -11,7 +11,7 @@ from fakes.recording_ports import World
 from unit.plan.test_freeze import plan_of
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.engine.loop import Runner, Said, Stopped
+from cutoverd.daemon.engine.loop import InboxItem, RunLoop, Stopped
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.plan.load import load
@@ -30,13 +30,13 @@ class Runs:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.stream, self.world = folder, MemoryStream(), World()
-        self.said: asyncio.Queue[Said] = asyncio.Queue()
+        self.said: asyncio.Queue[InboxItem] = asyncio.Queue()
         plan_of(folder, 1)
         self.epoch_there: int | None = None
         self.log = self._log()
         monkeypatch.setattr(leadership, "_epoch_in_ledger", self._epoch)
         monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
-        monkeypatch.setattr(leadership.ledger, "take_fence", self._no_orphans)
+        monkeypatch.setattr(leadership.ledger, "acquire_fence", self._no_orphans)
 
     def _log(self) -> RunLog:
         return RunLog("night-1", self.stream.journal("cutover.evt.night-1"))
@@ -50,11 +50,11 @@ class Runs:
     async def taken(self, url: str = URL) -> RunLog:
         """Led by another daemon, that loads the plan anew."""
         self.log = self._log()
-        await leadership.take(load(self.folder / "plan.yaml"), self.log, Server(url, "night-1", 0, self.folder))
+        await leadership.take_over(load(self.folder / "plan.yaml"), self.log, Server(url, "night-1", 0, self.folder))
         return self.log
 
     async def driven(self) -> Stopped:
-        return await Runner(self.log, self.world.ports(), self.said, step_seconds=5, auto=True).drive()
+        return await RunLoop(self.log, self.world.ports(), self.said, step_seconds=5, auto=True).drive()
 
     async def say(self, verb: str) -> None:
         seq = await self.stream.store("cutover.cmd", "", b"")

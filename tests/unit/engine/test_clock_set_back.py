@@ -56,7 +56,7 @@ def test_no_duration_is_negative_because_the_clock_was_set_back() -> None:
     simulation.drive()
     timeline, chain = Timeline(), Chain()
     for seq, message in simulation.messages:
-        timeline.take_in(chain.checked(message, seq))
+        timeline.apply(chain.checked(message, seq))
         chain = chain.extended(message, seq)
     assert min(timeline.state_seconds(simulation.now).values()) >= 0
     assert timeline.downtime_seconds(simulation.now) >= 0

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from fakes.recording_ports import Night
 
-from cutoverd.daemon.engine.errors import Refused
+from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.runtime.drive import listen
@@ -253,7 +253,7 @@ async def test_retry_of_a_plan_that_was_corrected_is_refused_and_not_the_old_one
     night = Night()
     night.world.wrong["databases.check_fit"] = failing(CheckFailed("no"))
     await night.daemon()
-    night.still_begun = lambda run: failing(PlanChanged("run night began with other contents of: plan.yaml", hint="`abort` it"))()
+    night.check_plan = lambda run: failing(PlanChanged("run night began with other contents of: plan.yaml", hint="`abort` it"))()
     await night.say("retry")
     assert await night.daemon() is Stopped.NEEDS_A_PERSON
     [refused] = [event for event in await night.events() if isinstance(event, facts.CommandRejected)]
@@ -266,7 +266,7 @@ async def test_retry_of_a_plan_that_was_corrected_is_refused_and_not_the_old_one
 
 async def test_an_abort_that_failed_is_tried_again_whatever_was_changed():
     night = Night()
-    night.still_begun = lambda run: failing(PlanChanged())()
+    night.check_plan = lambda run: failing(PlanChanged())()
     night.world.wrong["databases.drop_placeholder"] = failing(CheckFailed("somebody is in"))
     daemon = asyncio.create_task(night.daemon(auto=False))
     await night.until(lambda: night.log.run.gate is not None)
@@ -316,7 +316,7 @@ class Deaf:
     """Commands that cannot be read any more."""
 
     async def read(self, start: int):
-        raise Refused("the connection to NATS was closed for good")
+        raise ServerRefused("the connection to NATS was closed for good")
         yield
 
 
@@ -329,7 +329,7 @@ async def test_a_daemon_that_cannot_hear_any_more_stops_and_says_why(where: str)
     await night.until(lambda: night.log.run.gate is not None or "checks.prove_health.old" in night.world.done)
     await listen(Deaf(), 1, night.said)
     async with asyncio.timeout(5):
-        with pytest.raises(Refused, match="closed for good"):
+        with pytest.raises(ServerRefused, match="closed for good"):
             await daemon
 
 

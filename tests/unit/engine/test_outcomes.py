@@ -12,9 +12,9 @@ from cutoverd.daemon.engine.outcomes import ended_by, interrupted, succeeded
 from cutoverd.events.codec import GENESIS, Envelope, decode, encode
 from cutoverd.events.facts import Event
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.run import Key
+from cutoverd.states.run import StepKey
 
-KEY = Key("data", "run_script", "x" * 4096)  # the longest path
+KEY = StepKey("data", "run_script", "x" * 4096)  # the longest path
 HEADERS_BYTES = 1024
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 CHARACTERS = ("x", "ü", "界", "🚢", "\0", "\\", '"', "\udc80")

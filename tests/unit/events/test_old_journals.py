@@ -18,7 +18,7 @@ from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, encode
 from cutoverd.states.next_action import AttemptStep, Finished, next_action
-from cutoverd.states.run import Key, Run
+from cutoverd.states.run import Run, StepKey
 
 JOURNALS = sorted(Path(__file__).with_name("journals").glob("*.jsonl"))
 SEEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,7 +66,7 @@ async def test_its_transitions_and_records_are_those_that_are_planned_today(path
     But for a step that came later: it is still to be taken where the journal goes on.
     """
     seen = [(run, recorded) for run, recorded in await replayed(path) if run.plan]
-    known = {Key.of(recorded.event.step).step for _, recorded in seen if isinstance(recorded.event, facts.StepStarted)}
+    known = {StepKey.of(recorded.event.step).step for _, recorded in seen if isinstance(recorded.event, facts.StepStarted)}
     for (run, _), (_, recorded) in pairwise(seen):
         if isinstance(recorded.event, facts.Transitioned | facts.GateReached) and recorded.envelope.epoch == run.epoch:
             planned = next_action(run)

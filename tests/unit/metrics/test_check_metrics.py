@@ -10,12 +10,12 @@ from cutoverd.daemon.cli.status import _plain
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.systems.monitor import WatchingByKind
 from cutoverd.daemon.views.monitor_checks import checks_of
-from cutoverd.states.check_rules import Standing, Watched
+from cutoverd.states.check_rules import CheckStanding, Watched
 
 
 def watched(value: float | None, *, ok: bool) -> Watched:
     return Watched(
-        at(60), elapsed_seconds=60.0, rounds=5, standings={"errors": Standing(ok, value, "seen", None if ok else 30.0)}
+        at(60), elapsed_seconds=60.0, rounds=5, standings={"errors": CheckStanding(ok, value, "seen", None if ok else 30.0)}
     )
 
 

@@ -37,7 +37,7 @@ def told_by(events: list[Recorded], now: datetime | None = None) -> dict[tuple[s
     gauges, run = RunGauges("night", lambda: now or events[-1].envelope.time), Run("night")
     for each in events:
         run = evolve(run, each)
-        gauges.take_in(run, each)
+        gauges.apply(run, each)
     return {key: value for family in gauges.collect() for key, value in _samples(family)}
 
 
@@ -90,13 +90,13 @@ def test_the_window_begins_with_downtime_and_ends_when_the_run_watches() -> None
     moved = [("precheck", "downtime", 100), ("downtime", "schema", 110), ("cutover", "monitor", 160)]
     for source, target, at in moved:
         assert timeline.window_seconds(START + timedelta(seconds=at)) == (0 if at < 110 else at - 100)
-        timeline.take_in(event_of(at, facts.Transitioned(source=source, target=target, trigger="proceed")))
+        timeline.apply(event_of(at, facts.Transitioned(source=source, target=target, trigger="proceed")))
     assert timeline.window_seconds(START + timedelta(days=2)) == 60
 
 
 def test_an_aborted_run_had_no_window() -> None:
     timeline = Timeline()
-    timeline.take_in(event_of(5, facts.Transitioned(source="precheck", target="aborted", trigger="abort")))
+    timeline.apply(event_of(5, facts.Transitioned(source="precheck", target="aborted", trigger="abort")))
     assert timeline.window_seconds(START + timedelta(days=1)) == 0
 
 
@@ -112,7 +112,7 @@ def test_an_aborted_run_had_no_window() -> None:
 )
 def test_who_spoke_is_told_by_verb_operator_and_outcome(event: facts.Event, command: tuple[str, str, str]) -> None:
     gauges = RunGauges("night", lambda: START)
-    gauges.take_in(Run("night"), event_of(3, event))
+    gauges.apply(Run("night"), event_of(3, event))
     samples = [key for family in gauges.collect() for key, _ in _samples(family)]
     assert ("cutover_command_timestamp_seconds", *command) in samples
 
@@ -124,7 +124,7 @@ def test_scrapes_while_the_run_goes_on_see_no_half_of_it() -> None:
         for _ in range(20):
             for each in recorded("completed"):
                 run = evolve(run, each) if run.last_seq < each.seq else run
-                gauges.take_in(run, each)
+                gauges.apply(run, each)
         over.set()
         assert scraped.result(30), "none of them failed"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, first_error, told
-from cutoverd.daemon.sqltext.lint import Reading
+from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, first_error, psql_failure
+from cutoverd.daemon.sqltext.lint import ScriptLint
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
 LOCATION:  exec_stmt_raise, pl_exec.c:3915
@@ -37,16 +37,16 @@ def test_notices_alone_blame_no_file():
 
 def test_a_psql_that_did_not_connect_is_told_in_its_own_words():
     stderr = 'psql: error: connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
-    error = told(Completed(2, "", stderr), Reading(Path("/plan")))
+    error = psql_failure(Completed(2, "", stderr), ScriptLint(Path("/plan")))
     assert str(error) == 'psql ended with 2: connection to server at "127.0.0.1", port 1 failed: Connection refused'
 
 
 def test_a_killed_psql_is_told_with_its_signal():
-    assert str(told(Completed(-9, "", ""), Reading(Path("/plan")))) == "psql was killed by signal 9"
+    assert str(psql_failure(Completed(-9, "", ""), ScriptLint(Path("/plan")))) == "psql was killed by signal 9"
 
 
 def test_exit_0_without_a_finished_row_is_an_error():
-    assert "ended well, but the ledger does not know" in str(told(Completed(0, "", ""), Reading(Path("/plan"))))
+    assert "ended well, but the ledger does not know" in str(psql_failure(Completed(0, "", ""), ScriptLint(Path("/plan"))))
 
 
 OTHERWISE = "psql:a.sql:3: FEHLER:  42601: Syntaxfehler\n"
@@ -57,7 +57,7 @@ SPOILT = "psql:a.sql:3: FEHLER:  CV003: a.sql\n"
 @pytest.mark.parametrize("completed", [Completed(3, "", said) for said in (OTHERWISE, LEFT, SPOILT)] + [Completed(0, "", "")])
 def test_a_hint_asks_for_nothing_that_the_run_would_refuse(completed: Completed):
     """Found: in PreCheck it said `mend the file, or go back`, and a mended file was refused; at night nobody has to go back."""
-    in_precheck = told(completed, Reading(Path("/plan")), then=IN_PRECHECK).hint
+    in_precheck = psql_failure(completed, ScriptLint(Path("/plan")), then=IN_PRECHECK).hint
     assert in_precheck.endswith("; mend the file, then `abort` and start a run with a name of its own")
-    at_night = told(completed, Reading(Path("/plan"))).hint
+    at_night = psql_failure(completed, ScriptLint(Path("/plan"))).hint
     assert at_night.endswith("; the run goes back by itself: mend the file for a run with a name of its own")

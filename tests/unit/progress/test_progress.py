@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cutoverd.daemon.metrics.step_collector import StepMetrics
 from cutoverd.daemon.postgres.stats.activity import Activity
-from cutoverd.daemon.progress import Progress, Seen, Telling, in_bytes, in_time, tell
-from cutoverd.daemon.runtime.progress_tracker import Watcher
-from cutoverd.daemon.sqltext.locate import Whereabouts
-from cutoverd.daemon.sqltext.redact import shown
+from cutoverd.daemon.progress import Progress, ProgressReading, ProgressReporter, format_bytes, format_seconds, report_progress
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
+from cutoverd.daemon.sqltext.locate import StatementLocator
+from cutoverd.daemon.sqltext.redact import redact
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve
@@ -27,23 +27,23 @@ NOW = datetime(2026, 12, 5, 22, 0, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("seen", "words", "ratio"),
     [
-        (Seen(), "", None),
-        (Seen("copying 1.2 GB"), "copying 1.2 GB", None),
-        (Seen("a.sql:7", 12, 48, "statements"), "12 of 48 statements, a.sql:7", 0.25),
-        (Seen("", 3000, None, "rows"), "3,000 rows", None),
-        (Seen("", 500_000, 1_000_000, "bytes"), "500.0 kB of 1.0 MB", 0.5),
-        (Seen("", 90, 3600, "seconds"), "1:30 of 1:00:00", 0.025),
-        (Seen("", 12, 10, "rows"), "12 of 10 rows", 1.0),
-        (Seen("", 0, 0, "rows"), "0 rows", None),
+        (ProgressReading(), "", None),
+        (ProgressReading("copying 1.2 GB"), "copying 1.2 GB", None),
+        (ProgressReading("a.sql:7", 12, 48, "statements"), "12 of 48 statements, a.sql:7", 0.25),
+        (ProgressReading("", 3000, None, "rows"), "3,000 rows", None),
+        (ProgressReading("", 500_000, 1_000_000, "bytes"), "500.0 kB of 1.0 MB", 0.5),
+        (ProgressReading("", 90, 3600, "seconds"), "1:30 of 1:00:00", 0.025),
+        (ProgressReading("", 12, 10, "rows"), "12 of 10 rows", 1.0),
+        (ProgressReading("", 0, 0, "rows"), "0 rows", None),
     ],
 )
 def test_what_is_seen_in_words(seen, words, ratio):
-    assert (seen.words(), seen.ratio) == (words, ratio)
+    assert (seen.describe(), seen.ratio) == (words, ratio)
 
 
 def test_sizes_and_times_as_people_read_them():
-    assert [in_bytes(n) for n in (0, 999, 24e9, 3e12)] == ["0 B", "999 B", "24.0 GB", "3.0 TB"]
-    assert [in_time(n) for n in (0.04, 59.94, 61, 3600, 90061)] == ["0.0 s", "59.9 s", "1:01", "1:00:00", "25:01:01"]
+    assert [format_bytes(n) for n in (0, 999, 24e9, 3e12)] == ["0 B", "999 B", "24.0 GB", "3.0 TB"]
+    assert [format_seconds(n) for n in (0.04, 59.94, 61, 3600, 90061)] == ["0.0 s", "59.9 s", "1:01", "1:00:00", "25:01:01"]
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,22 @@ def test_sizes_and_times_as_people_read_them():
     ],
 )
 def test_a_statement_is_shown_without_the_data_in_it(query, told):
-    assert shown(query) == told
+    assert redact(query) == told
 
 
 def test_a_long_statement_is_cut():
-    assert len(shown("SELECT " + "a, " * 200)) == 100
+    assert len(redact("SELECT " + "a, " * 200)) == 100
 
 
 def test_an_activity_tells_what_the_server_tells_or_else_the_statement():
-    assert Activity("d", "CREATE INDEX i ON t (x)", "", Seen("CREATE INDEX: building", 34, 100, "blocks")).words() == (
-        "CREATE INDEX: building: 34%"
+    assert Activity(
+        "d", "CREATE INDEX i ON t (x)", "", ProgressReading("CREATE INDEX: building", 34, 100, "blocks")
+    ).describe() == ("CREATE INDEX: building: 34%")
+    assert (
+        Activity("d", "COPY t FROM stdin", "", ProgressReading("COPY FROM", 1200, None, "rows")).describe()
+        == "COPY FROM: 1,200 rows"
     )
-    assert Activity("d", "COPY t FROM stdin", "", Seen("COPY FROM", 1200, None, "rows")).words() == "COPY FROM: 1,200 rows"
-    assert Activity("d", "SELECT 'x'").words() == "SELECT ?"
+    assert Activity("d", "SELECT 'x'").describe() == "SELECT ?"
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def scripts(tmp_path: Path) -> list[tuple[str, Path]]:
 
 
 def test_a_statement_is_found_in_its_file_with_its_line(scripts):
-    found = Whereabouts(scripts)
+    found = StatementLocator(scripts)
     assert len(found.places) == 5
     place = found.find("CREATE TABLE a (\n  id int \n);")  # an older psql leaves the comment out
     assert place is not None
@@ -92,29 +95,29 @@ def test_a_statement_is_found_in_its_file_with_its_line(scripts):
 
 
 def test_a_script_only_goes_forwards(scripts):
-    found = Whereabouts(scripts)
+    found = StatementLocator(scripts)
     assert [found.find("INSERT INTO a SELECT 1;").number for _ in range(2)] == [2, 2]
     assert found.find(scripts[1][1].read_text().splitlines()[2]).number == 4
     assert found.find("INSERT INTO a SELECT 1;") is None
 
 
 def test_a_statement_that_the_server_has_cut_is_found_by_its_beginning(scripts):
-    found, text = Whereabouts(scripts), scripts[1][1].read_text().splitlines()[2]
+    found, text = StatementLocator(scripts), scripts[1][1].read_text().splitlines()[2]
     place = found.find(text[:1023])
     assert place is not None
     assert (place.file, place.line) == ("2.sql", 3)
 
 
 def test_a_step_tells_only_those_who_listen():
-    tell("nobody hears this")
-    telling = Telling()
-    telling.heard_by_all_that_follows()
-    tell("hashing", 1, 2, "rows")
-    assert telling.seen == Seen("hashing", 1, 2, "rows")
+    report_progress("nobody hears this")
+    reporter = ProgressReporter()
+    reporter.collect_from_here()
+    report_progress("hashing", 1, 2, "rows")
+    assert reporter.reading == ProgressReading("hashing", 1, 2, "rows")
 
 
-def a_watcher(watch_seconds: float = 0.0) -> tuple[Watcher, object]:
-    watcher = Watcher(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
+def a_watcher(watch_seconds: float = 0.0) -> tuple[ProgressTracker, object]:
+    watcher = ProgressTracker(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
     seq = 0
 
     def happens(event: facts.Event, seconds: float = 0.0) -> None:
@@ -131,15 +134,17 @@ def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
     watcher, happens = a_watcher()
     assert watcher.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=2), 10)
-    watcher.telling.seen = Seen("looking")
-    assert watcher.progress(NOW + timedelta(seconds=13)) == Progress("precheck.check_server", "forward", 2, 3.0, Seen("looking"))
+    watcher.reporter.reading = ProgressReading("looking")
+    assert watcher.progress(NOW + timedelta(seconds=13)) == Progress(
+        "precheck.check_server", "forward", 2, 3.0, ProgressReading("looking")
+    )
     assert watcher.progress(NOW).seconds == 0, "a clock that was set back"
     happens(facts.NoteTaken(by=None, text="still there?"), 14)
-    assert watcher.progress(NOW).seen.doing == "looking"
+    assert watcher.progress(NOW).reading.doing == "looking"
     happens(facts.StepSucceeded(step="precheck.check_server", direction="forward", seconds=5), 15)
     assert watcher.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_files", direction="forward", attempt=1), 16)
-    assert watcher.progress(NOW).seen == Seen(), "what another step told is no news of this one"
+    assert watcher.progress(NOW).reading == ProgressReading(), "what another step told is no news of this one"
 
 
 async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_stale_and_the_looking_goes_on(
@@ -148,23 +153,23 @@ async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_sta
     watcher, happens = a_watcher()
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
     looks, over = 0, asyncio.Event()
-    shown: list[Seen] = []
+    readings: list[ProgressReading] = []
 
-    async def look(server: object, running: object) -> Seen:
+    async def look(server: object, running: object) -> ProgressReading:
         nonlocal looks
-        shown.append(watcher.progress(NOW).seen)
+        readings.append(watcher.progress(NOW).reading)
         looks += 1
         if looks == 2:
             raise KeyError("relname")
         if looks == 4:
             over.set()
-        return Seen(f"look {looks}")
+        return ProgressReading(f"look {looks}")
 
     monkeypatch.setattr("cutoverd.daemon.runtime.progress_tracker.EVERY_SECONDS", 0.001)
-    monkeypatch.setattr(watcher, "_look", look)
-    async with watcher.looking(None):
+    monkeypatch.setattr(watcher, "_read", look)
+    async with watcher.tracking(None):
         await asyncio.wait_for(over.wait(), 30)
-    assert [seen.doing for seen in shown[:4]] == ["", "look 1", "", "look 3"]
+    assert [seen.doing for seen in readings[:4]] == ["", "look 1", "", "look 3"]
 
 
 def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
@@ -183,7 +188,7 @@ def test_metrics_of_the_running_step_come_and_go():
         registry
     )
     assert b"cutover_step_progress_ratio{" not in generate_latest(registry), "what nobody knows is not 0"
-    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, Seen("", 1, 4, "statements"))
+    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, ProgressReading("", 1, 4, "statements"))
     assert b'cutover_step_progress_ratio{direction="forward",run="r",step="data.run_script:a.sql"} 0.25' in generate_latest(
         registry
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from cutoverd.daemon.postgres.validation.check_script import _statements
-from cutoverd.daemon.sqltext.lint import Reading, runs_without_transaction
+from cutoverd.daemon.sqltext.lint import ScriptLint, runs_without_transaction
 from cutoverd.states.errors import CheckFailed
 
 DUMP = """--
@@ -39,7 +39,7 @@ def write(tmp_path):
 
 
 def refused(cwd, *files, **how):
-    reading = Reading(cwd)
+    reading = ScriptLint(cwd)
     for file in files:
         reading.read(file, **how)
     return [(finding.file.name, finding.line, finding.seen) for finding in reading.findings]
@@ -99,7 +99,7 @@ def test_what_runs_in_no_transaction_is_refused_with_its_line(tmp_path, write, b
     """Found: a VACUUM in a data script was first seen by the server, in Data."""
     file = write("a.sql", f"SELECT 1;\n/* a\ncomment */\n{bad}\nSELECT 2;\n")
     assert [(name, line) for name, line, _ in refused(tmp_path, file)] == [("a.sql", 4)]
-    reading = Reading(tmp_path)
+    reading = ScriptLint(tmp_path)
     reading.read(file)
     assert "begins with `-- cutoverd: no-transaction`" in reading.findings[0].advice
     assert refused(tmp_path, file, in_transaction=False) == []

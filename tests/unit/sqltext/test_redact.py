@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cutoverd.daemon.sqltext.redact import shown
+from cutoverd.daemon.sqltext.redact import redact
 
 SECRET = "Z"  # in literals and comments alone
 TEXTS = st.text(alphabet=[SECRET, "\\", "'", "$", "€", "q", "/", "*", "-", "\n", "\r", '"', ";", " ", "1", "é"], max_size=8)
@@ -48,14 +48,14 @@ STATEMENTS = st.lists(st.one_of(plain(), escaped(), dollars(), commented()), min
 
 @given(STATEMENTS)
 def test_no_character_of_a_literal_survives(statement: str) -> None:
-    told = shown(statement)
+    told = redact(statement)
     assert SECRET not in told
     assert told.endswith("""?) returning a$b, "c'\""""), "and what is no data does"
 
 
 @given(STATEMENTS, st.integers(22, 80))
 def test_no_character_of_a_literal_survives_where_the_server_cut_the_statement(statement: str, characters: int) -> None:
-    assert SECRET not in shown(statement[:characters])
+    assert SECRET not in redact(statement[:characters])
 
 
 @pytest.mark.parametrize(
@@ -72,4 +72,4 @@ def test_no_character_of_a_literal_survives_where_the_server_cut_the_statement(s
 )
 def test_a_literal_ends_where_postgresql_ends_it(statement: str, told: str) -> None:
     """Found: a backslash hid the end of a plain literal, and what came after it was shown."""
-    assert shown(statement) == told
+    assert redact(statement) == told

@@ -2,23 +2,23 @@
 
 import pytest
 
-from cutoverd.daemon.sqltext.splitter import Command, Statement, Unclosed, take_apart
+from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 
 
 def texts(sql):
-    return [piece.text for piece in take_apart(sql) if isinstance(piece, Statement)]
+    return [piece.text for piece in split(sql) if isinstance(piece, Statement)]
 
 
 def lines(sql):
-    return [piece.line for piece in take_apart(sql)]
+    return [piece.line for piece in split(sql)]
 
 
 def commands(sql):
-    return [(piece.line, piece.name, piece.arguments) for piece in take_apart(sql) if isinstance(piece, Command)]
+    return [(piece.line, piece.name, piece.arguments) for piece in split(sql) if isinstance(piece, MetaCommand)]
 
 
 def test_statements_end_at_semicolons_and_know_where_they_begin():
-    assert list(take_apart("SELECT 1;\n\n-- why\nSELECT\n2;")) == [
+    assert list(split("SELECT 1;\n\n-- why\nSELECT\n2;")) == [
         Statement(1, "SELECT 1", ("select",)),
         Statement(4, "SELECT\n2", ("select",)),
     ]
@@ -53,12 +53,12 @@ def test_begin_and_end_outside_a_routine_body_are_statements():
 
 
 def test_a_byte_order_mark_and_windows_lines_change_nothing():
-    assert [(s.line, s.text) for s in take_apart("\ufeffSELECT 1;\r\nSELECT 2;\r\n")] == [(1, "SELECT 1"), (2, "SELECT 2")]
+    assert [(s.line, s.text) for s in split("\ufeffSELECT 1;\r\nSELECT 2;\r\n")] == [(1, "SELECT 1"), (2, "SELECT 2")]
 
 
 def test_copy_data_is_no_sql_and_lines_go_on_behind_it():
     sql = "COPY t (a, b) FROM stdin;\nit's\t;\nCOMMIT;\n\\.\n\nSELECT 1;"
-    assert [(s.line, s.text) for s in take_apart(sql)] == [(1, "COPY t (a, b) FROM stdin"), (6, "SELECT 1")]
+    assert [(s.line, s.text) for s in split(sql)] == [(1, "COPY t (a, b) FROM stdin"), (6, "SELECT 1")]
 
 
 def test_the_rest_of_a_line_after_copy_is_sql():
@@ -124,5 +124,5 @@ def test_restrict_lines_of_a_dump_are_commands():
 )
 def test_what_is_never_closed_is_named_with_its_line(sql, line, what):
     with pytest.raises(Unclosed, match=what) as raised:
-        list(take_apart(sql))
+        list(split(sql))
     assert raised.value.line == line

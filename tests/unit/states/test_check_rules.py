@@ -13,26 +13,26 @@ from fakes.world import Checks, Items, World, finished
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutoverd.daemon.systems.monitor import WatchingByKind, kept
+from cutoverd.daemon.systems.monitor import WatchingByKind, read_kept
 from cutoverd.events import facts
 from cutoverd.states.check_rules import (
-    Reading,
+    CheckStanding,
+    ClockReading,
     Rule,
     Rules,
     Sample,
-    Standing,
     Watched,
-    advanced,
-    after_round,
-    begun,
     breached,
     changes,
-    judged,
+    evaluate,
+    fold_round,
+    resume_watch,
     seconds_between,
+    tick,
 )
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.monitor import Monitor, look_on
-from cutoverd.states.ports import Direction, Evidence, Mark
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.step import Context
 
 ENTERED = datetime(2026, 12, 6, 2, 0, tzinfo=UTC)
@@ -60,30 +60,30 @@ AWAY = Sample(False, None, "ConnectError: refused")
     ],
 )
 def test_a_number_is_bad_beyond_its_threshold_and_a_check_that_cannot_be_made_is_bad(rule: Rule, sample: Sample, ok: bool):
-    standing = judged(rule, sample, None, 7.0)
+    standing = evaluate(rule, sample, None, 7.0)
     assert standing.ok is ok
     assert standing.bad_since == (None if ok else 7.0)
 
 
 def test_what_was_seen_and_what_is_allowed_are_told():
-    assert judged(Rule(0, above=0.05), Sample(True, 0.07, "0.07"), None, 0.0).saw == "0.07, allowed up to 0.05"
-    assert judged(Rule(0, below=10), Sample(True, 3.0, "3"), None, 0.0).saw == "3, allowed down to 10"
-    assert judged(Rule(0), AWAY, None, 0.0).saw == "ConnectError: refused"
+    assert evaluate(Rule(0, above=0.05), Sample(True, 0.07, "0.07"), None, 0.0).saw == "0.07, allowed up to 0.05"
+    assert evaluate(Rule(0, below=10), Sample(True, 3.0, "3"), None, 0.0).saw == "3, allowed down to 10"
+    assert evaluate(Rule(0), AWAY, None, 0.0).saw == "ConnectError: refused"
 
 
 # many
 
 
-def at(seconds: float, *, set_by: float = 0.0, boot: str = "one") -> Reading:
+def at(seconds: float, *, set_by: float = 0.0, boot: str = "one") -> ClockReading:
     """So many seconds after Monitor was entered; the clock that people set has been moved by `set_by`."""
-    return Reading(ENTERED + timedelta(seconds=seconds + set_by), boot, 1000.0 + seconds)
+    return ClockReading(ENTERED + timedelta(seconds=seconds + set_by), boot, 1000.0 + seconds)
 
 
 def rounds(samples: list[bool], rules: Rules) -> list[bool]:
     """Whether each round of a check, good (True) or bad, finds a breach."""
-    so_far, seen = begun(None, at(0), ENTERED, 0, rules), []
+    so_far, seen = resume_watch(None, at(0), ENTERED, 0, rules), []
     for number, good in enumerate(samples):
-        so_far = after_round(so_far, {"errors": GOOD if good else BAD}, at(number * rules.every_seconds), rules)
+        so_far = fold_round(so_far, {"errors": GOOD if good else BAD}, at(number * rules.every_seconds), rules)
         seen.append(bool(breached(so_far, rules)))
     return seen
 
@@ -98,9 +98,9 @@ def test_a_check_is_breached_exactly_while_it_was_bad_for_as_long_as_its_rule_sa
 @given(samples=st.lists(st.booleans(), max_size=60))
 def test_only_a_change_is_an_event(samples: list[bool]):
     rules, on_record = Rules({"errors": Rule(15.0, above=1.0)}), set[str]()
-    so_far, events = begun(None, at(0), ENTERED, 0, rules), list[facts.Event]()
+    so_far, events = resume_watch(None, at(0), ENTERED, 0, rules), list[facts.Event]()
     for number, good in enumerate(samples):
-        so_far = after_round(so_far, {"errors": GOOD if good else BAD}, at(number * 15.0), rules)
+        so_far = fold_round(so_far, {"errors": GOOD if good else BAD}, at(number * 15.0), rules)
         for change in changes(so_far, rules, on_record):
             on_record ^= {change.check}
             events.append(change)
@@ -114,7 +114,7 @@ def test_only_a_change_is_an_event(samples: list[bool]):
 
 @given(set_by=st.floats(-1e6, 1e6), seconds=st.floats(0, 1e6))
 def test_a_clock_that_was_set_moves_no_watch(set_by: float, seconds: float):
-    so_far = advanced(begun(None, at(0), ENTERED, 0, ERRORS), at(seconds, set_by=set_by), ERRORS)
+    so_far = tick(resume_watch(None, at(0), ENTERED, 0, ERRORS), at(seconds, set_by=set_by), ERRORS)
     assert so_far.elapsed_seconds == pytest.approx(seconds)
     assert so_far.clock_set_seconds == pytest.approx(set_by, abs=1e-3)
 
@@ -126,9 +126,9 @@ def test_no_time_between_two_readings_is_negative(set_by: float, seconds: float,
 
 
 def test_a_gap_that_is_too_long_was_watched_by_nobody_and_what_was_bad_counts_anew():
-    so_far = after_round(begun(None, at(0), ENTERED, 0, ERRORS), {"errors": BAD}, at(0), ERRORS)
-    short = after_round(so_far, {"errors": BAD}, at(60), ERRORS)
-    long = after_round(so_far, {"errors": BAD}, at(HOUR), ERRORS)
+    so_far = fold_round(resume_watch(None, at(0), ENTERED, 0, ERRORS), {"errors": BAD}, at(0), ERRORS)
+    short = fold_round(so_far, {"errors": BAD}, at(60), ERRORS)
+    long = fold_round(so_far, {"errors": BAD}, at(HOUR), ERRORS)
     assert (short.unwatched_seconds, short.standings["errors"].bad_since) == (0, 0)
     assert (long.unwatched_seconds, long.standings["errors"].bad_since) == (HOUR, HOUR)
     assert not breached(long, ERRORS)
@@ -156,7 +156,7 @@ class Site:
     events: list[facts.Event] = field(default_factory=list)
     ends_at: float = float("inf")  # the daemon's life
 
-    def reading(self) -> Reading:
+    def reading(self) -> ClockReading:
         return at(self.seconds, set_by=self.set_by, boot=self.boot)
 
     async def sleep(self, seconds: float) -> None:
@@ -164,7 +164,7 @@ class Site:
         if self.seconds >= self.ends_at:
             raise Interrupted
 
-    async def sample(self, mark: Mark) -> dict[str, Sample]:
+    async def sample(self, attempt_id: AttemptId) -> dict[str, Sample]:
         self.looked_at.append(self.seconds)
         seen = {name: self.sample_now(self.seconds) for name in self.rules.checks}
         self.seconds += self.takes(self.seconds)
@@ -182,8 +182,8 @@ class Site:
     def context(self, *, watch_seconds: float = 48 * HOUR, **more: object) -> Context:
         items: Items = {}
         ports = replace(World(items, {}, {}).ports(), watching=self, clock=self, checks=Checks())
-        mark = Mark("night", 1, "monitor.watch", Direction.FORWARD, "e1")
-        return Context(ports, mark, "", ENTERED, watch_seconds, record=self.record, **more)  # type: ignore[arg-type]
+        attempt_id = AttemptId("night", 1, "monitor.watch", Direction.FORWARD, "e1")
+        return Context(ports, attempt_id, "", ENTERED, watch_seconds, record=self.record, **more)  # type: ignore[arg-type]
 
     def watch(self, **more: Any) -> Evidence:
         return finished(Monitor.watch.run(self.context(**more)))  # type: ignore[attr-defined]
@@ -376,10 +376,10 @@ def test_after_resume_what_is_still_bad_counts_anew_and_what_is_good_lets_the_wa
 
 
 async def test_what_is_known_of_a_watch_is_read_again_by_the_next_daemon(tmp_path: Path):
-    watched = Watched(at(5), 3, 5.0, 1.0, 0.5, 2, {"errors": Standing(False, 9.0, "9", 1.5)})
+    watched = Watched(at(5), 3, 5.0, 1.0, 0.5, 2, {"errors": CheckStanding(False, 9.0, "9", 1.5)})
     await WatchingByKind(ERRORS, {}, tmp_path).keep(watched)
-    assert kept(tmp_path) == watched
+    assert read_kept(tmp_path) == watched
     (tmp_path / "watch.json").write_text('{"at"')
-    assert kept(tmp_path) is None
+    assert read_kept(tmp_path) is None
     await WatchingByKind(ERRORS, {}, tmp_path / "gone").keep(watched)
-    assert kept(tmp_path / "gone") is None
+    assert read_kept(tmp_path / "gone") is None

@@ -62,7 +62,7 @@ def test_no_duration_is_negative_and_downtime_ends_whatever_the_clock_did(jumps:
         set_by += timedelta(seconds=jumps.get(number, 0))
         envelope = decode(message)
         moved = Recorded(seq, type(envelope)(**{**vars(envelope), "time": envelope.time + set_by}))
-        timeline.take_in(moved)
+        timeline.apply(moved)
     now = timeline.last_at + timedelta(seconds=later)
     assert all(seconds >= 0 for seconds in timeline.state_seconds(now).values())
     assert timeline.downtime_seconds(now) >= 0

@@ -28,7 +28,7 @@ from fakes.situations import (
 
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
-from cutoverd.states.decide import allowed, decide
+from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.next_action import AwaitOperator, Finished, next_action
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.run import Run
@@ -114,7 +114,7 @@ def test_a_verb_counts_where_it_should_and_is_refused_with_what_counts_instead(s
 def test_what_is_said_to_be_allowed_is_what_counts(situation):
     bring, counting = SITUATIONS[situation]
     simulation = bring()
-    assert set(allowed(simulation.run)) == counting
+    assert set(allowed_verbs(simulation.run)) == counting
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

@@ -7,7 +7,7 @@ from fakes.simulation import Simulation
 from fakes.situations import entering, failing, night, saying, stuck, waiting
 
 from cutoverd.daemon.cli.status import _code, _has_come
-from cutoverd.daemon.control.observe import Sight
+from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.daemon.views.timeline import Timeline
@@ -15,11 +15,11 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 
 
-def sight(simulation: Simulation) -> Sight:
+def sight(simulation: Simulation) -> Observation:
     timeline = Timeline()
     for seq, message in simulation.messages:
-        timeline.take_in(Recorded(seq, decode(message)))
-    return Sight(simulation.run, timeline)
+        timeline.apply(Recorded(seq, decode(message)))
+    return Observation(simulation.run, timeline)
 
 
 def test_who_waits_for_a_run_whose_precheck_failed_is_told_and_does_not_wait_for_ever() -> None:

@@ -14,7 +14,7 @@ from cutoverd.states.leftovers import (
     EXCHANGED,
     UNFINISHED,
     WITHOUT_DUMP,
-    Database,
+    LeftoverDatabase,
     decide_leftovers,
     words_wanted,
     written_by_clients,
@@ -22,10 +22,10 @@ from cutoverd.states.leftovers import (
 from cutoverd.states.ports import Direction, Evidence
 from cutoverd.states.run import Attempts, Run
 
-OLD = Database("old", 1, "app_previous", "app_previous")
-NEW = Database("new", 2, "app_next", "app_next")
-CLOSED = Database("placeholder", 3, "app_closed", "app_closed")
-SCRATCH = Database(UNFINISHED, 4, "app_try", "app_try")
+OLD = LeftoverDatabase("old", 1, "app_previous", "app_previous")
+NEW = LeftoverDatabase("new", 2, "app_next", "app_next")
+CLOSED = LeftoverDatabase("placeholder", 3, "app_closed", "app_closed")
+SCRATCH = LeftoverDatabase(UNFINISHED, 4, "app_try", "app_try")
 
 
 def ended(state: str) -> Run:
@@ -40,7 +40,7 @@ def ended(state: str) -> Run:
         ("aborted", [CLOSED, SCRATCH]),
     ],
 )
-def test_how_a_run_ended_says_what_it_left_over(state: str, dropped: list[Database]):
+def test_how_a_run_ended_says_what_it_left_over(state: str, dropped: list[LeftoverDatabase]):
     assert list(decide_leftovers(ended(state), (OLD, NEW, CLOSED, SCRATCH), "app").drop) == dropped
 
 
@@ -82,7 +82,7 @@ def test_what_was_renamed_or_is_not_as_it_was_made_is_left_alone_and_no_reason_t
 
 
 databases = st.builds(
-    Database,
+    LeftoverDatabase,
     role=st.sampled_from(["old", "new", "placeholder", UNFINISHED]),
     oid=st.integers(1, 9),
     name=st.sampled_from([None, "app", "app_previous", "app_next", "app_closed", "app_try", "app_kept"]),
@@ -93,7 +93,7 @@ databases = st.builds(
 
 
 @given(state=st.sampled_from(["completed", "rolledback", "aborted", "cutover", "stuck"]), found=st.lists(databases, max_size=6))
-def test_whatever_is_found_production_is_never_dropped(state: str, found: list[Database]):
+def test_whatever_is_found_production_is_never_dropped(state: str, found: list[LeftoverDatabase]):
     decided = decide_leftovers(ended(state), tuple(found), "app")
     assert all(each.name not in (None, "app") and each.name == each.given_name for each in decided.drop)
     assert not decided.drop or state in ("completed", "rolledback", "aborted")

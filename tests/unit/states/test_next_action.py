@@ -25,10 +25,10 @@ from fakes.situations import (
 from cutoverd.events import facts
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Key, Status
+from cutoverd.states.run import Status, StepKey
 
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
-FENCE = Key("downtime", "fence_old")
+FENCE = StepKey("downtime", "fence_old")
 
 
 def probed(simulation, key, found, direction=FORWARD):
@@ -226,7 +226,7 @@ def undone(simulation):
 
 
 def test_what_was_begun_is_undone_newest_first():
-    simulation = waiting(in_the_middle_of(Key("smoke", "start_test", "api")), "rollback")
+    simulation = waiting(in_the_middle_of(StepKey("smoke", "start_test", "api")), "rollback")
     assert simulation.run.state == "rolledback"
     assert undone(simulation) == [
         "smoke.start_test:api",
@@ -248,7 +248,7 @@ def test_a_service_that_did_not_run_before_is_left_stopped_by_the_way_back():
 
 def test_the_way_back_proves_the_health_that_precheck_proved():
     simulation = waiting(entering("data"), "rollback")
-    assert simulation.run.is_done(Key("rollback", "prove_health", "page"))
+    assert simulation.run.is_done(StepKey("rollback", "prove_health", "page"))
 
 
 def test_a_way_back_with_nothing_to_undo_ends():
@@ -274,7 +274,7 @@ def test_a_step_that_fails_when_the_run_has_already_turned_is_not_a_failure_of_t
 
 def test_a_check_that_fails_when_the_run_is_already_aborting_is_not_a_failure_of_the_abort():
     """Found: `abort` in the middle of a check whose end was a failure waited for `retry`."""
-    check = Key("precheck", "check_server")
+    check = StepKey("precheck", "check_server")
     simulation = failed(saying(in_the_middle_of(check), "abort"), check)
     simulation.drive()
     assert simulation.run.state == "aborted"
@@ -337,7 +337,7 @@ def test_stuck_tries_nothing_by_itself():
 
 @pytest.mark.parametrize("what", [Fate.FAILED_AFTER, Fate.UNSEEN_AFTER, Fate.KILLED_AFTER])
 def test_a_service_whose_start_was_not_seen_to_work_is_stopped_by_the_way_back(what):
-    simulation = about_to(Key("cutover", "start_service", "api"))
+    simulation = about_to(StepKey("cutover", "start_service", "api"))
     simulation.fates = {simulation.moment + 2: what}
     simulation.mail = {simulation.moment + 3: [{"verb": "rollback"}]}
     simulation.drive()

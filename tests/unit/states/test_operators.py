@@ -10,12 +10,12 @@ from fakes.simulation import Simulation
 from fakes.situations import entering, failing, night, recorded, saying, waiting
 
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
-from cutoverd.daemon.terminal.event_printer import Lines
+from cutoverd.daemon.terminal.event_printer import TextFormat
 from cutoverd.daemon.views.event_json import json_line
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, Verb
-from cutoverd.states.decide import allowed, decide
+from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.next_action import AppendEvent, AwaitOperator, next_action
 from cutoverd.states.run import Run
 
@@ -42,10 +42,10 @@ def test_the_gate_is_reached_only_when_all_are_ready_and_who_is_missing_is_named
     assert next_action(simulation.run) == AwaitOperator("waits for `ready` of alice, bob", operators=BOTH)
     says_ready(simulation, "alice")
     assert next_action(simulation.run) == AwaitOperator("waits for `ready` of bob", operators=("bob",))
-    assert "ready" in allowed(simulation.run)
+    assert "ready" in allowed_verbs(simulation.run)
     says_ready(simulation, "bob")
     assert next_action(simulation.run) == AppendEvent(facts.GateReached(gate="downtime"))
-    assert "ready" not in allowed(simulation.run)
+    assert "ready" not in allowed_verbs(simulation.run)
 
 
 def test_without_a_gate_they_are_waited_for_all_the_same() -> None:
@@ -110,7 +110,7 @@ def told(simulation: Simulation, text: Callable[[Run, Recorded], str]) -> list[s
 def test_the_wait_for_ready_is_told_once_though_it_is_no_event() -> None:
     """Found: the last line was that of the last step of PreCheck, and then nothing; only `status` knew of the wait."""
     simulation = waiting(waiting(says_ready(waiting(night(operators=BOTH)), "alice")), "hold")
-    lines = [each for each in "\n".join(told(simulation, Lines())).splitlines() if " ◷ waits for `ready` of " in each]
+    lines = [each for each in "\n".join(told(simulation, TextFormat())).splitlines() if " ◷ waits for `ready` of " in each]
     assert [each[9:] for each in lines] == [
         "◷ waits for `ready` of alice, bob: cutoverd send ready --as alice -p PLAN; cutoverd send ready --as bob -p PLAN",
         "◷ waits for `ready` of bob: cutoverd send ready --as bob -p PLAN",

@@ -19,7 +19,7 @@ from cutoverd.states import evolve as evolve_module
 from cutoverd.states import next_action as next_action_module
 from cutoverd.states.decide import _ANSWERS
 from cutoverd.states.evolve import _MEANING
-from cutoverd.states.run import Key
+from cutoverd.states.run import StepKey
 from cutoverd.states.step import Effect, Step, step
 
 ALL = (*STATES, STUCK, *ENDS)
@@ -127,9 +127,9 @@ def test_a_step_that_cannot_be_in_a_transaction_has_a_probe_and_no_other_has_one
 
 @EVERY_STEP
 def test_a_step_says_what_is_true_afterwards(state, each):
-    assert each.says
-    assert each.says[0].islower()
-    assert not each.says.endswith(".")
+    assert each.summary
+    assert each.summary[0].islower()
+    assert not each.summary.endswith(".")
 
 
 @EVERY_STEP
@@ -141,14 +141,14 @@ def test_what_a_step_does_can_be_awaited(state, each):
 @EVERY_STEP
 def test_the_name_of_a_step_leads_back_to_it(state, each):
     for item in ("", "api", "db/001: users.sql", "http http://127.0.0.1:8080/health"):
-        key = Key(state.name, each.name, item)
-        assert Key.of(str(key)) == key
+        key = StepKey(state.name, each.name, item)
+        assert StepKey.of(str(key)) == key
         assert key.definition is each
 
 
 @EVERY_STEP
 def test_only_a_check_that_changes_nothing_is_made_again_after_the_gate(state, each):
-    assert not each.again or (state.name == "precheck" and each.effect is Effect.NONE)
+    assert not each.recheck_after_gate or (state.name == "precheck" and each.effect is Effect.NONE)
 
 
 def test_the_steps_that_open_traffic_are_in_cutover_and_can_be_probed():

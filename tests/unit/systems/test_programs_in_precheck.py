@@ -12,9 +12,9 @@ from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.states.errors import Unfit
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.states.ports import AttemptId, Direction
 
-MARK = Mark("night-1", 1, "precheck.check_programs", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("night-1", 1, "precheck.check_programs", Direction.FORWARD, "e1")
 FINE = ["true"]
 
 
@@ -41,7 +41,7 @@ def planned(folder: Path, **changes: Any) -> LoadedPlan:
 
 async def looked(loaded: LoadedPlan) -> Any:
     server = Server(loaded.plan.database.url, "night-1", 1, loaded.run_dir)
-    return await ports_of(loaded, server).checks.check_programs(MARK)
+    return await ports_of(loaded, server).checks.check_programs(ATTEMPT_ID)
 
 
 async def refused(loaded: LoadedPlan) -> list[str]:

@@ -10,17 +10,17 @@ import pytest
 
 from cutoverd.daemon.systems.memory import MemoryServices, MemoryTraffic
 from cutoverd.states.errors import Unfit
-from cutoverd.states.ports import Direction, Mark, Version
+from cutoverd.states.ports import AttemptId, Direction, Version
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.step import Context
 
-MARK = Mark("night", 1, "precheck.check_services", Direction.FORWARD, "e1")
+ATTEMPT_ID = AttemptId("night", 1, "precheck.check_services", Direction.FORWARD, "e1")
 ALL = tuple(Version)
 
 
 async def looked(services: MemoryServices, traffic: MemoryTraffic) -> Any:
     ports: Any = SimpleNamespace(services=services, traffic=traffic)
-    return await PreCheck.check_services.run(Context(ports, MARK, "", datetime.now(UTC), 0.0))
+    return await PreCheck.check_services.run(Context(ports, ATTEMPT_ID, "", datetime.now(UTC), 0.0))
 
 
 async def test_all_that_statuses_say_is_on_record() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from cutoverd.daemon.terminal.nonblocking import Aside
+from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 
 
 def test_what_is_written_comes_out_in_order():
     reads, writes = os.pipe()
-    with Aside(writes) as out:
+    with NonBlockingWriter(writes) as out:
         for n in range(100):
             out.write(f"line {n} ✔\n")
     os.close(writes)
@@ -21,7 +21,7 @@ def test_what_is_written_comes_out_in_order():
 def test_a_reader_that_is_asleep_makes_nobody_wait_and_is_told_what_it_missed():
     reads, writes = os.pipe()
     began = time.monotonic()
-    out = Aside(writes, most_bytes=200_000)
+    out = NonBlockingWriter(writes, most_bytes=200_000)
     for n in range(5000):
         out.write(f"{n:06} {'x' * 93}\n")
     assert time.monotonic() - began < 2
@@ -40,7 +40,7 @@ def test_a_reader_that_is_asleep_makes_nobody_wait_and_is_told_what_it_missed():
 def test_a_reader_that_is_gone_fails_nothing():
     reads, writes = os.pipe()
     os.close(reads)
-    with Aside(writes) as out:
+    with NonBlockingWriter(writes) as out:
         for _ in range(10):
             out.write("nobody\n")
     os.close(writes)
@@ -50,7 +50,7 @@ def test_a_reader_that_is_gone_fails_nothing():
 def test_a_pipe_that_somebody_made_non_blocking_is_waited_for():
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
-    out = Aside(writes)
+    out = NonBlockingWriter(writes)
     out.write("x" * 200_000)
     with os.fdopen(reads, "rb") as pipe:
         assert len(pipe.read(200_000)) == 200_000

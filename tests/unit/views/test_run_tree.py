@@ -12,23 +12,23 @@ from fakes.situations import SCRIPT, abort_failed, clients_in, entering, failing
 from rich.cells import cell_len
 from unit.events.test_old_journals import JOURNALS, replayed
 
-from cutoverd.daemon.progress import Progress, Seen
+from cutoverd.daemon.progress import Progress, ProgressReading
 from cutoverd.daemon.terminal.live import styled
 from cutoverd.daemon.views.event_json import as_json, json_line
-from cutoverd.daemon.views.run_tree import Moment, tree
+from cutoverd.daemon.views.run_tree import TreeInput, tree
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded, decode
-from cutoverd.states.decide import allowed
+from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.run import Run
 
-RUNNING = Progress("data.run_script:a.sql", "forward", 2, 72, Seen("a.sql:7, INSERT INTO b", 3, 4, "statements"))
+RUNNING = Progress("data.run_script:a.sql", "forward", 2, 72, ProgressReading("a.sql:7, INSERT INTO b", 3, 4, "statements"))
 
 
-def moment(simulation: Simulation, progress: Progress | None = None) -> Moment:
+def moment(simulation: Simulation, progress: Progress | None = None) -> TreeInput:
     timeline = Timeline()
     for seq, message in simulation.messages:
-        timeline.take_in(Recorded(seq, decode(message)))
-    return Moment(simulation.run, timeline, progress, timeline.last_at + timedelta(seconds=3))
+        timeline.apply(Recorded(seq, decode(message)))
+    return TreeInput(simulation.run, timeline, progress, timeline.last_at + timedelta(seconds=3))
 
 
 def drawn(simulation: Simulation, progress: Progress | None = None, **size: int) -> list[str]:
@@ -36,7 +36,7 @@ def drawn(simulation: Simulation, progress: Progress | None = None, **size: int)
 
 
 def test_a_run_that_has_not_started():
-    assert tree(Moment(Run("night"), Timeline(), None, None)) == ["◷ night: not started"]
+    assert tree(TreeInput(Run("night"), Timeline(), None, None)) == ["◷ night: not started"]
 
 
 def test_the_running_step_has_its_time_and_its_progress_and_the_last_lines_say_what_may_be_said():
@@ -122,11 +122,11 @@ def test_many_steps_give_way_to_the_running_one():
 async def test_every_moment_of_a_night_fits_every_terminal(path):
     timeline = Timeline()
     for run, recorded in await replayed(path):
-        timeline.take_in(recorded)
+        timeline.apply(recorded)
         running = timeline.running
-        progress = running and Progress(running.step, running.direction, running.attempt, 1.0, RUNNING.seen)
+        progress = running and Progress(running.step, running.direction, running.attempt, 1.0, RUNNING.reading)
         for width, height in ((0, 0), (13, 3), (20, 5), (40, 12), (80, 24), (300, 100)):
-            lines = tree(Moment(run, timeline, progress, timeline.last_at), width=width, height=height)
+            lines = tree(TreeInput(run, timeline, progress, timeline.last_at), width=width, height=height)
             assert 0 < len(lines) <= max(height, 3)
             assert all(cell_len(line) <= max(width, 12) for line in lines), lines
             if progress and width >= 80 and height >= 24:
@@ -142,7 +142,7 @@ async def test_an_event_is_one_json_object_on_one_line_with_the_run_after_it(pat
         told = json.loads(text)
         assert told == as_json(run, recorded)
         assert told["type"] == recorded.event.wire_type()
-        assert (told["seq"], told["state"], told["next"]) == (recorded.seq, run.state, list(allowed(run)))
+        assert (told["seq"], told["state"], told["next"]) == (recorded.seq, run.state, list(allowed_verbs(run)))
         assert told["line"]
 
 

@@ -8,8 +8,8 @@ from unit.events.test_old_journals import JOURNALS, replayed
 from unit.views.test_run_tree import moment
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.terminal.event_printer import Lines
-from cutoverd.daemon.views.run_tree import Moment, tree
+from cutoverd.daemon.terminal.event_printer import TextFormat
+from cutoverd.daemon.views.run_tree import TreeInput, tree
 from cutoverd.daemon.views.summary import FINALIZE, HISTORY, left_over
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded, decode
@@ -38,14 +38,14 @@ async def turned_back() -> list[Recorded]:
     return events_of(made.stream)
 
 
-def seen(events: list[Recorded]) -> tuple[Moment, str]:
+def seen(events: list[Recorded]) -> tuple[TreeInput, str]:
     """The moment after them, and the last text of the lines."""
-    run, timeline, lines, last = Run("night"), Timeline(), Lines(), ""
+    run, timeline, lines, last = Run("night"), Timeline(), TextFormat(), ""
     for each in events:
         run, last = evolve(run, each), ""
-        timeline.take_in(each)
+        timeline.apply(each)
         last = lines(run, each)
-    return Moment(run, timeline, None, timeline.last_at), last
+    return TreeInput(run, timeline, None, timeline.last_at), last
 
 
 async def test_the_last_screen_says_why_it_turned_back_what_is_left_over_and_what_comes_next() -> None:
