@@ -25,6 +25,8 @@ async def close_traffic(at: Context) -> Evidence:
 class Cutover(State):
     """Hand production to the new version."""
 
+    uses_database = False
+
     @step(Effect.PROBED, per_item="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
     async def start_service(at: Context) -> Evidence:
         """the new version of a service runs"""

@@ -2,7 +2,7 @@
 
 from cutoverd.states.ports import Evidence, Probed
 from cutoverd.states.schema import WITH_NEW
-from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.step import Context, Effect, ProgressSource, State, step
 
 
 async def probe_script(at: Context) -> Probed:
@@ -12,7 +12,15 @@ async def probe_script(at: Context) -> Probed:
 class Data(State):
     """Move the rows."""
 
-    @step(Effect.PROBED, per_item="data_scripts", probe=probe_script, no_way_back=WITH_NEW)
+    reads_files = True
+
+    @step(
+        Effect.PROBED,
+        per_item="data_scripts",
+        probe=probe_script,
+        no_way_back=WITH_NEW,
+        progress=ProgressSource.DATA_SCRIPT,
+    )
     async def run_script(at: Context) -> Evidence:
         """a data script has done its work, once"""
         return await at.ports.scripts.run_script(at.attempt_id, at.item)

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
-from cutoverd.states import target, triggers
+from cutoverd.states import STUCK, target, triggers
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
 
 
@@ -78,7 +80,7 @@ def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:
 
 def _advance(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.gate is None:
-        asked = run.missing if run.state == "precheck" and not (run.failure or run.aborting) else ()
+        asked = run.missing if run.state == PreCheck.name and not (run.failure or run.aborting) else ()
         raise CommandRefused(
             f"no gate is waiting in {run.state}" + (f": `ready` of {', '.join(asked)} is missing" if asked else "")
         )
@@ -113,7 +115,7 @@ def _retry(run: Run, command: Command, now: datetime) -> facts.Event:
     if run.is_stuck:
         _not_stale(run, command, run.entered_seq, "the way back failed")
         return _transitioned(run, command, "retry")
-    if run.failure is None or run.state != "precheck":
+    if run.failure is None or run.state != PreCheck.name:
         raise CommandRefused(f"nothing in {run.state} waits to be tried again")
     _not_stale(run, command, run.failure.seq, "the failure")
     return facts.RetryRequested(by=command.by, reason=command.reason)
@@ -142,14 +144,14 @@ def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
 
 
 _NO_WAY_BACK = {
-    "precheck": "nothing of production was touched: `abort` ends the run",
-    "rollback": "the run is on its way back",
-    "stuck": "the way back failed: `retry` takes it again",
+    PreCheck.name: "nothing of production was touched: `abort` ends the run",
+    Rollback.name: "the run is on its way back",
+    STUCK: "the way back failed: `retry` takes it again",
 }
 
 
 def _fail(run: Run, command: Command, now: datetime) -> facts.Event:
-    if run.state in ("rollback", "stuck"):
+    if run.state in (Rollback.name, STUCK):
         raise CommandRefused("the run is on its way back: there is nothing left to fail")
     if run.aborting:
         raise CommandRefused("the run is being aborted")
@@ -157,7 +159,7 @@ def _fail(run: Run, command: Command, now: datetime) -> facts.Event:
 
 
 def _ready(run: Run, command: Command, now: datetime) -> facts.Event:
-    if run.state != "precheck" or run.aborting:
+    if run.state != PreCheck.name or run.aborting:
         raise CommandRefused("who is ready is asked in PreCheck alone, before the window")
     if run.failure:
         raise CommandRefused(f"PreCheck failed ({run.failure.reason}): `retry` first, and be ready for what it shows then")

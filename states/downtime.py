@@ -17,7 +17,7 @@ async def reopen_traffic(at: Context) -> Evidence:
 
 def was_open_before(at: Context) -> bool:
     """Whether the door was open before the window: one that was not stays closed on the way back."""
-    recorded = at.evidence.get(f"downtime.record_door:{at.item}", {})
+    recorded = at.evidence.get(Downtime.record_door.of(at.item), {})
     return bool(recorded.get("open", True))
 
 
@@ -28,7 +28,7 @@ async def is_old_stopped(at: Context) -> Probed:
 
 def ran_before(at: Context) -> bool:
     """Whether the service ran before the window: a service that did not is not started by the way back."""
-    return bool(at.evidence[f"downtime.record_service:{at.item}"]["running"])
+    return bool(at.evidence[Downtime.record_service.of(at.item)]["running"])
 
 
 async def restart_old(at: Context) -> Evidence:
@@ -54,17 +54,24 @@ class Downtime(State):
         """the state each door was found in is on record"""
         return {"open": await at.ports.traffic.is_open(at.item)}
 
-    @step(Effect.PROBED, per_item="traffic", undo=reopen_traffic, probe=is_traffic_closed)
+    @step(
+        Effect.PROBED,
+        per_item="traffic",
+        undo=reopen_traffic,
+        probe=is_traffic_closed,
+        closes_traffic=True,
+        begins_downtime=True,
+    )
     async def close_traffic(at: Context) -> Evidence:
         """clients are kept out"""
         return await at.ports.traffic.close(at.attempt_id, at.item)
 
-    @step(Effect.PROBED, per_item="services", undo=restart_old, probe=is_old_stopped)
+    @step(Effect.PROBED, per_item="services", undo=restart_old, probe=is_old_stopped, begins_downtime=True)
     async def stop_service(at: Context) -> Evidence:
         """the old version of a service is stopped"""
         return await at.ports.services.stop(at.attempt_id, at.item, Version.OLD)
 
-    @step(Effect.LEDGER, undo=lift_fence)
+    @step(Effect.LEDGER, undo=lift_fence, begins_downtime=True)
     async def fence_old(at: Context) -> Evidence:
         """nobody is in the old database and nobody can get in"""
         return await at.ports.databases.fence(at.attempt_id)

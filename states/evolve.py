@@ -11,6 +11,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import STUCK, target
 from cutoverd.states.ports import Direction, Found
+from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate
 
 LONGEST_SEEN = 400  # characters of what a probe saw
@@ -104,7 +105,7 @@ def _is_overtaken(run: Run, event: facts.StepFailed) -> bool:
 
 def _let_through_no_more(run: Run) -> Run:
     """A failure of PreCheck closes its gate again and asks its operators again: they did not know."""
-    return replace(run, passed=frozenset(), ready=frozenset()) if run.state == "precheck" else run
+    return replace(run, passed=frozenset(), ready=frozenset()) if run.state == PreCheck.name else run
 
 
 def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> Run:

@@ -10,9 +10,11 @@ from typing import Any
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, StepKey
+from cutoverd.states.smoke import Smoke
+from cutoverd.states.validate import Validate
 
-EXCHANGED = StepKey("smoke", "exchange_names")  # whose way back sees what clients wrote to new
-FINAL_BACKUP = StepKey("validate", "finish_backup")
+SWAPPED = StepKey.of(str(Smoke.exchange_names))  # whose way back sees what clients wrote to new
+FINAL_BACKUP = StepKey.of(str(Validate.finish_backup))
 ACCEPT_LOSS, WITHOUT_DUMP = "accept-loss", "without-dump"
 NOT_RECORDED = {"unknown": "what they wrote is not on record"}
 
@@ -90,7 +92,7 @@ def written_by_clients(run: Run) -> dict[str, Any]:
     """
     if not run.opened:
         return {}
-    back = run.of(EXCHANGED, Direction.BACK).evidence
+    back = run.of(SWAPPED, Direction.BACK).evidence
     uncounted = {"unknown": back["written_uncounted"]} if "written_uncounted" in back else {}
     return {**back.get("written", NOT_RECORDED), **uncounted}
 

@@ -17,12 +17,12 @@ from cutoverd.states.check_rules import (
 )
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence, Version
-from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.step import Context, Effect, ProgressSource, State, step
 
 RESUME = "`resume` goes on watching, and what is bad counts anew; `rollback` with accept_loss takes production back"
 
 
-async def look_on(at: Context) -> None:
+async def watch_on(at: Context) -> None:
     """Nothing ends a watch while the run is held; what changes is on record all the same."""
     so_far, on_record = await _begun(at), set(at.breached)
     while True:
@@ -65,7 +65,9 @@ def _in_words(breaches: Mapping[str, CheckStanding], so_far: Watched) -> str:
 class Monitor(State):
     """Watch the new version at work."""
 
-    @step(Effect.NONE, while_held=look_on)
+    uses_database = False
+
+    @step(Effect.NONE, while_held=watch_on, untimed=True, progress=ProgressSource.WATCH)
     async def watch(at: Context) -> Evidence:
         """the time to watch is over, every check is good, and none was bad for longer than it may be"""
         rules = at.ports.watching.rules
@@ -80,7 +82,7 @@ class Monitor(State):
                 return _seen(so_far)
             await at.ports.clock.sleep(min(rules.every_seconds, left) if left > 0 else rules.every_seconds)
 
-    @step(Effect.NONE, per_item="new_services")
+    @step(Effect.NONE, per_item="new_services", untimed=True, progress=ProgressSource.WATCH)
     async def check_service(at: Context) -> Evidence:
         """the new version of a service has lived through it, and answers as its version should"""
         return await at.ports.services.check(at.attempt_id, at.item, Version.NEW)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from cutoverd.events import facts
 from cutoverd.states import target
 from cutoverd.states.ports import Direction, Found
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Attempts, Run, Status, StepKey
 from cutoverd.states.step import Effect
 
@@ -69,7 +71,7 @@ def next_action(run: Run) -> NextAction:
         return _aborting(run)
     if run.failure:
         return _failed(run)
-    return _going_back(run) if run.state == "rollback" else _going_on(run)
+    return _going_back(run) if run.state == Rollback.name else _going_on(run)
 
 
 def awaited_operator(run: Run) -> AwaitOperator | None:
@@ -94,7 +96,7 @@ def _first_open(run: Run, keys: Iterable[StepKey]) -> NextAction | None:
 
 
 def _leave(run: Run) -> NextAction:
-    if run.state == "precheck" and run.missing:
+    if run.state == PreCheck.name and run.missing:
         return AwaitOperator(f"waits for `ready` of {', '.join(run.missing)}", operators=run.missing)
     gate = target(run.state, "proceed")
     if gate not in run.frozen.gates or gate in run.passed:
@@ -136,9 +138,9 @@ def _why_unknown(tried: Attempts) -> str:
 
 def _failed(run: Run) -> NextAction:
     """Where a failure leads: PreCheck stays, the way back gets stuck, the way there turns unless traffic may be open."""
-    if run.state == "precheck":
+    if run.state == PreCheck.name:
         return AwaitOperator(f"PreCheck failed: {_why(run)}")
-    if run.state != "rollback" and (probe := _was_it_opened(run)):
+    if run.state != Rollback.name and (probe := _was_it_opened(run)):
         return probe
     return _transition(run, "fail", _why(run))
 
@@ -154,8 +156,8 @@ def _was_it_opened(run: Run) -> NextAction | None:
 
 
 def _going_back(run: Run) -> NextAction:
-    begun = [key for key in reversed(run.begun()) if key.state != "precheck"]
-    return _undo(run, begun) or _first_open(run, run.keys("rollback")) or _transition(run, "proceed", "")
+    begun = [key for key in reversed(run.begun()) if key.state != PreCheck.name]
+    return _undo(run, begun) or _first_open(run, run.keys(Rollback.name)) or _transition(run, "proceed", "")
 
 
 def _undo(run: Run, keys: Iterable[StepKey]) -> NextAction | None:

@@ -1,6 +1,6 @@
 """What the states need of the world. Adapters in daemon/ implement these, and fakes pass the same contract tests.
 
-Every method that changes the world takes a `AttemptId`, the identity of the attempt; adapters write it into the ledger in the
+Every method that changes the world takes an `AttemptId`, the identity of the attempt; adapters write it into the ledger in the
 same transaction as the effect, or put it on the session that does the work, so that a later daemon can find both.
 
 Cancelling the task that awaits a method is how a step is interrupted: the adapter ends what it began on the server and on

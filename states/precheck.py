@@ -2,8 +2,8 @@
 
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
-from cutoverd.states.step import Context, Effect, State, step
-from cutoverd.states.window import PROOF, check_window
+from cutoverd.states.step import Context, Effect, ProgressSource, State, step
+from cutoverd.states.window import check_window
 
 
 async def clear_proof(at: Context) -> Evidence:
@@ -28,6 +28,8 @@ def both(services: Evidence, doors: Evidence) -> Evidence:
 class PreCheck(State):
     """Prove that the night can begin."""
 
+    reads_files = True
+
     @step(Effect.NONE)
     async def check_files(at: Context) -> Evidence:
         """every SQL file can be run in a transaction of ours"""
@@ -46,7 +48,7 @@ class PreCheck(State):
     @step(Effect.NONE, recheck_after_gate=True)
     async def check_room(at: Context) -> Evidence:
         """disks have room for the backups, the clone and the new tables"""
-        return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(PROOF, {}).get("bytes"))
+        return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(str(PreCheck.prove_backup), {}).get("bytes"))
 
     @step(Effect.NONE, per_item="dashboards", recheck_after_gate=True)
     async def prove_dashboard(at: Context) -> Evidence:
@@ -73,7 +75,7 @@ class PreCheck(State):
         """a named query can be asked of production"""
         return await at.ports.validation.check_query(at.attempt_id, at.item)
 
-    @step(Effect.NONE, undo=clear_proof)
+    @step(Effect.NONE, undo=clear_proof, progress=ProgressSource.BACKUP)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""
         return await at.ports.backups.prove(at.attempt_id)
@@ -81,7 +83,7 @@ class PreCheck(State):
     @step(Effect.NONE)
     async def check_window(at: Context) -> Evidence:
         """the window is long enough for what was measured"""
-        return check_window(at.budget_seconds, at.evidence)
+        return check_window(at.budget_seconds, at.evidence.get(str(PreCheck.prove_backup), {}))
 
     @step(Effect.LEDGER, undo=drop_placeholder)
     async def make_placeholder(at: Context) -> Evidence:

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from cutoverd.states import ENDS, STATES, STUCK, WAY
+from cutoverd.states.cutover import Cutover
+from cutoverd.states.monitor import Monitor
 from cutoverd.states.ports import Direction, Evidence, Found
 from cutoverd.states.step import Step
 
@@ -174,7 +176,7 @@ class Run:
     @property
     def may_lose_writes(self) -> bool:
         """Whether going back from here may cost what clients wrote to new."""
-        return self.state == "monitor" or (self.state == "cutover" and bool(self.opened))
+        return self.state == Monitor.name or (self.state == Cutover.name and bool(self.opened))
 
     def keys(self, state: str) -> Iterator[StepKey]:
         """The steps of a state in order, one per item."""

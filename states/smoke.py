@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+from cutoverd.states.downtime import Downtime
 from cutoverd.states.errors import StepError, Unproven
 from cutoverd.states.ports import Evidence, Found, Probed, Version
 from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.validate import Validate
 
 UNCOUNTED = "a crash of the server lost its counters: what was written before it is not listed"
 
@@ -41,7 +43,8 @@ async def compare_again(at: Context, why: str) -> Evidence:
     """Where the counters prove nothing, after a crash of the server say, only the content can say that old is unchanged."""
     databases, attempt = at.ports.databases, f"{at.attempt_id.step}.{at.attempt_id.event_id}"
     await databases.open_old(replace(at.attempt_id, step=f"{attempt}.open"), again=True)
-    compared = [key.partition(":")[2] for key in at.evidence if key.startswith("validate.compare:")]
+    comparison = f"{Validate.compare}:"
+    compared = [key.removeprefix(comparison) for key in at.evidence if key.startswith(comparison)]
     for name in compared:
         await at.ports.validation.compare(at.attempt_id, name)
     await databases.close_old(replace(at.attempt_id, step=f"{attempt}.close"))
@@ -54,7 +57,7 @@ class Smoke(State):
     @step(Effect.NONE)
     async def check_old_unchanged(at: Context) -> Evidence:
         """nothing was written to the old database since the fence"""
-        position = at.evidence["downtime.record_position"]
+        position = at.evidence[str(Downtime.record_position)]
         try:
             return await at.ports.databases.check_unchanged(at.attempt_id, position)
         except Unproven as unproven:

@@ -20,6 +20,18 @@ class Effect(StrEnum):
     PROBED = "probed"  # it acts outside any transaction: taken again only after its probe said that the effect is absent
 
 
+class ProgressSource(StrEnum):
+    """Where whoever shows a running step sees how far it is."""
+
+    SESSIONS = "sessions"  # what the server says of our sessions; nothing where the state uses no database
+    CLONE = "clone"  # the session that copies the database
+    BACKUP = "backup"  # what pg_dump has written of the backup before the window, then as SCHEMA_FILES
+    FINAL_BACKUP = "final backup"  # what pg_dump has written of the final one
+    SCHEMA_FILES = "schema files"  # the statement of a schema file that runs
+    DATA_SCRIPT = "data script"  # the statement of the data script that runs
+    WATCH = "watch"  # the time that Monitor has watched
+
+
 async def _nowhere(event: Event) -> None:
     """Where nobody keeps a journal."""
 
@@ -57,8 +69,23 @@ class Step:
     newest_first: bool = False  # items in reverse order
     recheck_after_gate: bool = False  # a cheap check: made once more right after the gate
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
+    closes_traffic: bool = False  # its way back lets clients in again
+    begins_downtime: bool = False  # from its beginning on clients may be kept out
+    untimed: bool = False  # the step knows itself when it has to end; else the plan's time-out for a step ends it
+    progress: ProgressSource = ProgressSource.SESSIONS
     no_way_back: str = ""  # why it needs no undo
     while_held: HeldLoop | None = None  # what goes on while the run is held in this state, until it is cancelled
+    state: str = field(default="", init=False)  # that it is a step of
+
+    def __set_name__(self, owner: type[State], name: str) -> None:
+        object.__setattr__(self, "state", owner.__name__.lower())
+
+    def __str__(self) -> str:
+        return self.of()
+
+    def of(self, item: str = "") -> str:
+        """Its key in events and evidence: `downtime.stop_service:worker`; without an item `downtime.fence_old`."""
+        return f"{self.state}.{self.name}" + (f":{item}" if item else "")
 
     @property
     def name(self) -> str:
@@ -79,6 +106,8 @@ class State:
 
     name: ClassVar[str]
     steps: ClassVar[tuple[Step, ...]]
+    reads_files: ClassVar[bool] = False  # of the plan: before each step forward they are compared with what was frozen
+    uses_database: ClassVar[bool] = True  # its steps are seen at work in the server's sessions
 
     def __init_subclass__(cls) -> None:
         cls.name = cls.__name__.lower()

@@ -2,11 +2,13 @@
 
 from cutoverd.states.ports import Evidence
 from cutoverd.states.schema import WITH_NEW
-from cutoverd.states.step import Context, Effect, State, step
+from cutoverd.states.step import Context, Effect, ProgressSource, State, step
 
 
 class Validate(State):
     """Prove that no row was lost or changed."""
+
+    reads_files = True
 
     @step(Effect.NONE, per_item="validation_scripts")
     async def check_script(at: Context) -> Evidence:
@@ -33,7 +35,7 @@ class Validate(State):
         """what a role could do in old it can do in new, or the plan waives it by name"""
         return await at.ports.validation.check_grants(at.attempt_id)
 
-    @step(Effect.NONE, no_way_back="a finished backup is kept")
+    @step(Effect.NONE, no_way_back="a finished backup is kept", progress=ProgressSource.FINAL_BACKUP)
     async def finish_backup(at: Context) -> Evidence:
         """the final backup is complete"""
         return await at.ports.backups.finish(at.attempt_id)

@@ -8,7 +8,6 @@ from typing import Any
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 
-PROOF = "precheck.prove_backup"
 PARTS = {  # what was measured, and what of the night takes at least as long
     "clone": "the clone",
     "schema": "the schema files",
@@ -18,12 +17,12 @@ PARTS = {  # what was measured, and what of the night takes at least as long
 }
 
 
-def check_window(budget_seconds: float | None, evidence: Mapping[str, Evidence]) -> Evidence:
-    """{"measured": seconds by part, "seconds": their sum, "budget_seconds"}; raises `Unfit` if the budget is smaller.
+def check_window(budget_seconds: float | None, proof: Evidence) -> Evidence:
+    """{"measured": seconds by part, "seconds": their sum, "budget_seconds"} by what the proof of the backup measured.
 
     Without a budget nothing is judged, and before anything was measured nothing is known: {"not_looked_at": why}.
     """
-    measured = _measured(evidence.get(PROOF, {}))
+    measured = _measured(proof)
     if not measured:
         return {"not_looked_at": "nothing was measured yet"}
     needed = round(sum(measured.values()), 3)

@@ -17,6 +17,7 @@ from psycopg import sql
 from cutoverd.daemon.demo.environment import Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states.downtime import Downtime
 from cutoverd.states.run import Run
 
 BACK_SECONDS = 20.0  # until a write is acknowledged again, once the night is over
@@ -36,7 +37,9 @@ class Clients:
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         match recorded.event:
-            case facts.StepSucceeded(step="downtime.fence_old", direction="forward") if self.acknowledged.exists():
+            case facts.StepSucceeded(step=step, direction="forward") if (
+                step == str(Downtime.fence_old) and self.acknowledged.exists()
+            ):
                 self.fenced_at_bytes = self.acknowledged.stat().st_size
             case facts.Transitioned(accept_loss=True):
                 self.given_up = True

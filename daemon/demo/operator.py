@@ -14,12 +14,14 @@ from cutoverd.daemon.demo.environment import Break, Stage
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Command, Verb
+from cutoverd.states.monitor import Monitor
+from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
 
 NAME = "demo"
 WAIT_SECONDS = 60.0
 LOOK_SECONDS = 0.1
-LAST_FINDING = "precheck.make_placeholder"
+LAST_FINDING = str(PreCheck.make_placeholder)
 WORSE = "the new version does not do what it should"
 OperatorCommand = tuple[str, Command]  # by whom
 
@@ -51,9 +53,9 @@ class Operator:
                 yield from ((by, Command(verb=Verb.READY, run=name)) for by in self._stage.loaded.plan.operators)
             case facts.GateReached():
                 yield NAME, Command(verb=Verb.ADVANCE, run=name)
-            case facts.StepFailed() if run.state == "precheck":
+            case facts.StepFailed() if run.state == PreCheck.name:
                 yield NAME, Command(verb=Verb.ABORT, run=name, reason="PreCheck found something")
-            case facts.RunHeld() if run.state == "monitor":
+            case facts.RunHeld() if run.state == Monitor.name:
                 yield NAME, Command(verb=Verb.ROLLBACK, run=name, accept_loss=True, reason=WORSE)
 
     async def _break(self, event: facts.Event) -> None:

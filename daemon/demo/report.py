@@ -10,6 +10,7 @@ from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
+from cutoverd.states.validate import Validate
 
 SHOWN_MAX = 10
 Say = Callable[[str], None]
@@ -35,7 +36,7 @@ class Report:
     def summary(self) -> list[str]:
         now = self.timeline.last_at
         states = self.timeline.state_seconds(now)
-        compared = {key: seen for key, seen in self.run.evidence().items() if key.startswith("validate.compare:")}
+        compared = {key: seen for key, seen in self.run.evidence().items() if key.startswith(f"{Validate.compare}:")}
         return [
             f"states:    {', '.join(f'{state} {seconds:.1f} s' for state, seconds in states.items() if seconds)}",
             f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",

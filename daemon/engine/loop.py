@@ -17,6 +17,7 @@ from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succ
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.commands import Command
+from cutoverd.states import STATES
 from cutoverd.states.decide import decide, rejected
 from cutoverd.states.errors import StepError
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
@@ -29,7 +30,6 @@ log = structlog.get_logger(__name__)
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
 CLOCK_LOOK_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
-READ_FILES = {"precheck", "schema", "data", "validate"}  # states whose steps read the plan's files
 
 
 class Stopped(Enum):
@@ -68,12 +68,14 @@ class RunLoop:
         *,
         step_seconds: float,
         auto: bool,
+        connection_lost: tuple[type[Exception], ...] = (),
         check_files: Callable[[Run], None] = lambda run: None,
         check_plan: Callable[[Run], None] = lambda run: None,
     ) -> None:
         """`check_files` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not.
 
         `check_plan` is asked before PreCheck is tried again, and looks at the plan on disk as well.
+        `connection_lost`: errors of the adapters that say nothing of what happened at the other end.
         """
         self._log = runlog
         self._check_files = check_files
@@ -82,6 +84,7 @@ class RunLoop:
         self._inbox = inbox
         self._step_seconds = step_seconds
         self._auto = auto
+        self._connection_lost = connection_lost
         self._unseen_in_a_row = 0  # outcomes in a row that nobody saw
 
     @property
@@ -242,13 +245,14 @@ class RunLoop:
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # next_action() asks only for those that have one
         try:
             await self._back_off()
-            if take.direction is Direction.FORWARD and take.key.state in READ_FILES:
+            if take.direction is Direction.FORWARD and STATES[take.key.state].reads_files:
                 await asyncio.to_thread(self._check_files, self.run)
             async with asyncio.timeout(self._timeout_of(take.key)):
                 evidence = await act(self._context(take.key, take.direction, event_id))
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
-            return ended_by(error, take.key, take.direction, time.monotonic() - began, take.attempt)
+            seconds = time.monotonic() - began
+            return ended_by(error, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
 
     async def _back_off(self) -> None:
         """After an outcome that nobody saw: a server that fell needs a moment."""
@@ -256,7 +260,7 @@ class RunLoop:
             await asyncio.sleep(min(2.0 ** (self._unseen_in_a_row - 1), SLOWEST_RETRY_SECONDS))
 
     def _timeout_of(self, key: StepKey) -> float | None:
-        return None if key.state == "monitor" else self._step_seconds
+        return None if key.definition.untimed else self._step_seconds
 
     async def _probe(self, key: StepKey, direction: Direction) -> facts.Event:
         probe = key.definition.probe

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import psycopg
 import structlog
 
 from cutoverd.daemon.engine.truncate import shortened
@@ -30,12 +29,21 @@ def interrupted(key: StepKey, direction: str, seconds: float, reason: str) -> fa
 
 
 def ended_by(
-    error: Exception, key: StepKey, direction: str, seconds: float, attempt: int
+    error: Exception,
+    key: StepKey,
+    direction: str,
+    seconds: float,
+    attempt: int,
+    *,
+    connection_lost: tuple[type[Exception], ...] = (),
 ) -> facts.StepFailed | facts.StepInterrupted:
-    """The event for an error: a failure, or an outcome that nobody saw. Raises `NotLeader` on: this daemon must stop."""
+    """The event for an error: a failure, or an outcome that nobody saw. Raises `NotLeader` on: this daemon must stop.
+
+    `connection_lost`: errors of the adapters that say nothing of what happened at the other end.
+    """
     if isinstance(error, NotLeader):
         raise error
-    if _is_unseen(error) and attempt % MOST_ATTEMPTS:
+    if isinstance(error, (OutcomeUnknown, *connection_lost)) and attempt % MOST_ATTEMPTS:
         return interrupted(key, direction, seconds, _words(error))
     if isinstance(error, TimeoutError):
         error = TimedOut(f"not done after {seconds:.0f} s", hint=TimedOut.hint)
@@ -50,11 +58,6 @@ def ended_by(
         hint=short(getattr(error, "hint", "")),
         evidence=bounded(getattr(error, "evidence", {})),
     )
-
-
-def _is_unseen(error: Exception) -> bool:
-    """A lost connection says nothing of what happened at its other end."""
-    return isinstance(error, (OutcomeUnknown, psycopg.OperationalError))
 
 
 def short(text: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from cutoverd.daemon.postgres.session.names import LONGEST_PRODUCTION_NAME
 from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
+from cutoverd.states.rollback import Rollback
 
 LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, and PostgreSQL cuts that at 63 bytes
 
@@ -32,7 +33,7 @@ def _gate(name: str) -> str:
 
 
 def _state(name: str) -> str:
-    known = [*(state.name for state in WAY), "rollback"]
+    known = [*(state.name for state in WAY), Rollback.name]
     if name not in known:
         raise ValueError(f"there is no such state; there are {', '.join(known)}")
     return name

@@ -13,15 +13,16 @@ import structlog
 from cutoverd.daemon.plan.files import named_programs, relative
 from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.events import facts
-from cutoverd.states import STUCK
+from cutoverd.states import STUCK, WAY
 from cutoverd.states.errors import StepError
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
 
 log = structlog.get_logger(__name__)
 
 LARGEST_LIST_BYTES = 24 * 1024  # a message has 64 KiB; a longer list stands in the event by its hash
-WAY_BACK = ("rollback", STUCK)
-READ_LAST = ORDER.index("validate")  # from the next state on no SQL file is read any more
+WAY_BACK = (Rollback.name, STUCK)
+READ_LAST = max(ORDER.index(state.name) for state in WAY if state.reads_files)  # from the next on no SQL file is read
 NAMED_MAX = 20
 
 
@@ -68,7 +69,7 @@ def check_frozen(loaded: LoadedPlan, run: Run) -> None:
     try:
         _check_frozen(loaded, run)
     except PlanChanged as error:
-        if run.state == ORDER[0]:  # nothing was touched, so a daemon of any plan may `abort`: see takeover.py
+        if run.state == ORDER[0]:  # nothing was touched, so a daemon of any plan may `abort`: see runtime/leadership.py
             error.hint = IN_PRECHECK
         raise
 

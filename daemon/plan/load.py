@@ -19,6 +19,9 @@ from cutoverd.daemon.plan.files import Files, programs, relative, scripts
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.states import WAY
+from cutoverd.states.data import Data
+from cutoverd.states.schema import Schema
+from cutoverd.states.validate import Validate
 
 LARGEST_ITEMS_BYTES = 24 * 1024
 ORDER = [state.name for state in WAY]
@@ -78,9 +81,9 @@ class LoadedPlan:
     def files_from(self, state: str) -> dict[str, Path]:
         """Those of `files` that a step of this state or of a later one on the way there may read or run."""
         read_in = {
-            "schema": [*self.schema_sources, *self._included["schema"]],
-            "data": [*self._data_files, *self._included["data"]],
-            "validate": [file for _, file in self.validation_scripts],
+            Schema.name: [*self.schema_sources, *self._included[Schema.name]],
+            Data.name: [*self._data_files, *self._included[Data.name]],
+            Validate.name: [file for _, file in self.validation_scripts],
         }
         still = ORDER[ORDER.index(state) :] if state in ORDER else []
         files = [file for reader, files in read_in.items() if reader in still for file in files]
@@ -100,7 +103,7 @@ class LoadedPlan:
     def _included(self) -> dict[str, list[Path]]:
         """By `\\i` and `\\ir`, at any depth, and by the state that runs them; one that is missing is a finding of PreCheck."""
         sql = [file for file in self.schema_sources if file.suffix != ".yaml"]
-        return {"schema": _included_by(sql, self.folder), "data": _included_by(self._data_files, self.folder)}
+        return {Schema.name: _included_by(sql, self.folder), Data.name: _included_by(self._data_files, self.folder)}
 
     def hashes(self, state: str = ORDER[0]) -> dict[str, str]:
         """sha256 of each of `files`; raises OSError, but for one that no step from this state on reads: that has none."""

@@ -29,6 +29,7 @@ from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.leadership import take_over
 from cutoverd.daemon.runtime.open_bus import bus, end_embedded, revive
@@ -99,6 +100,7 @@ async def _drive(
                 inbox,
                 step_seconds=loaded.plan.timeouts.step,
                 auto=auto,
+                connection_lost=CONNECTION_LOST,
                 check_files=StillFrozen(loaded),
                 check_plan=partial(check_anew, loaded.path),
             )

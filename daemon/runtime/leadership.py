@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.events import facts
+from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
 
 
@@ -56,7 +57,7 @@ def _changed(loaded: LoadedPlan, run: Run, server: Server, epoch_there: int) -> 
         if run.plan:
             check_frozen(loaded, run)
     except PlanChanged as error:
-        if run.state != "precheck":
+        if run.state != PreCheck.name:
             raise
         _check_reaches_what_the_run_made(run, server, epoch_there, error)
         return f"{error}: {error.hint}"

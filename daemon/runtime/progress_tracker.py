@@ -24,18 +24,15 @@ from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Running, Timeline
 from cutoverd.events.codec import Recorded
+from cutoverd.states import STATES
 from cutoverd.states.run import Run, StepKey
+from cutoverd.states.step import ProgressSource
 
 log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 1.0
 SILENT = (psycopg.Error, OSError, TimeoutError)  # the server may be away: then nothing is known, and nobody needs to be told
-ASK_THE_SERVER = {"precheck", "downtime", "schema", "data", "validate", "smoke", "rollback"}
-DUMPS = {
-    "precheck.prove_backup": backups.BEFORE,
-    "schema.start_backup": backups.FINAL,
-    "validate.finish_backup": backups.FINAL,
-}
+DUMPS = {ProgressSource.BACKUP: backups.BEFORE, ProgressSource.FINAL_BACKUP: backups.FINAL}
 
 
 class ProgressTracker:
@@ -76,7 +73,7 @@ class ProgressTracker:
         return {**seen, **checks_of(seen, self._loaded.run_dir), "progress": progress and progress.as_json()}
 
     def _known(self, key: StepKey, now: datetime) -> ProgressReading:
-        if key.state == "monitor" and self.run.plan and self.run.frozen.watch_seconds:
+        if key.definition.progress is ProgressSource.WATCH and self.run.plan and self.run.frozen.watch_seconds:
             since = max(0.0, (now - self.run.entered_at).total_seconds())
             return ProgressReading("", since, self.run.frozen.watch_seconds, "seconds")
         return self.reporter.reading if self.reporter.reading.describe() else self._reading
@@ -95,7 +92,7 @@ class ProgressTracker:
     async def _poll(self, server: Server) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            if (running := self.timeline.running) and StepKey.of(running.step).state in ASK_THE_SERVER:
+            if (running := self.timeline.running) and STATES[StepKey.of(running.step).state].uses_database:
                 seen = await self._read_or_nothing(server, running)
                 if running is self.timeline.running:  # else it is another step's
                     self._reading = seen
@@ -114,10 +111,11 @@ class ProgressTracker:
         with contextlib.suppress(*SILENT):
             key = StepKey.of(running.step)
             busy = _of_this_step(running, await activities(server), server)
-            kind = DUMPS.get(f"{key.state}.{key.step}")
+            source = key.definition.progress
+            kind = DUMPS.get(source)
             if kind and any(_is_dumping(each, server) for each in busy):
                 return await asyncio.to_thread(self._dumped, kind)
-            if (key.state, key.step) == ("schema", "build_new"):
+            if source is ProgressSource.CLONE:
                 return await self._copied(server, busy)
             if files := _files(self._loaded, key):
                 return await self._in_files(files, busy)
@@ -154,8 +152,7 @@ class ProgressTracker:
 
 def _of_this_step(running: Running, seen: Sequence[Activity], server: Server) -> list[Activity]:
     """Without the final dump, which runs beside the steps, unless it is what the step waits for."""
-    key = StepKey.of(running.step)
-    beside = f"{key.state}.{key.step}" not in DUMPS and (key.state, key.step) != ("schema", "build_new")
+    beside = StepKey.of(running.step).definition.progress not in (*DUMPS, ProgressSource.CLONE)
     return [each for each in seen if not (beside and each.database == server.names.previous)]
 
 
@@ -165,8 +162,9 @@ def _is_dumping(each: Activity, server: Server) -> bool:
 
 def _files(loaded: LoadedPlan, key: StepKey) -> list[tuple[str, Path]]:
     """The files that the step runs, by their names as the plan sees them."""
-    if (key.state, key.step) in (("schema", "apply_schema"), ("precheck", "prove_backup")):
+    source = key.definition.progress
+    if source in (ProgressSource.SCHEMA_FILES, ProgressSource.BACKUP):
         return [(relative(file, loaded.folder), file) for file in loaded.schema_files]
-    if (key.state, key.step) == ("data", "run_script"):
+    if source is ProgressSource.DATA_SCRIPT:
         return [(name, file) for name, file, _ in loaded.data_scripts if name == key.item]
     return []

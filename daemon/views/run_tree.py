@@ -18,6 +18,8 @@ from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.next_action import AwaitOperator, next_action
 from cutoverd.states.ports import Direction
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run, Status, StepKey
 
 SMALLEST_WIDTH, SMALLEST_HEIGHT = 12, 3
@@ -92,14 +94,14 @@ def _states(run: Run) -> list[str]:
     if run.state == COMPLETED:
         return [*way, COMPLETED]
     begun = [state for state in way if any(key.state == state for key in run.begun())]
-    back = [] if run.state == ABORTED else ["rollback"]
+    back = [] if run.state == ABORTED else [Rollback.name]
     return [*begun, *back, *([run.state] if run.state not in back else [])]
 
 
 def _passed(moment: TreeInput, state: str) -> str:
     tried = [moment.run.of(key, Direction.FORWARD).status for key in moment.run.begun() if key.state == state]
     icon = FAILED if Status.FAILED in tried else WARNING if Status.BEGUN in tried else DONE
-    if state == "rollback":
+    if state == Rollback.name:
         icon = FAILED if moment.run.is_stuck else DONE
     return f"{icon} {state:<10} {_count(len(tried))}  {_seconds(moment, state)}".rstrip()
 
@@ -127,11 +129,11 @@ def _ways(run: Run) -> list[Way]:
     if run.state not in STATES:
         return []
     own = [(key, Direction.FORWARD) for key in run.keys(run.state)]
-    return [*_undone(run), *own] if run.state == "rollback" else own
+    return [*_undone(run), *own] if run.state == Rollback.name else own
 
 
 def _undone(run: Run) -> list[Way]:
-    begun = [key for key in reversed(run.begun()) if key.state not in ("precheck", "rollback")]
+    begun = [key for key in reversed(run.begun()) if key.state not in (PreCheck.name, Rollback.name)]
     return [(key, Direction.BACK) for key in begun if key.definition.undo]
 
 
@@ -210,8 +212,8 @@ def _status(moment: TreeInput, width: int, height: int) -> list[str]:
 
 def _all_steps(run: Run) -> tuple[int, int]:
     """Done and to be done, of the whole way there; on the way back, of the way back."""
-    back = run.state in ("rollback", STUCK)
-    ways = [*_undone(run), *((key, Direction.FORWARD) for key in run.keys("rollback"))] if back else _there(run)
+    back = run.state in (Rollback.name, STUCK)
+    ways = [*_undone(run), *((key, Direction.FORWARD) for key in run.keys(Rollback.name))] if back else _there(run)
     return sum(run.of(*way).status is Status.DONE for way in ways), len(ways)
 
 

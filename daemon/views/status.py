@@ -8,7 +8,7 @@ from typing import Any
 from cutoverd.daemon.views.summary import left_over
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.decide import allowed_verbs
-from cutoverd.states.leftovers import EXCHANGED
+from cutoverd.states.leftovers import SWAPPED
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, Status
@@ -37,7 +37,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "budget_seconds": timeline.budget_seconds,
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "breached": sorted(run.breached),
-        **{name: seen for name, seen in run.of(EXCHANGED, Direction.BACK).evidence.items() if name.startswith("written")},
+        **{name: seen for name, seen in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
         "left_over": left_over(run, timeline),
         "next": list(allowed_verbs(run)),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import COMPLETED
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
 
 HISTORY = "`cutoverd history -p PLAN` tells all that happened"
@@ -17,7 +18,7 @@ def left_over(run: Run, timeline: Timeline) -> list[str]:
         names = Names(run.frozen.production)
         left = [names.closed, names.previous]
     else:
-        left = list(run.evidence().get("rollback.name_leftovers", {}).get("databases", []))
+        left = list(run.evidence().get(str(Rollback.name_leftovers), {}).get("databases", []))
     return [name for name in left if name not in timeline.dropped]
 
 

@@ -7,8 +7,11 @@ from datetime import datetime
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
-from cutoverd.states import ENDS
+from cutoverd.states import ENDS, WAY
+from cutoverd.states.downtime import Downtime
+from cutoverd.states.monitor import Monitor
 from cutoverd.states.ports import Direction
+from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import StepKey
 
 
@@ -50,7 +53,7 @@ class Timeline:
         self._follow(event, at)
         match event:
             case facts.RunStarted():
-                self.entered.append(("precheck", at))
+                self.entered.append((WAY[0].name, at))
                 self.budget_seconds = event.budget_seconds
             case facts.Transitioned():
                 self.entered.append((event.target, at))
@@ -76,7 +79,7 @@ class Timeline:
             self.turned_because, self.turned_hint = event.reason, self._hint if event.trigger == "fail" else ""
         if event.trigger == "retry":
             self.turned_because, self.turned_hint = self._first_turn
-        if event.target == "rollback":
+        if event.target == Rollback.name:
             self._first_turn = self.turned_because, self.turned_hint
         self._hint = ""
 
@@ -96,8 +99,8 @@ class Timeline:
 
     def window_seconds(self, now: datetime) -> float:
         """0 until PreCheck is left; counted on until the run watches what it did, or is over."""
-        left = next((at for state, at in self.entered if state == "downtime"), None)
-        ended = next((at for state, at in self.entered if state in ("monitor", *ENDS)), now)
+        left = next((at for state, at in self.entered if state == Downtime.name), None)
+        ended = next((at for state, at in self.entered if state in (Monitor.name, *ENDS)), now)
         return _between(left, ended) if left else 0.0
 
     def state_seconds(self, now: datetime) -> dict[str, float]:
@@ -114,12 +117,10 @@ def _between(began: datetime, ended: datetime) -> float:
 
 
 def _closes(step: str) -> bool:
-    return StepKey.of(step).state == "downtime" and StepKey.of(step).step in ("close_traffic", "stop_service", "fence_old")
+    return StepKey.of(step).definition.begins_downtime
 
 
 def _opens(event: facts.StepSucceeded) -> bool:
     """Clients are in again: the cutover let them in, or the way back reopened what Downtime had closed."""
-    key = StepKey.of(event.step)
-    if event.direction == Direction.FORWARD:
-        return key.definition.opens_traffic
-    return key.state == "downtime" and key.step == "close_traffic"
+    step = StepKey.of(event.step).definition
+    return step.opens_traffic if event.direction == Direction.FORWARD else step.closes_traffic

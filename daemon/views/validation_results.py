@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import StepKey
+from cutoverd.states.validate import Validate
 
 DIFFERENCES = ("missing", "extra", "changed")
 
@@ -26,15 +27,15 @@ class ValidationResults:
 
     def apply(self, recorded: Recorded) -> None:
         event = recorded.event
-        if isinstance(event, facts.StepSucceeded | facts.StepFailed) and event.step.startswith("validate."):
+        if isinstance(event, facts.StepSucceeded | facts.StepFailed) and StepKey.of(event.step).state == Validate.name:
             self._judge(StepKey.of(event.step), event.evidence, isinstance(event, facts.StepSucceeded))
 
     def _judge(self, key: StepKey, evidence: dict[str, Any], ok: bool) -> None:
         self.ok[key.step, key.item] = ok
-        if key.step == "check_script" and "checks" in evidence:
+        if key.definition is Validate.check_script and "checks" in evidence:
             failed = int(evidence.get("failed_count", len(evidence.get("failed", ()))))
             self.checks[key.item] = {"passed": int(evidence["checks"]) - failed, "failed": failed}
-        if key.step == "compare" and (ok or DIFFERENCES[0] in evidence):
+        if key.definition is Validate.compare and (ok or DIFFERENCES[0] in evidence):
             self.rows[key.item] = {side: int(evidence[f"rows_{side}"]) for side in ("old", "new") if f"rows_{side}" in evidence}
             self.differences[key.item] = {kind: int(evidence.get(kind, 0)) for kind in DIFFERENCES}
 

@@ -16,12 +16,15 @@ from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.downtime import Downtime
 from cutoverd.states.errors import StepError
 from cutoverd.states.leftovers import LeftoverDatabase
 from cutoverd.states.ports import AttemptId
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.schema import Schema
 
 FIND = Path(__file__).with_name("leftovers.sql").read_bytes()
-STEPS = {"old": "downtime.fence_old", "new": "schema.build_new", "placeholder": "precheck.make_placeholder"}
+STEPS = {"old": str(Downtime.fence_old), "new": str(Schema.build_new), "placeholder": str(PreCheck.make_placeholder)}
 OID = "SELECT oid::bigint FROM pg_database WHERE datname = %s"
 
 

@@ -26,6 +26,7 @@ from cutoverd.daemon.sqltext.lint import LintFinding, ScriptLint, runs_without_t
 from cutoverd.daemon.sqltext.lint import finding_lines as lines_of
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
+from cutoverd.states.precheck import PreCheck
 
 TIMEOUT_SECONDS = 4 * 3600.0
 
@@ -77,7 +78,7 @@ class PsqlScripts:
 
         A schema that is built is built here; then {"schema": what was built, out of what} as well.
         """
-        built = await self._builder.build("precheck.check_files") if self._builder else {}
+        built = await self._builder.build(str(PreCheck.check_files)) if self._builder else {}
         reading = await asyncio.to_thread(self._read)
         if reading.findings:
             findings = lines_of(reading.findings)

@@ -15,6 +15,7 @@ from cutoverd.states.errors import OutcomeUnknown, StepError
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 PAUSE_SECONDS = 0.2
+CONNECTION_LOST = (psycopg.OperationalError,)  # it says nothing of what happened at the other end
 
 
 async def connect_with_retry(

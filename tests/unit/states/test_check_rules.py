@@ -31,7 +31,7 @@ from cutoverd.states.check_rules import (
     tick,
 )
 from cutoverd.states.errors import CheckFailed
-from cutoverd.states.monitor import Monitor, look_on
+from cutoverd.states.monitor import Monitor, watch_on
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.step import Context
 
@@ -334,7 +334,7 @@ def test_a_check_that_is_bad_ever_since_a_resume_after_the_time_is_up_holds_the_
 def held(site: Site, until: float, **more: Any) -> None:
     site.ends_at = until
     with pytest.raises(Interrupted):
-        finished(look_on(site.context(**more)))
+        finished(watch_on(site.context(**more)))
     site.ends_at = float("inf")
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cutoverd.states.leftovers import (
     ACCEPT_LOSS,
-    EXCHANGED,
+    SWAPPED,
     UNFINISHED,
     WITHOUT_DUMP,
     LeftoverDatabase,
@@ -116,7 +116,7 @@ def taken_back(evidence: Evidence | None = None) -> Run:
 
 
 def seeing(run: Run, evidence: Evidence) -> Run:
-    return replace(run, attempts={**run.attempts, (str(EXCHANGED), Direction.BACK): Attempts(evidence=evidence)})
+    return replace(run, attempts={**run.attempts, (str(SWAPPED), Direction.BACK): Attempts(evidence=evidence)})
 
 
 ROWS = {"store.machine": {"inserted": 2, "updated": 0, "deleted": 1, "replaced": True}}

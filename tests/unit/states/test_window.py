@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from cutoverd.states.errors import Unfit
-from cutoverd.states.window import PROOF, check_window
+from cutoverd.states.window import check_window
 
 PROVEN = {
-    PROOF: {
-        "parts": {"dump": 12.5, "restore": 30.0, "schema": 2.0},
-        "way_back": {"seconds": {"build_new": 4.0, "fence": 0.2}, "exchange_seconds": 0.1, "way_back_seconds": 0.4},
-    }
+    "parts": {"dump": 12.5, "restore": 30.0, "schema": 2.0},
+    "way_back": {"seconds": {"build_new": 4.0, "fence": 0.2}, "exchange_seconds": 0.1, "way_back_seconds": 0.4},
 }
 
 
@@ -36,7 +34,7 @@ def test_without_a_budget_what_was_measured_goes_on_record() -> None:
     assert check_window(None, PROVEN)["measured"]["restore"] == 30.0
 
 
-@pytest.mark.parametrize("evidence", [{}, {PROOF: {"seconds": 1.3, "bytes": 11782}}])
+@pytest.mark.parametrize("evidence", [{}, {"seconds": 1.3, "bytes": 11782}])
 def test_a_window_that_nobody_measured_is_not_fit(evidence) -> None:
     """Found: nothing measured was a sum of 0 s, and `cutoverd check` said that the window is long enough."""
     assert check_window(0.001, evidence) == {"not_looked_at": "nothing was measured yet"}
