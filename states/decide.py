@@ -39,9 +39,9 @@ def allowed_verbs(run: Run) -> tuple[str, ...]:
 def _would_count(run: Run, verb: Verb) -> bool:
     """Asked of the answers themselves, so that no refusal ever names a verb that would be refused too."""
     by = next(iter(run.missing), None)
-    said = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, by=by)
+    supposed = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, by=by)
     try:
-        _ANSWERS[verb](run, said, run.frozen.opens or datetime.max)
+        _ANSWERS[verb](run, supposed, run.frozen.opens or datetime.max)
     except CommandRefused:
         return False
     return True

@@ -14,7 +14,7 @@ from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate
 
-LONGEST_SEEN = 400  # characters of what a probe saw
+LONGEST_PROBE_OUTPUT = 400  # characters of what a probe saw
 Attempted = Mapping[tuple[str, Direction], Attempts]
 
 
@@ -51,7 +51,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
 
 def _leader_acquired(run: Run, event: facts.LeaderAcquired, at: Recorded) -> Run:
     """What an earlier daemon's probes saw may be long past."""
-    return replace(run, epoch=event.epoch, attempts=_looked_at_afresh(run))
+    return replace(run, epoch=event.epoch, attempts=_without_probe_answers(run))
 
 
 def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
@@ -82,7 +82,7 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
-    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", seen="")
+    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", probe_output="")
 
 
 def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
@@ -113,13 +113,13 @@ def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> R
 
 
 def _step_probed(run: Run, event: facts.StepProbed, at: Recorded) -> Run:
-    return _attempted(run, event, found=Found(event.found), seen=unseen_because(event))
+    return _attempted(run, event, found=Found(event.found), probe_output=probe_output(event))
 
 
-def unseen_because(event: facts.StepProbed) -> str:
+def probe_output(event: facts.StepProbed) -> str:
     """What a probe saw that could not tell: of a command its exit code and what it said; "" where it could."""
     error = event.evidence.get("error", "") if event.found == Found.UNKNOWN else ""
-    return " ".join(str(error).removeprefix("OutcomeUnknown: ").split())[:LONGEST_SEEN]
+    return " ".join(str(error).removeprefix("OutcomeUnknown: ").split())[:LONGEST_PROBE_OUTPUT]
 
 
 def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
@@ -138,10 +138,10 @@ def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run
 
 def _answered(run: Run) -> Run:
     """A person has seen the failure, or the run has turned: it is looked at afresh."""
-    return replace(run, failure=None, attempts=_looked_at_afresh(run))
+    return replace(run, failure=None, attempts=_without_probe_answers(run))
 
 
-def _looked_at_afresh(run: Run) -> Attempted:
+def _without_probe_answers(run: Run) -> Attempted:
     """Whatever a probe saw before a person or another daemon came may have changed since."""
     return MappingProxyType({key: replace(tried, found=None) for key, tried in run.attempts.items()})
 

@@ -97,21 +97,21 @@ def written_by_clients(run: Run) -> dict[str, Any]:
     return {**back.get("written", NOT_RECORDED), **uncounted}
 
 
-def words_wanted(run: Run, drop: Iterable[LeftoverDatabase], *, has_final_dump: bool) -> dict[str, str]:
+def confirmations_wanted(run: Run, drop: Iterable[LeftoverDatabase], *, has_final_dump: bool) -> dict[str, str]:
     """What has to be said besides the run's name before these are dropped, each with why: they are the only copy."""
     wanted = dict[str, str]()
     for each in drop:
         if each.role == "new" and (written := written_by_clients(run)):
             wanted[ACCEPT_LOSS] = (
                 f"{each.name} has what clients wrote after the cutover, and no dump has these rows: "
-                + "; ".join(f"{table}: {_in_words(seen)}" for table, seen in written.items())
+                + "; ".join(f"{table}: {_format_writes(writes)}" for table, writes in written.items())
             )
         if each.role == "old" and not has_final_dump:
             wanted[WITHOUT_DUMP] = f"{each.name} is the only copy of the old database: its final dump is missing"
     return wanted
 
 
-def _in_words(seen: Mapping[str, Any] | str) -> str:
-    if isinstance(seen, str):
-        return seen
-    return ", ".join(what if number is True else f"{number} {what}" for what, number in seen.items() if number)
+def _format_writes(writes: Mapping[str, Any] | str) -> str:
+    if isinstance(writes, str):
+        return writes
+    return ", ".join(what if number is True else f"{number} {what}" for what, number in writes.items() if number)

@@ -26,7 +26,7 @@ async def watch_on(at: Context) -> None:
     """Nothing ends a watch while the run is held; what changes is on record all the same."""
     so_far, on_record = await _begun(at), set(at.breached)
     while True:
-        so_far = await _look(at, so_far, on_record)
+        so_far = await _round(at, so_far, on_record)
         await at.ports.clock.sleep(at.ports.watching.rules.every_seconds)
 
 
@@ -37,7 +37,7 @@ async def _begun(at: Context) -> Watched:
     return resume_watch(kept, clock.reading(), at.entered_at, at.answered_seq, rules)
 
 
-async def _look(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
+async def _round(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
     """One round: every check is asked once, and what has changed is recorded before anything follows from it."""
     watching = at.ports.watching
     so_far = fold_round(so_far, await watching.sample(at.attempt_id), at.ports.clock.reading(), watching.rules)
@@ -48,7 +48,7 @@ async def _look(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
     return so_far
 
 
-def _seen(so_far: Watched) -> dict[str, Any]:
+def _as_evidence(so_far: Watched) -> dict[str, Any]:
     return {
         "elapsed_seconds": round(so_far.elapsed_seconds, 3),
         "unwatched_seconds": round(so_far.unwatched_seconds, 3),
@@ -58,7 +58,7 @@ def _seen(so_far: Watched) -> dict[str, Any]:
     }
 
 
-def _in_words(breaches: Mapping[str, CheckStanding], so_far: Watched) -> str:
+def _format_breaches(breaches: Mapping[str, CheckStanding], so_far: Watched) -> str:
     return "; ".join(f"{name}: {each.saw}, for {bad_seconds(each, so_far):g} s" for name, each in breaches.items())
 
 
@@ -74,12 +74,12 @@ class Monitor(State):
         so_far, on_record = await _begun(at), set(at.breached)
         end = ends_after(so_far, at.watch_seconds, rules)
         while True:
-            so_far = await _look(at, so_far, on_record)
+            so_far = await _round(at, so_far, on_record)
             if breaches := breached(so_far, rules):
-                raise CheckFailed(_in_words(breaches, so_far), hint=RESUME, evidence=_seen(so_far))
+                raise CheckFailed(_format_breaches(breaches, so_far), hint=RESUME, evidence=_as_evidence(so_far))
             left = end - so_far.elapsed_seconds
             if left <= 0 and all_ok(so_far):  # else until what is bad is good again, or breached
-                return _seen(so_far)
+                return _as_evidence(so_far)
             await at.ports.clock.sleep(min(rules.every_seconds, left) if left > 0 else rules.every_seconds)
 
     @step(Effect.NONE, per_item="new_services", untimed=True, progress=ProgressSource.WATCH)

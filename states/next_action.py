@@ -120,10 +120,10 @@ def _attempt(run: Run, key: StepKey, direction: Direction) -> NextAction:
 
 
 def _unknown(run: Run, key: StepKey, direction: Direction) -> NextAction:
-    said = _why_unknown(run.of(key, direction))
+    why = _why_unknown(run.of(key, direction))
     if direction is BACK:
-        return _transition(run, "fail", f"whether {key} is undone cannot be known{said}: look at it, then `retry` probes again")
-    reason = f"whether {key} took effect cannot be known{said}: look at it, then `resume` probes again"
+        return _transition(run, "fail", f"whether {key} is undone cannot be known{why}: look at it, then `retry` probes again")
+    reason = f"whether {key} took effect cannot be known{why}: look at it, then `resume` probes again"
     return AppendEvent(facts.RunHeld(reason=reason, by=None))
 
 
@@ -131,9 +131,9 @@ def _why_unknown(tried: Attempts) -> str:
     """What the probe saw, and why nobody saw the outcome: of what a command said, its last words."""
     lines = tried.reason.strip().splitlines() or [""]
     last = lines[-1].strip()[:LONGEST_REASON]
-    said = [last] if last and last not in tried.seen else []
-    probe = [f"the probe: {tried.seen}"] if tried.seen else []
-    return f" ({'; '.join([*said, *probe])})" if said or probe else ""
+    last_words = [last] if last and last not in tried.probe_output else []
+    probe = [f"the probe: {tried.probe_output}"] if tried.probe_output else []
+    return f" ({'; '.join([*last_words, *probe])})" if last_words or probe else ""
 
 
 def _failed(run: Run) -> NextAction:

@@ -14,15 +14,15 @@ async def drop_placeholder(at: Context) -> Evidence:
     return await at.ports.databases.drop_placeholder(at.attempt_id)
 
 
-def both(services: Evidence, doors: Evidence) -> Evidence:
+def merge_statuses(services: Evidence, doors: Evidence) -> Evidence:
     """What was seen of services and doors as one; raises `Unfit` with every reason."""
     reasons = [*services.get("reasons", ()), *doors.get("reasons", ())]
     warnings = [*services.get("warnings", ()), *doors.get("warnings", ())]
-    seen = {**services.get("seen", {}), **doors.get("seen", {})}
+    statuses = {**services.get("seen", {}), **doors.get("seen", {})}
     if reasons:
         hint = "a status exits 0 for running or open, 3 for stopped or closed; see to all of them, then `retry`"
-        raise Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons, "warnings": warnings, "seen": seen})
-    return {"seen": seen, "warnings": warnings}
+        raise Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons, "warnings": warnings, "seen": statuses})
+    return {"seen": statuses, "warnings": warnings}
 
 
 class PreCheck(State):
@@ -63,7 +63,7 @@ class PreCheck(State):
     @step(Effect.NONE)  # a status that lies is believed at night: what "runs" is not started
     async def check_services(at: Context) -> Evidence:
         """each service and door tells its state, and no version to come runs yet"""
-        return both(await at.ports.services.look(at.attempt_id), await at.ports.traffic.look(at.attempt_id))
+        return merge_statuses(await at.ports.services.look(at.attempt_id), await at.ports.traffic.look(at.attempt_id))
 
     @step(Effect.NONE)
     async def check_coverage(at: Context) -> Evidence:

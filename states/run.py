@@ -56,7 +56,7 @@ class Attempts:
     found: Found | None = None  # the last probe's answer, none since the last attempt
     evidence: Evidence = field(default_factory=dict)
     reason: str = ""
-    seen: str = ""  # by the last probe, where it could not tell
+    probe_output: str = ""  # by the last probe, where it could not tell
     seconds: float = 0.0
 
 

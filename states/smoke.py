@@ -19,10 +19,10 @@ async def exchange_back(at: Context) -> Evidence:
 async def what_was_written(at: Context) -> Evidence:
     """Which tables clients wrote to is recorded if it can be seen; the way back does not depend on it."""
     try:
-        seen = await at.ports.databases.written(at.attempt_id)
+        written = await at.ports.databases.written(at.attempt_id)
     except StepError as error:
         return {"written": {"unknown": str(error)}}
-    return {"written": dict(seen["tables"]), **({} if seen.get("complete", True) else {"written_uncounted": UNCOUNTED})}
+    return {"written": dict(written["tables"]), **({} if written.get("complete", True) else {"written_uncounted": UNCOUNTED})}
 
 
 async def is_test_running(at: Context) -> Probed:
@@ -105,5 +105,5 @@ class Smoke(State):
     @step(Effect.NONE)
     async def record_written(at: Context) -> Evidence:
         """the tables written during the smoke tests are on record"""
-        seen = await at.ports.databases.written(at.attempt_id)
-        return {**seen, "written": sorted(seen["tables"])}
+        written = await at.ports.databases.written(at.attempt_id)
+        return {**written, "written": sorted(written["tables"])}

@@ -26,14 +26,14 @@ def check_window(budget_seconds: float | None, proof: Evidence) -> Evidence:
     if not measured:
         return {"not_looked_at": "nothing was measured yet"}
     needed = round(sum(measured.values()), 3)
-    told = {"measured": measured, "seconds": needed, "budget_seconds": budget_seconds}
+    evidence = {"measured": measured, "seconds": needed, "budget_seconds": budget_seconds}
     if budget_seconds is None or needed <= budget_seconds:
-        return told
+        return evidence
     sum_of = " + ".join(f"{seconds:g} s {name} ({PARTS[name]})" for name, seconds in measured.items())
     raise Unfit(
         f"the window is too short: at least {needed:g} s are needed, and window.budget is {budget_seconds:g} s: {sum_of}",
         hint="a longer window.budget, more backup.jobs or faster disks; a plan that was changed is a new run",
-        evidence=told,
+        evidence=evidence,
     )
 
 

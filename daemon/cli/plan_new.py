@@ -14,7 +14,7 @@ from cutoverd.daemon.cli.common import app, say
 from cutoverd.daemon.control.draft_plan import draft
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.fields import DatabaseUrl
-from cutoverd.daemon.postgres.catalog.introspect import look_at
+from cutoverd.daemon.postgres.catalog.introspect import introspect
 from cutoverd.daemon.postgres.session.reach import primary_message
 
 plans = typer.Typer(help="Plan files.", no_args_is_help=True)
@@ -33,7 +33,7 @@ def new(
 ) -> None:
     _check(url)
     try:
-        text = draft(url, look_at(url), datetime.now(UTC).date())
+        text = draft(url, introspect(url), datetime.now(UTC).date())
         if to is None:
             say(text.rstrip())
         else:

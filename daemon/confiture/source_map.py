@@ -39,7 +39,7 @@ class Origins:
 
     def finding(self, finding: LintFinding) -> LintFinding:
         origin = self.of(finding.file, finding.line)
-        return replace(finding, seen=f"{_told(origin)}{finding.seen}") if origin else finding
+        return replace(finding, statement=f"{_told(origin)}{finding.statement}") if origin else finding
 
     def error(self, error: StepError) -> StepError:
         """The same error, saying where its line comes from."""

@@ -78,7 +78,7 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
 async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
     """At home where we are let in first; production itself last: it may be what is missing."""
     plan, refused = loaded.plan, dict[str, list[str]]()  # what was said: of which databases
-    server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, only_looks=True, reach_seconds=REACH_SECONDS)
+    server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, read_only=True, reach_seconds=REACH_SECONDS)
     for home in (LEDGER, MAINTENANCE, server.names.production):
         try:
             async with await server.connect(home):

@@ -16,6 +16,7 @@ from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
+from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.drive import Anchors, one_daemon
 from cutoverd.daemon.runtime.open_bus import bus, has_a_bus
@@ -28,8 +29,8 @@ from cutoverd.states.leftovers import (
     WHAT,
     Decision,
     LeftoverDatabase,
+    confirmations_wanted,
     decide_leftovers,
-    words_wanted,
     written_by_clients,
 )
 from cutoverd.states.ports import AttemptId, Direction
@@ -118,7 +119,7 @@ async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[R
         if (was := runlog.run.frozen.production) != server.names.production:
             raise NotFinal(f"the run was on {was}, and the plan names {server.names.production}")
         with one_daemon(loaded):
-            runlog.epoch = max(runlog.run.epoch, await leftovers.epoch(server))  # a daemon may have died before it said so
+            runlog.epoch = max(runlog.run.epoch, await ledger.current_epoch(server))  # a daemon may have died before it said so
             yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
 
 
@@ -128,7 +129,7 @@ async def _inventory(run: Run, server: Server) -> Inventory:
     if decision.refused:
         raise NotFinal("; ".join(decision.refused))
     others = [] if not run.is_over else await leftovers.strangers(server, databases)
-    wanted = words_wanted(run, decision.drop, has_final_dump=_has_final_dump(run))
+    wanted = confirmations_wanted(run, decision.drop, has_final_dump=_has_final_dump(run))
     return Inventory(run, decision, (*decision.left_alone, *others), _dumps(run), wanted, await _stays(run, server))
 
 

@@ -21,7 +21,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runtime.open_bus import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_to_look
+from cutoverd.daemon.runtime.open_bus import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_for_observers
 from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.subjects import events_of
@@ -68,15 +68,15 @@ async def onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
     with (loaded.state_dir / "nats" / "looking.lock").open("a") as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
         if not is_reachable_without_starting(loaded):
-            started_to_look(loaded).touch()
+            started_for_observers(loaded).touch()
         try:
             yield
         finally:
             with suppress(BlockingIOError):  # somebody looks still
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if started_to_look(loaded).exists() and not _is_driven(loaded):
+                if started_for_observers(loaded).exists() and not _is_driven(loaded):
                     await end_embedded(loaded)
-                    started_to_look(loaded).unlink(missing_ok=True)
+                    started_for_observers(loaded).unlink(missing_ok=True)
 
 
 def _is_driven(loaded: LoadedPlan) -> bool:

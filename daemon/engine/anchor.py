@@ -37,6 +37,6 @@ def check_anchored(anchored: Anchored | None, hashes: Mapping[int, str]) -> None
     end = max(hashes, default=0)
     if end < anchored.seq:
         raise LogRegressed(f"the log ends at sequence {end}, but {anchored.seq} was acknowledged (anchor {anchored.hash[:12]}…)")
-    seen = hashes.get(anchored.seq)
-    holds = f"a message that hashes to {seen[:12]}…" if seen else "no event"
+    replayed = hashes.get(anchored.seq)
+    holds = f"a message that hashes to {replayed[:12]}…" if replayed else "no event"
     raise LogRegressed(f"the log holds {holds} at sequence {anchored.seq}, where {anchored.hash[:12]}… was acknowledged")

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
-CLOCK_LOOK_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
+CLOCK_READ_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
 
 
 class Stopped(Enum):
@@ -134,9 +134,9 @@ class RunLoop:
 
     async def _record(self, event: facts.Event) -> None:
         """Once this returns the event is in the journal."""
-        seen = StepObservation(event, asyncio.get_running_loop().create_future())
-        self._inbox.put_nowait(seen)
-        await seen.recorded
+        observation = StepObservation(event, asyncio.get_running_loop().create_future())
+        self._inbox.put_nowait(observation)
+        await observation.recorded
 
     async def _wait(self, waiting: AwaitOperator) -> bool:
         """Take in one command; without an operator pass a gate, and say True where only a person can go on.
@@ -168,7 +168,7 @@ class RunLoop:
     def _patience(self, waiting: AwaitOperator) -> float:
         opens = self.run.frozen.opens
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
-        return max(min(until_opens, CLOCK_LOOK_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
+        return max(min(until_opens, CLOCK_READ_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
 
     async def _handle(self, inbox: InboxItem) -> None:
         if isinstance(inbox, Exception):  # a daemon that nobody can stop must not go on
@@ -181,10 +181,10 @@ class RunLoop:
         for event in await self._answer(inbox):
             await self._log.append(event, command_position=inbox.seq)
 
-    async def _append_step_event(self, seen: StepObservation) -> None:
-        if not seen.recorded.done():  # else whoever saw it was ended before it was on record
-            await self._log.append(seen.event)
-            seen.recorded.set_result(None)
+    async def _append_step_event(self, observation: StepObservation) -> None:
+        if not observation.recorded.done():  # else whoever saw it was ended before it was on record
+            await self._log.append(observation.event)
+            observation.recorded.set_result(None)
 
     async def _answer(self, inbox: Command | NotACommand) -> list[facts.Event]:
         if isinstance(inbox, NotACommand):
@@ -224,13 +224,13 @@ class RunLoop:
     async def _handle_until(self, acting: asyncio.Task[facts.Event]) -> None:
         """Until the act is done or a command has turned the run."""
         while not acting.done():
-            hearing = asyncio.create_task(self._inbox.get())
-            await asyncio.wait({acting, hearing}, return_when=asyncio.FIRST_COMPLETED)
-            if not hearing.done():
-                hearing.cancel()
+            receiving = asyncio.create_task(self._inbox.get())
+            await asyncio.wait({acting, receiving}, return_when=asyncio.FIRST_COMPLETED)
+            if not receiving.done():
+                receiving.cancel()
                 return
             before = self.run
-            await self._handle(hearing.result())
+            await self._handle(receiving.result())
             if _interrupts(before, self.run):
                 return
 

@@ -14,7 +14,6 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.session.session import session
 from cutoverd.events import facts
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
@@ -28,7 +27,7 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
     Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`.
     """
     await runlog.replay()
-    there = await _epoch_in_ledger(server)
+    there = await ledger.current_epoch(server)
     changed = _changed(loaded, runlog.run, server, there)
     epoch = max(runlog.run.epoch, there) + 1
     server = replace(server, epoch=epoch)
@@ -80,12 +79,6 @@ def _check_reaches_what_the_run_made(run: Run, server: Server, epoch_there: int,
 def _is_known(run: Run, changed: str) -> bool:
     """On record already; and an `abort` under way needs no file of the plan."""
     return run.aborting or (run.failure is not None and run.failure.reason == changed)
-
-
-async def _epoch_in_ledger(server: Server) -> int:
-    async with session(server) as conn:
-        row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
-    return int(row[0]) if row else 0
 
 
 async def _end_orphans(server: Server) -> list[str]:

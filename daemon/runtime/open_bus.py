@@ -49,7 +49,7 @@ async def _embedded(loaded: LoadedPlan, keep: bool) -> AsyncIterator[Client]:
     folder = loaded.state_dir / "nats"
     server = await embedded.ensure(folder)
     if keep:
-        started_to_look(loaded).unlink(missing_ok=True)
+        started_for_observers(loaded).unlink(missing_ok=True)
     keeping = asyncio.create_task(embedded.keep(folder) if keep else asyncio.sleep(0))
     client = await connect(server.url, user=server.user, password=server.password)
     try:
@@ -112,7 +112,7 @@ async def end_embedded(loaded: LoadedPlan) -> None:
         await embedded.stop(loaded.state_dir / "nats")
 
 
-def started_to_look(loaded: LoadedPlan) -> Path:
+def started_for_observers(loaded: LoadedPlan) -> Path:
     """Is there if the embedded server runs only because somebody looks."""
     return loaded.state_dir / "nats" / "looked_at"
 

@@ -69,8 +69,8 @@ class ProgressTracker:
         if self.run.plan is None:
             return {"run": self.run.name, "state": "", "progress": None}
         progress = self.progress(now)
-        seen = status_document(self.run, self.timeline, now)
-        return {**seen, **checks_of(seen, self._loaded.run_dir), "progress": progress and progress.as_json()}
+        status = status_document(self.run, self.timeline, now)
+        return {**status, **checks_of(status, self._loaded.run_dir), "progress": progress and progress.as_json()}
 
     def _known(self, key: StepKey, now: datetime) -> ProgressReading:
         if key.definition.progress is ProgressSource.WATCH and self.run.plan and self.run.frozen.watch_seconds:
@@ -93,9 +93,9 @@ class ProgressTracker:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
             if (running := self.timeline.running) and STATES[StepKey.of(running.step).state].uses_database:
-                seen = await self._read_or_nothing(server, running)
+                reading = await self._read_or_nothing(server, running)
                 if running is self.timeline.running:  # else it is another step's
-                    self._reading = seen
+                    self._reading = reading
 
     async def _read_or_nothing(self, server: Server, running: Running) -> ProgressReading:
         """What goes wrong here stops nobody: nothing is known then, and the next look may see more."""
@@ -150,10 +150,10 @@ class ProgressTracker:
         return ProgressReading(f"{place.file}:{place.line}, {words}", place.number - 1, len(self._locator.places), "statements")
 
 
-def _of_this_step(running: Running, seen: Sequence[Activity], server: Server) -> list[Activity]:
+def _of_this_step(running: Running, found: Sequence[Activity], server: Server) -> list[Activity]:
     """Without the final dump, which runs beside the steps, unless it is what the step waits for."""
     beside = StepKey.of(running.step).definition.progress not in (*DUMPS, ProgressSource.CLONE)
-    return [each for each in seen if not (beside and each.database == server.names.previous)]
+    return [each for each in found if not (beside and each.database == server.names.previous)]
 
 
 def _is_dumping(each: Activity, server: Server) -> bool:

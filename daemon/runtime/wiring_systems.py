@@ -59,8 +59,8 @@ def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers:
     """The checks of Monitor: those of the plan, and each new service's own status."""
     given = loaded.plan.monitor
     kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
-    said = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
-    ruled = {name: said.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
+    of_plan = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
+    ruled = {name: of_plan.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
     rules = Rules(ruled, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
     return WatchingByKind(rules, kinds, server.folder, lookers)
 

@@ -44,11 +44,11 @@ class LintFinding:
 
     file: Path
     line: int
-    seen: str
+    statement: str
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.seen}: {self.advice}"
+        return f"{self.file}:{self.line}: {self.statement}: {self.advice}"
 
 
 @dataclass
@@ -102,8 +102,8 @@ class ScriptLint:
             self.included_by[included] = (file, command.line)
             self._read(included, in_transaction, including)
 
-    def _refuse(self, file: Path, line: int, seen: str, advice: str) -> None:
-        self.findings.append(LintFinding(file, line, seen, advice))
+    def _refuse(self, file: Path, line: int, statement: str, advice: str) -> None:
+        self.findings.append(LintFinding(file, line, statement, advice))
 
 
 def is_transaction_command(statement: Statement) -> bool:

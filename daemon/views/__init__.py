@@ -1,1 +1,1 @@
-"""Read models: pure functions of events, for the terminal, the status and the metrics."""
+"""Read models, pure functions of events: the status document, the live tree, event lines, the summary, the diagram."""

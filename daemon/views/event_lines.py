@@ -10,7 +10,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
 from cutoverd.states.decide import allowed_verbs
-from cutoverd.states.evolve import unseen_because
+from cutoverd.states.evolve import probe_output
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, StepKey
@@ -113,7 +113,7 @@ def waits_for_ready(run: Run) -> str:
 
 
 def _unseen(event: facts.StepProbed) -> str:
-    because = unseen_because(event)
+    because = probe_output(event)
     return f": {because}" if because else ""
 
 

@@ -1,0 +1,1 @@
+"""Two whole migrations, for the demonstration, the tests and the benchmarks."""

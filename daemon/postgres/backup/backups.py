@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.backup.scratch import drop, scratch
 from cutoverd.daemon.postgres.backup.try_swap import try_way_back
 from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.precheck import disk_space
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -178,7 +179,7 @@ class PgDump:
             row_counts.compare(rows, await row_counts.count_rows(conn), says="the way back does not leave")
         return tried
 
-    async def _production(self) -> pg_database.DatabaseRow:
+    async def _production(self) -> DatabaseRow:
         async with session(self._server) as conn:
             oid = await pg_database.oid_of(conn, self._server.names.production)
             return await pg_database.read_row(conn, oid or 0)

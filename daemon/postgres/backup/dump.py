@@ -19,7 +19,7 @@ from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"
 LOCK_WAIT = "60s"
-_SAID_BYTES = 2000
+_OUTPUT_BYTES = 2000
 OURS_SINCE = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> ALL (%s)
@@ -93,14 +93,14 @@ async def take(
     argv = ["-Fd", f"-j{jobs}", "-f", str(dump.part), "-w", f"--lock-wait-timeout={LOCK_WAIT}"]
     began, known = await _sessions(server, database)
     try:
-        said = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
+        output = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
                          database=database, step=step, timeout_seconds=timeout_seconds)  # fmt: skip
     except BaseException:
         await run_to_completion(_end_sessions(server, database, began, known))
         raise
     for path in dump.part.iterdir():
         path.chmod(0o600)
-    return said
+    return output
 
 
 async def run(server: Server, tool: str, argv: list[str], *, database: str, step: str, timeout_seconds: float) -> list[str]:
@@ -115,12 +115,12 @@ async def run(server: Server, tool: str, argv: list[str], *, database: str, step
 
 
 def failed(tool: str, completed: children.Completed) -> CheckFailed:
-    said = completed.stderr_tail[-_SAID_BYTES:].strip()
+    output = completed.stderr_tail[-_OUTPUT_BYTES:].strip()
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
     return CheckFailed(
-        f"{tool} {how}: {said.splitlines()[0] if said else 'it said nothing'}",
+        f"{tool} {how}: {output.splitlines()[0] if output else 'it said nothing'}",
         hint=f"{tool} must be of the server's major version, and our role may read everything that is dumped",
-        evidence={"stderr": said},
+        evidence={"stderr": output},
     )
 
 

@@ -36,5 +36,5 @@ def compare(dumped: Mapping[str, int], restored: Mapping[str, int], says: str = 
     differing = {name: [dumped.get(name), restored.get(name)] for name in names if dumped.get(name) != restored.get(name)}
     if differing:
         first = dict(list(differing.items())[:_NAMED_MAX])
-        told = ", ".join(f"{name}: {there} dumped, {back} restored" for name, (there, back) in first.items())
-        raise CheckFailed(f"{says} {len(differing)} table(s) as they were: {told}", evidence={"tables": first})
+        listed = ", ".join(f"{name}: {there} dumped, {back} restored" for name, (there, back) in first.items())
+        raise CheckFailed(f"{says} {len(differing)} table(s) as they were: {listed}", evidence={"tables": first})

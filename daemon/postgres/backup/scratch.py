@@ -13,6 +13,7 @@ from cutoverd.daemon.postgres.backup.try_swap import drop_all
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import unfinished_databases, withdraw_name
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, StepError
@@ -56,10 +57,10 @@ async def drop(server: Server, attempt_id: AttemptId) -> list[str]:
     """Drop it if this run made it, and what a trial made around it; their names. Raises `NotLeader` before it drops."""
     dropped, name = await drop_all(server, attempt_id), server.names.scratch
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
-        if name in await create_database.unfinished(conn, attempt_id.run):
+        if name in await unfinished_databases(conn, attempt_id.run):
             await drop_database(conn, name, force=True)
             dropped.append(name)
-        await create_database.withdraw(conn, attempt_id, name)
+        await withdraw_name(conn, attempt_id, name)
     return dropped
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from psycopg import sql
-
 from cutoverd.daemon.postgres.backup.probe_client import visiting
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS, PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, forget_run, made_by
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
@@ -53,11 +52,11 @@ async def _there_and_back(trial: Server, attempt_id: AttemptId, evict_seconds: f
     seconds, ended = dict[str, float](), 0
     for name, step, direction in steps:
         began = time.monotonic()
-        seen = await getattr(databases, name)(replace(attempt_id, run=_run(attempt_id), step=step, direction=direction))
+        evidence = await getattr(databases, name)(replace(attempt_id, run=_run(attempt_id), step=step, direction=direction))
         seconds[name] = round(time.monotonic() - began, 3)
-        ended += seen.get("sessions_ended", 0)
-        if name in ("exchange", "lift_fence") and seen["differs"]:
-            raise CheckFailed(f"after {name} of the scratch database its rights differ: {'; '.join(seen['differs'])}")
+        ended += evidence.get("sessions_ended", 0)
+        if name in ("exchange", "lift_fence") and evidence["differs"]:
+            raise CheckFailed(f"after {name} of the scratch database its rights differ: {'; '.join(evidence['differs'])}")
     return seconds, ended
 
 
@@ -65,26 +64,17 @@ def _run(attempt_id: AttemptId) -> str:
     return f"{attempt_id.run}{ledger.TRIAL}"
 
 
-async def _row(trial: Server) -> pg_database.DatabaseRow:
+async def _row(trial: Server) -> DatabaseRow:
     async with session(trial) as conn:
         return await pg_database.read_row(conn, await pg_database.oid_of(conn, trial.names.production) or 0)
 
 
-def _compare(before: pg_database.DatabaseRow, after: pg_database.DatabaseRow) -> None:
+def _compare(before: DatabaseRow, after: DatabaseRow) -> None:
     was, now = before.model_dump(), after.model_dump()
     if differs := [f"{name} was {was[name]} and is {now[name]}" for name in was if was[name] != now[name]]:
         raise CheckFailed(
             f"after the way back {before.name} is not as it was: {'; '.join(differs)}", evidence={"differs": differs}
         )
-
-
-MADE = """
-SELECT d.datname FROM pg_database d
-WHERE (d.oid IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
-       OR d.datname IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s))
-  AND d.datname = ANY(%(names)s)
-"""
-FORGET = ("database_oids", "announced", "counters", "step_log")
 
 
 async def drop_all(server: Server, attempt_id: AttemptId) -> list[str]:
@@ -94,11 +84,9 @@ async def drop_all(server: Server, attempt_id: AttemptId) -> list[str]:
     """
     names, run = server.names.of_trial, _run(attempt_id)
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
-        rows = await conn.execute(MADE, {"run": run, "names": [*names.all, names.build(attempt_id.epoch)]})
-        found = sorted(name for (name,) in await rows.fetchall())
+        found = await made_by(conn, run, [*names.all, names.build(attempt_id.epoch)])
         for name in found:
             await drop_database(conn, name, force=True)
         async with ledger.fenced_transaction(conn, attempt_id):
-            for table in FORGET:
-                await conn.execute(sql.SQL("DELETE FROM cutoverd.{} WHERE run = %s").format(sql.Identifier(table)), (run,))
+            await forget_run(conn, run)
     return found

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Grant, read_row
+from cutoverd.daemon.postgres.catalog.pg_database import read_row
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Grant
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.states.errors import StepError
 

@@ -36,7 +36,7 @@ class DatabaseShape:
     tables: list[TableShape]
 
 
-def look_at(url: str) -> DatabaseShape:
+def introspect(url: str) -> DatabaseShape:
     """Raises psycopg.Error."""
     conninfo = make_conninfo(url, application_name="cutoverd-plan", connect_timeout=10, options=options(SESSION))
     with psycopg.connect(conninfo, autocommit=True) as conn:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 from psycopg import sql
 
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 
 READ_ONLY = "default_transaction_read_only"

@@ -66,8 +66,8 @@ async def _described(comparison: Comparison, old: Connection, new: Connection) -
 async def _record_differences(old: Rows, new: Rows, record: Record) -> None:
     old_buckets, new_buckets = await _both(old.buckets(), new.buckets())
     suspects = _suspects(old_buckets, new_buckets)
-    told = _counted(new.lines(suspects), _rows(new_buckets, suspects))
-    async for difference in differences(old.lines(suspects), told):
+    counted = _counted(new.lines(suspects), _rows(new_buckets, suspects))
+    async for difference in differences(old.lines(suspects), counted):
         record.add(difference)
 
 
@@ -106,13 +106,14 @@ def _failure(comparison: Comparison, record: Record, prints: tuple[Fingerprint, 
             evidence=evidence,
         )
     return CheckFailed(
-        f"comparison {comparison.name}: {_told(counts)} ({prints[0].rows} rows in old, {prints[1].rows} in new); {_keys(record)}",
+        f"comparison {comparison.name}: {_format_counts(counts)}"
+        f" ({prints[0].rows} rows in old, {prints[1].rows} in new); {_keys(record)}",
         hint=f"all differing keys are in {file}",
         evidence=evidence,
     )
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind.replace('_', ' in ')}" for kind, count in counts.items() if count)
 
 

@@ -10,9 +10,9 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database, settings
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases.eviction import Sessions, end_sessions, retry_until_empty
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, track_database, tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -29,7 +29,7 @@ async def build_new(server: Server, attempt_id: AttemptId, *, evict_seconds: flo
     """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}."""
     names = server.names
     async with session(server) as conn:
-        known = await pg_database.tracked(conn, attempt_id.run)
+        known = await tracked_databases(conn, attempt_id.run)
         if "new" in known and known["new"].name in (names.next, names.production):
             return await ledger.replay_evidence(conn, attempt_id)
         old = known.get("old")
@@ -37,12 +37,12 @@ async def build_new(server: Server, attempt_id: AttemptId, *, evict_seconds: flo
             raise StepError(f"there is no fenced {names.previous} to clone", hint="the fence comes first")
         async with ledger.hold_fence(server, attempt_id):
             await _drop_unfinished(conn, server, attempt_id)
-            seen = await _clone(conn, server, attempt_id, old, clone_seconds)
+            evidence = await _clone(conn, server, attempt_id, old, clone_seconds)
             oid = await pg_database.oid_of(conn, names.build(attempt_id.epoch)) or 0
-            seen["not_carried"] = await _furnish(conn, attempt_id, oid, old)
+            evidence["not_carried"] = await _furnish(conn, attempt_id, oid, old)
             await _bring_ledger(server, attempt_id, old)
             await _close(conn, attempt_id, oid)
-            work = partial(_name_next, names=names, run=attempt_id.run, oid=oid, seen=seen)
+            work = partial(_name_next, names=names, run=attempt_id.run, oid=oid, evidence=evidence)
             return await retry_until_empty(conn, attempt_id, oid, work, evict_seconds=evict_seconds)
 
 
@@ -54,7 +54,7 @@ async def _drop_unfinished(conn: Connection, server: Server, attempt_id: Attempt
 
 async def unfinished_builds(conn: Connection, server: Server, run: str) -> list[str]:
     prefix = server.names.build_prefix
-    return [name for name in await create_database.unfinished(conn, run) if name.startswith(prefix)]
+    return [name for name in await unfinished_databases(conn, run) if name.startswith(prefix)]
 
 
 async def _clone(
@@ -97,17 +97,17 @@ async def _close(conn: Connection, attempt_id: AttemptId, oid: int) -> None:
         await pg_database.accept_connections(conn, oid, False)
 
 
-async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, seen: dict[str, object]) -> Evidence:
+async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, evidence: dict[str, object]) -> Evidence:
     await pg_database.rename(conn, oid, names.next)
     await pg_database.accept_connections(conn, oid, True)
-    await pg_database.track(conn, run, "new", await pg_database.read_row(conn, oid))
-    return {"database": names.next, "oid": oid, **seen}
+    await track_database(conn, run, "new", await pg_database.read_row(conn, oid))
+    return {"database": names.next, "oid": oid, **evidence}
 
 
 async def keep_new(server: Server, attempt_id: AttemptId) -> Evidence:
     """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang."""
     async with session(server) as conn:
-        new, sessions = (await pg_database.tracked(conn, attempt_id.run)).get("new"), Sessions()
+        new, sessions = (await tracked_databases(conn, attempt_id.run)).get("new"), Sessions()
         if new and new.name == server.names.production:
             raise StepError(f"{new.name} is the new database still", hint="exchange the names back first")
         if new and new.name:

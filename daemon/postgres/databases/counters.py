@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
-
-from psycopg.types.json import Jsonb
+from typing import Any
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
-from cutoverd.states.ports import AttemptId, Evidence
+from cutoverd.states.ports import AttemptId
 
 CATALOG_ONLY = {"search_path": "pg_catalog"}  # no function of theirs stands in for one of the server's
 
-CountersMoment = Literal["opened", "closed", "exchanged"]
 CountersSeen = Mapping[str, Any]  # as `of_database`, with what else was seen then
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -78,18 +75,3 @@ async def looking_into(
         if not known.accepts_connections:
             async with ledger.fenced_transaction(conn, attempt_id):
                 await pg_database.accept_connections(conn, known.oid, False)
-
-
-KEEP = """
-INSERT INTO cutoverd.counters (run, moment, seen) VALUES (%s, %s, %s)
-ON CONFLICT (run, moment) DO UPDATE SET seen = excluded.seen
-"""
-
-
-async def keep(conn: Connection, run: str, moment: CountersMoment, seen: Evidence) -> None:
-    await conn.execute(KEEP, (run, moment, Jsonb(dict(seen))))
-
-
-async def kept(conn: Connection, run: str) -> dict[str, dict[str, Any]]:
-    """Moment → what was seen then."""
-    return dict(await (await conn.execute("SELECT moment, seen FROM cutoverd.counters WHERE run = %s", (run,))).fetchall())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cutoverd.daemon.postgres.catalog import create_database, pg_database
 from cutoverd.daemon.postgres.databases import clone, fence, logins, old_access, placeholder, unchanged
 from cutoverd.daemon.postgres.databases import swap as exchange
 from cutoverd.daemon.postgres.databases import writes as written
+from cutoverd.daemon.postgres.ledger.databases import tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -87,5 +87,5 @@ class PostgresDatabases:
     async def leftovers(self) -> Evidence:
         run, production = self._server.run, self._server.names.production
         async with session(self._server) as conn:
-            ours = [known.name for known in (await pg_database.tracked(conn, run)).values() if known.name != production]
-            return {"databases": sorted([*filter(None, ours), *await create_database.unfinished(conn, run)])}
+            ours = [known.name for known in (await tracked_databases(conn, run)).values() if known.name != production]
+            return {"databases": sorted([*filter(None, ours), *await unfinished_databases(conn, run)])}

@@ -119,12 +119,12 @@ async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: 
 async def _still_in(
     conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float, *, ours: int = 0
 ) -> TimedOut:
-    seen = await (await conn.execute(INSIDE, (oid, ours))).fetchall()
-    inside = {row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in seen}
+    rows = await (await conn.execute(INSIDE, (oid, ours))).fetchall()
+    inside = {row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in rows}
     connecting = [f"{row[0]}, which is connecting" for row in await (await conn.execute(CONNECTING, (oid,))).fetchall()]
     prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await (await conn.execute(PREPARED, (oid,))).fetchall()]
     who = [*inside.values(), *connecting, *prepared]
-    refused = [seen for pid, seen in sessions.refused.items() if pid in inside]
+    refused = [rows for pid, rows in sessions.refused.items() if pid in inside]
     name = await (await conn.execute("SELECT datname FROM pg_database WHERE oid = %s", (oid,))).fetchone()
     what = name[0] if name else "the database"
     return TimedOut(

@@ -7,9 +7,9 @@ from functools import partial
 import psycopg
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, track_database, tracked_databases
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -45,7 +45,7 @@ async def fence(server: Server, attempt_id: AttemptId, *, evict_seconds: float) 
 async def _close_production(conn: Connection, server: Server, attempt_id: AttemptId) -> dict[str, TrackedDatabase]:
     """Production refuses connections from here on; its row is recorded first, as it was."""
     async with ledger.fenced_transaction(conn, attempt_id):
-        known = dict(await pg_database.tracked(conn, attempt_id.run))
+        known = dict(await tracked_databases(conn, attempt_id.run))
         if "placeholder" not in known or known["placeholder"].name is None:
             raise Unfit("the placeholder is missing", hint="it is made in PreCheck; `abort` and start a new run")
         if "old" not in known:
@@ -62,7 +62,7 @@ async def _record_old(conn: Connection, server: Server, attempt_id: AttemptId) -
     if oid is None:
         raise StepError(f"there is no database {server.names.production}")
     row = await pg_database.read_row(conn, oid)
-    await pg_database.track(conn, attempt_id.run, "old", row)
+    await track_database(conn, attempt_id.run, "old", row)
     return TrackedDatabase(oid, row.name, row.accepts_connections, row)
 
 
@@ -82,7 +82,7 @@ async def _reopen_production(conn: Connection, attempt_id: AttemptId, old: Track
 async def lift_fence(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
     """Old has production's name and all that it had with it; {"database", "oid", "differs": […]}."""
     async with session(server) as conn:
-        known = await pg_database.tracked(conn, attempt_id.run)
+        known = await tracked_databases(conn, attempt_id.run)
         old = known.get("old")
         if old is None:
             return await ledger.replay_evidence(conn, attempt_id, {"nothing_to_lift": True})

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from psycopg import errors
 
-from cutoverd.daemon.postgres.catalog import create_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
-from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger import databases, ledger
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -23,22 +20,14 @@ from cutoverd.states.ports import AttemptId
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.schema import Schema
 
-FIND = Path(__file__).with_name("leftovers.sql").read_bytes()
 STEPS = {"old": str(Downtime.fence_old), "new": str(Schema.build_new), "placeholder": str(PreCheck.make_placeholder)}
 OID = "SELECT oid::bigint FROM pg_database WHERE datname = %s"
-
-
-async def epoch(server: Server) -> int:
-    """Of the last daemon that took the run in the ledger."""
-    async with session(server) as conn:
-        row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
-    return int(row[0]) if row else 0
 
 
 async def find(server: Server) -> tuple[LeftoverDatabase, ...]:
     """All that the ledger knows of this run's databases, production too."""
     async with session(server) as conn:
-        rows = await (await conn.execute(FIND, {"run": server.run, "steps": json.dumps(STEPS)})).fetchall()
+        rows = await databases.leftovers(conn, server.run, STEPS)
         return tuple(_database(row, server.names, conn) for row in rows)
 
 
@@ -87,11 +76,10 @@ async def drop(server: Server, attempt_id: AttemptId, database: LeftoverDatabase
                 await drop_database(conn, name)
         except errors.ObjectInUse as error:
             raise StepError(f"{name} is in use: {error.diag.message_detail}", hint="end that, then run it again") from error
-        await create_database.withdraw(conn, attempt_id, name)
+        await databases.withdraw_name(conn, attempt_id, name)
 
 
 async def forget_names(server: Server, attempt_id: AttemptId) -> None:
     """Names that the run has announced and that no database has any more: the next run may find them free."""
-    query = "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)"
     async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
-        await conn.execute(query, (server.run,))
+        await databases.withdraw_gone(conn, server.run)

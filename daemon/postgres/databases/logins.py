@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cutoverd.daemon.postgres.catalog import pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow, Settings
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Settings, tracked_databases
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
@@ -29,7 +29,7 @@ async def check_logins(server: Server, attempt_id: AttemptId) -> Evidence:
     Passwords and pg_hba.conf are not seen. Raises CheckFailed with evidence {"shut_out": [roles]}.
     """
     async with session(server) as conn:
-        known = await pg_database.tracked(conn, attempt_id.run)
+        known = await tracked_databases(conn, attempt_id.run)
         if not {"old", "new"} <= known.keys() or known["new"].name != server.names.production:
             raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
         was, now = known["old"].row, await pg_database.read_row(conn, known["new"].oid)
@@ -43,9 +43,9 @@ def _check(now: DatabaseRow, shut_out: list[str]) -> None:
     if not now.accepts_connections:
         raise CheckFailed(f"{now.name} accepts no connections", hint="somebody closed it after the exchange")
     if shut_out:
-        told = ", ".join(shut_out[:SHOWN]) + (", …" if len(shut_out) > SHOWN else "")
+        listed = ", ".join(shut_out[:SHOWN]) + (", …" if len(shut_out) > SHOWN else "")
         raise CheckFailed(
-            f"could log in to {now.name} before the fence and cannot now: {told}",
+            f"could log in to {now.name} before the fence and cannot now: {listed}",
             hint=f"GRANT CONNECT ON DATABASE {now.name}; see what the exchange could not grant again",
             evidence={"shut_out": shut_out},
         )

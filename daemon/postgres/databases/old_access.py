@@ -7,11 +7,12 @@ from functools import partial
 from typing import Any
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases import counters
 from cutoverd.daemon.postgres.databases.counters import CountersSeen
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty, wait_until_alone
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.counters import forget_counters, keep_counters, kept_counters
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -36,13 +37,13 @@ async def open_old(server: Server, attempt_id: AttemptId, *, evict_seconds: floa
     """
     async with session(server) as conn:
         old = await fenced(conn, server, attempt_id)
-        opened = (await counters.kept(conn, attempt_id.run)).get("opened", {})
+        opened = (await kept_counters(conn, attempt_id.run)).get("opened", {})
         if not await _is_begun(conn, attempt_id, old):
             opened = await _open(conn, server, attempt_id, old, evict_seconds=evict_seconds, again=again)
         if "tables" not in opened:
-            opened = {**opened, **await _look(conn, server, old)}
+            opened = {**opened, **await _first_counts(conn, server, old)}
         async with ledger.fenced_transaction(conn, attempt_id):
-            await counters.keep(conn, attempt_id.run, "opened", opened)
+            await keep_counters(conn, attempt_id.run, "opened", opened)
         async with ledger.recorded_step(conn, attempt_id) as entry:
             entry.evidence = {"database": server.names.previous, "tables": len(opened["tables"])}
         return entry.evidence
@@ -50,7 +51,7 @@ async def open_old(server: Server, attempt_id: AttemptId, *, evict_seconds: floa
 
 async def _is_begun(conn: Connection, attempt_id: AttemptId, old: TrackedDatabase) -> bool:
     """By an attempt that was killed."""
-    kept = await counters.kept(conn, attempt_id.run)
+    kept = await kept_counters(conn, attempt_id.run)
     return old.accepts_connections and "opened" in kept and "closed" not in kept
 
 
@@ -64,13 +65,13 @@ async def _open(
     await retry_until_empty(
         conn, replace(attempt_id, step=f"{attempt_id.step}.empty"), old.oid, work, evict_seconds=evict_seconds
     )
-    return (await counters.kept(conn, attempt_id.run))["opened"]
+    return (await kept_counters(conn, attempt_id.run))["opened"]
 
 
 async def _open_empty(conn: Connection, *, names: Names, old: TrackedDatabase, run: str, again: bool) -> Evidence:
     await prove_empty(conn, names, old)
-    await counters.keep(conn, run, "opened", {**await counters.of_database(conn, old.oid), "again": again})
-    await conn.execute("DELETE FROM cutoverd.counters WHERE run = %s AND moment = 'closed'", (run,))
+    await keep_counters(conn, run, "opened", {**await counters.of_database(conn, old.oid), "again": again})
+    await forget_counters(conn, run, "closed")
     await acl.restrict(conn, old.oid)
     await pg_database.accept_connections(conn, old.oid, True)
     return {"database": names.previous}
@@ -82,7 +83,7 @@ async def prove_empty(conn: Connection, names: Names, old: TrackedDatabase) -> N
     await pg_database.rename(conn, old.oid, names.previous)
 
 
-async def _look(conn: Connection, server: Server, old: TrackedDatabase) -> dict[str, Any]:
+async def _first_counts(conn: Connection, server: Server, old: TrackedDatabase) -> dict[str, Any]:
     """{"tables", "looked": what is counted once our own session is}."""
     async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
         tables = await counters.tables(inside)
@@ -93,10 +94,10 @@ async def _look(conn: Connection, server: Server, old: TrackedDatabase) -> dict[
 async def close_old(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
     """Nobody is in old and nobody gets in; {"database", "sessions_ended", …}."""
     async with session(server) as conn:
-        known = (await pg_database.tracked(conn, attempt_id.run)).get("old")
+        known = (await tracked_databases(conn, attempt_id.run)).get("old")
         if known is None or known.name != server.names.previous:
             return await ledger.replay_evidence(conn, attempt_id, {"nothing_to_close": True})
-        kept = await counters.kept(conn, attempt_id.run)
+        kept = await kept_counters(conn, attempt_id.run)
         # an attempt that was killed half-way has closed it, and proven nothing
         if not known.accepts_connections and ("closed" in kept or "opened" not in kept):
             return await ledger.replay_evidence(conn, attempt_id, {"database": known.name})
@@ -113,12 +114,12 @@ async def close_old(server: Server, attempt_id: AttemptId, *, evict_seconds: flo
 
 async def _close_empty(conn: Connection, *, names: Names, old: TrackedDatabase, run: str, closing: CountersSeen) -> Evidence:
     await prove_empty(conn, names, old)
-    await counters.keep(conn, run, "closed", {"closing": closing, **await counters.of_database(conn, old.oid)})
+    await keep_counters(conn, run, "closed", {"closing": closing, **await counters.of_database(conn, old.oid)})
     return {"database": names.previous}
 
 
 async def fenced(conn: Connection, server: Server, attempt_id: AttemptId) -> TrackedDatabase:
-    old = (await pg_database.tracked(conn, attempt_id.run)).get("old")
+    old = (await tracked_databases(conn, attempt_id.run)).get("old")
     if old is None or old.name != server.names.previous:
         raise StepError(f"there is no fenced {server.names.previous}", hint="the fence comes first")
     return old

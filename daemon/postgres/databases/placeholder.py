@@ -7,6 +7,13 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import (
+    track_database,
+    tracked_databases,
+    unfinished_databases,
+    untrack_database,
+    withdraw_name,
+)
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -21,7 +28,7 @@ async def make_placeholder(server: Server, attempt_id: AttemptId) -> Evidence:
     """Make it, or take the one that an earlier attempt of this run made; {"database", "oid"}."""
     name = server.names.closed
     async with session(server) as conn:
-        known = (await pg_database.tracked(conn, attempt_id.run)).get("placeholder")
+        known = (await tracked_databases(conn, attempt_id.run)).get("placeholder")
         if known and known.name:
             return await ledger.replay_evidence(conn, attempt_id, {"database": known.name, "oid": known.oid})
         async with ledger.hold_fence(server, attempt_id):
@@ -30,7 +37,7 @@ async def make_placeholder(server: Server, attempt_id: AttemptId) -> Evidence:
             row = await pg_database.read_row(conn, await pg_database.oid_of(conn, name) or 0)
             if row.accepts_connections:
                 raise Unfit(f"{name} accepts connections, so it is no placeholder", hint="look who opened it, and drop it")
-            await pg_database.track(conn, attempt_id.run, "placeholder", row)
+            await track_database(conn, attempt_id.run, "placeholder", row)
             entry.evidence = {"database": name, "oid": row.oid}
         return entry.evidence
 
@@ -42,17 +49,17 @@ async def drop_placeholder(server: Server, attempt_id: AttemptId) -> Evidence:
         if name:
             await drop_database(conn, name, bounded=False)
         async with ledger.recorded_step(conn, attempt_id) as entry:
-            await create_database.withdraw(conn, attempt_id, server.names.closed)
-            await conn.execute("DELETE FROM cutoverd.database_oids WHERE run = %s AND role = 'placeholder'", (attempt_id.run,))
+            await withdraw_name(conn, attempt_id, server.names.closed)
+            await untrack_database(conn, attempt_id.run, "placeholder")
             entry.evidence = {"dropped": [name] if name else []}
         return entry.evidence
 
 
 async def _to_drop(conn: Connection, server: Server, attempt_id: AttemptId) -> str | None:
     """Its name, if it is there; one that was made but not recorded yet is known by the name it was announced with."""
-    known = (await pg_database.tracked(conn, attempt_id.run)).get("placeholder")
+    known = (await tracked_databases(conn, attempt_id.run)).get("placeholder")
     if known is None:
-        return server.names.closed if server.names.closed in await create_database.unfinished(conn, attempt_id.run) else None
+        return server.names.closed if server.names.closed in await unfinished_databases(conn, attempt_id.run) else None
     if known.name == server.names.production or known.accepts_connections:
         raise StepError(f"the placeholder is called {known.name} now and is in use", hint="`rollback` gives the names back first")
     return known.name

@@ -8,11 +8,12 @@ from functools import partial
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases import counters, unchanged
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty
 from cutoverd.daemon.postgres.databases.old_access import prove_empty
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.counters import keep_counters
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -25,7 +26,7 @@ async def exchange(server: Server, attempt_id: AttemptId, *, evict_seconds: floa
     """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction."""
     names = server.names
     async with session(server) as conn:
-        known = await pg_database.tracked(conn, attempt_id.run)
+        known = await tracked_databases(conn, attempt_id.run)
         if not {"old", "new", "placeholder"} <= known.keys():
             raise StepError(f"run {attempt_id.run} has recorded only {sorted(known)}", hint="fence and clone come first")
         new = known["new"]
@@ -72,14 +73,14 @@ async def _exchange(
     differs = await acl.restore(conn, new.oid, old)
     await pg_database.alter(conn, names.production, sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(old.connection_limit)))
     await pg_database.accept_connections(conn, new.oid, True)
-    await counters.keep(conn, run, "exchanged", baseline)
+    await keep_counters(conn, run, "exchanged", baseline)
     return {"database": names.production, "oid": new.oid, "differs": differs}
 
 
 async def exchange_back(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
     """New is `app_next` again, closed, and production's name is the placeholder's; fine if nothing was exchanged."""
     async with session(server) as conn:
-        known = await pg_database.tracked(conn, attempt_id.run)
+        known = await tracked_databases(conn, attempt_id.run)
         new = known.get("new")
         if new is None or new.name is None:
             return await ledger.replay_evidence(conn, attempt_id, {"nothing_exchanged": True})

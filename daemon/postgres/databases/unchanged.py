@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from cutoverd.daemon.postgres.catalog.pg_database import TrackedDatabase
 from cutoverd.daemon.postgres.databases import counters
 from cutoverd.daemon.postgres.databases.counters import CountersSeen
 from cutoverd.daemon.postgres.databases.old_access import fenced
+from cutoverd.daemon.postgres.ledger.counters import kept_counters
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -23,13 +24,13 @@ async def check_unchanged(server: Server, attempt_id: AttemptId, position: Evide
     """
     async with session(server) as conn:
         old = await fenced(conn, server, attempt_id)
-        kept = await counters.kept(conn, attempt_id.run)
+        kept = await kept_counters(conn, attempt_id.run)
         now = await counters.of_database(conn, old.oid)
         if old.accepts_connections:
             async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
                 now["tables"] = await counters.tables(inside)
-    for seen in (now, *(kept[moment] for moment in ("opened", "closed") if moment in kept)):
-        _refuse_reset(position, seen)
+    for counted in (now, *(kept[moment] for moment in ("opened", "closed") if moment in kept)):
+        _refuse_reset(position, counted)
     opened = kept.get("opened")
     if opened and opened.get("again"):
         raise Unproven("old was opened once more to be compared by content, and that was not finished")
@@ -45,19 +46,19 @@ async def refuse_written(conn: Connection, names: Names, run: str, old: TrackedD
     Raises `CheckFailed`, or `Unproven` if a crash of the server took the counters. Old that was never closed by us, in a trial
     say, was never open.
     """
-    kept = await counters.kept(conn, run)
+    kept = await kept_counters(conn, run)
     if "opened" in kept and "closed" not in kept:
         raise StepError(f"{names.previous} is open to us still, so nobody can say what is written there", hint="close it first")
     if "closed" in kept:
         now = await counters.of_database(conn, old.oid)
-        for seen in (kept["closed"], now):
-            _refuse_reset(kept["opened"], seen)
+        for counted in (kept["closed"], now):
+            _refuse_reset(kept["opened"], counted)
         _refuse_written_since(kept, now, names.previous)
 
 
 def _refuse_reset(before: CountersSeen, now: CountersSeen) -> None:
     """A crash resets all counters, and they may have grown past where they were."""
-    then, later = ({key: seen[key] for key in ("stats_reset", "server_stats_reset")} for seen in (before, now))
+    then, later = ({key: counted[key] for key in ("stats_reset", "server_stats_reset")} for counted in (before, now))
     if then != later:
         raise Unproven(
             "the server's counters were reset since the fence, so they prove nothing",
@@ -69,12 +70,12 @@ def _refuse_reset(before: CountersSeen, now: CountersSeen) -> None:
 def _refuse_written_since(kept: Mapping[str, CountersSeen], now: CountersSeen, name: str) -> None:
     """From the opening to our first look only the whole database is counted: whatever moved then, nobody can say what it was."""
     opened = kept.get("opened", {})
-    looked = opened.get("looked", opened)
-    if looked and looked["counters"] != opened["counters"] and not opened.get("again"):
+    first_counted = opened.get("looked", opened)
+    if first_counted and first_counted["counters"] != opened["counters"] and not opened.get("again"):
         raise Unproven(
             "something was counted while old was being opened, perhaps by autovacuum alone",
             hint="the content of old and new has to be compared again",
-            evidence={"opened": opened["counters"], "looked": looked["counters"]},
+            evidence={"opened": opened["counters"], "looked": first_counted["counters"]},
         )
     if moved := list(_moved(kept, now)):
         raise _written(name, moved, now)

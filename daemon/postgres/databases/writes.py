@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.databases import counters
 from cutoverd.daemon.postgres.databases.counters import Tables
+from cutoverd.daemon.postgres.ledger.counters import kept_counters
+from cutoverd.daemon.postgres.ledger.databases import tracked_databases
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId, Evidence
@@ -23,8 +24,8 @@ async def written(server: Server, attempt_id: AttemptId) -> Evidence:
     counters: then they count from the crash on. Nothing exchanged: no tables.
     """
     async with session(server) as conn:
-        before = (await counters.kept(conn, attempt_id.run)).get("exchanged")
-        new = (await pg_database.tracked(conn, attempt_id.run)).get("new")
+        before = (await kept_counters(conn, attempt_id.run)).get("exchanged")
+        new = (await tracked_databases(conn, attempt_id.run)).get("new")
         if before is None or new is None:
             return {"tables": {}, "complete": True}
         async with counters.looking_into(conn, server, attempt_id, new) as inside:
@@ -36,8 +37,8 @@ async def written(server: Server, attempt_id: AttemptId) -> Evidence:
 def changed(before: Tables, now: Tables) -> dict[str, dict[str, Any]]:
     """User tables whose counters or file differ."""
     names = [name for name in now if not name.startswith(("pg_catalog.", "pg_toast.", "information_schema."))]
-    seen = {name: _difference(before.get(name, NOTHING), now[name]) for name in names}
-    return {name: difference for name, difference in seen.items() if any(difference.values())}
+    differences = {name: _difference(before.get(name, NOTHING), now[name]) for name in names}
+    return {name: difference for name, difference in differences.items() if any(difference.values())}
 
 
 def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,4 +47,4 @@ def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def _uncounted(before: Tables) -> Tables:
-    return {name: {**NOTHING, "file": seen["file"]} for name, seen in before.items()}
+    return {name: {**NOTHING, "file": counts["file"]} for name, counts in before.items()}

@@ -90,6 +90,13 @@ async def acquire_fence(server: Server) -> None:
     await end_backends(server, older_than_epoch=server.epoch)
 
 
+async def current_epoch(server: Server) -> int:
+    """Of the last daemon that took the run in the ledger; 0 if none has."""
+    async with session(server) as conn:
+        row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
+    return int(row[0]) if row else 0
+
+
 RAISE = """
 INSERT INTO cutoverd.fence AS held (run, epoch) VALUES (%(run)s, %(epoch)s)
 ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch < excluded.epoch

@@ -16,7 +16,7 @@ from cutoverd.states.ports import Evidence
 
 COPIES = 2  # of production, in the server: the clone and its new tables at night, the scratch database and its clone in PreCheck
 # without the rights for it neither answer is an error here: check_fit says which right is missing
-SEEN = """
+LOCATION = """
 SELECT CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) END,
        coalesce(nullif(pg_tablespace_location(d.dattablespace), ''),
@@ -41,30 +41,30 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None) 
     `Unfit` with every lack found.
     """
     async with session(server) as conn:
-        size, data, why = await _seen(conn, server)
+        size, data, why = await _production_folder(conn, server)
     if size is None:
         return {"production_bytes": None, "sizes": {"cannot_be_seen": why}}
     needs = [Need("backup.directory", _there(directory), size if dumped_bytes is None else dumped_bytes)]
     needs += [Need("the server's data", data, COPIES * size)] if data else []
     if reasons := [*_unwritable(needs[0]), *_lacks(needs)]:
         raise Unfit("; ".join(reasons), hint="make room, then `retry`", evidence={"reasons": reasons})
-    told = {"backup": _told(needs[0]), "data": _told(needs[1]) if data else {"cannot_be_seen": why}}
-    return {"production_bytes": size, **told}
+    needs_and_free = {"backup": _as_evidence(needs[0]), "data": _as_evidence(needs[1]) if data else {"cannot_be_seen": why}}
+    return {"production_bytes": size, **needs_and_free}
 
 
-async def _seen(conn: Connection, server: Server) -> tuple[int | None, Path | None, str]:
+async def _production_folder(conn: Connection, server: Server) -> tuple[int | None, Path | None, str]:
     """Production's bytes, where the server keeps it if that is a folder of this machine, or why that cannot be seen."""
-    row = await (await conn.execute(SEEN, (server.names.production,))).fetchone()
+    row = await (await conn.execute(LOCATION, (server.names.production,))).fetchone()
     if row is None:
         raise StepError(f"there is no database {server.names.production}")
     size, location = row
     if size is None:
         return None, None, f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it"
-    look = f"look there that {COPIES} times {_in_words(size)} are free"
+    advice = f"look there that {COPIES} times {_format_size(size)} are free"
     if not _is_here(conn):
-        return size, None, f"the server is on {conn.info.host}: {look}"
+        return size, None, f"the server is on {conn.info.host}: {advice}"
     if location is None or not _is_folder(location):
-        return size, None, f"{location or 'data_directory'} cannot be read from here: {look}"
+        return size, None, f"{location or 'data_directory'} cannot be read from here: {advice}"
     return size, Path(location), ""
 
 
@@ -100,21 +100,21 @@ def _lacks(needs: Sequence[Need]) -> Iterator[str]:
         here = [need for need in needs if need.folder.stat().st_dev == device]
         needed, free = sum(need.bytes for need in here), free_bytes(here[0].folder)
         if needed > free:
-            parts = " and ".join(f"{_in_words(need.bytes)} for {need.what} in {need.folder}" for need in here)
-            yield f"too little disk: {_in_words(free)} are free and {_in_words(needed)} are needed: {parts}"
+            parts = " and ".join(f"{_format_size(need.bytes)} for {need.what} in {need.folder}" for need in here)
+            yield f"too little disk: {_format_size(free)} are free and {_format_size(needed)} are needed: {parts}"
 
 
 def free_bytes(folder: Path) -> int:
     """What somebody without privileges may still write."""
-    seen = os.statvfs(folder)
-    return seen.f_bavail * seen.f_frsize
+    filesystem = os.statvfs(folder)
+    return filesystem.f_bavail * filesystem.f_frsize
 
 
-def _told(need: Need) -> dict[str, object]:
+def _as_evidence(need: Need) -> dict[str, object]:
     return {"folder": str(need.folder), "needed_bytes": need.bytes, "free_bytes": free_bytes(need.folder)}
 
 
-def _in_words(size: float) -> str:
+def _format_size(size: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024:
             return f"{size:.0f} {unit}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.session.reach import Connection
 
 NO_SUCH_SSLMODE = "-"  # refused once all is known, and before anything is sent

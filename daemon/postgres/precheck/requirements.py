@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
 from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, string_literals
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
@@ -42,7 +42,7 @@ async def check_fit(server: Server, attempt_id: AttemptId, logins: Mapping[str, 
         otherwise, unasked = await string_literals.read_otherwise(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred]
-        not_carried, differs = ([], []) if reasons or server.only_looks else await _rehearse(conn, row)
+        not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
         warnings = [*unasked, *doubtful, *[warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
@@ -136,30 +136,12 @@ async def _is_member(conn: Connection, owner: str) -> bool:
     return bool((await _all(conn, "SELECT pg_has_role(%s, 'USAGE') AND pg_has_role(%s, %s)", owner, owner, become))[0][0])
 
 
-NAMED = """
-SELECT d.datname, {made_by} FROM pg_database d
-WHERE (d.datname = ANY(%(names)s)
-       OR (starts_with(d.datname, %(prefix)s) AND substr(d.datname, length(%(prefix)s) + 1) ~ '^[0-9]+$'))
-  {not_ours}
-ORDER BY 1
-"""
-LEFT_OVER = NAMED.format(
-    made_by="""(SELECT string_agg(DISTINCT run, ', ') FROM (
-    SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
-    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)""",
-    not_ours="""AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = ANY(%(runs)s))
-  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = ANY(%(runs)s))""",
-)
-WITHOUT_LEDGER = NAMED.format(made_by="NULL::text", not_ours="")
-
-
 async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
     taken = [names.next, names.previous, names.closed, names.scratch]
     trial = names.of_trial
     taken += [trial.next, trial.previous, trial.closed, trial.build_prefix]
-    wanted = {"names": taken, "prefix": names.build_prefix, "runs": [run, f"{run}{TRIAL}"]}
-    (has_ledger,) = (await _all(conn, "SELECT to_regclass('cutoverd.announced') IS NOT NULL"))[0]
-    rows = await (await conn.execute((LEFT_OVER if has_ledger else WITHOUT_LEDGER).encode(), wanted)).fetchall()
+    runs = [run, f"{run}{TRIAL}"]
+    rows = await taken_names(conn, taken, prefix=names.build_prefix, runs=runs)
     return [
         f"{name} is left over from run {other}, and this is run {run}: `cutoverd finalize` with that run's plan drops it"
         if other

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from cutoverd.daemon.postgres.catalog.pg_database import DatabaseRow
+from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session

@@ -35,10 +35,10 @@ def first_error(stderr: str, cwd: Path) -> ScriptError | None:
     """None if no file is to blame: psql could not connect, or was killed."""
     lines = stderr.splitlines()
     for number, line in enumerate(lines):
-        seen = _ERROR.match(line)
-        if seen and (seen["sqlstate"] or "CV")[:2] not in _NO_ERROR:
-            file = (cwd / seen["file"]).resolve()
-            return ScriptError(file, int(seen["line"]), seen["sqlstate"], seen["message"], _detail(lines[number + 1 :]))
+        match = _ERROR.match(line)
+        if match and (match["sqlstate"] or "CV")[:2] not in _NO_ERROR:
+            file = (cwd / match["file"]).resolve()
+            return ScriptError(file, int(match["line"]), match["sqlstate"], match["message"], _detail(lines[number + 1 :]))
     return None
 
 
@@ -100,8 +100,8 @@ def _without_place(completed: Completed, kept: str, then: str) -> StepError:
             hint=f"look for \\connect and COMMIT in what the files run; {then}",
         )
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
-    said = _LOST.search(completed.stderr_tail)
-    words = said["message"] if said else completed.stderr_tail.strip()[-500:]
+    match = _LOST.search(completed.stderr_tail)
+    words = match["message"] if match else completed.stderr_tail.strip()[-500:]
     return StepError(f"psql {how}{': ' if words else ''}{words}", hint=kept)
 
 

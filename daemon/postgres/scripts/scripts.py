@@ -147,7 +147,7 @@ class PsqlScripts:
         script = include(SQL / "begin.sql") + "".join(map(_in_turn, self._schema_files))
         completed = await (await self._psql(database)).run(script, step=step, variables={})
         if completed.returncode != 0:
-            raise await self._told(completed, psql_errors.IN_PRECHECK)
+            raise await self._to_error(completed, psql_errors.IN_PRECHECK)
         return {"schema_files": len(self._schema_files)}
 
     async def _run(self, attempt_id: AttemptId, files: Sequence[Path]) -> Evidence:
@@ -168,9 +168,9 @@ class PsqlScripts:
     async def _failed(self, completed: Completed | None) -> StepError:
         if completed is None:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
-        return await self._told(completed)
+        return await self._to_error(completed)
 
-    async def _told(self, completed: Completed, then: str = psql_errors.AT_NIGHT) -> StepError:
+    async def _to_error(self, completed: Completed, then: str = psql_errors.AT_NIGHT) -> StepError:
         error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), then=then)
         origins = self._origins()
         return origins.error(error) if origins else error

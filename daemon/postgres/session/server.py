@@ -30,7 +30,7 @@ class Server:
     folder: Path  # of this run, in state_dir: wrapper scripts, dumps, differing keys
     bin_dir: Path | None = None  # of psql, pg_dump, pg_restore; None: the PATH's
     home: str = LEDGER  # where sessions go that are about no database in particular
-    only_looks: bool = False  # its sessions can write nothing
+    read_only: bool = False  # its sessions can write nothing
     reach_seconds: float = 30.0  # a server that crashed recovers meanwhile; the way back must not fail because of it
     on_trial: bool = False  # its four names are those around the scratch database
 

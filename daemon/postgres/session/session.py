@@ -27,7 +27,7 @@ async def session(server: Server, database: str = "", *, settings: Mapping[str, 
     pid = conn.info.backend_pid
     try:
         await conn.execute(UNHURRIED)
-        if server.only_looks:
+        if server.read_only:
             await conn.execute("SET default_transaction_read_only = on")
         yield conn
     except asyncio.CancelledError:

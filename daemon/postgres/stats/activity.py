@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.session.server import Server, options
 from cutoverd.daemon.progress import ProgressReading
 from cutoverd.daemon.sqltext.redact import redact
 
-LOOK_SECONDS = 3.0
+QUERY_SECONDS = 3.0
 # Read-only, and gone soon: a look that hangs must not pile up beside a server that is in trouble.
 SESSION = {
     "default_transaction_read_only": "on",
@@ -34,27 +34,29 @@ class Activity:
     database: str
     query: str
     waits_for: str = ""
-    seen: ProgressReading = field(default_factory=ProgressReading)  # as pg_stat_progress_* tells it, if it does
+    progress: ProgressReading = field(default_factory=ProgressReading)  # as pg_stat_progress_* tells it, if it does
 
     def describe(self) -> str:
         """`CREATE INDEX: building index: 34 %`, or the statement without what is data in it."""
-        if not self.seen.doing:
+        if not self.progress.doing:
             return redact(self.query)
-        ratio = self.seen.ratio
-        far = f"{ratio:.0%}" if ratio is not None else ProgressReading(done=self.seen.done, unit=self.seen.unit).describe()
-        return f"{self.seen.doing}: {far}" if far else self.seen.doing
+        ratio = self.progress.ratio
+        far = (
+            f"{ratio:.0%}" if ratio is not None else ProgressReading(done=self.progress.done, unit=self.progress.unit).describe()
+        )
+        return f"{self.progress.doing}: {far}" if far else self.progress.doing
 
 
 async def activities(server: Server) -> list[Activity]:
     """Of this daemon's sessions, the longest first; raises psycopg.Error, TimeoutError, OSError."""
-    async with asyncio.timeout(LOOK_SECONDS), await _connect(server) as conn:
+    async with asyncio.timeout(QUERY_SECONDS), await _connect(server) as conn:
         rows = await (await conn.execute(ACTIVITY, (server.application_name,))).fetchall()
     return [_activity(*row) for row in rows]
 
 
 async def size_bytes(server: Server, database: str) -> int:
     """Of a whole database; raises as `activities` does."""
-    async with asyncio.timeout(LOOK_SECONDS), await _connect(server) as conn:
+    async with asyncio.timeout(QUERY_SECONDS), await _connect(server) as conn:
         row = await (await conn.execute(SIZE, (database,))).fetchone()
     return int(row[0]) if row else 0
 

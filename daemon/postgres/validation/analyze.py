@@ -26,7 +26,7 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     began = time.monotonic()
     skipped: list[str] = []
     async with session(server, new) as connection:
-        connection.add_notice_handler(lambda notice: skipped.append(_said(notice)))
+        connection.add_notice_handler(lambda notice: skipped.append(_notice_text(notice)))
         tables = await (await connection.execute(TABLES)).fetchall()
         if tables:
             names = sql.SQL(", ").join(sql.Identifier(*name) for name in tables)
@@ -34,5 +34,5 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     return {"tables": len(tables), "seconds": round(time.monotonic() - began, 3), "skipped": skipped}
 
 
-def _said(notice: psycopg.errors.Diagnostic) -> str:
+def _notice_text(notice: psycopg.errors.Diagnostic) -> str:
     return notice.message_primary or ""

@@ -172,9 +172,9 @@ def _failure(found: Sequence[GrantLoss]) -> CheckFailed:
     by_kind: dict[str, list[str]] = {}
     for each in found:
         by_kind.setdefault(each.what, []).append(each.text)
-    told = [f"{what}: {', '.join(texts[:SHOWN])}{', …' if len(texts) > SHOWN else ''}" for what, texts in by_kind.items()]
+    lines = [f"{what}: {', '.join(texts[:SHOWN])}{', …' if len(texts) > SHOWN else ''}" for what, texts in by_kind.items()]
     return CheckFailed(
-        "; ".join(told),
+        "; ".join(lines),
         hint="grant it in the schema files, or waive it in the plan (validate.grants.waive) by role, object or `role on object`",
         evidence={"found": by_kind},
     )

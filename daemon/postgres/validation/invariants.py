@@ -34,8 +34,8 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
 
     Raises CheckFailed with every finding at once, evidence {"found": {what: [names]}}.
     """
-    before, given_out = await _seen(server, old), await positions(server, old)
-    now = await _seen(server, new)
+    before, given_out = await _snapshot(server, old), await positions(server, old)
+    now = await _snapshot(server, new)
     async with reading(server, new) as connection:
         standings = await standing(connection, given_out)
     behind = {
@@ -50,7 +50,7 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
     return {"relations": now.relations, "sequences": len(standings), "inherited": inherited}
 
 
-async def _seen(server: Server, database: str) -> InvariantSnapshot:
+async def _snapshot(server: Server, database: str) -> InvariantSnapshot:
     async with reading(server, database) as connection:
         odd = frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD))
         return InvariantSnapshot(odd, len(await _rows(connection, RELATIONS)))
@@ -64,9 +64,9 @@ def _failure(found: frozenset[Oddity]) -> CheckFailed:
     by_kind: dict[str, list[str]] = {}
     for what, name in sorted(found):
         by_kind.setdefault(what, []).append(name)
-    told = [f"{what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" for what, names in by_kind.items()]
+    lines = [f"{what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" for what, names in by_kind.items()]
     return CheckFailed(
-        "; ".join(told),
+        "; ".join(lines),
         hint="correct the schema files or data scripts; what old has the same way is let through",
         evidence={"found": by_kind},
     )

@@ -78,8 +78,8 @@ async def check_query(server: Server, query: TimedQuery, *, old: str, seconds_ma
         try:
             seconds, _ = await side.run()
         except TimedOut as late:
-            told = "Validate has new alone to judge, and only by that time; raise timeouts.query"
-            return {**asked, "warnings": [f"{late}: {told}"]}
+            consequence = "Validate has new alone to judge, and only by that time; raise timeouts.query"
+            return {**asked, "warnings": [f"{late}: {consequence}"]}
         return {**asked, "old_ms": round(seconds * 1000, 2)}
 
 
@@ -140,13 +140,13 @@ async def _warm(query: TimedQuery, old: Side, new: Side) -> dict[str, int]:
 
 
 async def _new_alone(new: Side, late: OldIsLate) -> Evidence:
-    seen = {"old": f"not within {new.seconds_max:g} s"}
+    old_late = {"old": f"not within {new.seconds_max:g} s"}
     try:
         seconds, rows = await new.run()
     except TimedOut as too:
-        raise CheckFailed(f"{too}, and on old neither", hint=too.hint, evidence=seen) from too
+        raise CheckFailed(f"{too}, and on old neither", hint=too.hint, evidence=old_late) from too
     warning = f"{late}: new was judged alone, and how many rows old has is not known"
-    return {**seen, "new_ms": round(seconds * 1000, 2), "rows_new": rows, "warnings": [warning]}
+    return {**old_late, "new_ms": round(seconds * 1000, 2), "rows_new": rows, "warnings": [warning]}
 
 
 async def _measured(old: Side, new: Side) -> Timings:

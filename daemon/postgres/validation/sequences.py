@@ -177,9 +177,9 @@ def _quoted(connection: Connection, standing: SequencePosition) -> str:
 def _check_room(standings: Sequence[SequencePosition]) -> None:
     exhausted = {each.definition.full_name: each.target for each in standings if each.is_exhausted}
     if exhausted:
-        told = ", ".join(f"{name} at {value}" for name, value in exhausted.items())
+        listed = ", ".join(f"{name} at {value}" for name, value in exhausted.items())
         raise CheckFailed(
-            f"sequences with no number left to give, for themselves or for their column's type: {told}",
+            f"sequences with no number left to give, for themselves or for their column's type: {listed}",
             hint="widen the column and the sequence (AS bigint, MAXVALUE) in the schema files",
             evidence={"exhausted": exhausted},
         )

@@ -52,8 +52,8 @@ class Timings:
 
 
 def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
-    seen = {"median": median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
-    return {name: round(value * 1000, 2) for name, value in seen.items()}
+    statistics = {"median": median(seconds), "fastest": min(seconds), "slowest": max(seconds)}
+    return {name: round(value * 1000, 2) for name, value in statistics.items()}
 
 
 def _ms(seconds: float) -> str:

@@ -93,7 +93,7 @@ async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
 
     async def ends(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
         await real(self, its)
-        monkeypatch.setattr("cutoverd.daemon.postgres.backup.backups.scratch.drop", nothing)
+        monkeypatch.setattr("cutoverd.daemon.postgres.backup.scratch.drop", nothing)
         raise StepError("the lights went out")
 
     monkeypatch.setattr(PostgresDatabases, operation, ends)

@@ -167,7 +167,7 @@ async def test_a_source_that_the_run_did_not_freeze_does_not_get_in(tmp_path):
 async def test_a_check_that_only_looks_builds_into_a_folder_of_its_own(tmp_path):
     """Found: `cutoverd check` would have left the built file in the folder of a run that never began."""
     loaded = project(tmp_path / "project")
-    server = Server(loaded.plan.database.url, loaded.plan.run, 0, tmp_path / "looks", only_looks=True)
+    server = Server(loaded.plan.database.url, loaded.plan.run, 0, tmp_path / "looks", read_only=True)
     assert "schema" in await ports_of(loaded, server).scripts.check_files()
     assert (tmp_path / "looks" / "confiture" / "production.sql").exists()
     assert list(loaded.run_dir.iterdir()) == []

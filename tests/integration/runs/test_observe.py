@@ -24,7 +24,7 @@ from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.runtime.drive import AlreadyDriven, one_daemon
-from cutoverd.daemon.runtime.open_bus import bus, end_embedded, started_to_look
+from cutoverd.daemon.runtime.open_bus import bus, end_embedded, started_for_observers
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.events.subjects import events_of
@@ -78,7 +78,7 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
     seen = await asyncio.gather(*(observe.read_run(loaded) for _ in range(4)))
     assert [each.run.state for each in seen] == ["aborted"] * 4
     assert nats.find(loaded.state_dir / "nats") is None
-    assert not started_to_look(loaded).exists()
+    assert not started_for_observers(loaded).exists()
 
 
 async def test_a_server_that_a_daemon_has_left_for_its_run_is_left_by_those_who_look(loaded: Any) -> None:
@@ -94,9 +94,9 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
     await end_embedded(loaded)
     async with observe.connected_observer(loaded) as client:
         assert client is not None
-        assert started_to_look(loaded).exists()
+        assert started_for_observers(loaded).exists()
         async with a_daemon(loaded):
-            assert not started_to_look(loaded).exists()
+            assert not started_for_observers(loaded).exists()
     assert nats.find(loaded.state_dir / "nats") is not None
 
 

@@ -102,7 +102,7 @@ async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_noth
             await asyncio.sleep(1.5)  # one look has failed by then
             progress = watcher.progress(datetime.now(UTC))
     assert progress is not None
-    assert (progress.seen.words(), progress.seconds > 1) == ("", True)
+    assert (progress.progress.words(), progress.seconds > 1) == ("", True)
 
 
 @on_18

@@ -34,7 +34,7 @@ class Runs:
         plan_of(folder, 1)
         self.epoch_there: int | None = None
         self.log = self._log()
-        monkeypatch.setattr(leadership, "_epoch_in_ledger", self._epoch)
+        monkeypatch.setattr(leadership.ledger, "current_epoch", self._epoch)
         monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
         monkeypatch.setattr(leadership.ledger, "acquire_fence", self._no_orphans)
 

@@ -15,8 +15,8 @@ from cutoverd.states.leftovers import (
     UNFINISHED,
     WITHOUT_DUMP,
     LeftoverDatabase,
+    confirmations_wanted,
     decide_leftovers,
-    words_wanted,
     written_by_clients,
 )
 from cutoverd.states.ports import Direction, Evidence
@@ -123,7 +123,7 @@ ROWS = {"store.machine": {"inserted": 2, "updated": 0, "deleted": 1, "replaced":
 
 
 def test_what_clients_wrote_to_new_is_in_no_dump_and_is_not_dropped_on_the_runs_name_alone():
-    assert words_wanted(taken_back({"written": ROWS}), (NEW, CLOSED), has_final_dump=True) == {
+    assert confirmations_wanted(taken_back({"written": ROWS}), (NEW, CLOSED), has_final_dump=True) == {
         ACCEPT_LOSS: "app_next has what clients wrote after the cutover, and no dump has these rows: "
         "store.machine: 2 inserted, 1 deleted, replaced"
     }
@@ -138,20 +138,20 @@ def test_what_clients_wrote_to_new_is_in_no_dump_and_is_not_dropped_on_the_runs_
     ],
 )
 def test_what_clients_may_have_written_unseen_counts_as_written(evidence: Evidence, why: str):
-    assert words_wanted(taken_back(evidence), (NEW,), has_final_dump=True)[ACCEPT_LOSS].endswith(f"these rows: {why}")
+    assert confirmations_wanted(taken_back(evidence), (NEW,), has_final_dump=True)[ACCEPT_LOSS].endswith(f"these rows: {why}")
 
 
 def test_where_clients_wrote_nothing_or_were_never_let_in_the_runs_name_is_enough():
-    assert words_wanted(taken_back({"written": {}}), (NEW, CLOSED), has_final_dump=False) == {}
+    assert confirmations_wanted(taken_back({"written": {}}), (NEW, CLOSED), has_final_dump=False) == {}
     shut = seeing(saying(entering("cutover"), "rollback").finish(), {"written": ROWS})
     assert written_by_clients(shut) == {}, "the smoke tests wrote it"
-    assert words_wanted(taken_back({"written": ROWS}), (CLOSED,), has_final_dump=False) == {}, "it is gone already"
+    assert confirmations_wanted(taken_back({"written": ROWS}), (CLOSED,), has_final_dump=False) == {}, "it is gone already"
 
 
 def test_old_is_not_dropped_without_its_final_dump_unless_somebody_says_so():
     simulation = night()
     simulation.drive()
-    assert words_wanted(simulation.run, (OLD, CLOSED), has_final_dump=True) == {}
-    assert words_wanted(simulation.run, (OLD, CLOSED), has_final_dump=False) == {
+    assert confirmations_wanted(simulation.run, (OLD, CLOSED), has_final_dump=True) == {}
+    assert confirmations_wanted(simulation.run, (OLD, CLOSED), has_final_dump=False) == {
         WITHOUT_DUMP: "app_previous is the only copy of the old database: its final dump is missing"
     }

@@ -1,0 +1,182 @@
+"""The ledger's second half: which database plays which role in a run, by oid, and which names the run has announced.
+
+CREATE DATABASE can be in no transaction, so a name is announced before the database is made: a later daemon knows it as ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from pydantic import BaseModel, ConfigDict
+
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.states.ports import AttemptId
+
+LEFTOVERS = Path(__file__).with_name("leftovers.sql").read_bytes()
+Role = Literal["old", "new", "placeholder"]
+
+
+class Grant(BaseModel):
+    """One privilege of an ACL, roles by oid (0: PUBLIC)."""
+
+    model_config = ConfigDict(frozen=True)
+    grantee: int
+    grantor: int
+    privilege: Literal["CONNECT", "CREATE", "TEMPORARY"]
+    grantable: bool
+
+
+class Settings(BaseModel):
+    """One row of pg_db_role_setting: `name=value` in their order; without a role, the database's own."""
+
+    model_config = ConfigDict(frozen=True)
+    role: str | None
+    config: tuple[str, ...]
+
+
+class DatabaseRow(BaseModel):
+    """A row of pg_database and all that hangs on it and that a clone loses."""
+
+    model_config = ConfigDict(frozen=True)
+    oid: int
+    name: str
+    owner: str
+    accepts_connections: bool
+    connection_limit: int
+    acl: str | None  # as pg_database has it; None stands for the default
+    grants: tuple[Grant, ...]  # of the ACL, or of the default, in its order
+    settings: tuple[Settings, ...]
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class TrackedDatabase:
+    """A database of this run, as it is called now and as it was when it was recorded."""
+
+    oid: int
+    name: str | None  # None: it is gone
+    accepts_connections: bool
+    row: DatabaseRow
+
+
+TRACKED = """
+SELECT o.role, o.oid::bigint, d.datname, coalesce(d.datallowconn, false), o.row
+FROM cutoverd.database_oids o LEFT JOIN pg_database d ON d.oid = o.oid WHERE o.run = %s
+"""
+
+
+async def tracked_databases(conn: Connection, run: str) -> Mapping[str, TrackedDatabase]:
+    """Role → database, of those that this run has recorded."""
+    rows = await (await conn.execute(TRACKED, (run,))).fetchall()
+    return {role: TrackedDatabase(oid, name, accepts, DatabaseRow.model_validate(row)) for role, oid, name, accepts, row in rows}
+
+
+TRACK = """
+INSERT INTO cutoverd.database_oids (run, role, oid, row) VALUES (%s, %s, %s, %s)
+ON CONFLICT (run, role) DO UPDATE SET oid = excluded.oid, row = excluded.row
+"""
+
+
+async def track_database(conn: Connection, run: str, role: Role, row: DatabaseRow) -> None:
+    await conn.execute(TRACK, (run, role, row.oid, Jsonb(row.model_dump())))
+
+
+async def untrack_database(conn: Connection, run: str, role: Role) -> None:
+    """The run has no database of that role any more."""
+    await conn.execute("DELETE FROM cutoverd.database_oids WHERE run = %s AND role = %s", (run, role))
+
+
+ANNOUNCE = "INSERT INTO cutoverd.announced (run, name, epoch) VALUES (%s, %s, %s) ON CONFLICT (run, name) DO NOTHING RETURNING 1"
+
+
+async def announce_name(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
+    """The run is about to make a database of that name; False if it has said so before."""
+    row = await (await conn.execute(ANNOUNCE, (attempt_id.run, name, attempt_id.epoch))).fetchone()
+    return row is not None
+
+
+async def withdraw_name(conn: Connection, attempt_id: AttemptId, name: str) -> None:
+    """The database of that name is not ours, or no more."""
+    await conn.execute("DELETE FROM cutoverd.announced WHERE run = %s AND name = %s", (attempt_id.run, name))
+
+
+UNFINISHED = """
+SELECT d.datname FROM cutoverd.announced a JOIN pg_database d ON d.datname = a.name
+WHERE a.run = %(run)s AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
+ORDER BY a.epoch
+"""
+
+
+async def unfinished_databases(conn: Connection, run: str) -> list[str]:
+    """Databases that an attempt of this run made, or began to make, without recording them."""
+    return [row[0] for row in await (await conn.execute(UNFINISHED, {"run": run})).fetchall()]
+
+
+async def withdraw_gone(conn: Connection, run: str) -> None:
+    """Names that the run has announced and that no database has any more: the next run may find them free."""
+    query = "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)"
+    await conn.execute(query, (run,))
+
+
+async def leftovers(conn: Connection, run: str, steps: Mapping[str, str]) -> list[tuple[Any, ...]]:
+    """A row for each database that the ledger knows of this run, production too, as leftovers.sql has it.
+
+    `steps`: role → the step that made the database what it is.
+    """
+    return await (await conn.execute(LEFTOVERS, {"run": run, "steps": json.dumps(steps)})).fetchall()
+
+
+MADE = """
+SELECT d.datname FROM pg_database d
+WHERE (d.oid IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
+       OR d.datname IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s))
+  AND d.datname = ANY(%(names)s)
+"""
+
+
+async def made_by(conn: Connection, run: str, names: Sequence[str]) -> list[str]:
+    """Those of `names` that belong to databases which this run has made or begun to make."""
+    rows = await conn.execute(MADE, {"run": run, "names": list(names)})
+    return sorted(name for (name,) in await rows.fetchall())
+
+
+NAMED = """
+SELECT d.datname, {made_by} FROM pg_database d
+WHERE (d.datname = ANY(%(names)s)
+       OR (starts_with(d.datname, %(prefix)s) AND substr(d.datname, length(%(prefix)s) + 1) ~ '^[0-9]+$'))
+  {not_ours}
+ORDER BY 1
+"""
+TAKEN = NAMED.format(
+    made_by="""(SELECT string_agg(DISTINCT run, ', ') FROM (
+    SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
+    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)""",
+    not_ours="""AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = ANY(%(runs)s))
+  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = ANY(%(runs)s))""",
+)
+WITHOUT_LEDGER = NAMED.format(made_by="NULL::text", not_ours="")
+HAS_LEDGER = "SELECT to_regclass('cutoverd.announced') IS NOT NULL"
+
+
+async def taken_names(
+    conn: Connection, names: Sequence[str], *, prefix: str, runs: Sequence[str]
+) -> list[tuple[str, str | None]]:
+    """Databases of these names, or of `prefix` and a number, that are none of `runs`; each with the run that made it."""
+    has_ledger = await (await conn.execute(HAS_LEDGER)).fetchone() == (True,)
+    asked = {"names": list(names), "prefix": prefix, "runs": list(runs)}
+    return await (await conn.execute((TAKEN if has_ledger else WITHOUT_LEDGER).encode(), asked)).fetchall()
+
+
+OF_A_RUN = ("database_oids", "announced", "counters", "step_log")
+
+
+async def forget_run(conn: Connection, run: str) -> None:
+    """All rows of a run but its fence: for one that was only tried."""
+    for table in OF_A_RUN:
+        await conn.execute(sql.SQL("DELETE FROM cutoverd.{} WHERE run = %s").format(sql.Identifier(table)), (run,))
