@@ -11,6 +11,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import AttemptId, Evidence
@@ -46,7 +47,7 @@ class LoginCheck:
         url = make_conninfo(self.url, connect_timeout=int(ASK_SECONDS), application_name=self.application_name)
         try:
             async with asyncio.timeout(ASK_SECONDS), await connect(url) as conn:
-                row = await (await conn.execute("SELECT current_user::text, current_database()::text")).fetchone()
+                row = await fetch_one(conn, "SELECT current_user::text, current_database()::text")
         except TimeoutError:
             return {"seen": f"no answer within {ASK_SECONDS:g} s"}
         except psycopg.Error as error:

@@ -18,6 +18,7 @@ from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.precheck import disk_space
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId, Evidence
@@ -148,7 +149,7 @@ class PgDump:
         async with session(self._server, production) as conn, conn.transaction(force_rollback=True):
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
-            row = await (await conn.execute("SELECT pg_export_snapshot()")).fetchone()
+            row = await fetch_one(conn, "SELECT pg_export_snapshot()")
             warnings = await self._take(attempt_id, taken, production, snapshot=row[0] if row else None)
             return await row_counts.count_rows(conn), await restore.not_ours_to_restore(conn), warnings
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
@@ -127,16 +128,16 @@ def failed(tool: str, completed: children.Completed) -> CheckFailed:
 async def _sessions(server: Server, database: str) -> tuple[datetime, list[int]]:
     """Now, as the server has it, and our sessions on the database."""
     async with session(server) as conn:
-        row = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
+        row = await fetch_one(conn, "SELECT clock_timestamp()")
         began: datetime = row[0] if row else datetime.now(UTC)
         earliest = datetime(1970, 1, 1, tzinfo=UTC)
-        rows = await (await conn.execute(OURS_SINCE, (database, server.application_name, earliest, []))).fetchall()
+        rows = await fetch_all(conn, OURS_SINCE, (database, server.application_name, earliest, []))
     return began, [pid for (pid,) in rows]
 
 
 async def _end_sessions(server: Server, database: str, began: datetime, known: list[int]) -> None:
     """Those of a pg_dump that did not end by itself."""
     async with session(server) as conn:
-        rows = await (await conn.execute(OURS_SINCE, (database, server.application_name, began, known))).fetchall()
+        rows = await fetch_all(conn, OURS_SINCE, (database, server.application_name, began, known))
     if rows:
         await end_backends(server, pids=[pid for (pid,) in rows])

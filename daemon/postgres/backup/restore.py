@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.postgres.backup.dump import failed, run
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 
@@ -32,10 +33,10 @@ WHERE v.superuser AND NOT v.trusted
 
 async def not_ours_to_restore(conn: Connection) -> list[str] | None:
     """Extensions of conn's database that only a superuser may create; None if our role is one."""
-    row = await (await conn.execute(SUPERUSER)).fetchone()
+    row = await fetch_one(conn, SUPERUSER)
     if row and row[0]:
         return None
-    return [name for (name,) in await (await conn.execute(UNTRUSTED)).fetchall()]
+    return [name for (name,) in await fetch_all(conn, UNTRUSTED)]
 
 
 async def restore(

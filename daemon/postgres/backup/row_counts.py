@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed
 
@@ -21,12 +22,12 @@ ORDER BY 1, 2
 
 async def count_rows(conn: Connection) -> dict[str, int]:
     """{"schema.table": rows}; the partitions of a table, not the table itself."""
-    tables = await (await conn.execute(TABLES)).fetchall()
+    tables = await fetch_all(conn, TABLES)
     return {f"{schema}.{table}": await _count(conn, schema, table) for schema, table in tables}
 
 
 async def _count(conn: Connection, schema: str, table: str) -> int:
-    row = await (await conn.execute(sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table)))).fetchone()
+    row = await fetch_one(conn, sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table)))
     return int(row[0]) if row else 0
 
 

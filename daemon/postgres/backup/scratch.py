@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import unfinished_databases, withdraw_name
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, StepError
@@ -67,7 +68,7 @@ async def drop(server: Server, attempt_id: AttemptId) -> list[str]:
 async def _make(server: Server, attempt_id: AttemptId) -> None:
     name = server.names.scratch
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
-        row = await (await conn.execute(LIKE, (server.names.production,))).fetchone()
+        row = await fetch_one(conn, LIKE, (server.names.production,))
         if row is None:
             raise StepError(f"there is no database {server.names.production}")
         await create_database.create(conn, attempt_id, name, _creation(name, row[0]))

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from cutoverd.daemon.postgres.catalog.pg_database import read_row
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Grant
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.states.errors import StepError
 
@@ -24,7 +25,7 @@ async def restrict(conn: Connection, oid: int) -> None:
     row = await read_row(conn, oid)
     await _revoke(conn, row, "CONNECT")
     await conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO CURRENT_USER").format(sql.Identifier(row.name)))
-    others = await (await conn.execute(OTHERS, (oid,))).fetchone()
+    others = await fetch_one(conn, OTHERS, (oid,))
     if others is None or others[0]:  # a REVOKE by a role that may not do it is a warning, not an error
         raise StepError(
             f"CONNECT on {row.name} could not be taken from {others[0] if others else 'anybody'}",
@@ -85,7 +86,7 @@ async def _grant(conn: Connection, database: str, item: Item) -> str | None:
 async def _as_grantor(conn: Connection, database: str, grantor: int) -> None:
     """As a member of the owner we grant in the owner's name; what others granted on can only be granted by them."""
     owner = "SELECT pg_get_userbyid(datdba), datdba = %s FROM pg_database WHERE datname = %s"
-    row = await (await conn.execute(owner, (grantor, database))).fetchone()
+    row = await fetch_one(conn, owner, (grantor, database))
     if row and not row[1]:
         await conn.execute(sql.SQL("SET LOCAL ROLE {}").format(await _role(conn, grantor) or sql.SQL("NONE")))
 
@@ -94,5 +95,5 @@ async def _role(conn: Connection, oid: int) -> sql.Composable | None:
     """None if there is no such role any more."""
     if oid == 0:
         return sql.SQL("PUBLIC")
-    row = await (await conn.execute("SELECT rolname FROM pg_roles WHERE oid = %s", (oid,))).fetchone()
+    row = await fetch_one(conn, "SELECT rolname FROM pg_roles WHERE oid = %s", (oid,))
     return sql.Identifier(row[0]) if row else None

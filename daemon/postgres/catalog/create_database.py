@@ -6,6 +6,7 @@ from psycopg import errors, sql
 
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import announce_name, withdraw_name
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import AttemptId
@@ -28,7 +29,7 @@ async def create(conn: Connection, attempt_id: AttemptId, name: str, statement: 
 async def _announce(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
     """Whether the database is still to be made."""
     async with ledger.fenced_transaction(conn, attempt_id):
-        exists = await (await conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))).fetchone()
+        exists = await fetch_one(conn, "SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         is_new = await announce_name(conn, attempt_id, name)
         if exists and is_new:
             raise _taken(attempt_id, name)

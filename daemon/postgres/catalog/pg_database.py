@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import StepError
 
@@ -28,20 +29,20 @@ FROM pg_database d WHERE d.oid = %s
 
 async def read_row(conn: Connection, oid: int) -> DatabaseRow:
     """Raises `StepError` if there is no such database."""
-    row = await (await conn.execute(ROW, (oid,))).fetchone()
+    row = await fetch_one(conn, ROW, (oid,))
     if row is None:
         raise StepError(f"there is no database with oid {oid}: somebody dropped it")
     return DatabaseRow.model_validate(row[0])
 
 
 async def oid_of(conn: Connection, name: str) -> int | None:
-    row = await (await conn.execute("SELECT oid::bigint FROM pg_database WHERE datname = %s", (name,))).fetchone()
+    row = await fetch_one(conn, "SELECT oid::bigint FROM pg_database WHERE datname = %s", (name,))
     return row[0] if row else None
 
 
 async def rename(conn: Connection, oid: int, name: str) -> None:
     """Give the database this name, unless it has it; needs nobody to be in it."""
-    row = await (await conn.execute("SELECT datname FROM pg_database WHERE oid = %s", (oid,))).fetchone()
+    row = await fetch_one(conn, "SELECT datname FROM pg_database WHERE oid = %s", (oid,))
     if row is None:
         raise StepError(f"the database that should be called {name} (oid {oid}) is gone: somebody dropped it")
     if row[0] != name:
@@ -51,7 +52,7 @@ async def rename(conn: Connection, oid: int, name: str) -> None:
 async def accept_connections(conn: Connection, oid: int, accept: bool) -> None:
     """Only where it differs: a row that is not written is a row nobody waits for."""
     query = "SELECT datname FROM pg_database WHERE oid = %s AND datallowconn <> %s"
-    if row := await (await conn.execute(query, (oid, accept))).fetchone():
+    if row := await fetch_one(conn, query, (oid, accept)):
         await alter(conn, row[0], sql.SQL("ALLOW_CONNECTIONS {}").format(sql.Literal(accept)))
 
 

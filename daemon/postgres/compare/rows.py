@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cutoverd.daemon.postgres.compare.columns import Column, subquery
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
 BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
@@ -87,7 +88,7 @@ class Rows:
                     await asyncio.sleep(0)
 
     async def _fetch(self, statement: str) -> list[tuple[Any, ...]]:
-        return await (await self.connection.execute(statement.encode())).fetchall()
+        return await fetch_all(self.connection, statement.encode())
 
     @property
     def _source(self) -> str:

@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.databases.eviction import Sessions, end_sessions, 
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, track_database, tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -68,7 +69,7 @@ async def _clone(
     except TimeoutError as error:
         await end_backends(server, pids=[pid])
         raise TimedOut(f"{build} was not cloned from {server.names.previous} within {clone_seconds:g} s") from error
-    size = await (await conn.execute("SELECT pg_database_size(%s)", (build,))).fetchone()
+    size = await fetch_one(conn, "SELECT pg_database_size(%s)", (build,))
     return {"bytes": size[0] if size else None, "clone_seconds": round(time.monotonic() - began, 3)}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -46,7 +47,7 @@ ORDER BY 1
 
 async def of_database(conn: Connection, oid: int) -> dict[str, Any]:
     """{"counters": {"inserted", "updated", "deleted"}, "sessions", "stats_reset", "server_stats_reset"}, from any database."""
-    row = await (await conn.execute(DATABASE, (oid,))).fetchone()
+    row = await fetch_one(conn, DATABASE, (oid,))
     if row is None:
         raise StepError(f"pg_stat_database has no database with oid {oid}: somebody dropped it")
     return dict(row[0])
@@ -54,7 +55,7 @@ async def of_database(conn: Connection, oid: int) -> dict[str, Any]:
 
 async def tables(inside: Connection) -> Tables:
     """Table → {"inserted", "updated", "deleted", "file"} of the database that the session is in."""
-    return dict(await (await inside.execute(TABLES)).fetchall())
+    return dict(await fetch_all(inside, TABLES))
 
 
 @asynccontextmanager

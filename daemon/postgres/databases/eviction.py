@@ -14,6 +14,7 @@ from typing import Any
 from psycopg import errors
 
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
@@ -87,7 +88,7 @@ async def retry_until_empty(
 
 
 async def _is_in_use(conn: Connection, oid: int) -> bool:
-    rows = [await (await conn.execute(query, of)).fetchall() for query, of in ((INSIDE, (oid, 0)), (PREPARED, (oid,)))]
+    rows = [await fetch_all(conn, query, of) for query, of in ((INSIDE, (oid, 0)), (PREPARED, (oid,)))]
     return any(rows)
 
 
@@ -97,7 +98,7 @@ async def wait_until_alone(conn: Connection, oid: int, pid: int, *, evict_second
     Raises `TimedOut` that names who is still in after `evict_seconds`.
     """
     began, sessions = time.monotonic(), Sessions()
-    while {row[0] for row in await (await conn.execute(INSIDE, (oid, pid))).fetchall()} - sessions.refused.keys():
+    while {row[0] for row in await fetch_all(conn, INSIDE, (oid, pid))} - sessions.refused.keys():
         if time.monotonic() - began > evict_seconds:
             raise await _still_in(conn, oid, sessions, "they do not end", evict_seconds, ours=pid)
         await end_sessions(conn, oid, sessions, ours=pid)
@@ -107,7 +108,7 @@ async def wait_until_alone(conn: Connection, oid: int, pid: int, *, evict_second
 
 async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: int = 0) -> None:
     """Each by its own call: one superuser among them would make a single statement over all stop there."""
-    for pid, user, application, address, kind, state in await (await conn.execute(INSIDE, (oid, ours))).fetchall():
+    for pid, user, application, address, kind, state in await fetch_all(conn, INSIDE, (oid, ours)):
         try:
             await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
             sessions.ended.add(pid)
@@ -119,13 +120,13 @@ async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: 
 async def _still_in(
     conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float, *, ours: int = 0
 ) -> TimedOut:
-    rows = await (await conn.execute(INSIDE, (oid, ours))).fetchall()
+    rows = await fetch_all(conn, INSIDE, (oid, ours))
     inside = {row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in rows}
-    connecting = [f"{row[0]}, which is connecting" for row in await (await conn.execute(CONNECTING, (oid,))).fetchall()]
-    prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await (await conn.execute(PREPARED, (oid,))).fetchall()]
+    connecting = [f"{row[0]}, which is connecting" for row in await fetch_all(conn, CONNECTING, (oid,))]
+    prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await fetch_all(conn, PREPARED, (oid,))]
     who = [*inside.values(), *connecting, *prepared]
     refused = [rows for pid, rows in sessions.refused.items() if pid in inside]
-    name = await (await conn.execute("SELECT datname FROM pg_database WHERE oid = %s", (oid,))).fetchone()
+    name = await fetch_one(conn, "SELECT datname FROM pg_database WHERE oid = %s", (oid,))
     what = name[0] if name else "the database"
     return TimedOut(
         f"{what} is not empty after {evict_seconds:g} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",

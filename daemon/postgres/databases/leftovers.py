@@ -9,6 +9,7 @@ from psycopg import errors
 
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import databases, ledger
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -36,7 +37,7 @@ async def strangers(server: Server, known: tuple[LeftoverDatabase, ...]) -> list
     wanted = [server.names.previous, server.names.next, server.names.closed, server.names.scratch]
     query = "SELECT datname, oid::bigint FROM pg_database WHERE datname = ANY(%s) AND oid <> ALL(%s) ORDER BY 1"
     async with session(server) as conn:
-        rows = await (await conn.execute(query, (wanted, [each.oid for each in known]))).fetchall()
+        rows = await fetch_all(conn, query, (wanted, [each.oid for each in known]))
     return [f"{name} (oid {oid}) is not of run {server.run}" for name, oid in rows]
 
 
@@ -60,7 +61,7 @@ def _database(row: tuple[Any, ...], names: Names, conn: Connection) -> LeftoverD
 async def holds_ledger(server: Server, database: str) -> bool:
     """Whether the records that the scripts of a run wrote with their own transactions are in it."""
     async with session(replace(server, reach_seconds=0), database) as conn:  # asked once: it is only told
-        row = await (await conn.execute("SELECT to_regnamespace(%s) IS NOT NULL", (LEDGER,))).fetchone()
+        row = await fetch_one(conn, "SELECT to_regnamespace(%s) IS NOT NULL", (LEDGER,))
     return bool(row and row[0])
 
 
@@ -68,7 +69,7 @@ async def drop(server: Server, attempt_id: AttemptId, database: LeftoverDatabase
     """Drop it by its name once that is seen to be its oid's; fine if it is gone. Raises `StepError` if somebody is in it."""
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
         name = database.given_name
-        row = await (await conn.execute(OID, (name,))).fetchone()
+        row = await fetch_one(conn, OID, (name,))
         if row and (row[0] != database.oid or name == server.names.production):
             raise StepError(f"{name} is not oid {database.oid} any more", hint="run it again: it looks afresh")
         try:

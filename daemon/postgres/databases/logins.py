@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Settings, tracked_databases
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
@@ -34,7 +35,7 @@ async def check_logins(server: Server, attempt_id: AttemptId) -> Evidence:
             raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
         was, now = known["old"].row, await pg_database.read_row(conn, known["new"].oid)
         then = [grant.grantee for grant in was.grants if grant.privilege == "CONNECT"]
-        roles = await (await conn.execute(ROLES, {"now": now.oid, "then": then})).fetchall()
+        roles = await fetch_all(conn, ROLES, {"now": now.oid, "then": then})
     _check(now, [role for role, may_connect in roles if not may_connect])
     return {"roles": len(roles), "warnings": list(differing(was.settings, now.settings))}
 

@@ -13,6 +13,7 @@ from cutoverd.daemon.postgres.databases.eviction import retry_until_empty, wait_
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.counters import forget_counters, keep_counters, kept_counters
 from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -25,7 +26,7 @@ async def record_position(server: Server, attempt_id: AttemptId) -> Evidence:
     """{"lsn", "counters", "sessions", "stats_reset", "server_stats_reset"} of fenced old, from the ledger database."""
     async with session(server) as conn:
         old = await fenced(conn, server, attempt_id)
-        lsn = await (await conn.execute("SELECT pg_current_wal_lsn()::text")).fetchone()
+        lsn = await fetch_one(conn, "SELECT pg_current_wal_lsn()::text")
         return {"lsn": lsn[0] if lsn else None, **await counters.of_database(conn, old.oid)}
 
 

@@ -10,6 +10,7 @@ import psycopg
 import structlog
 
 from cutoverd.daemon.engine.anchor import Anchored
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 
 log = structlog.get_logger(__name__)
@@ -50,7 +51,7 @@ class LedgerAnchor:
         """None if nothing was saved, or if PostgreSQL does not answer within 10 s (logged)."""
         try:
             async with asyncio.timeout(LOAD_SECONDS):
-                row = await (await (await self._session()).execute(LOAD, (self._server.run,))).fetchone()
+                row = await fetch_one(await self._session(), LOAD, (self._server.run,))
         except TROUBLE as error:
             log.warning("ledger_anchor_not_read", run=self._server.run, error=str(error).strip() or repr(error))
             return None

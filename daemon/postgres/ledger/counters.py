@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from psycopg.types.json import Jsonb
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.ports import Evidence
 
@@ -23,7 +24,7 @@ async def keep_counters(conn: Connection, run: str, moment: CountersMoment, coun
 
 async def kept_counters(conn: Connection, run: str) -> dict[str, dict[str, Any]]:
     """Moment → what was counted then."""
-    return dict(await (await conn.execute("SELECT moment, seen FROM cutoverd.counters WHERE run = %s", (run,))).fetchall())
+    return dict(await fetch_all(conn, "SELECT moment, seen FROM cutoverd.counters WHERE run = %s", (run,)))
 
 
 async def forget_counters(conn: Connection, run: str, moment: CountersMoment) -> None:

@@ -15,6 +15,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from pydantic import BaseModel, ConfigDict
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.ports import AttemptId
 
@@ -73,7 +74,7 @@ FROM cutoverd.database_oids o LEFT JOIN pg_database d ON d.oid = o.oid WHERE o.r
 
 async def tracked_databases(conn: Connection, run: str) -> Mapping[str, TrackedDatabase]:
     """Role → database, of those that this run has recorded."""
-    rows = await (await conn.execute(TRACKED, (run,))).fetchall()
+    rows = await fetch_all(conn, TRACKED, (run,))
     return {role: TrackedDatabase(oid, name, accepts, DatabaseRow.model_validate(row)) for role, oid, name, accepts, row in rows}
 
 
@@ -97,7 +98,7 @@ ANNOUNCE = "INSERT INTO cutoverd.announced (run, name, epoch) VALUES (%s, %s, %s
 
 async def announce_name(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
     """The run is about to make a database of that name; False if it has said so before."""
-    row = await (await conn.execute(ANNOUNCE, (attempt_id.run, name, attempt_id.epoch))).fetchone()
+    row = await fetch_one(conn, ANNOUNCE, (attempt_id.run, name, attempt_id.epoch))
     return row is not None
 
 
@@ -115,7 +116,7 @@ ORDER BY a.epoch
 
 async def unfinished_databases(conn: Connection, run: str) -> list[str]:
     """Databases that an attempt of this run made, or began to make, without recording them."""
-    return [row[0] for row in await (await conn.execute(UNFINISHED, {"run": run})).fetchall()]
+    return [row[0] for row in await fetch_all(conn, UNFINISHED, {"run": run})]
 
 
 async def withdraw_gone(conn: Connection, run: str) -> None:
@@ -129,7 +130,7 @@ async def leftovers(conn: Connection, run: str, steps: Mapping[str, str]) -> lis
 
     `steps`: role → the step that made the database what it is.
     """
-    return await (await conn.execute(LEFTOVERS, {"run": run, "steps": json.dumps(steps)})).fetchall()
+    return await fetch_all(conn, LEFTOVERS, {"run": run, "steps": json.dumps(steps)})
 
 
 MADE = """
@@ -168,9 +169,9 @@ async def taken_names(
     conn: Connection, names: Sequence[str], *, prefix: str, runs: Sequence[str]
 ) -> list[tuple[str, str | None]]:
     """Databases of these names, or of `prefix` and a number, that are none of `runs`; each with the run that made it."""
-    has_ledger = await (await conn.execute(HAS_LEDGER)).fetchone() == (True,)
+    has_ledger = await fetch_one(conn, HAS_LEDGER) == (True,)
     asked = {"names": list(names), "prefix": prefix, "runs": list(runs)}
-    return await (await conn.execute((TAKEN if has_ledger else WITHOUT_LEDGER).encode(), asked)).fetchall()
+    return await fetch_all(conn, (TAKEN if has_ledger else WITHOUT_LEDGER).encode(), asked)
 
 
 OF_A_RUN = ("database_oids", "announced", "counters", "step_log")

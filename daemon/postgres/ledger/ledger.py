@@ -19,6 +19,7 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import Connection, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
@@ -64,7 +65,7 @@ async def prepare(server: Server) -> None:
 
 async def _create_database(server: Server) -> None:
     async with session(server, MAINTENANCE) as conn:
-        found = await (await conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (LEDGER,))).fetchone()
+        found = await fetch_one(conn, "SELECT 1 FROM pg_database WHERE datname = %s", (LEDGER,))
         if found:
             return
         try:
@@ -93,7 +94,7 @@ async def acquire_fence(server: Server) -> None:
 async def current_epoch(server: Server) -> int:
     """Of the last daemon that took the run in the ledger; 0 if none has."""
     async with session(server) as conn:
-        row = await (await conn.execute("SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))).fetchone()
+        row = await fetch_one(conn, "SELECT epoch FROM cutoverd.fence WHERE run = %s", (server.run,))
     return int(row[0]) if row else 0
 
 
@@ -128,7 +129,7 @@ WHERE o.run = %s AND o.role = 'new' AND d.datname = %s AND d.datallowconn
 async def _new(server: Server) -> str | None:
     """New, while scripts may run in it."""
     async with session(server) as conn:
-        row = await (await conn.execute(NEW, (server.run, server.names.next))).fetchone()
+        row = await fetch_one(conn, NEW, (server.run, server.names.next))
     return row[0] if row else None
 
 
@@ -138,7 +139,7 @@ TRIAL = "/try"  # no run's name has a slash, so the rows of a run's trial are ne
 
 async def _lock(conn: Connection, run: str, epoch: int) -> None:
     """A trial has no fence of its own: who may not act for the run may not try it either."""
-    row = await (await conn.execute(LOCK, (run.removesuffix(TRIAL),))).fetchone()
+    row = await fetch_one(conn, LOCK, (run.removesuffix(TRIAL),))
     if row is None or row[0] != epoch:
         raise NotLeader(
             f"epoch {epoch} of run {run} may not act: the ledger's fence has {'no row' if row is None else f'epoch {row[0]}'}",
@@ -189,9 +190,9 @@ WHERE run = %(run)s AND step = %(step)s AND direction = %(direction)s
 
 
 async def _enter(conn: Connection, attempt_id: AttemptId) -> OpenRecord:
-    if await (await conn.execute(ENTER, key_of(attempt_id))).fetchone():
+    if await fetch_one(conn, ENTER, key_of(attempt_id)):
         return OpenRecord(already_done=False)
-    row = await (await conn.execute(EVIDENCE, key_of(attempt_id))).fetchone()
+    row = await fetch_one(conn, EVIDENCE, key_of(attempt_id))
     return OpenRecord(already_done=True, evidence=(row[0] if row else None) or {})
 
 
@@ -231,5 +232,5 @@ WHERE run = %s AND step = %s AND direction = %s
 async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER) -> StepRecord | None:
     """A step's row, read on a fresh connection; None if there is none."""
     async with session(server, database) as conn:
-        row = await (await conn.execute(READ, (server.run, step, direction.value))).fetchone()
+        row = await fetch_one(conn, READ, (server.run, step, direction.value))
     return StepRecord(row[0], row[1], row[2], row[3], row[4] or {}) if row else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 
 TOLERANCE = timedelta(seconds=5)
@@ -17,7 +18,7 @@ def now() -> datetime:
 async def ahead(conn: Connection) -> timedelta:
     """How far the server's clock is ahead of ours; nothing as far as the time that the question took can explain it."""
     asked = now()
-    row = await (await conn.execute("SELECT clock_timestamp()")).fetchone()
+    row = await fetch_one(conn, "SELECT clock_timestamp()")
     answered = now()
     theirs: datetime = row[0] if row else asked
     if theirs < asked:

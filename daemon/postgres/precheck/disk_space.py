@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -54,7 +55,7 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None) 
 
 async def _production_folder(conn: Connection, server: Server) -> tuple[int | None, Path | None, str]:
     """Production's bytes, where the server keeps it if that is a folder of this machine, or why that cannot be seen."""
-    row = await (await conn.execute(LOCATION, (server.names.production,))).fetchone()
+    row = await fetch_one(conn, LOCATION, (server.names.production,))
     if row is None:
         raise StepError(f"there is no database {server.names.production}")
     size, location = row

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 
 NO_SUCH_SSLMODE = "-"  # refused once all is known, and before anything is sent
@@ -65,7 +66,7 @@ async def cannot_log_in(conn: Connection, row: DatabaseRow, logins: Mapping[str,
 async def _wrong(conn: Connection, row: DatabaseRow, address: LoginAddress) -> str:
     if address.is_of(conn) and address.database != row.name:
         return f"it leads to database {address.database}, not to {row.name}"
-    found = await (await conn.execute(ROLE, (row.oid, address.user))).fetchone()
+    found = await fetch_one(conn, ROLE, (row.oid, address.user))
     if not found:
         return f"there is no role {address.user} on the server: name one that is there, or make it"
     if not found[0]:

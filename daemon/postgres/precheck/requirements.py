@@ -11,6 +11,7 @@ from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
 from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, string_literals
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -205,4 +206,4 @@ async def _rehearse(conn: Connection, row: DatabaseRow) -> tuple[list[str], list
 
 
 async def _all(conn: Connection, query: str, *values: object) -> list[tuple[Any, ...]]:
-    return await (await conn.execute(query.encode(), values or None)).fetchall()
+    return await fetch_all(conn, query.encode(), values or None)

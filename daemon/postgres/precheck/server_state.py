@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
 SESSIONS = 12  # as many as a run has open at once, and some
@@ -73,7 +74,5 @@ TO_KNOW: Sequence[ServerQuestion] = (
 async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int) -> AsyncIterator[str]:
     """In words, those that are true of the server now."""
     for query, says in findings:
-        for row in await (
-            await conn.execute(query.encode(), {"oid": oid, "sessions": SESSIONS, "minutes": LONG_MINUTES})
-        ).fetchall():
+        for row in await fetch_all(conn, query.encode(), {"oid": oid, "sessions": SESSIONS, "minutes": LONG_MINUTES}):
             yield says.format(*row)

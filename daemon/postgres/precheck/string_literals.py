@@ -11,6 +11,7 @@ from dataclasses import replace
 from psycopg import sql
 
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -27,12 +28,12 @@ async def read_otherwise(conn: Connection, server: Server, row: DatabaseRow) -> 
 
     And a warning where nobody lets us in, by a limit or pg_hba.conf: other reasons are not lost for that.
     """
-    if not await (await conn.execute(MAY_CONNECT, (row.oid,))).fetchone():
+    if not await fetch_one(conn, MAY_CONNECT, (row.oid,)):
         return [], []  # the backup will not get in either, and says so
     quick = replace(server, reach_seconds=min(server.reach_seconds, REACH_SECONDS))  # the server is up: it answered just now
     try:
         async with session(quick, row.name) as inside:
-            found = await (await inside.execute(IS_OFF)).fetchall()
+            found = await fetch_all(inside, IS_OFF)
             return [_says(inside, row.name, *each) for each in found], []
     except OutcomeUnknown as unknown:
         return [], [f"how sessions in {row.name} read a backslash could not be asked, and a backup could not be taken: {unknown}"]

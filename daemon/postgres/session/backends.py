@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
@@ -66,4 +67,4 @@ async def _end(conn: Connection, wanted: dict[str, object], deadline: float) -> 
 
 
 async def _here(conn: Connection, wanted: dict[str, object]) -> set[int]:
-    return {row[0] for row in await (await conn.execute(OURS, wanted)).fetchall()}
+    return {row[0] for row in await fetch_all(conn, OURS, wanted)}

@@ -9,6 +9,7 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server, options
@@ -50,14 +51,14 @@ class Activity:
 async def activities(server: Server) -> list[Activity]:
     """Of this daemon's sessions, the longest first; raises psycopg.Error, TimeoutError, OSError."""
     async with asyncio.timeout(QUERY_SECONDS), await _connect(server) as conn:
-        rows = await (await conn.execute(ACTIVITY, (server.application_name,))).fetchall()
+        rows = await fetch_all(conn, ACTIVITY, (server.application_name,))
     return [_activity(*row) for row in rows]
 
 
 async def size_bytes(server: Server, database: str) -> int:
     """Of a whole database; raises as `activities` does."""
     async with asyncio.timeout(QUERY_SECONDS), await _connect(server) as conn:
-        row = await (await conn.execute(SIZE, (database,))).fetchone()
+        row = await fetch_one(conn, SIZE, (database,))
     return int(row[0]) if row else 0
 
 

@@ -7,6 +7,7 @@ import time
 import psycopg
 from psycopg import sql
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence
@@ -27,7 +28,7 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     skipped: list[str] = []
     async with session(server, new) as connection:
         connection.add_notice_handler(lambda notice: skipped.append(_notice_text(notice)))
-        tables = await (await connection.execute(TABLES)).fetchall()
+        tables = await fetch_all(connection, TABLES)
         if tables:
             names = sql.SQL(", ").join(sql.Identifier(*name) for name in tables)
             await connection.execute(sql.SQL("ANALYZE {}").format(names))

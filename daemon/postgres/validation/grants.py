@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained, reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -113,7 +114,7 @@ async def _rights(connection: Connection, known: Sequence[str]) -> Rights:
 
 async def _rows(connection: Connection, query: bytes, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
     with explained("the rights of all roles"):
-        return await (await connection.execute(query, values)).fetchall()
+        return await fetch_all(connection, query, values)
 
 
 def _lost(missing: Sequence[tuple[str, str, str, str]]) -> Iterator[GrantLoss]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -57,7 +58,7 @@ async def _snapshot(server: Server, database: str) -> InvariantSnapshot:
 
 
 async def _rows(connection: Connection, query: bytes) -> list[tuple[object, ...]]:
-    return await (await connection.execute(query)).fetchall()
+    return await fetch_all(connection, query)
 
 
 def _failure(found: frozenset[Oddity]) -> CheckFailed:

@@ -9,6 +9,7 @@ from pathlib import Path
 from psycopg import sql
 from psycopg.rows import class_row
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -159,14 +160,14 @@ async def _data(connection: Connection, definition: Definition) -> int | None:
     values = []
     for table, column in definition.numbered:
         query = sql.SQL(DATA).format(aggregate, column=sql.Identifier(column), table=sql.SQL(table))  # quoted by the server
-        [[value]] = await (await connection.execute(query)).fetchall()
+        [[value]] = await fetch_all(connection, query)
         values.append(value)
     return definition.furthest(values)
 
 
 async def _place(connection: Connection, definition: Definition) -> tuple[int, bool]:
     query = sql.SQL("SELECT last_value, is_called FROM {}").format(definition.identifier)
-    [[last_value, is_called]] = await (await connection.execute(query)).fetchall()
+    [[last_value, is_called]] = await fetch_all(connection, query)
     return last_value, is_called
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cutoverd.daemon.postgres.compare.compare import Comparison, compare
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.validation.analyze import analyze
@@ -86,5 +87,5 @@ class PostgresValidation:
     async def _old(self) -> str:
         names = self._server.names
         async with session(self._server) as connection:
-            fenced = await (await connection.execute(EXISTS, (names.previous,))).fetchone()
+            fenced = await fetch_one(connection, EXISTS, (names.previous,))
         return names.production if fenced is None else names.previous
