@@ -210,8 +210,8 @@ def _processes(child: Child) -> list[int]:
 
 
 def _descendants(child: Child) -> list[int]:
-    attempt_id = f"{launcher.TOKEN}={child.token}".encode()
-    return [pid for pid in _all_pids() if pid != child.pid and attempt_id in _environment(pid) and birth(pid)]
+    marker = f"{launcher.TOKEN}={child.token}".encode()
+    return [pid for pid in _all_pids() if pid != child.pid and marker in _environment(pid) and birth(pid)]
 
 
 def _all_pids() -> list[int]:

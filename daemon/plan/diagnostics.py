@@ -49,12 +49,8 @@ def unfilled(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iter
 
 def not_yaml(path: object, error: yaml.YAMLError) -> str:
     """Where and why, without the line itself: it may hold a password."""
-    attempt_id, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return (
-        f"{path}:{attempt_id.line + 1}: not YAML: {problem}"
-        if attempt_id
-        else f"{path}: not YAML: {problem or type(error).__name__}"
-    )
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"{path}:{mark.line + 1}: not YAML: {problem}" if mark else f"{path}: not YAML: {problem or type(error).__name__}"
 
 
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
@@ -122,8 +118,8 @@ def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:
         found = _child(node, part)
         if found is None:
             return line
-        attempt_id, node = found
-        line = attempt_id.start_mark.line + 1
+        mark, node = found
+        line = mark.start_mark.line + 1
     return line
 
 

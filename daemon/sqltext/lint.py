@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
+from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 
 NO_TRANSACTION = "-- cutoverd: no-transaction"
@@ -28,7 +29,6 @@ _QUOTES = re.compile(r"set\s+(?:(?:session|local)\s+)?standard_conforming_string
 _QUOTES_BY_CALL = re.compile(
     r"\bset_config\s*\(\s*e?'standard_conforming_strings'\s*,(?!\s*e?'(?:on|true|yes|1)'\s*,)", re.IGNORECASE
 )
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _QUOTES_ON = re.compile(r"(?:=|\bto)\s*'?(?:on|true|yes|1|default)\b", re.IGNORECASE)
 QUOTES_ADVICE = "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
 OUTSIDE_ADVICE = (
@@ -123,7 +123,7 @@ def switches_quotes(statement: Statement) -> bool:
         return not _QUOTES_ON.search(statement.text)
     if statement.words[:1] == ("create",) or not _QUOTES_BY_CALL.search(statement.text):
         return False
-    return bool(_QUOTES_BY_CALL.search(_COMMENTS.sub(" ", statement.text)))
+    return bool(_QUOTES_BY_CALL.search(without_comments(statement.text)))
 
 
 def runs_without_transaction(file: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.splitter import Statement
 
 _NEVER_INSIDE = re.compile(
@@ -20,14 +21,13 @@ _NEVER_INSIDE = re.compile(
       | cluster(?:\s*\([^)]*\)|\s+verbose)?\s*\Z""",
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAMES = re.compile(r'"[^"]*"')
 
 
 def runs_in_no_transaction(statement: Statement) -> bool:
     """Judged without comments and with quoted names made plain: "concurrently" may be one."""
     if statement.words[:1] and statement.words[0] in _FIRST:
-        return bool(_NEVER_INSIDE.match(_NAMES.sub("name", _COMMENTS.sub(" ", statement.text)).strip()))
+        return bool(_NEVER_INSIDE.match(_NAMES.sub("name", without_comments(statement.text)).strip()))
     return False
 
 

@@ -98,8 +98,8 @@ class _Text:
         else:
             if self._start is None:
                 self._start = start
-            if attempt_id := _MARKS.get(kind):
-                attempt_id(self, token)
+            if mark := _MARKS.get(kind):
+                mark(self, token)
 
     def _begin_statement(self) -> None:
         self._start = None
