@@ -12,6 +12,7 @@ from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.progress import format_bytes
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Evidence
 
@@ -61,7 +62,7 @@ async def _production_folder(conn: Connection, server: Server) -> tuple[int | No
     size, location = row
     if size is None:
         return None, None, f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it"
-    advice = f"look there that {COPIES} times {_format_size(size)} are free"
+    advice = f"look there that {COPIES} times {format_bytes(size)} are free"
     if not _is_here(conn):
         return size, None, f"the server is on {conn.info.host}: {advice}"
     if location is None or not _is_folder(location):
@@ -101,8 +102,8 @@ def _lacks(needs: Sequence[Need]) -> Iterator[str]:
         here = [need for need in needs if need.folder.stat().st_dev == device]
         needed, free = sum(need.bytes for need in here), free_bytes(here[0].folder)
         if needed > free:
-            parts = " and ".join(f"{_format_size(need.bytes)} for {need.what} in {need.folder}" for need in here)
-            yield f"too little disk: {_format_size(free)} are free and {_format_size(needed)} are needed: {parts}"
+            parts = " and ".join(f"{format_bytes(need.bytes)} for {need.what} in {need.folder}" for need in here)
+            yield f"too little disk: {format_bytes(free)} are free and {format_bytes(needed)} are needed: {parts}"
 
 
 def free_bytes(folder: Path) -> int:
@@ -113,11 +114,3 @@ def free_bytes(folder: Path) -> int:
 
 def _as_evidence(need: Need) -> dict[str, object]:
     return {"folder": str(need.folder), "needed_bytes": need.bytes, "free_bytes": free_bytes(need.folder)}
-
-
-def _format_size(size: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

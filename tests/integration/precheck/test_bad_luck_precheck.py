@@ -217,7 +217,7 @@ async def test_a_disk_that_is_too_small_for_the_backup_is_named(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lead(cluster)
-    told = r"too little disk: 1 MiB are free and \d+ MiB are needed: \d+ MiB for backup.directory in"
+    told = r"too little disk: 1\.0 MB are free and [\d.]+ MB are needed: [\d.]+ MB for backup.directory in"
     with small_disk(tmp_path / "disk", monkeypatch) as disk, pytest.raises(Unfit, match=told):
         await proof(cluster, tmp_path, disk).check_room(attempt_id("check_room"), None)
 
