@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states import STUCK, target, triggers
+from cutoverd.states.guards import loss_accepted
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
@@ -135,7 +136,7 @@ def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
         raise CommandRefused("the run is being aborted: nothing of production was touched")
     if "rollback" not in triggers(run.state):
         raise CommandRefused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
-    if run.may_lose_writes and not (command.accept_loss and command.reason):
+    if not loss_accepted(run, command):
         missing = "accept_loss and a reason (`--accept-loss --reason …`)"
         if command.accept_loss:
             missing = "a reason too (`--reason …`): only that is missing"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cutoverd.events import facts
 from cutoverd.states import target
+from cutoverd.states.guards import traffic_not_opened
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rollback import Rollback
@@ -150,7 +151,7 @@ def _was_it_opened(run: Run) -> NextAction | None:
     unproven = [key for key in run.opened if run.of(key, FORWARD).status is not Status.DONE]
     if run.opened and run.opened == unproven and run.of(unproven[0], FORWARD).found is None:
         return ProbeStep(unproven[0], FORWARD)
-    if run.may_lose_writes:
+    if not traffic_not_opened(run):
         return AppendEvent(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
     return None
 

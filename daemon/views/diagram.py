@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 
-from cutoverd.states import ENDS, STATES, TABLE
+from cutoverd.states import ENDS, MACHINE, STATES, TABLE
+from cutoverd.states.machine import transitions_of
 from cutoverd.states.step import Effect, Step
 
 EFFECTS = {
@@ -23,13 +25,16 @@ def _diagram() -> Iterator[str]:
     yield "# The state machine"
     yield "Drawn from the table in `states/__init__.py` by `python -m cutoverd.daemon.views.diagram`."
     yield "```mermaid\nstateDiagram-v2\n  [*] --> precheck"
-    for row in TABLE:
-        yield f"  {row.source} --> {row.target}: {row.trigger}"
+    for source, trigger, there, guard in transitions_of(MACHINE):
+        yield f"  {source} --> {there}: {trigger}" + (f" [{guard}]" if guard else "")
     for end in ENDS:
         yield f"  {end} --> [*]"
     yield "```"
     yield "| from | trigger | to | when |\n|---|---|---|---|"
     yield from (f"| {row.source} | {row.trigger} | {row.target} | {row.when} |" for row in TABLE)
+    yield "\nIn brackets in the diagram: what must be true besides."
+    yield "| guard | true when |\n|---|---|"
+    yield from (f"| {guard.__name__} | {inspect.getdoc(guard)} |" for guard in dict.fromkeys(row.guard for row in TABLE) if guard)
 
 
 def _steps() -> Iterator[str]:

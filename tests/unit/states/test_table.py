@@ -19,6 +19,8 @@ from cutoverd.states import evolve as evolve_module
 from cutoverd.states import next_action as next_action_module
 from cutoverd.states.decide import _ANSWERS
 from cutoverd.states.evolve import _MEANING
+from cutoverd.states.guards import loss_accepted, traffic_not_opened
+from cutoverd.states.machine import Row, UnknownName, machine_of, transitions_of
 from cutoverd.states.run import StepKey
 from cutoverd.states.step import Effect, Step, step
 
@@ -82,15 +84,44 @@ def test_one_trigger_leads_from_a_state_to_one_place():
 
 
 def test_the_machine_is_the_table_and_nothing_more():
-    rows = {(row.source, row.trigger, row.target) for row in TABLE}
-    of_machine = {
-        (transition.source, trigger, transition.dest)
-        for trigger, event in MACHINE.events.items()
-        for transitions in event.transitions.values()
-        for transition in transitions
-    }
-    assert of_machine == rows
+    rows = {(row.source, row.trigger, row.target, row.guard.__name__ if row.guard else "") for row in TABLE}
+    assert sorted(transitions_of(MACHINE)) == sorted(rows)
     assert set(MACHINE.states) == set(ALL)
+
+
+def test_the_triggers_of_a_state_are_those_of_its_rows():
+    assert {state: triggers(state) for state in ALL} == {
+        state: [row.trigger for row in TABLE if row.source == state] for state in ALL
+    }
+
+
+def test_what_clients_may_have_written_is_guarded_wherever_it_can_be_lost():
+    guarded = {(row.source, row.trigger): row.guard for row in TABLE if row.guard}
+    assert guarded == {
+        ("cutover", "fail"): traffic_not_opened,
+        ("cutover", "rollback"): loss_accepted,
+        ("monitor", "rollback"): loss_accepted,
+    }
+    opening = {state.name for state, each in STEPS if each.opens_traffic} | {"monitor"}
+    assert {row.source for row in TABLE if row.target == "rollback" and row.source in opening and not row.guard} == set()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (Row("schema", "fail", "rolback", ""), "schema ─fail▶ rolback: no state is 'rolback'; there are precheck, downtime, "),
+        (Row("schemata", "fail", "rollback", ""), "schemata ─fail▶ rollback: no state is 'schemata'; there are precheck, "),
+        (Row("schema", "fails", "rollback", ""), "schema ─fails▶ rollback: no trigger is 'fails'; there are proceed, abort, "),
+    ],
+)
+def test_a_row_that_names_what_there_is_not_is_refused_at_import(row, message):
+    with pytest.raises(UnknownName, match=message):
+        machine_of([*TABLE, row], ALL)
+    source, table = inspect.getsource(cutoverd.states), "TABLE: tuple[Row, ...] = ("
+    assert table in source
+    misspelt = source.replace(table, f"{table}\n    Row({row.source!r}, {row.trigger!r}, {row.target!r}, ''),")
+    with pytest.raises(UnknownName, match=message):
+        exec(compile(misspelt, "states/__init__.py", "exec"), {"__name__": "cutoverd.states"})
 
 
 @pytest.mark.parametrize("state", ALL)
