@@ -1,4 +1,4 @@
-"""A run driven as the daemon drives it, on a world in memory, with a referee who looks at every event."""
+"""A run driven as the daemon drives it, on a world in memory, with a referee and an oracle who follow every event."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+from fakes.oracle import Oracle
 from fakes.world import Clock, Items, World, finished
 
 from cutoverd.events import facts
@@ -141,7 +142,7 @@ class Simulation:
         self.world = World.before_the_window(self.items, self.ran)
         self.world.ailing = self.ailing
         self.facade = self.world.facade()
-        self.referee = Referee()
+        self.referee, self.oracle = Referee(), Oracle()
         self.run, self.chain = Run(NAME), Chain()
         self.messages: list[tuple[int, bytes]] = []
         self.lived: list[Run] = []  # the run after each message
@@ -168,6 +169,7 @@ class Simulation:
         envelope = Envelope(f"e{self.seq}", NAME, self.now, self.chain.n + 1, self.chain.head, self.epoch, position, event)
         message = encode(envelope)
         self.run = evolve(self.run, self.chain.checked(message, self.seq))
+        self.oracle.follow(event, self.run)
         self.chain = self.chain.extended(message, self.seq)
         self.messages.append((self.seq, message))
         self.lived.append(self.run)

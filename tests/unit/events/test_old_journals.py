@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from fakes.oracle import Oracle
 
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.engine.run_log import RunLog
@@ -73,6 +74,14 @@ async def test_its_transitions_and_records_are_those_that_are_planned_today(path
             if isinstance(planned, AttemptStep) and planned.key.step not in known:
                 continue
             assert getattr(planned, "event", None) == recorded.event, (planned, recorded.event)
+
+
+@pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
+async def test_the_table_alone_comes_through_the_same_states(path: Path) -> None:
+    oracle = Oracle()
+    for run, recorded in await replayed(path):
+        oracle.follow(recorded.event, run)
+    assert oracle.state == path.stem.partition("_")[0]
 
 
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)

@@ -6,7 +6,8 @@ import random
 from typing import Any
 
 import pytest
-from fakes.simulation import NAME, Fate, Simulation
+from fakes.oracle import Disagreement
+from fakes.simulation import NAME, Fate, Referee, Simulation
 from fakes.situations import ITEMS, recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,6 +156,15 @@ def test_the_storms_reach_every_end_and_every_trouble() -> None:
             seen |= {"lossy"} if getattr(event, "accept_loss", False) else set()
     after_the_end = {facts.LeftoverDropped.wire_type()}
     assert seen | after_the_end >= {*facts.TYPES, "completed", "rolledback", "aborted", "stuck", "monitor", "found", "lossy"}
+
+
+def test_the_oracle_follows_the_storms_to_where_its_guards_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the oracle that finds a run that forgets what was opened: the referee is silent."""
+    monkeypatch.setattr(Referee, "judge", lambda *_: None)
+    monkeypatch.setattr(Run, "opened", [])
+    storms = (stormy(seed) for seed in range(50))
+    with pytest.raises(Disagreement, match=r"in cutover, may lose writes: True; evolve in cutover, may lose writes: False"):
+        any(simulation.drive() is None for simulation in storms)
 
 
 SMALL = {**ITEMS, "services": ["api"], "new_services": ["api"], "tested_services": []}
