@@ -39,7 +39,7 @@ class CommandStream:
         Raises `Refused`, and `Unavailable` after 10 s.
         """
         subject = commands_of(operator)
-        patience = RetryBudget(f"command to {subject}", self._budget_seconds)
+        budget = RetryBudget(f"command to {subject}", self._budget_seconds)
         while True:
             try:
                 async with deadline(2 * REQUEST_SECONDS):
@@ -50,9 +50,9 @@ class CommandStream:
             except (js_errors.BadRequestError, nats.errors.MaxPayloadError) as error:
                 raise ServerRefused(f"{subject}: {error}") from error
             except DOUBT as error:
-                self._check_permitted(subject, patience.started)
-                patience.seen = self._client.explain(error, patience.started)
-            await patience.pause()
+                self._check_permitted(subject, budget.started)
+                budget.last_reason = self._client.explain(error, budget.started)
+            await budget.pause()
 
     def _check_permitted(self, subject: str, since: float) -> None:
         forbidden = self._client.forbidden(subject, since)

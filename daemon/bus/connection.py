@@ -60,8 +60,8 @@ class Client:
 
     def explain(self, error: BaseException, since: float) -> str:
         """The error in words, with what the server said about the API subjects it may come from."""
-        said = self.forbidden("$JS.API.", since)
-        return f"{str(error) or repr(error)}{f' ({said})' if said else ''}"
+        violation = self.forbidden("$JS.API.", since)
+        return f"{str(error) or repr(error)}{f' ({violation})' if violation else ''}"
 
     async def close(self) -> None:
         """Close, even if the server does not read any more; nothing of it goes on afterwards."""
@@ -124,13 +124,13 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
     async def error(reason: Exception) -> None:
         client.complaints.append((time.monotonic(), str(reason)))
-        said = str(reason) or repr(reason)
+        message = str(reason) or repr(reason)
         if client.closing and isinstance(reason, nats.errors.UnexpectedEOF):
             return  # the server went: no news
         if client.nc.is_connected:
-            log.warning("nats_error", error=said)
+            log.warning("nats_error", error=message)
         elif not client.closing:
-            client.outage.goes_on(error=said)
+            client.outage.goes_on(error=message)
 
     async def disconnected() -> None:
         if not client.closing:
@@ -163,10 +163,10 @@ def _callbacks(client: Client) -> dict[str, Any]:
 
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:
     """The last that was said. A server that refuses us says why, and then closes: that it was closed may come instead."""
-    said = [text for _, text in reversed(client.complaints)]
+    complaints = [text for _, text in reversed(client.complaints)]
     nothing = "no answer" if isinstance(reason, TimeoutError) else str(reason)
-    seen = next((text for text in said if REFUSES in text.lower()), said[0] if said else nothing)
-    return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {seen}"
+    last = next((text for text in complaints if REFUSES in text.lower()), complaints[0] if complaints else nothing)
+    return f"no NATS server of {', '.join(map(_bare, urls))} answered within {seconds:g} s: {last}"
 
 
 def _bare(url: str) -> str:

@@ -51,17 +51,17 @@ class Journal:
         `LogRegressed` if the end that was acknowledged is gone, `Refused` if the server will never take it, and
         `Unavailable` after 30 s: it may be stored or not, or be stored later.
         """
-        patience = RetryBudget(f"append to {self._subject}", self._budget_seconds)
-        shrinkage = RegressionGuard()
+        budget = RetryBudget(f"append to {self._subject}", self._budget_seconds)
+        guard = RegressionGuard()
         while True:
-            answer = await self._publish(id, body, patience)
-            seq = answer if isinstance(answer, int) else await self._find(id, patience, shrinkage)
+            answer = await self._publish(id, body, budget)
+            seq = answer if isinstance(answer, int) else await self._find(id, budget, guard)
             if seq is not None:
                 self._tail = Tail(seq, id)
                 return seq
             if isinstance(answer, ServerRefused):
                 raise answer
-            await patience.pause()
+            await budget.pause()
 
     async def replay(self) -> AsyncGenerator[Message, None]:
         """All messages up to the end as the leader has it now, oldest first. Raises `Unavailable`, `LogRegressed`."""
@@ -81,7 +81,7 @@ class Journal:
             async for message in messages:
                 yield message
 
-    async def _publish(self, id: str, body: bytes, patience: RetryBudget) -> int | ServerRefused | None:
+    async def _publish(self, id: str, body: bytes, budget: RetryBudget) -> int | ServerRefused | None:
         """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt."""
         headers = {
             "Nats-Msg-Id": id,
@@ -93,10 +93,10 @@ class Journal:
             async with deadline(2 * REQUEST_SECONDS):
                 ack = await self._client.js.publish(self._subject, body, timeout=REQUEST_SECONDS, headers=headers)
         except DOUBT as error:
-            patience.seen = self._client.explain(error, patience.started)
-            return self._refusal(error, len(body), patience.started)
+            budget.last_reason = self._client.explain(error, budget.started)
+            return self._refusal(error, len(body), budget.started)
         if ack.duplicate:  # the id was stored before: here, or elsewhere in the stream
-            patience.seen = f"id {id} is in the stream already, at {ack.seq}"
+            budget.last_reason = f"id {id} is in the stream already, at {ack.seq}"
             return None
         return ack.seq
 
@@ -114,12 +114,12 @@ class Journal:
             )
         return None
 
-    async def _find(self, id: str, patience: RetryBudget, shrinkage: RegressionGuard) -> int | None:
+    async def _find(self, id: str, budget: RetryBudget, guard: RegressionGuard) -> int | None:
         """Where our message lies, if it is the last one; None if it is not there (yet) or nobody answers."""
         try:
             tail = await self._leader_tail()
         except DOUBT as error:
-            patience.seen = self._client.explain(error, patience.started)
+            budget.last_reason = self._client.explain(error, budget.started)
             return None
         if tail.seq > self._tail.seq:
             if tail.id == id:
@@ -128,23 +128,23 @@ class Journal:
                 f"{self._subject} ends at sequence {tail.seq} (id {tail.id or 'none'}), expected {self._tail.seq}: "
                 "another daemon has appended, or a message of ours landed late"
             )
-        self._is_kept(tail, shrinkage)
+        self._is_kept(tail, guard)
         return None
 
     async def _end(self) -> Tail:
-        patience, shrinkage = RetryBudget(f"end of {self._subject}", self._budget_seconds), RegressionGuard()
+        budget, guard = RetryBudget(f"end of {self._subject}", self._budget_seconds), RegressionGuard()
         while True:
             try:
                 tail = await self._leader_tail()
-                if self._is_kept(tail, shrinkage):
+                if self._is_kept(tail, guard):
                     return tail
             except DOUBT as error:
-                patience.seen = self._client.explain(error, patience.started)
-            await patience.pause()
+                budget.last_reason = self._client.explain(error, budget.started)
+            await budget.pause()
 
-    def _is_kept(self, tail: Tail, shrinkage: RegressionGuard) -> bool:
+    def _is_kept(self, tail: Tail, guard: RegressionGuard) -> bool:
         """False while the leader may only lag; raises `LogRegressed`."""
-        whole = shrinkage.is_whole(self._subject, tail.seq, self._tail.seq)
+        whole = guard.is_whole(self._subject, tail.seq, self._tail.seq)
         if tail.seq == self._tail.seq and tail.id != self._tail.id:
             raise LogRegressed(
                 f"{self._subject} holds id {tail.id} at sequence {tail.seq}, where {self._tail.id} was acknowledged"

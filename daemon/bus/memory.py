@@ -52,20 +52,20 @@ class MemoryJournal:
     def __init__(self, stream: MemoryStream, subject: str) -> None:
         self._stream = stream
         self._subject = subject
-        self._seen = 0
+        self._last_seq = 0
 
     async def append(self, id: str, body: bytes) -> int:
         last = self._stream.last(self._subject)
-        if last != self._seen:
-            raise Conflict(f"{self._subject} ends at sequence {last}, expected {self._seen}: another writer has appended")
-        self._seen = await self._stream.store(self._subject, id, body)
-        return self._seen
+        if last != self._last_seq:
+            raise Conflict(f"{self._subject} ends at sequence {last}, expected {self._last_seq}: another writer has appended")
+        self._last_seq = await self._stream.store(self._subject, id, body)
+        return self._last_seq
 
     async def replay(self) -> AsyncGenerator[Message, None]:
         end = self._stream.last(self._subject)
-        self._seen = 0
+        self._last_seq = 0
         for message in [m for m in self._stream.messages[:end] if m.subject == self._subject]:
-            self._seen = message.seq
+            self._last_seq = message.seq
             yield message
 
     async def follow(self, start: int) -> AsyncGenerator[Message, None]:

@@ -11,18 +11,18 @@ log = structlog.get_logger(__name__)
 
 
 class Outage:
-    """Told once when it begins and once when it is over; `words` are of both lines."""
+    """Told once when it begins and once when it is over; `fields` are of both lines."""
 
-    def __init__(self, begins: str, ends: str, **words: Any) -> None:
-        self._begins, self._ends, self._words = begins, ends, words
+    def __init__(self, begins: str, ends: str, **fields: Any) -> None:
+        self._begins, self._ends, self._fields = begins, ends, fields
         self._began: float | None = None
 
-    def goes_on(self, **seen: Any) -> None:
+    def goes_on(self, **details: Any) -> None:
         if self._began is None:
             self._began = time.monotonic()
-            log.warning(self._begins, **self._words, **seen)
+            log.warning(self._begins, **self._fields, **details)
 
     def is_over(self) -> None:
         if self._began is not None:
             seconds, self._began = round(time.monotonic() - self._began, 1), None
-            log.info(self._ends, **self._words, after_seconds=seconds)
+            log.info(self._ends, **self._fields, after_seconds=seconds)

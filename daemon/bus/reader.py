@@ -37,12 +37,12 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
 
     Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
     """
-    shrinkage, outage = RegressionGuard(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
+    guard, outage = RegressionGuard(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
     while True:
         began = time.monotonic()
         try:
             # a consumer that starts beyond the end would wait there without a word
-            if shrinkage.is_whole(f"stream {STREAM}", await _last_seq(client), start - 1):
+            if guard.is_whole(f"stream {STREAM}", await _last_seq(client), start - 1):
                 async with aclosing(_deliver(client, subjects, start, outage)) as messages:
                     async for message in messages:
                         start = message.seq + 1

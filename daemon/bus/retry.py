@@ -17,7 +17,7 @@ class RetryBudget:
 
     def __init__(self, what: str, budget_seconds: float = BUDGET_SECONDS) -> None:
         self.started = time.monotonic()
-        self.seen = "no answer"  # the last reason to try again
+        self.last_reason = "no answer"  # to try again
         self._what = what
         self._budget_seconds = budget_seconds
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -25,7 +25,7 @@ class RetryBudget:
     async def pause(self) -> None:
         """Wait before the next try; raises `Unavailable` once the budget is spent."""
         if time.monotonic() - self.started > self._budget_seconds:
-            raise Unavailable(f"{self._what}: not settled within {self._budget_seconds:g} s, last seen: {self.seen}")
+            raise Unavailable(f"{self._what}: not settled within {self._budget_seconds:g} s, last seen: {self.last_reason}")
         await asyncio.sleep(self._pause_seconds)
         self._pause_seconds = min(self._pause_seconds * 1.6, LONGEST_PAUSE_SECONDS)
 
@@ -36,12 +36,12 @@ class RegressionGuard:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def is_whole(self, what: str, seen_seq: int, known_seq: int) -> bool:
+    def is_whole(self, what: str, end_seq: int, known_seq: int) -> bool:
         """Whether the log reaches `known_seq`; raises `LogRegressed` if it has not for more than 3 s."""
-        if seen_seq >= known_seq:
+        if end_seq >= known_seq:
             self._since = None
             return True
         self._since = self._since or time.monotonic()
         if time.monotonic() - self._since > REGRESSED_SECONDS:
-            raise LogRegressed(f"{what} ends at sequence {seen_seq}, but {known_seq} was acknowledged")
+            raise LogRegressed(f"{what} ends at sequence {end_seq}, but {known_seq} was acknowledged")
         return False

@@ -60,13 +60,13 @@ async def _started(client: Client, run: str, answer: Answer) -> Service:
         name=NAME, version=version("cutoverd"), description="how a run stands", metadata={"run": run}, queue_group=run
     )  # a queue of its own: the default one would give every second request for all to another run's daemon
     service = await add_service(client.nc, config)
-    told = _Told(answer)
+    handler = _StatusHandler(answer)
     for name, subject in (("status", STATUS), ("status-of-run", status_of(run))):
-        await service.add_endpoint(EndpointConfig(name=name, subject=subject, handler=told))
+        await service.add_endpoint(EndpointConfig(name=name, subject=subject, handler=handler))
     return service
 
 
-class _Told:
+class _StatusHandler:
     """The handler. nats.micro would send an exception's own words to whoever asked: they are not for everybody."""
 
     def __init__(self, answer: Answer) -> None:

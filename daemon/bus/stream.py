@@ -74,17 +74,17 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
     """
     check_version(client)
     expected = settings(replicas, stream_bytes)
-    patience = RetryBudget(f"stream {STREAM}")
+    budget = RetryBudget(f"stream {STREAM}")
     while True:
         try:
             config = (await _info(client) or await _create(client, expected))["config"]
             return check_settings(config, expected)
         except nats.errors.NoRespondersError:
-            patience.seen = "JetStream is off, or has no leader"
+            budget.last_reason = "JetStream is off, or has no leader"
         except DOUBT as error:
-            patience.seen = client.explain(error, patience.started)
-            _check_allowed(client, patience.started)
-        await patience.pause()
+            budget.last_reason = client.explain(error, budget.started)
+            _check_allowed(client, budget.started)
+        await budget.pause()
 
 
 def _check_allowed(client: Client, since: float) -> None:
@@ -98,19 +98,21 @@ def _check_allowed(client: Client, since: float) -> None:
 
 def check_version(client: Client) -> None:
     """The server we are connected to is new enough; of the others of a cluster nothing is known."""
-    seen = client.nc.connected_server_version
-    if (seen.major, seen.minor) < OLDEST_SERVER:
+    version = client.nc.connected_server_version
+    if (version.major, version.minor) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
-        raise Unsuitable(f"nats-server is {seen.major}.{seen.minor}.{seen.patch}, expected {oldest} or newer", hint="upgrade it")
+        raise Unsuitable(
+            f"nats-server is {version.major}.{version.minor}.{version.patch}, expected {oldest} or newer", hint="upgrade it"
+        )
 
 
-def check_settings(seen: dict[str, Any], expected: dict[str, Any]) -> None:
+def check_settings(config: dict[str, Any], expected: dict[str, Any]) -> None:
     """Compare every field; one that we do not know must be empty or off."""
-    names = (seen.keys() | expected.keys()) - IGNORED
+    names = (config.keys() | expected.keys()) - IGNORED
     wrong = [
-        f"{name} is {json.dumps(seen.get(name))}, expected {json.dumps(expected.get(name, 'unset'))}"
+        f"{name} is {json.dumps(config.get(name))}, expected {json.dumps(expected.get(name, 'unset'))}"
         for name in sorted(names)
-        if not _same(seen.get(name), expected.get(name))
+        if not _same(config.get(name), expected.get(name))
     ]
     if wrong:
         raise Unsuitable(
@@ -119,10 +121,10 @@ def check_settings(seen: dict[str, Any], expected: dict[str, Any]) -> None:
         )
 
 
-def _same(seen: Any, expected: Any) -> bool:
-    if isinstance(seen, list) and isinstance(expected, list):
-        return sorted(seen) == sorted(expected)
-    return bool(seen == expected or (not seen and not expected))
+def _same(actual: Any, expected: Any) -> bool:
+    if isinstance(actual, list) and isinstance(expected, list):
+        return sorted(actual) == sorted(expected)
+    return bool(actual == expected or (not actual and not expected))
 
 
 async def check_room(client: Client, share: float = ROOM_SHARE) -> Room:
@@ -152,16 +154,16 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
         return bool(answer["config"].get("sync_always", False))
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ExceptionGroup) as error:
         raise Unsuitable(
-            f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {_words(error)}",
+            f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {_first_reason(error)}",
             hint="give bus.monitoring as http://host:8222, and look at HTTP_PROXY if it is set",
         ) from error
     except (httpx.HTTPError, ValueError, KeyError, AttributeError, TypeError):
         return None
 
 
-def _words(error: Exception) -> str:
+def _first_reason(error: Exception) -> str:
     """The first reason of a group: a connection is tried in tasks."""
-    return _words(error.exceptions[0]) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
+    return _first_reason(error.exceptions[0]) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
 
 
 async def check_sync(monitoring_url: str | None) -> None:
