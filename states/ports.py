@@ -211,7 +211,7 @@ class Services(Protocol):
     async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
         """It still runs and answers as the plan wants that version to; raises `CheckFailed`, `OutcomeUnknown`."""
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
         """Each status asked once, before the window: {"seen": state by what it is of, "reasons", "warnings"}.
 
         A reason is a status that cannot be told, or one that says of a version to come that it runs already.
@@ -227,8 +227,8 @@ class Traffic(Protocol):
 
     async def close(self, attempt_id: AttemptId, name: str) -> Evidence: ...
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
-        """Each status asked once, as `Services.look`; a door may be open or closed."""
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
+        """Each status asked once, as `Services.survey_statuses`; a door may be open or closed."""
 
 
 class Checks(Protocol):

@@ -63,7 +63,8 @@ class PreCheck(State):
     @step(Effect.NONE)  # a status that lies is believed at night: what "runs" is not started
     async def check_services(at: Context) -> Evidence:
         """each service and door tells its state, and no version to come runs yet"""
-        return merge_statuses(await at.ports.services.look(at.attempt_id), await at.ports.traffic.look(at.attempt_id))
+        services, doors = at.ports.services, at.ports.traffic
+        return merge_statuses(await services.survey_statuses(at.attempt_id), await doors.survey_statuses(at.attempt_id))
 
     @step(Effect.NONE)
     async def check_coverage(at: Context) -> Evidence:

@@ -37,12 +37,12 @@ class HttpCheck:
             while True:
                 attempts += 1
                 left = self.within_seconds - (time.monotonic() - began)
-                seen = await self._ask(client, max(ASK_SECONDS_MIN, min(ASK_SECONDS, left)))
-                seen |= {"seconds": round(time.monotonic() - began, 3), "attempts": attempts}
-                if "seen" not in seen:
-                    return {"url": self.shown_url, **seen}
+                answer = await self._ask(client, max(ASK_SECONDS_MIN, min(ASK_SECONDS, left)))
+                answer |= {"seconds": round(time.monotonic() - began, 3), "attempts": attempts}
+                if "seen" not in answer:
+                    return {"url": self.shown_url, **answer}
                 if time.monotonic() - began + PAUSE_SECONDS >= self.within_seconds:
-                    raise self._failed(seen)
+                    raise self._failed(answer)
                 await asyncio.sleep(PAUSE_SECONDS)
 
     @property
@@ -64,8 +64,8 @@ class HttpCheck:
             return await self._asked(client, seconds)
 
     async def _ask(self, client: httpx.AsyncClient, seconds: float) -> dict[str, Any]:
-        seen, _ = await self._asked(client, seconds)
-        return seen
+        answer, _ = await self._asked(client, seconds)
+        return answer
 
     async def _asked(self, client: httpx.AsyncClient, seconds: float) -> tuple[dict[str, Any], str]:
         try:
@@ -81,13 +81,13 @@ class HttpCheck:
             return {"status": response.status_code, "seen": f"status {self.status}, but body {body[:EXCERPT_CHARS]!r}"}, body
         return {"status": response.status_code}, body
 
-    def _failed(self, seen: dict[str, Any]) -> CheckFailed:
+    def _failed(self, answer: dict[str, Any]) -> CheckFailed:
         expected = f"status {self.status}" + (f" and a body with {self.contains!r}" if self.contains is not None else "")
         return CheckFailed(
-            f"GET {self.shown_url}: saw {seen['seen']}, expected {expected};"
-            f" asked {seen['attempts']} times in {seen['seconds']:.1f} s",
+            f"GET {self.shown_url}: saw {answer['seen']}, expected {expected};"
+            f" asked {answer['attempts']} times in {answer['seconds']:.1f} s",
             hint="see what the service logs; if it only needs longer to be ready, raise its time-out in the plan",
-            evidence={"url": self.shown_url, "expected": expected, **seen},
+            evidence={"url": self.shown_url, "expected": expected, **answer},
         )
 
 

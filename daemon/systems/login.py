@@ -34,12 +34,12 @@ class LoginCheck:
         began, attempts = time.monotonic(), 0
         while True:
             attempts += 1
-            seen = await self._log_in()
-            seen |= {"seconds": round(time.monotonic() - began, 3), "attempts": attempts}
-            if "seen" not in seen:
-                return seen
+            result = await self._log_in()
+            result |= {"seconds": round(time.monotonic() - began, 3), "attempts": attempts}
+            if "seen" not in result:
+                return result
             if time.monotonic() - began + PAUSE_SECONDS >= self.within_seconds:
-                raise self._failed(seen)
+                raise self._failed(result)
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _log_in(self) -> dict[str, Any]:
@@ -57,10 +57,10 @@ class LoginCheck:
             return {"user": user, "database": database, "seen": f"a session in {database}, not in {self.production}"}
         return {"user": user, "database": database}
 
-    def _failed(self, seen: dict[str, Any]) -> CheckFailed:
+    def _failed(self, result: dict[str, Any]) -> CheckFailed:
         return CheckFailed(
-            f"login {self.url}: saw {seen['seen']}, expected a session in {self.production};"
-            f" tried {seen['attempts']} times in {seen['seconds']:.1f} s",
+            f"login {self.url}: saw {result['seen']}, expected a session in {self.production};"
+            f" tried {result['attempts']} times in {result['seconds']:.1f} s",
             hint="look at its grants, its password in PGPASSFILE or the libpq service, and pg_hba.conf",
-            evidence={"login": self.url, **seen},
+            evidence={"login": self.url, **result},
         )

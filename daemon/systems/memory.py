@@ -102,16 +102,16 @@ class MemoryServices:
             raise CheckFailed(f"{name} has ended by itself", hint=f"see why {name} ended", evidence={"status": "stopped"})
         return {"running": True, "health": []}
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
-        told = status_survey.StatusReport()
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
+        report = status_survey.StatusReport()
         for name, versions in self._services.items():
             for version in versions:
                 found = self.switches.found((name, version))
                 early = found is True and version is not Version.OLD
-                told.add(f"service {name} ({version})", SERVICE, found, wrong=RUNS_EARLY if early else "")
+                report.add(f"service {name} ({version})", SERVICE, found, wrong=RUNS_EARLY if early else "")
                 if version is Version.OLD and found is False:
-                    told.warnings.append(f"service {name} ({version}) is stopped")
-        return told.evidence()
+                    report.warnings.append(f"service {name} ({version}) is stopped")
+        return report.evidence()
 
     def _configured(self, name: str, version: Version) -> bool:
         return version in named(self._services, name, "service")
@@ -134,14 +134,14 @@ class MemoryTraffic:
     async def close(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self.switches.change((named(self._doors, name, "door"),), False)
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
-        told = status_survey.StatusReport()
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
+        report = status_survey.StatusReport()
         for name in self._doors:
             found = self.switches.found((name,))
-            told.add(f"door {name}", DOOR, found)
+            report.add(f"door {name}", DOOR, found)
             if found is False:
-                told.warnings.append(f"door {name} is closed")
-        return told.evidence()
+                report.warnings.append(f"door {name} is closed")
+        return report.evidence()
 
 
 class MemoryChecks:

@@ -58,8 +58,8 @@ class WatchingByKind:
         return await asyncio.to_thread(read_kept, self.folder)
 
     async def keep(self, watched: Watched) -> None:
-        for look in self.lookers:
-            look(watched)
+        for observer in self.lookers:
+            observer(watched)
         try:
             await asyncio.to_thread(_replace, self.folder / FILE, _WATCHED.dump_json(watched))
         except OSError as error:

@@ -32,11 +32,11 @@ class HttpSample:
     number: str | None = None
 
     async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
-        seen, body = await self.check.once(seconds)
-        if "seen" in seen:
-            return Sample(False, None, f"GET {self.check.shown_url}: {seen['seen']}")
+        answer, body = await self.check.once(seconds)
+        if "seen" in answer:
+            return Sample(False, None, f"GET {self.check.shown_url}: {answer['seen']}")
         if self.number is None:
-            return Sample(True, None, f"status {seen['status']}")
+            return Sample(True, None, f"status {answer['status']}")
         return numbered(_found(self.number, body), f"the body {body[:EXCERPT_CHARS]!r}")
 
 
@@ -57,12 +57,14 @@ class ExecSample:
     wants_number: bool = False
 
     async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
-        words = [*COMMAND_APART, *self.command]
-        ended = await self.site.run_to_its_end(words, attempt_id.step, seconds, group=True, output_bytes_max=OUTPUT_BYTES_MAX)
+        argv = [*COMMAND_APART, *self.command]
+        ended = await self.site.run_to_its_end(argv, attempt_id.step, seconds, group=True, output_bytes_max=OUTPUT_BYTES_MAX)
         if ended.returncode:
-            said = (ended.stderr_tail or ended.stdout_tail).strip()[-EXCERPT_CHARS:]
+            output = (ended.stderr_tail or ended.stdout_tail).strip()[-EXCERPT_CHARS:]
             return Sample(
-                False, None, f"{format_command(self.command)} exited {ended.returncode}" + (f"; it said: {said}" if said else "")
+                False,
+                None,
+                f"{format_command(self.command)} exited {ended.returncode}" + (f"; it said: {output}" if output else ""),
             )
         if not self.wants_number:
             return Sample(True, None, "exit 0")

@@ -60,20 +60,20 @@ class ServicesByKind:
             error.args = (f"{switch.what}: {error}",)
             raise
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
         kinds = {(name, version): kind for name, versions in self.services.items() for version, kind in versions.items()}
-        seen = await status_survey.survey_statuses(
+        statuses = await status_survey.survey_statuses(
             {key: partial(kind.status, self.timeouts.status_seconds) for key, kind in kinds.items()}
         )
         old = [kind.unit for (_, version), kind in kinds.items() if version is Version.OLD]  # stopped before a new one starts
-        told = status_survey.StatusReport()
+        report = status_survey.StatusReport()
         for (name, version), kind in kinds.items():
-            what, found = f"service {name} ({version})", seen[name, version]
+            what, found = f"service {name} ({version})", statuses[name, version]
             early = found is True and kind.unit not in old
-            told.add(what, SERVICE, found, wrong=f"{RUNS_EARLY}: [{', '.join(kind.unit)}]" if early else "")
+            report.add(what, SERVICE, found, wrong=f"{RUNS_EARLY}: [{', '.join(kind.unit)}]" if early else "")
             if version is Version.OLD and found is False:
-                told.warnings.append(f"{what} is stopped: the way back would leave it so")
-        return told.evidence()
+                report.warnings.append(f"{what} is stopped: the way back would leave it so")
+        return report.evidence()
 
     def _switch(self, name: str, version: Version) -> Switch | None:
         kind = named(self.services, name, "service").get(version)

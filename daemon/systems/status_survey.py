@@ -17,14 +17,14 @@ SurveyedStatus = bool | StepError | OSError  # the error: its status cannot be t
 
 async def survey_statuses(statuses: Mapping[NameT, Callable[[], Awaitable[bool]]]) -> dict[NameT, SurveyedStatus]:
     """All at the same time: each may take as long as a command may."""
-    seen = await asyncio.gather(*map(_look, statuses.values()))
-    for found in seen:
+    results = await asyncio.gather(*map(_read_status, statuses.values()))
+    for found in results:
         if isinstance(found, NotLeader):  # says nothing of the plan
             raise found
-    return dict(zip(statuses, seen, strict=True))
+    return dict(zip(statuses, results, strict=True))
 
 
-async def _look(status: Callable[[], Awaitable[bool]]) -> SurveyedStatus:
+async def _read_status(status: Callable[[], Awaitable[bool]]) -> SurveyedStatus:
     try:
         return await status()
     except (StepError, OSError) as error:
@@ -35,17 +35,17 @@ async def _look(status: Callable[[], Awaitable[bool]]) -> SurveyedStatus:
 class StatusReport:
     """What was seen, and what is wrong with it."""
 
-    seen: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, what: str, words: SwitchWords, found: SurveyedStatus, *, wrong: str = "") -> None:
         if isinstance(found, bool):
-            self.seen[what] = words.state(found)
+            self.states[what] = words.state(found)
         else:
             wrong = str(found)
         if wrong:
             self.reasons.append(f"{what}: {wrong}")
 
     def evidence(self) -> Evidence:
-        return {"seen": self.seen, "reasons": self.reasons, "warnings": self.warnings}
+        return {"seen": self.states, "reasons": self.reasons, "warnings": self.warnings}

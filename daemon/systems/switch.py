@@ -18,9 +18,9 @@ from cutoverd.daemon.systems.pending_change import PendingChange
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
 
-LOOK_SECONDS = 0.1  # between two looks at first; they grow apart
-LOOK_SECONDS_MAX = 1.0
-SAID_CHARS_MAX = 400
+POLL_SECONDS = 0.1  # between two polls at first; they grow apart
+POLL_SECONDS_MAX = 1.0
+OUTPUT_CHARS_MAX = 400
 SIGNALLED = 128  # from there on a shell tells of signals; a negative exit is one
 
 
@@ -29,9 +29,9 @@ class SwitchTimeouts:
     """How long things may take, in seconds."""
 
     change_seconds: float = 60  # from asking for a change to seeing it
-    status_seconds: float = 10  # one look
+    status_seconds: float = 10  # one poll
     settle_seconds: float = 2  # how long a change that was refused, or begun by somebody else, may still come
-    untold_seconds: float = 10  # how long a status may answer one and the same that is no answer, after a stop
+    silent_seconds: float = 10  # how long a status may answer one and the same that is no answer, after a stop
 
 
 DEFAULT_TIMEOUTS = SwitchTimeouts()
@@ -74,11 +74,11 @@ class SilentStatus:
         return 0 < code < SIGNALLED and now - self._since >= self._seconds
 
 
-def last_output(asked: Evidence) -> str:
+def last_output(evidence: Evidence) -> str:
     """The end of what a command said, for the end of a message; more of it is in the evidence."""
-    output = str(asked.get("output", "")).strip()
-    cut = "…" if len(output) > SAID_CHARS_MAX else ""
-    return f"; it said: {cut}{output[-SAID_CHARS_MAX:]}" if output else ""
+    output = str(evidence.get("output", "")).strip()
+    cut = "…" if len(output) > OUTPUT_CHARS_MAX else ""
+    return f"; it said: {cut}{output[-OUTPUT_CHARS_MAX:]}" if output else ""
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Switch:
     async def is_on(self) -> bool:
         """What is seen, once a change that was begun has had its time to come; raises `OutcomeUnknown`."""
         try:
-            seen = await self.status(self.timeouts.status_seconds)
+            on = await self.status(self.timeouts.status_seconds)
         except OutcomeUnknown as unknown:
             raise self._unknown(unknown) from unknown
-        if self.begun.read() in (None, self.words.verb(seen)):
-            return seen
-        flipped = bool(await self._looks_until(not seen, self.timeouts.settle_seconds))
-        return seen != flipped
+        if self.begun.read() in (None, self.words.verb(on)):
+            return on
+        flipped = bool(await self._poll_until(not on, self.timeouts.settle_seconds))
+        return on != flipped
 
     async def change(self, attempt_id: AttemptId, wanted: bool) -> Evidence:
         """{"found", "command", "exit", "seconds", "looks"}; {"found": "already …"} if nothing had to be asked."""
@@ -125,45 +125,46 @@ class Switch:
     async def _ask(self, attempt_id: AttemptId, wanted: bool) -> dict[str, Any]:
         self.begun.write(self.words.verb(wanted))
         began = time.monotonic()
-        asked = dict(await self.turn[wanted](attempt_id, self.timeouts.change_seconds))
+        evidence = dict(await self.turn[wanted](attempt_id, self.timeouts.change_seconds))
         left = self.timeouts.change_seconds - (time.monotonic() - began)
-        looks = await self._looks_until(wanted, left if asked.get("exit") == 0 else self.timeouts.settle_seconds)
-        asked["seconds"] = round(time.monotonic() - began, 3)
-        if not looks:
-            raise self._not_seen(wanted, asked)
+        polls = await self._poll_until(wanted, left if evidence.get("exit") == 0 else self.timeouts.settle_seconds)
+        evidence["seconds"] = round(time.monotonic() - began, 3)
+        if not polls:
+            raise self._not_reached(wanted, evidence)
         self.begun.clear()
-        return {**asked, "looks": looks}
+        return {**evidence, "looks": polls}
 
-    async def _looks_until(self, wanted: bool, seconds: float) -> int:
-        """How many looks it took, at least one; 0: it did not come. Raises `OutcomeUnknown` if the last look saw nothing."""
-        end, pause, looks = time.monotonic() + seconds, LOOK_SECONDS, 0
-        untold = SilentStatus(self.timeouts.untold_seconds)
+    async def _poll_until(self, wanted: bool, seconds: float) -> int:
+        """How many polls it took, at least one; 0: it did not come. Raises `OutcomeUnknown` if the last one gave no answer."""
+        end, pause, polls = time.monotonic() + seconds, POLL_SECONDS, 0
+        silent = SilentStatus(self.timeouts.silent_seconds)
         while True:
             unknown = None
-            looks += 1
+            polls += 1
             try:
                 if await self.status(self.timeouts.status_seconds) is wanted:
-                    return looks
+                    return polls
             except OutcomeUnknown as error:
                 unknown = error
-            if (left := end - time.monotonic()) <= 0 or (not wanted and untold.is_for_good(unknown)):
+            if (left := end - time.monotonic()) <= 0 or (not wanted and silent.is_for_good(unknown)):
                 break
             await asyncio.sleep(min(pause, left))
-            pause = min(pause * 1.5, LOOK_SECONDS_MAX)
+            pause = min(pause * 1.5, POLL_SECONDS_MAX)
         if unknown:
             raise self._unknown(unknown) from unknown
         return 0
 
-    def _unknown(self, seen: OutcomeUnknown) -> OutcomeUnknown:
-        hint = seen.hint or f"see why {self.what} does not say whether it is {self.words.on}"
-        return OutcomeUnknown(f"{self.what}: {seen}", hint=hint, evidence=seen.evidence)
+    def _unknown(self, unknown: OutcomeUnknown) -> OutcomeUnknown:
+        hint = unknown.hint or f"see why {self.what} does not say whether it is {self.words.on}"
+        return OutcomeUnknown(f"{self.what}: {unknown}", hint=hint, evidence=unknown.evidence)
 
-    def _not_seen(self, wanted: bool, asked: dict[str, Any]) -> StepError:
-        verb, state, exit_code = self.words.verb(wanted), self.words.state(not wanted), asked.get("exit")
+    def _not_reached(self, wanted: bool, evidence: dict[str, Any]) -> StepError:
+        verb, state, exit_code = self.words.verb(wanted), self.words.state(not wanted), evidence.get("exit")
+        command = evidence.get("command", verb)
         ended = "did not end in time" if exit_code is None else f"exited {exit_code}"
         return (CheckFailed if exit_code else TimedOut)(
-            f"{self.what}: {verb} {ended}, status still says {state} after {asked['seconds']:.1f} s,"
-            f" expected {self.words.state(wanted)}{last_output(asked)}",
-            hint=f"run {asked.get('command', verb)} by hand and see why; if it only needs longer, raise its time-out in the plan",
-            evidence={**asked, "status": state},
+            f"{self.what}: {verb} {ended}, status still says {state} after {evidence['seconds']:.1f} s,"
+            f" expected {self.words.state(wanted)}{last_output(evidence)}",
+            hint=f"run {command} by hand and see why; if it only needs longer, raise its time-out in the plan",
+            evidence={**evidence, "status": state},
         )

@@ -35,16 +35,16 @@ class TrafficByKind:
     async def close(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await self._switch(name).change(attempt_id, False)
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
-        seen = await status_survey.survey_statuses(
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
+        statuses = await status_survey.survey_statuses(
             {name: partial(door.status, self.timeouts.status_seconds) for name, door in self.doors.items()}
         )
-        told = status_survey.StatusReport()
-        for name, found in seen.items():
-            told.add(f"door {name}", DOOR, found)
+        report = status_survey.StatusReport()
+        for name, found in statuses.items():
+            report.add(f"door {name}", DOOR, found)
             if found is False:
-                told.warnings.append(f"door {name} is closed: the way back would leave it so")
-        return told.evidence()
+                report.warnings.append(f"door {name} is closed: the way back would leave it so")
+        return report.evidence()
 
     def _switch(self, name: str) -> Switch:
         door = named(self.doors, name, "door")

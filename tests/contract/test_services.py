@@ -185,7 +185,7 @@ async def test_a_stop_that_timed_out_may_still_come_so_start_is_asked_though_it_
 
 
 async def test_before_the_window_each_status_is_asked_and_all_is_as_it_should_be(rig: Rig) -> None:
-    seen = await rig.services.look(ATTEMPT_ID)
+    seen = await rig.services.survey_statuses(ATTEMPT_ID)
     assert seen["seen"] == {
         "service api (old)": "running",
         "service api (new)": "stopped",
@@ -198,21 +198,21 @@ async def test_before_the_window_each_status_is_asked_and_all_is_as_it_should_be
 async def test_a_new_version_that_says_it_runs_before_it_was_started_is_found(rig: Rig) -> None:
     """Found: a status of [/bin/true] was believed at night, nothing was started, and clients were let in to nothing."""
     await rig.services.start(ATTEMPT_ID, "api", NEW)
-    [reason] = (await rig.services.look(ATTEMPT_ID))["reasons"]
+    [reason] = (await rig.services.survey_statuses(ATTEMPT_ID))["reasons"]
     assert reason.startswith("service api (new): its status exited 0, it runs; expected 3, stopped, or it would be believed")
 
 
 async def test_each_status_that_cannot_be_told_is_found_before_the_window(rig: Rig) -> None:
     """Found: a status that knows neither 0 nor 3 was first asked in the window."""
     rig.hide_status("importer", OLD)
-    [reason] = (await rig.services.look(ATTEMPT_ID))["reasons"]
+    [reason] = (await rig.services.survey_statuses(ATTEMPT_ID))["reasons"]
     assert reason.startswith("service importer (old): ") or isinstance(rig, InMemory)
     assert "exited 4" in reason
 
 
 async def test_an_old_version_that_is_stopped_is_good_to_know(rig: Rig) -> None:
     await rig.services.stop(ATTEMPT_ID, "api", OLD)
-    seen = await rig.services.look(ATTEMPT_ID)
+    seen = await rig.services.survey_statuses(ATTEMPT_ID)
     assert seen["reasons"] == []
     assert [warning[:28] for warning in seen["warnings"]] == ["service api (old) is stopped"]
 
@@ -221,7 +221,7 @@ async def test_a_new_version_that_is_the_same_unit_as_an_old_one_may_run(tmp_pat
     site = Site(run="r1", epoch=1, folder=tmp_path / "state", directory=tmp_path)
     one = ExecService(["start-old"], ["stop"], [sys.executable, "-I", "-S", "-c", ""], site)
     services = ServicesByKind({"api": {OLD: one, NEW: replace(one, start_command=["start-new"])}}, site.folder)
-    assert await services.look(ATTEMPT_ID) == {
+    assert await services.survey_statuses(ATTEMPT_ID) == {
         "seen": {"service api (old)": "running", "service api (new)": "running"},
         "reasons": [],
         "warnings": [],

@@ -277,7 +277,7 @@ class Services:
         assert self.world.running.get((name, version)), "nothing that was started is running"
         return {"running": True}
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
     def _any(self, version: Version) -> bool:
@@ -308,7 +308,7 @@ class Traffic:
         self.world.happened(attempt_id)
         return {"open": False}
 
-    async def look(self, attempt_id: AttemptId) -> Evidence:
+    async def survey_statuses(self, attempt_id: AttemptId) -> Evidence:
         return {}
 
 

@@ -120,7 +120,7 @@ async def test_a_status_that_exits_1_when_stopped_is_told_long_before_the_time_i
     status = ["sh", "-c", 'test -e pid && kill -0 "$(cat pid)" 2>&-']
     began = time.monotonic()
     with pytest.raises(OutcomeUnknown, match=r"service api \(old\): \[sh, .*\] exited 1, expected 0 \(it runs\) or 3") as unknown:
-        await running.services(SwitchTimeouts(change_seconds=12, untold_seconds=0.5), status_command=status).stop(
+        await running.services(SwitchTimeouts(change_seconds=12, silent_seconds=0.5), status_command=status).stop(
             ATTEMPT_ID, "api", Version.OLD
         )
     assert time.monotonic() - began < 9, "12 s were there to wait"
@@ -130,7 +130,7 @@ async def test_a_status_that_exits_1_when_stopped_is_told_long_before_the_time_i
 async def test_a_service_that_does_not_answer_while_it_starts_is_waited_for(api: Application) -> None:
     api.behave(start_after=1)
     status = ["sh", "-c", "test -e begun || { touch begun; exit 3; }; test -e pid"]
-    services = api.services(SwitchTimeouts(untold_seconds=0.2), status_command=status)
+    services = api.services(SwitchTimeouts(silent_seconds=0.2), status_command=status)
     assert (await services.start(ATTEMPT_ID, "api", Version.OLD))["looks"] > 1
 
 
