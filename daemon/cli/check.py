@@ -13,7 +13,7 @@ from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
-ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_SEEN: WAITING}
+ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_CHECKED: WAITING}
 
 
 @app.command(

@@ -48,7 +48,7 @@ class Verdict(StrEnum):
     FIT = "fit"
     UNFIT = "unfit"
     WARNING = "warning"
-    NOT_SEEN = "not seen"
+    NOT_CHECKED = "not seen"
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,21 @@ class CheckResult:
     todo: str = ""
 
 
-class CannotLook(StepError):
+class NoSession(StepError):
     """no session on the server could be had"""
 
 
 async def survey(loaded: LoadedPlan) -> list[CheckResult]:
-    """Every finding, in PreCheck's order; raises `CannotLook`."""
+    """Every finding, in PreCheck's order; raises `NoSession`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
-        server = await _looking(loaded, Path(folder))
+        server = await _read_only_server(loaded, Path(folder))
         ports, findings = ports_of(loaded, server), [await _of_bus(loaded)]
         for key in _run(loaded).keys(PreCheck.name):
             findings += [finding async for finding in _of_step(loaded, ports, key)]
         return findings
 
 
-async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
+async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
     """At home where we are let in first; production itself last: it may be what is missing."""
     plan, refused = loaded.plan, dict[str, list[str]]()  # what was said: of which databases
     server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, read_only=True, reach_seconds=REACH_SECONDS)
@@ -86,7 +86,7 @@ async def _looking(loaded: LoadedPlan, folder: Path) -> Server:
         except psycopg.OperationalError as error:
             refused.setdefault(primary_message(error), []).append(home)
     reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
-    raise CannotLook(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")
+    raise NoSession(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")
 
 
 def _run(loaded: LoadedPlan) -> Run:
@@ -97,12 +97,12 @@ def _run(loaded: LoadedPlan) -> Run:
 async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncIterator[CheckResult]:
     step = key.definition
     if step.effect is not Effect.NONE or step.undo:
-        yield CheckResult(str(key), Verdict.NOT_SEEN, WRITES)
+        yield CheckResult(str(key), Verdict.NOT_CHECKED, WRITES)
         return
     attempt_id = AttemptId(loaded.plan.run, 0, str(key), Direction.FORWARD, "")
     try:
         async with asyncio.timeout(loaded.plan.timeouts.step):
-            seen = await step.run(
+            evidence = await step.run(
                 Context(ports, attempt_id, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
             )
     except (StepError, psycopg.Error, OSError) as error:
@@ -112,18 +112,18 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
     except Exception as error:  # the runner would record it as a failed step, and go on
         yield _unexpected(str(key), error)
         return
-    for finding in _seen(str(key), step.summary, seen):
+    for finding in _of_evidence(str(key), step.summary, evidence):
         yield finding
 
 
 def _unexpected(check: str, error: Exception) -> CheckResult:
     todo = "look at the plan's keys for it; if they are right, this is a fault of cutoverd: report it with these words"
-    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {_words(error)}", todo)
+    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {_format_error(error)}", todo)
 
 
-def _words(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     if isinstance(error, ExceptionGroup):
-        return "; ".join(map(_words, error.exceptions))
+        return "; ".join(map(_format_error, error.exceptions))
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
@@ -136,20 +136,20 @@ def _wrong(check: str, error: Exception) -> Iterator[CheckResult]:
     yield from _warnings(check, evidence)
 
 
-def _seen(check: str, says: str, evidence: Evidence) -> Iterator[CheckResult]:
+def _of_evidence(check: str, summary: str, evidence: Evidence) -> Iterator[CheckResult]:
     if "not_looked_at" in evidence:
-        yield CheckResult(check, Verdict.NOT_SEEN, str(evidence["not_looked_at"]))
+        yield CheckResult(check, Verdict.NOT_CHECKED, str(evidence["not_looked_at"]))
         return
-    yield CheckResult(check, Verdict.FIT, says)
+    yield CheckResult(check, Verdict.FIT, summary)
     yield from _warnings(check, evidence)
 
 
 def _warnings(check: str, evidence: Evidence) -> Iterator[CheckResult]:
     for warning in evidence.get("warnings", ()):
         yield CheckResult(check, Verdict.WARNING, str(warning))
-    for name, seen in evidence.items():
-        if isinstance(seen, dict) and "cannot_be_seen" in seen:
-            yield CheckResult(check, Verdict.WARNING, f"{name} cannot be seen: {seen['cannot_be_seen']}")
+    for name, value in evidence.items():
+        if isinstance(value, dict) and "cannot_be_seen" in value:
+            yield CheckResult(check, Verdict.WARNING, f"{name} cannot be seen: {value['cannot_be_seen']}")
 
 
 async def _of_bus(loaded: LoadedPlan) -> CheckResult:
@@ -158,7 +158,7 @@ async def _of_bus(loaded: LoadedPlan) -> CheckResult:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         async with bus_as_it_is(loaded) as client:
             if client is None:
-                return CheckResult(BUS, Verdict.NOT_SEEN, "the embedded nats-server does not run, and is not started to look")
+                return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
             if await stream.exists(client):
                 await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
     except BusError as error:

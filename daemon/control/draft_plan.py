@@ -16,17 +16,17 @@ HOURS_A_TERABYTE = 50  # an INSERT … SELECT with its indexes took 91 s for 1 G
 SHORTEST_HOURS = 1
 
 
-def draft(url: str, seen: DatabaseShape, today: date) -> str:
+def draft(url: str, shape: DatabaseShape, today: date) -> str:
     """The text of the plan file; it holds no secret, for `url` holds none."""
-    return "\n".join([*_head(url, seen, today), *_comparisons(seen), *_tail(seen), ""])
+    return "\n".join([*_head(url, shape, today), *_comparisons(shape), *_tail(shape), ""])
 
 
-def _head(url: str, seen: DatabaseShape, today: date) -> Iterator[str]:
+def _head(url: str, shape: DatabaseShape, today: date) -> Iterator[str]:
     yield "# yaml-language-server: $schema=plan.schema.json"
-    size, tables = f"{seen.size_bytes / 1e9:.3f} GB", f"{len(seen.tables)} tables"
-    yield f"# Drafted from database {_line(seen.name)}: PostgreSQL {seen.version}, {size}, {tables}."
+    size, tables = f"{shape.size_bytes / 1e9:.3f} GB", f"{len(shape.tables)} tables"
+    yield f"# Drafted from database {_line(shape.name)}: PostgreSQL {shape.version}, {size}, {tables}."
     yield f"# Fill in each {UNFILLED} and take the word away; `cutoverd schema > plan.schema.json` lets an editor help."
-    yield f"run: {_run(seen.name, today)}                # new for every run"
+    yield f"run: {_run(shape.name, today)}                # new for every run"
     yield "state_dir: state                          # of the daemon; it must outlive it"
     yield "window: {budget: 4h}                      # opens: 2026-12-05T22:00:00Z holds `advance` back until then"
     yield f"database: {{url: {json.dumps(url)}}}"
@@ -39,8 +39,8 @@ def _head(url: str, seen: DatabaseShape, today: date) -> Iterator[str]:
     yield "services: []                              # stopped in this order, started in reverse; status exits 0 or, stopped, 3"
     yield "#  - name: api                            # test: out of reach of clients, for Smoke"
     for version in ("old", "new", "test"):
-        words = ", ".join(f"{verb}: [./api, {verb}, {version}]" for verb in ("start", "stop", "status"))
-        yield f"#    {version}: {{{words}}}"
+        commands = ", ".join(f"{verb}: [./api, {verb}, {version}]" for verb in ("start", "stop", "status"))
+        yield f"#    {version}: {{{commands}}}"
     yield ""
     yield "traffic:                                  # doors between clients and services; status exits 0 (open) or 3 (closed)"
     yield f"  - {{name: door, close: [{UNFILLED}, close], open: [{UNFILLED}, open], status: [{UNFILLED}, status]}}"
@@ -51,14 +51,14 @@ def _head(url: str, seen: DatabaseShape, today: date) -> Iterator[str]:
     yield ""
 
 
-def _comparisons(seen: DatabaseShape) -> Iterator[str]:
+def _comparisons(shape: DatabaseShape) -> Iterator[str]:
     yield "validate:"
     yield "  # scripts: [validation/*.sql]           # each row of a result: `ok` and `check`"
-    keyed = [table for table in seen.tables if table.key]
+    keyed = [table for table in shape.tables if table.key]
     yield "  compare:                                # what a row of old must be in new" if keyed else "  compare: []"
     for table in keyed:
         yield from _comparison(table)
-    for table in seen.tables:
+    for table in shape.tables:
         if not table.key:
             advice = "compare it by a query that gives each row one, or waive it"
             yield f"  # {_line(table.shown)} ({_rows(table)}) has no key: {advice}"
@@ -74,8 +74,8 @@ def _comparison(table: TableShape) -> Iterator[str]:
     yield f"      new: {json.dumps(f'{select} {UNFILLED}', ensure_ascii=False)}"
 
 
-def _tail(seen: DatabaseShape) -> Iterator[str]:
-    hours = max(SHORTEST_HOURS, math.ceil(seen.size_bytes / 1e12 * HOURS_A_TERABYTE))
+def _tail(shape: DatabaseShape) -> Iterator[str]:
+    hours = max(SHORTEST_HOURS, math.ceil(shape.size_bytes / 1e12 * HOURS_A_TERABYTE))
     yield "smoke:                                    # the new version, before any client sees it"
     yield f"  - {{name: smoke tests, command: [{UNFILLED}]}}"
     yield "monitor: {for: 1h}"

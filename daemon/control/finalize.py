@@ -59,7 +59,7 @@ class Inventory:
         return {
             "run": self.run.name,
             "state": self.run.state,
-            "left_over": [_told(each) for each in self.decision.drop],
+            "left_over": [_leftover_document(each) for each in self.decision.drop],
             "left_alone": list(self.left_alone),
             "dumps": [file for file in self.dumps if os.path.exists(file)],
             "dumps_missing": [file for file in self.dumps if not os.path.exists(file)],
@@ -75,15 +75,15 @@ async def read_inventory(loaded: LoadedPlan) -> Inventory:
         return await _inventory(runlog.run, server)
 
 
-async def finalize(loaded: LoadedPlan, confirmed: Inventory, said: Collection[str]) -> list[str]:
+async def finalize(loaded: LoadedPlan, confirmed: Inventory, flags: Collection[str]) -> list[str]:
     """Drop what was confirmed, one by one; the names. Safe to say again, whatever became of the time before.
 
-    `said`: of the words that are wanted besides the run's name. Raises `NotFinal` if one of them is missing.
+    `flags`: those given of the words that are wanted besides the run's name. Raises `NotFinal` if one is missing.
     """
     async with _ended(loaded) as (runlog, server):
         found = await _inventory(runlog.run, server)
-        if unsaid := [f"{why}: --{word}" for word, why in found.wanted.items() if word not in said]:
-            raise NotFinal("; ".join(unsaid))
+        if missing := [f"{why}: --{word}" for word, why in found.wanted.items() if word not in flags]:
+            raise NotFinal("; ".join(missing))
         if {each.oid for each in found.decision.drop} - {each.oid for each in confirmed.decision.drop}:
             raise NotFinal("there is more to drop now than was shown")
         for gone in found.decision.gone:
@@ -160,7 +160,7 @@ def _dropped(each: LeftoverDatabase, *, found: bool) -> facts.LeftoverDropped:
     return facts.LeftoverDropped(database=each.given_name, oid=each.oid, what=each.role, bytes=each.bytes, found=found)
 
 
-def _told(each: LeftoverDatabase) -> dict[str, Any]:
+def _leftover_document(each: LeftoverDatabase) -> dict[str, Any]:
     age = (datetime.now(UTC) - each.since).total_seconds() if each.since else None
     return {
         "database": each.name,

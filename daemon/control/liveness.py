@@ -21,49 +21,49 @@ NONE_HERE = "none on this machine"
 MAY_NOT_SERVE = "one whose NATS user may not serve would not"
 
 
-async def driven(loaded: LoadedPlan, seen: Observation) -> dict[str, Any] | None:
+async def driven(loaded: LoadedPlan, observation: Observation) -> dict[str, Any] | None:
     """{"drives": true, false, or null where it cannot be known, "says": in words}; None of a run that needs no daemon."""
-    if seen.run.plan is None or seen.run.is_over:
+    if observation.run.plan is None or observation.run.is_over:
         return None
     lock = loaded.run_dir / "daemon.lock"
     try:
         if is_held(lock):
-            return _told(True, _by_the_lock(lock.read_text().strip(), seen))
+            return _liveness_document(True, _by_the_lock(lock.read_text().strip(), observation))
     except OSError as error:
-        return _told(None, f"cannot be known: {lock}: {error.strerror}")
+        return _liveness_document(None, f"cannot be known: {lock}: {error.strerror}")
     if not loaded.plan.bus:  # its bus is on this machine, and so would be its daemon
-        return _told(False, f"{NONE_HERE}, where its bus is: `cutoverd run` goes on")
+        return _liveness_document(False, f"{NONE_HERE}, where its bus is: `cutoverd run` goes on")
     try:
         async with bus(loaded, keep=False) as client:
-            return await asked(client, seen)
+            return await asked(client, observation)
     except (BusError, *DOUBT) as error:
-        return _told(None, f"{NONE_HERE}; elsewhere cannot be known: {error}")
+        return _liveness_document(None, f"{NONE_HERE}; elsewhere cannot be known: {error}")
 
 
-async def asked(client: Client, seen: Observation) -> dict[str, Any]:
+async def asked(client: Client, observation: Observation) -> dict[str, Any]:
     """By the micro service that each daemon is, wherever it runs."""
-    subject, began = status_of(seen.run.name), time.monotonic()
+    subject, began = status_of(observation.run.name), time.monotonic()
     try:
         async with deadline(2 * REQUEST_SECONDS):
             answer = json.loads((await client.nc.request(subject, timeout=REQUEST_SECONDS)).data)
-        return _told(True, _drives(seen, int(answer["epoch"])))
+        return _liveness_document(True, _drives(observation, int(answer["epoch"])))
     except nats.errors.NoRespondersError:
-        return _told(False, f"{NONE_HERE}, and none answers on the bus ({MAY_NOT_SERVE})")
+        return _liveness_document(False, f"{NONE_HERE}, and none answers on the bus ({MAY_NOT_SERVE})")
     except (*DOUBT, ValueError, KeyError, TypeError) as error:
         why = client.forbidden(subject, began) or str(error) or repr(error)
-        return _told(None, f"{NONE_HERE}; elsewhere cannot be known, {subject} gave no answer: {why}")
+        return _liveness_document(None, f"{NONE_HERE}; elsewhere cannot be known, {subject} gave no answer: {why}")
 
 
-def _by_the_lock(pid: str, seen: Observation) -> str:
-    if seen.timeline.leader == f"{socket.gethostname()}/{pid}":
-        return _drives(seen, seen.run.epoch)
+def _by_the_lock(pid: str, observation: Observation) -> str:
+    if observation.timeline.leader == f"{socket.gethostname()}/{pid}":
+        return _drives(observation, observation.run.epoch)
     return f"process {pid or '?'} on this machine has the run, and has not taken the lead yet"
 
 
-def _drives(seen: Observation, epoch: int) -> str:
-    who = f"{seen.timeline.leader}, " if epoch == seen.run.epoch else ""
+def _drives(observation: Observation, epoch: int) -> str:
+    who = f"{observation.timeline.leader}, " if epoch == observation.run.epoch else ""
     return f"drives it ({who}epoch {epoch})"
 
 
-def _told(drives: bool | None, says: str) -> dict[str, Any]:
+def _liveness_document(drives: bool | None, says: str) -> dict[str, Any]:
     return {"drives": drives, "says": says}

@@ -30,7 +30,7 @@ from cutoverd.states.run import Run
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS = 0.5
-LOOK_SECONDS = 30.0
+READ_SECONDS = 30.0
 
 
 @dataclass
@@ -101,18 +101,18 @@ async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
 
     Raises `Corrupt`, `LogRegressed`, `Unavailable`.
     """
-    deadline = time.monotonic() + LOOK_SECONDS
+    deadline = time.monotonic() + READ_SECONDS
     while True:
         try:
-            if seen := await _look_once(loaded, *observers):
-                return seen
+            if observation := await _read_once(loaded, *observers):
+                return observation
         except (BusError, *DOUBT):  # the server may have been on its way down when we came
             if time.monotonic() > deadline or loaded.plan.bus:
                 raise
             await asyncio.sleep(PAUSE_SECONDS)
 
 
-async def _look_once(loaded: LoadedPlan, *observers: Observer) -> Observation | None:
+async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | None:
     """None if the server was stopped in the middle of it: by the daemon at its end, or by another who looked."""
     async with connected_observer(loaded) as client:
         if client is None:
@@ -140,22 +140,22 @@ async def observe_once(client: Client, name: str, *observers: Observer) -> Obser
 async def observe(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Observation, None]:
     """The run as it is, and again whenever there is more of it, until it is over; the observers see all events each time.
 
-    Raises what `look` raises the first time; from then on a bus that is away is waited for.
+    Raises what `read_run` raises the first time; from then on a bus that is away is waited for.
     """
     had_a_server = _has_a_server(loaded)
-    seen, stamp = await read_run(loaded, *observers), _stamp(loaded)
+    observation, stamp = await read_run(loaded, *observers), _stamp(loaded)
     while True:
-        yield seen
-        if seen.run.is_over:
+        yield observation
+        if observation.run.is_over:
             return
         await asyncio.sleep(PAUSE_SECONDS)  # a busy run is looked at twice a second, not at each event
         with suppress(BusError, *DOUBT):  # the server went as we came: look again
-            await _until_there_is_more(loaded, seen.run.last_seq, had_a_server, stamp)
+            await _until_there_is_more(loaded, observation.run.last_seq, had_a_server, stamp)
         had_a_server = _has_a_server(loaded)
-        seen, stamp = await _look_once_it_is_back(loaded, *observers), _stamp(loaded)
+        observation, stamp = await _read_when_back(loaded, *observers), _stamp(loaded)
 
 
-async def _look_once_it_is_back(loaded: LoadedPlan, *observers: Observer) -> Observation:
+async def _read_when_back(loaded: LoadedPlan, *observers: Observer) -> Observation:
     """How long is long enough, those who wait have said."""
     while True:
         try:
@@ -167,15 +167,15 @@ async def _look_once_it_is_back(loaded: LoadedPlan, *observers: Observer) -> Obs
 
 async def wait_until(loaded: LoadedPlan, is_so: Callable[[Observation], bool], seconds: float | None) -> tuple[Observation, bool]:
     """The run once it is so or once it is over; or, when the time is up, as it was seen last, and False."""
-    seen = Observation(Run(loaded.plan.run))
+    observation = Observation(Run(loaded.plan.run))
     try:
-        async with asyncio.timeout(seconds), aclosing(observe(loaded)) as looks:
-            async for seen in looks:
-                if is_so(seen) or seen.run.is_over:
-                    return seen, True
+        async with asyncio.timeout(seconds), aclosing(observe(loaded)) as observations:
+            async for observation in observations:
+                if is_so(observation) or observation.run.is_over:
+                    return observation, True
     except TimeoutError:
         pass
-    return seen, False
+    return observation, False
 
 
 async def _until_there_is_more(loaded: LoadedPlan, last_seq: int, had_a_server: bool, stamp: int) -> None:

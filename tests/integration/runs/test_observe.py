@@ -172,8 +172,8 @@ async def test_a_bus_that_fails_at_once_is_not_asked_again_without_a_pause(loade
         tries += 1
         raise Unreachable
 
-    monkeypatch.setattr(observe, "_look_once", fails)
-    monkeypatch.setattr(observe, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(observe, "_read_once", fails)
+    monkeypatch.setattr(observe, "READ_SECONDS", 1.0)
     with pytest.raises(Unreachable):
         await observe.read_run(loaded)
     assert 1 < tries <= 4
@@ -182,12 +182,12 @@ async def test_a_bus_that_fails_at_once_is_not_asked_again_without_a_pause(loade
 async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each outage has lasted for as long as a look takes; before the first look it is an error."""
     outcomes: list[BusError | None] = [Unavailable(), None, Unreachable(), Unavailable(), None]
-    look_once = observe._look_once
+    read_once = observe._read_once
 
     async def in_turn(*args: Any) -> Any:
         if outcomes and (error := outcomes.pop(0)):
             raise error
-        return await look_once(*args)
+        return await read_once(*args)
 
     async with a_daemon(loaded, STARTED) as daemon:
         server = nats.find(loaded.state_dir / "nats")
@@ -195,7 +195,7 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
         url = server.url.replace("://", f"://{server.user}:{server.password}@")
         plan = SimpleNamespace(run="night", bus=SimpleNamespace(url=url, credentials=None))
         theirs = SimpleNamespace(plan=plan, state_dir=loaded.state_dir, run_dir=loaded.run_dir)
-        monkeypatch.setattr(observe, "_look_once", in_turn)
+        monkeypatch.setattr(observe, "_read_once", in_turn)
         with pytest.raises(Unavailable):
             await observe.wait_until(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
         first = asyncio.Event()

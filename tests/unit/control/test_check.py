@@ -78,8 +78,8 @@ async def test_what_a_server_says_of_every_database_is_said_once(monkeypatch: py
 
     monkeypatch.setattr(Server, "connect", connect)
     plan = SimpleNamespace(run="night", client_tools=None, database=SimpleNamespace(url="postgresql://c@127.0.0.1/app"))
-    with pytest.raises(check.CannotLook) as refused:
-        await check._looking(cast("Any", SimpleNamespace(plan=plan)), tmp_path)
+    with pytest.raises(check.NoSession) as refused:
+        await check._read_only_server(cast("Any", SimpleNamespace(plan=plan)), tmp_path)
     assert str(refused.value).startswith(
         'no session could be had: cutoverd, postgres: Connection refused; app: no pg_hba.conf entry for database "app"'
     )
