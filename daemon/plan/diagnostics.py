@@ -60,10 +60,10 @@ def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             right = f"there is no such key{_nearest(where)}"
-        yield f"{_line(root, where)}: {key}{_seen(mistake, where)}; {_in_words(mistake['type'], right)}"
+        yield f"{_line(root, where)}: {key}{_format_value(mistake, where)}; {_format_expectation(mistake['type'], right)}"
 
 
-def _seen(mistake: Any, where: tuple[Any, ...]) -> str:
+def _format_value(mistake: Any, where: tuple[Any, ...]) -> str:
     """The value, where it tells anything: of a key that there is not, one that has to be kept back tells nothing."""
     if mistake["type"] == "missing" or isinstance(mistake["input"], dict):
         return ""
@@ -107,7 +107,7 @@ def _shown(value: Any, where: tuple[Any, ...]) -> str:
     return HIDDEN if is_token or _SECRET.search(shown) else shown
 
 
-def _in_words(kind: str, message: str) -> str:
+def _format_expectation(kind: str, message: str) -> str:
     return {"missing": "it is missing"}.get(kind, message)
 
 
@@ -118,8 +118,8 @@ def _line(node: yaml.Node | None, where: tuple[Any, ...]) -> int:
         found = _child(node, part)
         if found is None:
             return line
-        mark, node = found
-        line = mark.start_mark.line + 1
+        key_node, node = found
+        line = key_node.start_mark.line + 1
     return line
 
 

@@ -132,13 +132,13 @@ def _aware(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
-def _words(given: Any) -> Any:
+def _command_line(given: Any) -> Any:
     if not isinstance(given, list):
         raise ValueError(f"a command is a list of words, no shell line: [{', '.join(str(given).split())}]")
     return given
 
 
-CommandLine = Annotated[list[str], BeforeValidator(_words), Field(min_length=1)]
+CommandLine = Annotated[list[str], BeforeValidator(_command_line), Field(min_length=1)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

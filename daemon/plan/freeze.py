@@ -114,36 +114,36 @@ class StillFrozen:
 
     def __init__(self, loaded: LoadedPlan) -> None:
         self._loaded = loaded
-        self._looked_at: dict[str, tuple[int, int, int]] = {}
+        self._stamps: dict[str, tuple[int, int, int]] = {}
 
     def __call__(self, run: Run) -> None:
-        """Raises `PlanChanged`. Only files whose inode, size or time has moved since the last look are a reason to read."""
-        looked_at = {name: _stamp(path) for name, path in self._loaded.files().items()}
-        if looked_at != self._looked_at:
+        """Raises `PlanChanged`. Only files whose inode, size or time has moved since the last call are a reason to read."""
+        stamps = {name: _stamp(path) for name, path in self._loaded.files().items()}
+        if stamps != self._stamps:
             check_frozen(self._loaded, run)
-        self._looked_at = looked_at
+        self._stamps = stamps
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
-        seen = path.stat()
+        stat = path.stat()
     except OSError:
         return (0, 0, 0)
-    return seen.st_ino, seen.st_size, seen.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _changed(seen: Mapping[str, str], run: Run, kept: Path) -> list[str]:
+def _changed(hashes: Mapping[str, str], run: Run, kept: Path) -> list[str]:
     then: Mapping[str, str] | None = run.frozen.files
     if not then and run.frozen.files_sha256:
-        if hashlib.sha256(_listed(seen)).hexdigest() == run.frozen.files_sha256:
+        if hashlib.sha256(_listed(hashes)).hexdigest() == run.frozen.files_sha256:
             return []
         then = _kept(kept, run.frozen.files_sha256)
     if then is None:
         raise PlanChanged(
-            f"run {run.name} began with other contents of: one of {len(seen)} files "
+            f"run {run.name} began with other contents of: one of {len(hashes)} files "
             f"({kept}, which would tell which, is gone or changed)"
         )
-    return [path for path in sorted({*seen, *then}) if seen.get(path) != then.get(path)]
+    return [path for path in sorted({*hashes, *then}) if hashes.get(path) != then.get(path)]
 
 
 def _kept(path: Path, sha256: str) -> Mapping[str, str] | None:
