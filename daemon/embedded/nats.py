@@ -106,12 +106,12 @@ async def stop(folder: Path) -> None:
 
 
 async def _is_stopped(folder: Path, number: signal.Signals, timeout_seconds: float) -> bool:
-    deadline, told = time.monotonic() + timeout_seconds, None
+    deadline, signalled = time.monotonic() + timeout_seconds, None
     while _is_held(folder):
         process = _process(folder)  # none yet, if it is just being started
-        if process and process != told:
+        if process and process != signalled:
             process.send(number)
-            told = process
+            signalled = process
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)

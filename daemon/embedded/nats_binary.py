@@ -27,8 +27,8 @@ def program() -> Path:
 
 
 def check_version(path: Path) -> None:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout.strip()
-    version = re.search(r"v(\d+)\.(\d+)", said)
+    output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout.strip()
+    version = re.search(r"v(\d+)\.(\d+)", output)
     if not version or tuple(map(int, version.groups())) < OLDEST:
         wanted = ".".join(map(str, OLDEST))
-        raise NotInstalled(f"{path} says {said!r}, but {wanted} or newer is needed: pip install 'cutoverd[demo]'")
+        raise NotInstalled(f"{path} says {output!r}, but {wanted} or newer is needed: pip install 'cutoverd[demo]'")

@@ -64,8 +64,8 @@ class Postgres:
 
     @cached_property
     def major(self) -> int:
-        said = subprocess.run([self.bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10)
-        return int(said.stdout.split()[2].split(".")[0])
+        result = subprocess.run([self.bin_dir / "postgres", "--version"], capture_output=True, text=True, check=True, timeout=10)
+        return int(result.stdout.split()[2].split(".")[0])
 
     @property
     def port(self) -> int:

@@ -27,7 +27,7 @@ from cutoverd.states.errors import NotLeader, StepError, TimedOut
 OUTPUT_BYTES_MAX = 64 * 1024
 GRACE_SECONDS = 3.0  # between interrupt, TERM and KILL
 LEFT_BEHIND_SECONDS = 1.0  # for the output of a process that the command left behind
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _LAUNCH = [sys.executable, "-I", "-S", launcher.__file__]
 
 
@@ -190,16 +190,16 @@ async def _end(child: Child) -> bool:
 
 async def _signal(child: Child, number: int) -> list[int]:
     """Signal each process once, those that appear meanwhile too; the pids that live after GRACE_SECONDS."""
-    told: set[int] = set()
+    signalled: set[int] = set()
     deadline = asyncio.get_running_loop().time() + GRACE_SECONDS
     while alive := _processes(child):
-        for pid in set(alive) - told:
+        for pid in set(alive) - signalled:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        told.update(alive)
+        signalled.update(alive)
         if asyncio.get_running_loop().time() > deadline:
             break
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     return alive
 
 
@@ -210,8 +210,8 @@ def _processes(child: Child) -> list[int]:
 
 
 def _descendants(child: Child) -> list[int]:
-    marker = f"{launcher.TOKEN}={child.token}".encode()
-    return [pid for pid in _all_pids() if pid != child.pid and marker in _environment(pid) and birth(pid)]
+    token = f"{launcher.TOKEN}={child.token}".encode()
+    return [pid for pid in _all_pids() if pid != child.pid and token in _environment(pid) and birth(pid)]
 
 
 def _all_pids() -> list[int]:

@@ -34,10 +34,10 @@ def _birth_in_proc(pid: int) -> str | None:
 
 def birth_by_ps(pid: int) -> str | None:
     """Where there is no /proc: to the second, which pids do not wrap around in."""
-    seen = subprocess.run(
+    listing = subprocess.run(
         ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=10, check=False
     )
-    state, _, started = seen.stdout.strip().partition(" ")
+    state, _, started = listing.stdout.strip().partition(" ")
     return None if not started or state[0] in "ZX" else started.strip()
 
 

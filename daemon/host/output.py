@@ -11,7 +11,7 @@ from typing import Protocol
 
 _CHUNK_BYTES = 64 * 1024
 _FILE_BYTES_MAX = 16 * 1024 * 1024
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 class Output(Protocol):
@@ -82,7 +82,7 @@ class Filed:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             if os.fstat(self._file).st_size > _FILE_BYTES_MAX:
                 self._emptied = self._last()
                 os.ftruncate(self._file, 0)
