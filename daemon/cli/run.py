@@ -50,7 +50,7 @@ def run(
     try:
         with measured(given, watcher) as seen:
             with _shown(form or _fitting(), watcher) as face:
-                observers, lookers = [seen.metrics, face], [seen.metrics.looked]
+                observers, lookers = [seen.metrics, face], [seen.metrics.record_round]
                 night = drive(given, auto=auto, observers=observers, lookers=lookers, scrapes=seen.scrapes, watcher=watcher)
                 code = ended(face.beside(night))
             _let_the_end_be_seen(seen, code)

@@ -22,7 +22,7 @@ from cutoverd.states.run import Run
 
 BACK_SECONDS = 20.0  # until a write is acknowledged again, once the night is over
 END_SECONDS = 60
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Clients:
     """What they saw, once they have ended: {} if the example has none. An observer of the run log: it knows what was given up."""
 
     acknowledged: Path
-    saw: dict[str, Any] = field(default_factory=dict)
+    figures: dict[str, Any] = field(default_factory=dict)
     kept: dict[str, Any] = field(default_factory=dict)
     fenced_at_bytes: int = 0  # of `acknowledged`: what comes later can only be in new
     given_up: bool = False
@@ -54,17 +54,17 @@ class Clients:
         return "unknown" in self.kept
 
     def lines(self) -> list[str]:
-        if not self.saw:
+        if not self.figures:
             return []
-        seen, kept = self.saw, self.kept
-        told = (
-            f"clients:   {seen['clients']} made {seen['requests']:,} requests, {seen['errors']:,} of them without an answer; "
-            f"longest gap {seen['longest_gap_seconds']:.1f} s"
+        load, kept = self.figures, self.kept
+        requests = (
+            f"clients:   {load['clients']} made {load['requests']:,} requests, {load['errors']:,} of them without an answer; "
+            f"longest gap {load['longest_gap_seconds']:.1f} s"
         )
         if self.unknown:
-            return [told, f"writes:    they cannot be looked for: {kept['unknown']}"]
+            return [requests, f"writes:    they cannot be looked for: {kept['unknown']}"]
         return [
-            told,
+            requests,
             f"writes:    {kept['acknowledged']:,} acknowledged, {kept['missing']} of them missing in production, "
             f"which has the {kept['schema']} schema{self._given_up()}",
         ]
@@ -90,20 +90,20 @@ def clients(set_up: Stage) -> Iterator[Clients]:
             yield found
             _until_written(acknowledged)
             running.terminate()
-            found.saw = json.loads(running.communicate(timeout=END_SECONDS)[0])
+            found.figures = json.loads(running.communicate(timeout=END_SECONDS)[0])
         finally:
             running.terminate()
-    found.kept = _looked_for(set_up, found)
+    found.kept = _find_writes(set_up, found)
 
 
 def _until_written(acknowledged: Path) -> None:
     """Production is back for clients, too; if it is not, their figures will say so."""
     before, deadline = acknowledged.stat().st_size, time.monotonic() + BACK_SECONDS
     while acknowledged.stat().st_size == before and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
-def _looked_for(set_up: Stage, found: Clients) -> dict[str, Any]:
+def _find_writes(set_up: Stage, found: Clients) -> dict[str, Any]:
     url = set_up.postgres.url(set_up.example.database, set_up.example.application)
     words = ["check", "--acknowledged", str(found.acknowledged), "--url", url]
     if found.given_up:

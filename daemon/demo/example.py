@@ -18,7 +18,7 @@ class Example:
     """`ports` are the names that its plan wants ports for; `login` is what its application asks when it connects."""
 
     name: Name
-    told: str
+    description: str
     ports: tuple[str, ...]
     login: str
     rows: int | None = None  # its loader makes as many; None: it has as many as it has
@@ -39,7 +39,7 @@ class Example:
 
 PRINTOPTIM = Example(
     name=Name.PRINTOPTIM,
-    told="fifteen years of a print fleet",
+    description="fifteen years of a print fleet",
     ports=("DOOR_PORT", "WORKER_PORT", "APP_PORT", "TEST_PORT", "METRICS_PORT"),
     login="SELECT current_database() || ' ' || count(*) FROM public.printer",
     rows=1_000_000,
@@ -47,7 +47,7 @@ PRINTOPTIM = Example(
 )
 FLIGHTS = Example(
     name=Name.FLIGHTS,
-    told="a year of flights",
+    description="a year of flights",
     ports=("DOOR_PORT", "BOARD_PORT", "APP_PORT", "TEST_PORT", "METRICS_PORT"),
     login="SELECT current_database() || ' ' || count(*) FROM public.airlines",
 )

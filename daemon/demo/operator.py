@@ -20,7 +20,7 @@ from cutoverd.states.run import Run
 
 NAME = "demo"
 WAIT_SECONDS = 60.0
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 LAST_FINDING = str(PreCheck.make_placeholder)
 WORSE = "the new version does not do what it should"
 OperatorCommand = tuple[str, Command]  # by whom
@@ -31,15 +31,15 @@ class Operator:
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self._seen: asyncio.Queue[tuple[Run, facts.Event]] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[Run, facts.Event]] = asyncio.Queue()
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
-        self._seen.put_nowait((run, recorded.event))
+        self._events.put_nowait((run, recorded.event))
 
     async def work(self) -> NoReturn:
         """Until cancelled; raises RuntimeError if the run does not take what is said."""
         while True:
-            run, event = await self._seen.get()
+            run, event = await self._events.get()
             await self._break(event)
             for by, command in self._answers(run, event):
                 receipt = await send.send(self._stage.loaded, command, by, WAIT_SECONDS)
@@ -71,7 +71,7 @@ class Operator:
         acknowledged, deadline = self._stage.acknowledged, time.monotonic() + WAIT_SECONDS
         before = acknowledged.stat().st_size if acknowledged.exists() else None
         while before is not None and acknowledged.stat().st_size == before and time.monotonic() < deadline:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def _run_sql(self, database: str, file: str) -> None:
         """By plain SQL, on a connection that the daemon knows nothing of."""

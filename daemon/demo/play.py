@@ -32,7 +32,7 @@ def show(example: Example, broken: Break | None, folder: Path | None, keep: bool
     """Set the stage, let the night pass, prove the way back, clear the stage. For the main thread."""
     home = (folder or Path(tempfile.mkdtemp(prefix="cutoverd-demo-"))).absolute()
     try:
-        say(f"setting the stage in {home}: a PostgreSQL, {example.told}, two services" + _spoiled(broken))
+        say(f"setting the stage in {home}: a PostgreSQL, {example.description}, two services" + _spoiled(broken))
         with _stopped_as_by_ctrl_c(), stage(home, broken, operators=OPERATORS, example=example, rows=rows) as set_up:
             return _night(set_up, say)
     finally:
@@ -71,14 +71,14 @@ def _night(set_up: Stage, say: Say) -> Exit:
     with measured(set_up.loaded, watcher) as numbers:
         if numbers.scrapes and set_up.loaded.plan.metrics:
             say(f"its numbers: http://{set_up.loaded.plan.metrics.listen}/metrics")
-        with clients(set_up) as seen:
-            ended = asyncio.run(_driven(set_up, [report, seen], numbers, watcher))
+        with clients(set_up) as load:
+            ended = asyncio.run(_driven(set_up, [report, load], numbers, watcher))
         numbers.linger()
-    for words in ("", *report.summary(), f"left over: {', '.join(_left_over(set_up)) or 'nothing'}", *seen.lines()):
-        say(words)
-    if seen.lost:
+    for text in ("", *report.summary(), f"left over: {', '.join(_left_over(set_up)) or 'nothing'}", *load.lines()):
+        say(text)
+    if load.lost:
         say("a write that was acknowledged is missing")
-    if seen.lost or (seen.unknown and ended is not Exit.STUCK):  # Stuck lets nobody into production, and says so itself
+    if load.lost or (load.unknown and ended is not Exit.STUCK):  # Stuck lets nobody into production, and says so itself
         return Exit.ERROR
     if ended in (Exit.ROLLED_BACK, Exit.ABORTED):
         if changed := _differences(before, fingerprint.take()) if before else []:
@@ -93,7 +93,7 @@ async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, w
     """The run with its operator; without the operator nobody would pass a gate, so an error of his ends both."""
     operator, metrics = Operator(set_up), numbers.metrics
     observers = [*observers, operator, metrics]
-    night = drive(set_up.loaded, observers=observers, lookers=[metrics.looked], scrapes=numbers.scrapes, watcher=watcher)
+    night = drive(set_up.loaded, observers=observers, lookers=[metrics.record_round], scrapes=numbers.scrapes, watcher=watcher)
     tasks = [asyncio.create_task(operator.work()), asyncio.create_task(night)]
     working, driving = tasks
     try:

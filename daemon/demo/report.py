@@ -36,12 +36,12 @@ class Report:
     def summary(self) -> list[str]:
         now = self.timeline.last_at
         states = self.timeline.state_seconds(now)
-        compared = {key: seen for key, seen in self.run.evidence().items() if key.startswith(f"{Validate.compare}:")}
+        compared = {key: evidence for key, evidence in self.run.evidence().items() if key.startswith(f"{Validate.compare}:")}
         return [
             f"states:    {', '.join(f'{state} {seconds:.1f} s' for state, seconds in states.items() if seconds)}",
             f"downtime:  {self.timeline.downtime_seconds(now):.1f} s",
             f"the run:   {sum(states.values()):.1f} s, of which {self._between_seconds(states):.2f} s between steps",
-            *_largest({key.partition(":")[2]: seen.get("rows_old", 0) for key, seen in compared.items()}),
+            *_largest({key.partition(":")[2]: evidence.get("rows_old", 0) for key, evidence in compared.items()}),
         ]
 
     def _between_seconds(self, states: dict[str, float]) -> float:

@@ -62,7 +62,7 @@ class RunMetrics:
         self._last.set(recorded.envelope.time.timestamp())
         self._count(recorded.event)
 
-    def looked(self, watched: Watched) -> None:
+    def record_round(self, watched: Watched) -> None:
         """A round of Monitor's checks; a check without a number has no value."""
         for name, standing in watched.standings.items():
             self._check_ok.labels(self._run, name).set(standing.ok)

@@ -17,7 +17,7 @@ from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 
 @dataclass(frozen=True)
 class Measured:
-    """`metrics` is an observer of the run log, `metrics.looked` a looker; `scrapes` is None if nothing is served."""
+    """`metrics` observes the run log, `metrics.record_round` the rounds of Monitor; `scrapes` is None if nothing is served."""
 
     metrics: RunMetrics
     scrapes: Scrapes | None

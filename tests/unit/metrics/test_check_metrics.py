@@ -21,7 +21,7 @@ def watched(value: float | None, *, ok: bool) -> Watched:
 
 async def test_a_scrape_tells_the_last_number_of_a_check_and_none_that_is_past(tmp_path: Path):
     metrics = RunMetrics("night", "1")
-    watching = WatchingByKind(ERRORS, {}, tmp_path, [metrics.looked])
+    watching = WatchingByKind(ERRORS, {}, tmp_path, [metrics.record_round])
     labels = {"run": "night", "check": "errors"}
 
     async def told(value: float | None, *, ok: bool) -> tuple[float | None, float | None]:
