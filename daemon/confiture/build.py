@@ -43,9 +43,9 @@ class Confiture:
         self._check_frozen(sources)
         self.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         built = self.target.with_suffix(".part")
-        said = await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
+        answer = await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
         if not built.exists():
-            raise unreadable(said, self.environment, self.directory)
+            raise unreadable(answer, self.environment, self.directory)
         record = {"environment": self.environment, "file": str(self.target), "sha256": _sha256(built), "sources": sources}
         self._record_file.write_text(json.dumps(record))
         built.replace(self.target)

@@ -29,15 +29,15 @@ _ANEW = "`abort`, and start a run with a name of its own"
 
 def failed(ended: Completed, environment: str, directory: Path) -> CheckFailed:
     """For an exit code that is not 0."""
-    told = _told(ended.stdout_tail)
+    report = _parse_report(ended.stdout_tail)
     meaning, advice = _MEANINGS.get(ended.returncode, (f"it ended with {ended.returncode}", "run it by hand in {directory}"))
-    words = "; ".join([*_duplicates(told), _message(told) or ended.stderr_tail.strip()[-_SHOWN_CHARS:]])
+    text = "; ".join([*_duplicates(report), _message(report) or ended.stderr_tail.strip()[-_SHOWN_CHARS:]])
     where = {"environment": directory / "db" / "environments" / f"{environment}.yaml", "directory": directory}
     then = _ANEW if ended.returncode in _TO_MEND else "then `retry`"
     return CheckFailed(
-        f"confiture build --env {environment} in {directory}: {meaning}{f': {words}' if words else ''}",
+        f"confiture build --env {environment} in {directory}: {meaning}{f': {text}' if text else ''}",
         hint=f"{advice.format(**where)}, {then}",
-        evidence={"exit": ended.returncode, "duplicates": told.get("duplicates") or [], "said": words},
+        evidence={"exit": ended.returncode, "duplicates": report.get("duplicates") or [], "said": text},
     )
 
 
@@ -51,20 +51,20 @@ def unreadable(answer: str, environment: str, directory: Path) -> CheckFailed:
     )
 
 
-def _told(stdout: str) -> Mapping[str, Any]:
+def _parse_report(stdout: str) -> Mapping[str, Any]:
     try:
         return dict(json.loads(stdout))
     except (ValueError, TypeError):
         return {}
 
 
-def _message(told: Mapping[str, Any]) -> str:
-    error = told.get("error") or ""
-    words = error.get("message", "") if isinstance(error, dict) else str(error)
-    return " ".join(words.split())
+def _message(report: Mapping[str, Any]) -> str:
+    error = report.get("error") or ""
+    text = error.get("message", "") if isinstance(error, dict) else str(error)
+    return " ".join(text.split())
 
 
-def _duplicates(told: Mapping[str, Any]) -> Iterator[str]:
-    for duplicate in (told.get("duplicates") or [])[:_SHOWN_MAX]:
-        places = " and ".join(f"{seen['file']}:{seen['line']}" for seen in duplicate["definitions"])
+def _duplicates(report: Mapping[str, Any]) -> Iterator[str]:
+    for duplicate in (report.get("duplicates") or [])[:_SHOWN_MAX]:
+        places = " and ".join(f"{definition['file']}:{definition['line']}" for definition in duplicate["definitions"])
         yield f"{duplicate['kind']} {duplicate['identity']} is defined in {places}"

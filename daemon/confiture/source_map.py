@@ -39,17 +39,17 @@ class Origins:
 
     def finding(self, finding: LintFinding) -> LintFinding:
         origin = self.of(finding.file, finding.line)
-        return replace(finding, statement=f"{_told(origin)}{finding.statement}") if origin else finding
+        return replace(finding, statement=f"{_format_origin(origin)}{finding.statement}") if origin else finding
 
     def error(self, error: StepError) -> StepError:
         """The same error, saying where its line comes from."""
-        seen = error.evidence
-        origin = self.of(Path(seen.get("file", "")), seen.get("line", 0))
+        evidence = error.evidence
+        origin = self.of(Path(evidence.get("file", "")), evidence.get("line", 0))
         if not origin:
             return error
         source = {"source": origin[0], "source_line": origin[1]}
-        return type(error)(f"{_told(origin)}{error}", hint=error.hint, evidence={**seen, **source})
+        return type(error)(f"{_format_origin(origin)}{error}", hint=error.hint, evidence={**evidence, **source})
 
 
-def _told(origin: tuple[str, int]) -> str:
+def _format_origin(origin: tuple[str, int]) -> str:
     return f"{origin[0]}:{origin[1]}, as built "
