@@ -114,15 +114,15 @@ class RunGauges:
         yield budgets
 
     def _marks(self) -> Iterator[Metric]:
-        moved = _family(
+        transitions = _family(
             "cutover_transition_timestamp_seconds", "When a transition was taken", "source", "target", "trigger", "by"
         )
         for labels, at in self.moments.transitions.items():
-            moved.add_metric([self.run.name, *labels], at)
-        said = _family("cutover_command_timestamp_seconds", "When a command was last answered", "verb", "by", "outcome")
+            transitions.add_metric([self.run.name, *labels], at)
+        commands = _family("cutover_command_timestamp_seconds", "When a command was last answered", "verb", "by", "outcome")
         for labels, at in self.moments.commands.items():
-            said.add_metric([self.run.name, *labels], at)
-        yield from (moved, said)
+            commands.add_metric([self.run.name, *labels], at)
+        yield from (transitions, commands)
 
 
 def _family(name: str, says: str, *labels: str) -> GaugeMetricFamily:

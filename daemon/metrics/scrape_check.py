@@ -10,7 +10,7 @@ from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
 
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -31,5 +31,5 @@ class ScrapedCheck:
                     + (f"; the last who did came {ago:.0f} s ago" if ago is not None else ""),
                     hint="see that Prometheus has it as a target and reaches it; metrics.scraped_within: 0s asks for no scrape",
                 )
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
         return {"scrapes": self.scrapes.count, "seconds_ago": round(ago, 1)}

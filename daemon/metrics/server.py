@@ -22,15 +22,15 @@ class Scrapes:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._told = Condition()
+        self._condition = Condition()
         self._at: list[float] = []  # the last two, oldest first
         self.count = 0
 
     def note(self) -> None:
-        with self._told:
+        with self._condition:
             self.count += 1
             self._at = [*self._at[-1:], self._clock()]
-            self._told.notify_all()
+            self._condition.notify_all()
 
     @property
     def seconds_ago(self) -> float | None:
@@ -46,9 +46,9 @@ class Scrapes:
 
     def wait_for_one_more(self) -> bool:
         """Whether one came in that time."""
-        with self._told:
+        with self._condition:
             before = self.count
-            return self._told.wait_for(lambda: self.count > before, timeout=self.linger_seconds)
+            return self._condition.wait_for(lambda: self.count > before, timeout=self.linger_seconds)
 
 
 @contextmanager
