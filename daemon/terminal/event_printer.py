@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import WAITING, line, waits_for_ready
-from cutoverd.daemon.views.summary import last_words
+from cutoverd.daemon.views.summary import format_ending
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded
 from cutoverd.states.run import Run
@@ -37,7 +37,7 @@ class TextFormat:
 
     def __call__(self, run: Run, recorded: Recorded) -> str:
         self._timeline.apply(recorded)
-        after = [*self._asked(run, recorded), *(f"           {words}" for words in last_words(run, self._timeline))]
+        after = [*self._asked(run, recorded), *(f"           {text}" for text in format_ending(run, self._timeline))]
         return "\n".join([line(run, recorded), *after])
 
     def _asked(self, run: Run, recorded: Recorded) -> list[str]:

@@ -22,7 +22,7 @@ from cutoverd.states.run import Run
 
 EVERY_SECONDS = 0.5
 STYLES = {DONE: "green", FAILED: "bold red", WARNING: "yellow", WAITING: "bold cyan", RUNNING: "bold", PENDING: "dim"}
-TOLD_ABOVE = (  # what the tree does not show, or soon shows no more
+PRINTED_ABOVE = (  # what the tree does not show, or soon shows no more
     facts.LeaderAcquired,
     facts.Transitioned,
     facts.GatePassed,
@@ -52,12 +52,12 @@ class LiveTree:
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         is_new = recorded.envelope.time >= self._began  # not replayed
-        if is_new and isinstance(recorded.event, TOLD_ABOVE):
+        if is_new and isinstance(recorded.event, PRINTED_ABOVE):
             self.say(line(run, recorded))
 
-    def say(self, words: str) -> None:
+    def say(self, text: str) -> None:
         """Above the tree, for good."""
-        self._try(lambda: self._console.print(Text("\n").join(styled(each) for each in words.splitlines())))
+        self._try(lambda: self._console.print(Text("\n").join(styled(each) for each in text.splitlines())))
 
     def write(self, text: str) -> int:
         """As a stream for log lines."""

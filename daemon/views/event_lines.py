@@ -20,7 +20,7 @@ DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "
 TURN = RUNNING  # the run goes on
 
 
-SEEN_BY_A_PERSON = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")
+SHOWN_EVIDENCE = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")
 
 
 def line(run: Run, recorded: Recorded) -> str:
@@ -34,8 +34,8 @@ def _stands(run: Run, event: facts.Event) -> str:
     waits = awaited_operator(run)
     if waits is None or not isinstance(event, facts.LeaderAcquired):
         return ""
-    words = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed_verbs(run) if verb in _LEAD_ON]
-    return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(words)}" if words else "")
+    verbs = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed_verbs(run) if verb in _LEAD_ON]
+    return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(verbs)}" if verbs else "")
 
 
 def _step(event: Any) -> str:
@@ -50,16 +50,16 @@ def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
 
 def _for_a_person(evidence: dict[str, Any]) -> str:
     """What was done as far as our role may, and is left for somebody who may do more."""
-    told = {name: evidence[name] for name in SEEN_BY_A_PERSON if evidence.get(name)}
-    return "".join(f"\n           {WARNING} {name}: {json.dumps(seen, ensure_ascii=False)}" for name, seen in told.items())
+    shown = {name: evidence[name] for name in SHOWN_EVIDENCE if evidence.get(name)}
+    return "".join(f"\n           {WARNING} {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in shown.items())
 
 
 def _failed(event: facts.StepFailed) -> tuple[str, str]:
     hint = f"\n           → {event.hint}" if event.hint else ""
-    return FAILED, f"{_step(event)}  {event.reason}{_seen(event.evidence)}{hint}"
+    return FAILED, f"{_step(event)}  {event.reason}{_format_keys(event.evidence)}{hint}"
 
 
-def _seen(evidence: dict[str, Any]) -> str:
+def _format_keys(evidence: dict[str, Any]) -> str:
     keys = evidence.get("keys")
     return f"\n           keys: {json.dumps(keys, ensure_ascii=False)}" if keys else ""
 
@@ -108,8 +108,8 @@ def waits_for_ready(run: Run) -> str:
     waits = awaited_operator(run)
     if waits is None or not waits.operators:
         return ""
-    said = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in waits.operators)
-    return f"{waits.reason}: {said}"
+    commands = "; ".join(f"cutoverd send ready --as {name} -p PLAN" for name in waits.operators)
+    return f"{waits.reason}: {commands}"
 
 
 def _unseen(event: facts.StepProbed) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 from cutoverd.daemon.systems.monitor import read_kept
 
 
-def checks_of(told: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+def checks_of(status: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """{"checks": {name: {"ok", "value", "saw"}}, "watched_seconds", "checked_at"}; {} if this machine has watched nothing."""
     watched = read_kept(run_dir)
-    if not told or watched is None:
+    if not status or watched is None:
         return {}
     return {
         "checks": {name: {"ok": e.ok, "value": e.value, "saw": e.saw} for name, e in watched.standings.items()},

@@ -12,7 +12,7 @@ from rich.cells import cell_len, set_cell_size
 
 from cutoverd.daemon.progress import Progress, format_seconds
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
-from cutoverd.daemon.views.summary import last_words
+from cutoverd.daemon.views.summary import format_ending
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed_verbs
@@ -150,13 +150,13 @@ def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
     if progress and (progress.step, progress.direction) == (str(key), direction):
         attempt = f"attempt {progress.attempt}  " if progress.attempt > 1 else ""
         return True, f"   {RUNNING} {name}  {format_seconds(progress.seconds)}  {attempt}{_far(progress)}".rstrip()
-    words = {
+    details = {
         Status.DONE: format_seconds(tried.seconds),
         Status.FAILED: _first_line(tried.reason),
         Status.BEGUN: "nobody saw how it ended",
     }
     here = tried.status in (Status.FAILED, Status.BEGUN)
-    return here, f"   {ICONS[tried.status]} {name}  {words.get(tried.status, '')}".rstrip()
+    return here, f"   {ICONS[tried.status]} {name}  {details.get(tried.status, '')}".rstrip()
 
 
 def _far(progress: Progress) -> str:
@@ -196,18 +196,18 @@ def _first_open(lines: Sequence[str]) -> int:
 def _status(moment: TreeInput, width: int, height: int) -> list[str]:
     run, upcoming = moment.run, next_action(moment.run)
     if run.is_over:
-        after = (_wrapped(f"  {words}", width, height) for words in last_words(run, moment.timeline))
+        after = (_wrapped(f"  {text}", width, height) for text in format_ending(run, moment.timeline))
         return [f"{ENDS[run.state]} the run has ended: {run.state}", *chain.from_iterable(after)]
     done, steps = _all_steps(run)
     counted = f"{run.state} · {done}/{steps} steps · "
-    said = f"next: {', '.join(allowed_verbs(run))}"
+    allowed = f"next: {', '.join(allowed_verbs(run))}"
     if moment.progress:
-        return [f"{RUNNING} {counted}{moment.progress.title} since {format_seconds(moment.progress.seconds)}", said]
+        return [f"{RUNNING} {counted}{moment.progress.title} since {format_seconds(moment.progress.seconds)}", allowed]
     if isinstance(upcoming, AwaitOperator):
         icon = FAILED if run.failure or run.is_stuck else WAITING
         reason = " ".join(upcoming.reason.split())
-        return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), said]
-    return [f"{RUNNING} {counted}going on", said]
+        return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), allowed]
+    return [f"{RUNNING} {counted}going on", allowed]
 
 
 def _all_steps(run: Run) -> tuple[int, int]:

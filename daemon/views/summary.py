@@ -22,7 +22,7 @@ def left_over(run: Run, timeline: Timeline) -> list[str]:
     return [name for name in left if name not in timeline.dropped]
 
 
-def last_words(run: Run, timeline: Timeline) -> list[str]:
+def format_ending(run: Run, timeline: Timeline) -> list[str]:
     """A line each, the hint one of its own; [] of a run that goes on."""
     if not run.is_over:
         return []
