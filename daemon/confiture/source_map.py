@@ -39,7 +39,7 @@ class Origins:
 
     def finding(self, finding: LintFinding) -> LintFinding:
         origin = self.of(finding.file, finding.line)
-        return replace(finding, statement=f"{_format_origin(origin)}{finding.statement}") if origin else finding
+        return replace(finding, problem=f"{_format_origin(origin)}{finding.problem}") if origin else finding
 
     def error(self, error: StepError) -> StepError:
         """The same error, saying where its line comes from."""

@@ -44,11 +44,11 @@ class LintFinding:
 
     file: Path
     line: int
-    statement: str
+    problem: str
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.statement}: {self.advice}"
+        return f"{self.file}:{self.line}: {self.problem}: {self.advice}"
 
 
 @dataclass
@@ -102,8 +102,8 @@ class ScriptLint:
             self.included_by[included] = (file, command.line)
             self._read(included, in_transaction, including)
 
-    def _refuse(self, file: Path, line: int, statement: str, advice: str) -> None:
-        self.findings.append(LintFinding(file, line, statement, advice))
+    def _refuse(self, file: Path, line: int, problem: str, advice: str) -> None:
+        self.findings.append(LintFinding(file, line, problem, advice))
 
 
 def is_transaction_command(statement: Statement) -> bool:

@@ -49,7 +49,7 @@ def test_without_the_list_a_source_has_the_name_of_its_comment(built: Path) -> N
 def test_a_line_of_another_file_stays_as_it_is(built: Path) -> None:
     error = StepError("1.sql:16: no", evidence={"file": "/data/1.sql", "line": 16})
     assert Origins(built, SOURCES).error(error) is error
-    assert Origins(built, SOURCES).finding(LintFinding(Path("/data/1.sql"), 16, "COMMIT", "no")).statement == "COMMIT"
+    assert Origins(built, SOURCES).finding(LintFinding(Path("/data/1.sql"), 16, "COMMIT", "no")).problem == "COMMIT"
 
 
 def test_an_error_and_a_finding_name_the_source(built: Path) -> None:
@@ -57,4 +57,4 @@ def test_an_error_and_a_finding_name_the_source(built: Path) -> None:
     told = Origins(built, SOURCES).error(error)
     assert (str(told), told.hint) == ("db/0_schema/01_write/0101.sql:2, as built built.sql:16: no", "mend it")
     assert told.evidence["source_line"] == 2
-    assert Origins(built, SOURCES).finding(LintFinding(built, 9, "COMMIT", "no")).statement == f"{SOURCES[0]}:1, as built COMMIT"
+    assert Origins(built, SOURCES).finding(LintFinding(built, 9, "COMMIT", "no")).problem == f"{SOURCES[0]}:1, as built COMMIT"

@@ -42,7 +42,7 @@ def refused(cwd, *files, **how):
     reading = ScriptLint(cwd)
     for file in files:
         reading.read(file, **how)
-    return [(finding.file.name, finding.line, finding.statement) for finding in reading.findings]
+    return [(finding.file.name, finding.line, finding.problem) for finding in reading.findings]
 
 
 @pytest.mark.parametrize(
