@@ -60,17 +60,17 @@ def _spawn(given: argparse.Namespace, lock: int) -> None:
 def stop(given: argparse.Namespace) -> int:
     number = signal.SIGKILL if given.kill else signal.SIGTERM
     deadline = time.monotonic() + START_SECONDS
-    while (seen := pidfile.holder(given.pidfile)) == {} and time.monotonic() < deadline:
+    while (process := pidfile.holder(given.pidfile)) == {} and time.monotonic() < deadline:
         time.sleep(pidfile.POLL_SECONDS)  # it is only just starting and has not said its pid
-    if seen is None:
+    if process is None:
         return _say(given, "is already stopped", 0)
-    if not seen:
+    if not process:
         return _say(given, f"has not said its pid in {START_SECONDS} s", FAILED)
     with contextlib.suppress(ProcessLookupError):
-        os.kill(seen["pid"], number)
+        os.kill(process["pid"], number)
     if pidfile.released(given.pidfile, STOP_SECONDS):
         return _say(given, "stopped", 0)
-    return _say(given, f"still runs {STOP_SECONDS} s after {number.name}: pid {seen['pid']}; see {_log(given)}", FAILED)
+    return _say(given, f"still runs {STOP_SECONDS} s after {number.name}: pid {process['pid']}; see {_log(given)}", FAILED)
 
 
 def status(given: argparse.Namespace) -> int:

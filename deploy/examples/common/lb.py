@@ -113,9 +113,9 @@ def main() -> int:
         return _serve(given)
     witness.note(given.verb, "door")
     if given.verb == "status":
-        seen = is_open(given.state_file)
-        print("open" if seen else "closed")
-        return OPEN if seen else CLOSED
+        opened = is_open(given.state_file)
+        print("open" if opened else "closed")
+        return OPEN if opened else CLOSED
     return turn(given.state_file, "open" if given.verb == "open" else "closed")
 
 

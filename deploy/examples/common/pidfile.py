@@ -40,8 +40,8 @@ def holder(path: Path) -> dict[str, Any] | None:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
-        said = os.read(descriptor, 4096)
-        return json.loads(said) if said.strip() else {}
+        text = os.read(descriptor, 4096)
+        return json.loads(text) if text.strip() else {}
     finally:
         os.close(descriptor)
 
@@ -49,11 +49,11 @@ def holder(path: Path) -> dict[str, Any] | None:
 def settled(path: Path, seconds: float) -> bool | None:
     """Whether a process holds the lock and listens; one that is only starting has `seconds`, then None: not known."""
     deadline = time.monotonic() + seconds
-    while (seen := holder(path)) is not None and not seen.get("listening"):
+    while (process := holder(path)) is not None and not process.get("listening"):
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_SECONDS)
-    return seen is not None
+    return process is not None
 
 
 def released(path: Path, seconds: float) -> bool:

@@ -46,7 +46,7 @@ FOUND = {
 
 
 @dataclass
-class Seen:
+class ClientCounts:
     """What one client saw."""
 
     requests: int = 0
@@ -86,7 +86,7 @@ class Client(threading.Thread):
 
     def __init__(self, number: int, door: str, kept: Kept, ended: threading.Event) -> None:
         super().__init__()
-        self.seen = Seen()
+        self.counts = ClientCounts()
         self._door = urlsplit(door).netloc
         self._random = random.Random(number)
         self._number = number
@@ -98,12 +98,12 @@ class Client(threading.Thread):
         answered = True
         while not self._ended.wait(PAUSE_SECONDS if answered else RETRY_SECONDS):
             try:
-                acts[self.seen.requests % len(acts)]()
+                acts[self.counts.requests % len(acts)]()
                 answered = True
             except (OSError, http.client.HTTPException, ValueError):
                 answered = False
-            self.seen.apply(answered)
-        self.seen.end()
+            self.counts.apply(answered)
+        self.counts.end()
 
     def _read(self) -> None:
         self._ask("GET", f"/machines/{self._serial()}")
@@ -119,7 +119,7 @@ class Client(threading.Thread):
     def _write(self, path: str, kind: str, says: str, body: dict[str, Any]) -> None:
         added = self._ask("POST", path, body | {"serial": self._serial()})
         self._kept.add(kind, added["id"], says)
-        self.seen.writes += 1
+        self.counts.writes += 1
 
     def _serial(self) -> str:
         return f"SN{FIRST_MACHINE + self._random.randrange(100)}"
@@ -149,17 +149,17 @@ def run(given: argparse.Namespace) -> int:
         ended.set()
         for client in clients:
             client.join()
-    print(json.dumps(_summed([client.seen for client in clients])))
+    print(json.dumps(_sum_counts([client.counts for client in clients])))
     return 0
 
 
-def _summed(seen: list[Seen]) -> dict[str, Any]:
+def _sum_counts(clients: list[ClientCounts]) -> dict[str, Any]:
     return {
-        "clients": len(seen),
-        "requests": sum(each.requests for each in seen),
-        "errors": sum(each.errors for each in seen),
-        "writes": sum(each.writes for each in seen),
-        "longest_gap_seconds": round(max(each.gap_seconds for each in seen), 2),
+        "clients": len(clients),
+        "requests": sum(each.requests for each in clients),
+        "errors": sum(each.errors for each in clients),
+        "writes": sum(each.writes for each in clients),
+        "longest_gap_seconds": round(max(each.gap_seconds for each in clients), 2),
     }
 
 
@@ -170,8 +170,8 @@ def check(given: argparse.Namespace) -> int:
     (schema, missing), (_, elsewhere) = _not_in(given.url, before), _not_in(given.url, after)
     lost = _not_in(given.kept, elsewhere)[1] if given.kept else elsewhere
     missing += lost
-    told = {"acknowledged": len(before) + len(after), "missing": len(missing), "kept": len(elsewhere) - len(lost)}
-    print(json.dumps({**told, "first": missing[:5], "schema": schema}))
+    totals = {"acknowledged": len(before) + len(after), "missing": len(missing), "kept": len(elsewhere) - len(lost)}
+    print(json.dumps({**totals, "first": missing[:5], "schema": schema}))
     return 1 if missing else 0
 
 
