@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 EVENT_BYTES_MAX = 64 * 1024
 
 
-def assert_told(night: Night, step: str, reason: str) -> facts.StepFailed:
+def assert_failed(night: Night, step: str, reason: str) -> facts.StepFailed:
     """One step failed, and each place gives its reason."""
     [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
     assert (failed.step, failed.reason) == (step, reason)
@@ -52,7 +52,7 @@ def test_a_commit_and_a_connect_in_what_a_script_includes_are_refused_before_any
         night.start("--auto")
         assert_nothing_was_touched(night)
         [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
-        assert_told(night, "precheck.check_files", failed.reason)
+        assert_failed(night, "precheck.check_files", failed.reason)
         inner = tmp_path / "parts" / "inner.sql"
         assert f"{inner}:2: COMMIT" in failed.reason
         assert f"{inner}:3: \\connect" in failed.reason
@@ -66,7 +66,7 @@ def test_an_error_on_line_7_of_the_third_schema_file_names_both_before_anything_
         (tmp_path / "schema/003.sql").write_text("-- one\n\n\nSELECT 4;\n\n-- six\nCREATE TABLE fleet.part (machine bigin);\n")
         night.start("--auto")
         assert_nothing_was_touched(night)
-        failed = assert_told(night, "precheck.prove_backup", 'schema/003.sql:7: type "bigin" does not exist (SQLSTATE 42704)')
+        failed = assert_failed(night, "precheck.prove_backup", 'schema/003.sql:7: type "bigin" does not exist (SQLSTATE 42704)')
         assert failed.evidence["line"] == 7
 
 
@@ -76,11 +76,11 @@ def test_a_data_script_that_fails_half_way_leaves_nothing_and_takes_the_run_back
         (tmp_path / "data/015.sql").write_text(half)
         night.start("--auto")
         assert_rolled_back(night)
-        told = 'data/015.sql:3: duplicate key value violates unique constraint "machine_pkey" (SQLSTATE 23505)'
-        failed = assert_told(night, "data.run_script:data/015.sql", told)
+        reason = 'data/015.sql:3: duplicate key value violates unique constraint "machine_pkey" (SQLSTATE 23505)'
+        failed = assert_failed(night, "data.run_script:data/015.sql", reason)
         assert "nothing of it was kept" in failed.hint
         last = [line.strip() for line in night.said.splitlines() if line.startswith("           ")][-4:]
-        assert last[:2] == [f"turned back: data.run_script:data/015.sql: {told}", f"→ {failed.hint}"]
+        assert last[:2] == [f"turned back: data.run_script:data/015.sql: {reason}", f"→ {failed.hint}"]
         assert last[2] == "left over: app_closed, app_next"
         assert last[3].startswith("next: `cutoverd history -p PLAN`")
         cluster.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS true")
@@ -94,7 +94,7 @@ def test_a_service_whose_stop_hangs_takes_the_run_back(cluster: Cluster, tmp_pat
         night.start("--auto")
         assert_rolled_back(night)
         [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
-        assert_told(night, "downtime.stop_service:api", failed.reason)
+        assert_failed(night, "downtime.stop_service:api", failed.reason)
         assert failed.reason.startswith("service api (old): stop did not end in time, status still says running after ")
 
 
@@ -117,7 +117,7 @@ def test_a_smoke_test_that_floods_its_output_and_kills_its_parent_and_its_group_
         night.start("--auto")
         assert_rolled_back(night)
         [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
-        assert_told(night, "smoke.smoke_test:mad", failed.reason)
+        assert_failed(night, "smoke.smoke_test:mad", failed.reason)
         assert "mad.py] exited -9, expected 0; it said: …" in failed.reason
         assert failed.reason.endswith("the end of the flood")
         assert len(failed.evidence["output"]) <= 2048

@@ -29,22 +29,22 @@ def check(night: Night, *words: str) -> tuple[int, str]:
 
 
 def findings(night: Night, verdict: str) -> list[dict[str, Any]]:
-    _, said = check(night, "-f", "json")
-    return [finding for finding in json.loads(said)["findings"] if finding["verdict"] == verdict]
+    _, output = check(night, "-f", "json")
+    return [finding for finding in json.loads(output)["findings"] if finding["verdict"] == verdict]
 
 
 def catalogs(cluster: Cluster) -> dict[str, Any]:
     """Everything that a session that writes would change, but for the counters of vacuum."""
-    seen = {
+    rows = {
         name: cluster.execute(f"SELECT to_jsonb(c) - 'datfrozenxid' - 'datminmxid' FROM {name} c ORDER BY 1") for name in CATALOGS
     }
     inside = "SELECT oid::regclass::text, relfilenode, relacl::text FROM pg_class ORDER BY 1, 2"
     for database in ("app", LEDGER):
         if cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"):
-            seen[database] = cluster.execute(inside, database)
+            rows[database] = cluster.execute(inside, database)
     written = "SELECT relid::regclass::text, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
-    seen["written"] = cluster.execute(written, "app")
-    return seen
+    rows["written"] = cluster.execute(written, "app")
+    return rows
 
 
 def files(folder: Path) -> dict[str, tuple[int, int] | None]:
@@ -68,10 +68,10 @@ def stream(night: Night) -> Any:
         assert server
         client = await connect(server.url, user=server.user, password=server.password)
         try:
-            seen = await client.js.stream_info("CUTOVER")
+            info = await client.js.stream_info("CUTOVER")
         finally:
             await client.close()
-        return seen.state.messages, seen.state.last_seq, seen.state.bytes, seen.config
+        return info.state.messages, info.state.last_seq, info.state.bytes, info.config
 
     return in_a_loop_of_its_own(asked())
 
@@ -82,12 +82,12 @@ def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: 
     with a_night(cluster, tmp_path) as night:
         cluster.execute(f"DROP DATABASE {LEDGER}")
         before = catalogs(cluster), files(tmp_path), night.systems()
-        code, said = check(night)
-        assert code == 0, said
-        assert "✔ precheck.check_server  the server, the role and the names are fit for it" in said
-        assert "◷ precheck.prove_backup  not tried: it writes" in said
-        assert "◷ precheck.check_window  nothing was measured yet" in said
-        assert "the embedded nats-server does not run, and is not started to look" in said
+        code, output = check(night)
+        assert code == 0, output
+        assert "✔ precheck.check_server  the server, the role and the names are fit for it" in output
+        assert "◷ precheck.prove_backup  not tried: it writes" in output
+        assert "◷ precheck.check_window  nothing was measured yet" in output
+        assert "the embedded nats-server does not run, and is not started to look" in output
         assert (catalogs(cluster), files(tmp_path), night.systems()) == before
         assert not night.state_dir.exists()
         assert names(cluster) == {"app"}
@@ -100,9 +100,9 @@ def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: C
         night.wait_for(facts.GateReached, gate="downtime")
         until(lambda: anchored(night) == stream(night)[1], "the last event is anchored")
         before = catalogs(cluster), stream(night), files(tmp_path), night.systems()
-        code, said = check(night)
-        assert code == 0, said
-        assert "✔ bus  the run may begin, or go on, on its stream" in said
+        code, output = check(night)
+        assert code == 0, output
+        assert "✔ bus  the run may begin, or go on, on its stream" in output
         assert (catalogs(cluster), stream(night), files(tmp_path), night.systems()) == before
 
 
@@ -125,8 +125,8 @@ def test_check_by_a_role_that_cannot_write_names_what_it_lacks(cluster: Cluster,
         cluster.execute("REVOKE CONNECT ON DATABASE app FROM PUBLIC")
         cluster.execute("ALTER ROLE cutover NOCREATEDB; ALTER ROLE cutover SET default_transaction_read_only = on")
         before = catalogs(cluster)
-        code, said = check(night)
-        assert code == 5, said
+        code, output = check(night)
+        assert code == 5, output
         for lack in (
             "role cutover may not create databases: ALTER ROLE",
             "role cutover may not act for app_owner",
@@ -135,7 +135,7 @@ def test_check_by_a_role_that_cannot_write_names_what_it_lacks(cluster: Cluster,
             "✖ precheck.check_coverage",
             "⚠ precheck.check_room  sizes cannot be seen: our role may not ask for the size of app: GRANT pg_monitor TO it",
         ):
-            assert lack in said, said
+            assert lack in output, output
         assert catalogs(cluster) == before
 
 
@@ -162,9 +162,9 @@ def test_check_tells_every_finding_with_what_to_do(cluster: Cluster, tmp_path: P
 def test_a_database_that_does_not_exist_is_a_finding(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.write_plan(database={"url": cluster.url("apq")})
-        code, said = check(night)
+        code, output = check(night)
         assert code == 5
-        assert "there is no database apq: database.url must end with one of app, cutoverd, postgres" in said
+        assert "there is no database apq: database.url must end with one of app, cutoverd, postgres" in output
         night.start("--auto")
         assert night.exit_code() == 5
         assert night.wait_for(facts.StepFailed).reason.startswith("there is no database apq: database.url must end with")
@@ -174,8 +174,8 @@ def test_a_database_that_does_not_exist_is_a_finding(cluster: Cluster, tmp_path:
 def test_check_where_no_server_answers_could_not_look(tmp_path: Path, cluster: Cluster) -> None:
     with a_night(cluster, tmp_path) as night:
         night.write_plan(database={"url": "postgresql://cutover@127.0.0.1:9/app"})
-        code, said = check(night)
+        code, output = check(night)
         assert code == 1
-        assert "no session could be had: cutoverd" in said
+        assert "no session could be had: cutoverd" in output
         night.write_plan(run="a run")
         assert check(night)[0] == 2

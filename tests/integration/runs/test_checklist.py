@@ -80,11 +80,11 @@ def test_a_night_waits_for_its_operators_even_with_auto(cluster: Cluster, tmp_pa
         until(lambda: scrape(port), "the metrics are served")
         night.wait_for(facts.StepSucceeded, step=f"precheck.prove_scraped:127.0.0.1:{port}")
         until(lambda: "waits for `ready` of alice, bob" in night.cli("status").stdout, "it waits for both")
-        code, said = ready(night, "mallory")
-        assert (code, "it came from mallory: it counts from alice, bob alone" in said) == (1, True), said
+        code, output = ready(night, "mallory")
+        assert (code, "it came from mallory: it counts from alice, bob alone" in output) == (1, True), output
         assert ready(night, "alice")[0] == 0
-        code, said = ready(night, "alice")
-        assert (code, "alice is ready already; who is missing: bob" in said) == (1, True), said
+        code, output = ready(night, "alice")
+        assert (code, "alice is ready already; who is missing: bob" in output) == (1, True), output
         assert "waits for `ready` of bob" in night.cli("status").stdout
         assert ready(night, "bob")[0] == 0
         assert_completed(night)

@@ -24,16 +24,16 @@ def cutoverd(*words: str) -> tuple[int, str]:
     """The exit code and what it said."""
     command = [sys.executable, "-m", "cutoverd.daemon", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said, said
-    return done.returncode, said
+    output = done.stdout + done.stderr
+    assert "Traceback" not in output, output
+    return done.returncode, output
 
 
 def test_a_state_dir_that_is_a_file(plan: Path) -> None:
     (plan.parent / "state").write_text("")
-    code, said = cutoverd("run", str(plan))
+    code, output = cutoverd("run", str(plan))
     assert code == 1
-    assert str(plan.parent / "state") in said
+    assert str(plan.parent / "state") in output
 
 
 def test_a_metrics_port_that_is_taken(plan: Path) -> None:
@@ -42,35 +42,35 @@ def test_a_metrics_port_that_is_taken(plan: Path) -> None:
         taken.listen()
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         plan.write_text(f"{PLAN}metrics: {{listen: '{listen}'}}\n")
-        code, said = cutoverd("run", str(plan))
+        code, output = cutoverd("run", str(plan))
     assert code == 1
-    assert f"cutoverd: metrics.listen {listen}: " in said
+    assert f"cutoverd: metrics.listen {listen}: " in output
     assert not (plan.parent / "state").exists()
 
 
 def test_a_metrics_port_that_cannot_be(plan: Path) -> None:
     plan.write_text(f"{PLAN}metrics: {{listen: '127.0.0.1:99999'}}\n")
-    code, said = cutoverd("run", str(plan))
-    assert (code, "metrics.listen 127.0.0.1:99999" in said) == (1, True)
+    code, output = cutoverd("run", str(plan))
+    assert (code, "metrics.listen 127.0.0.1:99999" in output) == (1, True)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "reason"),
     [(["--reason", "x" * 5000], "reason: saw"), (["--as", "the operator"], "operator 'the operator'")],
 )
-def test_a_command_that_cannot_be_sent(plan: Path, words: list[str], told: str) -> None:
-    code, said = cutoverd("send", "note", "-p", str(plan), *words)
+def test_a_command_that_cannot_be_sent(plan: Path, words: list[str], reason: str) -> None:
+    code, output = cutoverd("send", "note", "-p", str(plan), *words)
     assert code == 2
-    assert told in said
+    assert reason in output
 
 
 def test_a_plan_that_is_a_folder(plan: Path) -> None:
-    code, said = cutoverd("run", str(plan.parent))
-    assert (code, "cannot be read: Is a directory" in said) == (2, True)
+    code, output = cutoverd("run", str(plan.parent))
+    assert (code, "cannot be read: Is a directory" in output) == (2, True)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reason"),
     [
         (["history"], 1, "this run has not started"),
         (["history", "--type", "note_take"], 2, "did you mean note_taken?"),
@@ -79,7 +79,7 @@ def test_a_plan_that_is_a_folder(plan: Path) -> None:
         (["status", "--until", "gate"], 2, "belong to"),
     ],
 )
-def test_what_was_never_started_and_what_cannot_be_asked(plan: Path, words: list[str], code: int, told: str) -> None:
-    seen, said = cutoverd(*words, "-p", str(plan))
-    assert (seen, told in " ".join(said.replace("│", "").split())) == (code, True), said
+def test_what_was_never_started_and_what_cannot_be_asked(plan: Path, words: list[str], code: int, reason: str) -> None:
+    exit_code, output = cutoverd(*words, "-p", str(plan))
+    assert (exit_code, reason in " ".join(output.replace("│", "").split())) == (code, True), output
     assert not (plan.parent / "state").exists()

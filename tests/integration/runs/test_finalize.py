@@ -202,11 +202,11 @@ def typed(night: Night, line: str) -> int:
     command = [sys.executable, "-m", "cutoverd.daemon", "finalize", "-p", str(night.plan_file)]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    said, deadline = b"", time.monotonic() + 60
+    output, deadline = b"", time.monotonic() + 60
     try:
-        while b"Type night to drop them" not in said:
-            assert time.monotonic() < deadline, said
-            said += os.read(ours, 4096)
+        while b"Type night to drop them" not in output:
+            assert time.monotonic() < deadline, output
+            output += os.read(ours, 4096)
         os.write(ours, line.encode())
         _read_to_the_end(ours)
         return process.wait(60)

@@ -30,8 +30,8 @@ def test_the_tree_on_a_terminal_shows_the_running_script_fits_when_it_shrinks_an
             assert "next: hold, rollback, fail, note" in terminal.text
             assert " of 4:00:00" in terminal.text
             terminal.resize(14, 4)
-            seen = len(terminal.raw)
-            terminal.read_until(lambda: len(terminal.raw) > seen + 200)
+            written = len(terminal.raw)
+            terminal.read_until(lambda: len(terminal.raw) > written + 200)
             terminal.resize(140, 40)
             night.release()
             assert terminal.read_to_the_end() == 0
@@ -46,9 +46,9 @@ def test_elsewhere_each_event_is_a_json_object_with_the_state_after_it(cluster: 
     with a_night(cluster, tmp_path) as night:
         command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-        told = [json.loads(line) for line in done.stdout.splitlines()]
+        documents = [json.loads(line) for line in done.stdout.splitlines()]
         recorded = night.journal()
-        assert [each["seq"] for each in told] == [each.seq for each in recorded]
-        assert [each["data"] for each in told] == [each.event.model_dump(mode="json") for each in recorded]
-        assert (told[-1]["type"], told[-1]["state"], told[-1]["next"]) == ("transitioned", "completed", [])
-        assert told[-1]["line"].endswith("▶ monitor → completed")
+        assert [each["seq"] for each in documents] == [each.seq for each in recorded]
+        assert [each["data"] for each in documents] == [each.event.model_dump(mode="json") for each in recorded]
+        assert (documents[-1]["type"], documents[-1]["state"], documents[-1]["next"]) == ("transitioned", "completed", [])
+        assert documents[-1]["line"].endswith("▶ monitor → completed")

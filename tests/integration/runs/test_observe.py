@@ -54,20 +54,22 @@ async def a_daemon(loaded: Any, *events: facts.Event) -> AsyncIterator[RunLog]:
         await runlog.settled()
 
 
-def states(seen: observe.Observation) -> list[str]:
-    return [state for state, _ in seen.timeline.entered]
+def states(observation: observe.Observation) -> list[str]:
+    return [state for state, _ in observation.timeline.entered]
 
 
 async def test_a_run_is_waited_for_before_it_begins_and_the_server_that_goes_at_its_end_is_no_riddle(loaded: Any) -> None:
-    waiters = [asyncio.create_task(observe.wait_until(loaded, lambda seen: seen.run.is_stuck, 60)) for _ in range(2)]
+    waiters = [
+        asyncio.create_task(observe.wait_until(loaded, lambda observation: observation.run.is_stuck, 60)) for _ in range(2)
+    ]
     async with a_daemon(loaded, STARTED, facts.GateReached(gate="downtime")) as daemon:
-        seen, is_so = await observe.wait_until(loaded, lambda seen: seen.run.gate is not None, 30)
-        assert (is_so, seen.status_document()["gate"]) == (True, "downtime")
+        observation, is_so = await observe.wait_until(loaded, lambda observation: observation.run.gate is not None, 30)
+        assert (is_so, observation.status_document()["gate"]) == (True, "downtime")
         assert not any(waiter.done() for waiter in waiters)
         await daemon.append(ABORTED)
     await end_embedded(loaded)
-    for seen, is_so in await asyncio.gather(*waiters):
-        assert (is_so, states(seen)) == (True, ["precheck", "aborted"])
+    for observation, is_so in await asyncio.gather(*waiters):
+        assert (is_so, states(observation)) == (True, ["precheck", "aborted"])
     assert nats.find(loaded.state_dir / "nats") is None, "a look leaves no server running"
 
 
@@ -75,8 +77,8 @@ async def test_a_server_is_started_to_look_once_and_stopped_by_the_last_who_look
     async with a_daemon(loaded, STARTED, ABORTED):
         pass
     await end_embedded(loaded)
-    seen = await asyncio.gather(*(observe.read_run(loaded) for _ in range(4)))
-    assert [each.run.state for each in seen] == ["aborted"] * 4
+    observations = await asyncio.gather(*(observe.read_run(loaded) for _ in range(4)))
+    assert [each.run.state for each in observations] == ["aborted"] * 4
     assert nats.find(loaded.state_dir / "nats") is None
     assert not started_for_observers(loaded).exists()
 
@@ -101,20 +103,20 @@ async def test_a_daemon_that_comes_while_somebody_looks_keeps_the_server(loaded:
 
 
 async def test_every_event_is_seen_once_it_is_there_and_nothing_comes_when_the_time_is_up(loaded: Any) -> None:
-    told: list[int] = []
+    sequences: list[int] = []
     async with a_daemon(loaded, STARTED) as daemon:
-        _, is_so = await observe.wait_until(loaded, lambda seen: False, 0.3)
+        _, is_so = await observe.wait_until(loaded, lambda observation: False, 0.3)
         assert is_so is False
-        following = asyncio.create_task(follow(loaded, told))
+        following = asyncio.create_task(follow(loaded, sequences))
         await daemon.append(facts.NoteTaken(by="alice", text="first"))
         await daemon.append(facts.NoteTaken(by="alice", text="second"))
         await daemon.append(ABORTED)
         await asyncio.wait_for(following, 30)
-    assert sorted(set(told)) == [1, 2, 3, 4]
+    assert sorted(set(sequences)) == [1, 2, 3, 4]
 
 
-async def follow(loaded: Any, told: list[int]) -> None:
-    async for _ in observe.observe(loaded, lambda run, recorded: told.append(recorded.seq)):
+async def follow(loaded: Any, sequences: list[int]) -> None:
+    async for _ in observe.observe(loaded, lambda run, recorded: sequences.append(recorded.seq)):
         pass
 
 
@@ -197,10 +199,10 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
         theirs = SimpleNamespace(plan=plan, state_dir=loaded.state_dir, run_dir=loaded.run_dir)
         monkeypatch.setattr(observe, "_read_once", in_turn)
         with pytest.raises(Unavailable):
-            await observe.wait_until(theirs, lambda seen: False, 30)  # type: ignore[arg-type]
+            await observe.wait_until(theirs, lambda observation: False, 30)  # type: ignore[arg-type]
         first = asyncio.Event()
-        waiting = asyncio.create_task(observe.wait_until(theirs, lambda seen: bool(first.set()), 60))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(observe.wait_until(theirs, lambda observation: bool(first.set()), 60))  # type: ignore[arg-type]
         await asyncio.wait_for(first.wait(), 30)
         await daemon.append(ABORTED)
-        seen, is_so = await asyncio.wait_for(waiting, 60)
-    assert (is_so, seen.run.state, outcomes) == (True, "aborted", [])
+        observation, is_so = await asyncio.wait_for(waiting, 60)
+    assert (is_so, observation.run.state, outcomes) == (True, "aborted", [])

@@ -21,9 +21,9 @@ DATABASES = ['Größe-App "x"', "a" * 54, "it's=me %s {}"]
 SCRIPTS = ['a b: c\'s "d" (größe) %s.sql', "010: insert: twice.sql"]
 
 
-def words(plan: dict[str, Any], *said: str) -> list[str]:
+def words(plan: dict[str, Any], *arguments: str) -> list[str]:
     """A command of the night's systems."""
-    return [*plan["traffic"][0]["open"][:-2], *said]
+    return [*plan["traffic"][0]["open"][:-2], *arguments]
 
 
 def quoted(name: str) -> str:
@@ -82,7 +82,7 @@ def test_scripts_of_any_name_two_doors_and_no_services(cluster: Cluster, tmp_pat
 @on_18
 def test_a_password_in_the_environment_is_seen_nowhere(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "hunter2-ünlikely"
-    with a_night(cluster, tmp_path) as night, arguments_of_all() as seen:
+    with a_night(cluster, tmp_path) as night, arguments_of_all() as command_lines:
         cluster.execute(f"ALTER ROLE cutover PASSWORD '{secret}'")
         address = {key: value for key, value in conninfo_to_dict(cluster.url()).items() if key != "passfile"}
         night.write_plan(database={"url": make_conninfo(**address)})
@@ -90,8 +90,8 @@ def test_a_password_in_the_environment_is_seen_nowhere(cluster: Cluster, tmp_pat
         night.knob("smoke api test", exit=1)
         night.start("--auto")
         assert night.exit_code() == 3, night.said
-        assert any(b"pg_dump" in each for each in seen), "nobody looked at the right moment"
-        assert not [each for each in seen if secret.encode() in each]
+        assert any(b"pg_dump" in each for each in command_lines), "nobody looked at the right moment"
+        assert not [each for each in command_lines if secret.encode() in each]
         files = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert not [path for path in files if secret.encode() in path.read_bytes()]
         assert secret not in json.dumps([each.event.model_dump(mode="json") for each in night.journal()], ensure_ascii=False)
@@ -101,19 +101,19 @@ class arguments_of_all:  # noqa: N801 - a context manager that reads as one
     """The command lines of all processes while the block lasts."""
 
     def __enter__(self) -> set[bytes]:
-        self._seen: set[bytes] = set()
+        self._command_lines: set[bytes] = set()
         self._over = Event()
-        self._looking = Thread(target=self._look)
-        self._looking.start()
-        return self._seen
+        self._reader = Thread(target=self._read_until_over)
+        self._reader.start()
+        return self._command_lines
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        self._looking.join(10)
+        self._reader.join(10)
 
-    def _look(self) -> None:
+    def _read_until_over(self) -> None:
         while not self._over.wait(0.02):
-            self._seen.update(_command_lines())
+            self._command_lines.update(_command_lines())
 
 
 def _command_lines() -> Iterator[bytes]:

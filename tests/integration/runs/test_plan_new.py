@@ -64,26 +64,26 @@ def test_a_draft_of_a_live_database_is_a_plan_once_it_is_filled_in(cluster: Clus
 
 def test_a_file_that_is_there_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("mine")
-    code, said = cutoverd("plan", "new", "--url", cluster.url(), "--to", str(tmp_path / "plan.yaml"))
-    assert (code, "is there already, and was left as it is" in said) == (2, True)
+    code, output = cutoverd("plan", "new", "--url", cluster.url(), "--to", str(tmp_path / "plan.yaml"))
+    assert (code, "is there already, and was left as it is" in output) == (2, True)
     assert (tmp_path / "plan.yaml").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "told"),
+    ("url", "code", "reason"),
     [
         ("postgresql://cutover:hunter2@127.0.0.1/app", 2, "a plan holds no password"),
         ("postgresql://cutover@127.0.0.1:1/app", 1, "the database cannot be looked at"),
         ("postgresql://cutover@127.0.0.1:1", 2, "it names no database"),
     ],
 )
-def test_what_cannot_be_drafted_is_told_without_a_secret(url: str, code: int, told: str) -> None:
-    seen, said = cutoverd("plan", "new", "--url", url)
-    assert (seen, told in " ".join(said.replace("│", "").split())) == (code, True), said
-    assert "hunter2" not in said
+def test_what_cannot_be_drafted_is_told_without_a_secret(url: str, code: int, reason: str) -> None:
+    exit_code, output = cutoverd("plan", "new", "--url", url)
+    assert (exit_code, reason in " ".join(output.replace("│", "").split())) == (code, True), output
+    assert "hunter2" not in output
 
 
 def test_the_schema_is_written_as_json() -> None:
-    code, said = cutoverd("schema")
-    assert (code, json.loads(said)["$id"]) == (0, "urn:cutoverd:plan")
-    assert yaml.safe_load(said)["properties"]["run"]["type"] == "string"
+    code, output = cutoverd("schema")
+    assert (code, json.loads(output)["$id"]) == (0, "urn:cutoverd:plan")
+    assert yaml.safe_load(output)["properties"]["run"]["type"] == "string"

@@ -54,15 +54,15 @@ async def doing(server: Server, statement: str) -> AsyncIterator[None]:
         await conn.close()
 
 
-async def seen(server: Server, words: str) -> Activity:
+async def wait_for_activity(server: Server, words: str) -> Activity:
     """The first activity that says so."""
-    deadline, told = time.monotonic() + WAIT_SECONDS, []
+    deadline, rows = time.monotonic() + WAIT_SECONDS, []
     while time.monotonic() < deadline:
-        told = await activities(server)
-        if found := [each for each in told if words in each.words()]:
+        rows = await activities(server)
+        if found := [each for each in rows if words in each.words()]:
             return found[0]
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{words!r} was not seen; the last look told {[each.words() for each in told]}")
+    raise AssertionError(f"{words!r} was not seen; the last reading has {[each.words() for each in rows]}")
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def test_what_the_server_tells_of_a_statement_is_told_on(cluster: Cluster,
         words = "COPY TO: 899 rows"
     cluster.execute("GRANT CREATE ON SCHEMA public TO cutover", "app")
     async with doing(server, statement):
-        activity = await seen(server, words)
+        activity = await wait_for_activity(server, words)
     assert activity.database == "app"
     assert (await activities(server)) == [], "what is over is not told"
     assert await size_bytes(server, "app") > 1_000_000
@@ -117,7 +117,9 @@ def test_the_running_statement_is_named_with_its_file_and_line_and_the_look_is_i
         night.start("--auto")
         night.wait_for_step(SCRIPT)
         labels = f'{{direction="forward",run="night",step="{SCRIPT}"}}'
-        metrics = until(lambda: told(port, f"cutover_step_progress_ratio{labels}"), "the metrics tell how far the script is")
+        metrics = until(
+            lambda: metrics_with(port, f"cutover_step_progress_ratio{labels}"), "the metrics tell how far the script is"
+        )
         assert metrics[f"cutover_step_progress_ratio{labels}"] == pytest.approx(2 / 3)
         assert metrics[f"cutover_step_elapsed_seconds{labels}"] > 0
         assert len(night.backends()) == 1, "no session of the watch is taken for one of the run: the next daemon would end it"
@@ -143,6 +145,6 @@ async def asked(night: Night) -> Any:
     return json.loads(answer.data)
 
 
-def told(port: int, name: str) -> dict[str, float]:
+def metrics_with(port: int, name: str) -> dict[str, float]:
     metrics = scraped(port)
     return metrics if name in metrics else {}

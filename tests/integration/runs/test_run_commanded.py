@@ -32,7 +32,7 @@ def begun(night: Night, *options: str) -> None:
     night.wait_for_step(SCRIPT)
 
 
-def said(night: Night, *words: str) -> tuple[int, str]:
+def send(night: Night, *words: str) -> tuple[int, str]:
     done = night.cli("send", *words)
     assert done.stderr == ""
     return done.returncode, done.stdout.strip()
@@ -42,16 +42,16 @@ def test_a_command_is_accepted_refused_with_its_reason_or_kept(cluster: Cluster,
     with a_night(cluster, tmp_path) as night:
         night.start()
         night.wait_for(facts.GateReached, gate="downtime")
-        code, text = said(night, "note", "--reason", "all on standby", "--as", "alice")
+        code, text = send(night, "note", "--reason", "all on standby", "--as", "alice")
         assert (code, text.partition(" ")[2]) == (
             0,
             "✔ note by alice: all on standby\nnext: advance, hold, abort, fail, note",
         )
-        code, text = said(night, "resume")
+        code, text = send(night, "resume")
         assert code == 1
         assert "resume by anonymous refused: the run is not held (now: advance, hold, abort, fail, note)" in text
         night.kill()
-        code, text = said(night, "hold", "--wait", "0.3")
+        code, text = send(night, "hold", "--wait", "0.3")
         assert code == 6
         assert "no daemon has handled it in 0.3 s: it counts when one starts\nnext: advance, hold" in text
         night.start()
@@ -66,7 +66,7 @@ def test_a_command_that_nobody_will_ever_hear_is_refused_and_leaves_no_server_ru
         night.knob("health page", exit=1)
         night.start("--auto")
         assert night.exit_code() == 5
-        assert said(night, "abort", "--wait", "0.2")[0] == 6
+        assert send(night, "abort", "--wait", "0.2")[0] == 6
         night.start()
         assert night.exit_code() == 5
         after = night.cli("send", "retry")
@@ -82,13 +82,13 @@ def test_retry_after_the_plan_was_corrected_is_refused_with_the_plans_name(clust
         night.wait_for(facts.StepFailed)
         plan = night.plan_file.read_bytes()
         night.write_plan(window={"budget": "2h"})
-        code, text = said(night, "retry")
+        code, text = send(night, "retry")
         assert code == 1
         assert f"retry by anonymous refused: run night began with other contents of: {night.plan_file}: `abort` it" in text
         night.plan_file.write_bytes(plan)
-        assert said(night, "retry")[0] == 0
+        assert send(night, "retry")[0] == 0
         until(lambda: len(night.events(facts.StepFailed)) == 2, "it was tried again")
-        assert said(night, "abort")[0] == 0
+        assert send(night, "abort")[0] == 0
         assert night.exit_code() == 5
 
 
@@ -98,7 +98,7 @@ def test_status_tells_the_same_with_a_daemon_without_one_and_after_the_end(clust
         assert (before.returncode, before.stderr) == (1, "this run has not started\n")
         night.start()
         night.wait_for(facts.GateReached, gate="downtime")
-        with_a_daemon = told(night)
+        with_a_daemon = status(night)
         assert (with_a_daemon["state"], with_a_daemon["waits_for"]) == (
             "precheck",
             "the gate before downtime waits for `advance`",
@@ -107,51 +107,51 @@ def test_status_tells_the_same_with_a_daemon_without_one_and_after_the_end(clust
         assert with_a_daemon["daemon"]["drives"]
         assert f"drives it ({socket.gethostname()}/" in night.cli("status").stdout
         night.kill()
-        killed = told(night)
+        killed = status(night)
         assert (killed["daemon"]["drives"], same(killed)) == (False, same(with_a_daemon))
         assert "daemon  none on this machine, where its bus is: `cutoverd run` goes on" in night.cli("status").stdout
         assert "the gate before downtime waits for `advance`" in night.cli("status").stdout
-        assert said(night, "abort", "--wait", "0.2")[0] == 6
+        assert send(night, "abort", "--wait", "0.2")[0] == 6
         night.start()
         assert night.exit_code() == 5
-        ended = told(night)
+        ended = status(night)
         assert (ended["state"], ended["next"], ended["epoch"], ended["daemon"]) == ("aborted", [], 2, None)
 
 
-def told(night: Night) -> dict[str, Any]:
+def status(night: Night) -> dict[str, Any]:
     done = night.cli("status", "--format", "json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 
 
-def same(told: dict[str, Any]) -> dict[str, Any]:
+def same(document: dict[str, Any]) -> dict[str, Any]:
     """Without what the clock moves, and whether a daemon lives."""
-    return {name: value for name, value in told.items() if not name.endswith("_seconds") and name != "daemon"}
+    return {name: value for name, value in document.items() if not name.endswith("_seconds") and name != "daemon"}
 
 
 def test_a_held_run_finishes_its_step_and_begins_no_other_until_resume(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, gates=[]) as night:
         begun(night)
-        assert said(night, "hold", "--reason", "wait for Bob")[0] == 0
+        assert send(night, "hold", "--reason", "wait for Bob")[0] == 0
         night.release()
         night.wait_for(facts.StepSucceeded, step=SCRIPT)
         assert "held: wait for Bob" in night.cli("status").stdout
-        assert said(night, "note", "--reason", "Bob is on his way")[0] == 0
+        assert send(night, "note", "--reason", "Bob is on his way")[0] == 0
         assert night.events(facts.StepStarted)[-1].step == SCRIPT
-        assert said(night, "resume", "--as", "bob")[0] == 0
+        assert send(night, "resume", "--as", "bob")[0] == 0
         assert_completed(night)
 
 
 def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         begun(night, "--auto")
-        assert said(night, "hold", "--now")[0] == 0
+        assert send(night, "hold", "--now")[0] == 0
         night.wait_for(facts.StepInterrupted, step=SCRIPT)
         assert night.backends() == []
         assert night.children(SCRIPT) == []
         night.release()
         assert night.exit_code() == 6
-        assert said(night, "resume", "--wait", "0.2")[0] == 6
+        assert send(night, "resume", "--wait", "0.2")[0] == 6
         night.start("--auto")
         assert_completed(night)
         probed = [e.event for e in night.journal() if isinstance(e.event, facts.StepProbed)]
@@ -161,7 +161,7 @@ def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Clu
 def test_a_word_in_the_middle_of_a_script_ends_it_and_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         begun(night, "--auto")
-        assert said(night, "rollback", "--reason", "it takes too long", "--as", "bob")[0] == 0
+        assert send(night, "rollback", "--reason", "it takes too long", "--as", "bob")[0] == 0
         assert_rolled_back(night)
         interrupted = [e.event for e in night.journal() if isinstance(e.event, facts.StepInterrupted)]
         assert [event.step for event in interrupted] == [SCRIPT]
@@ -187,16 +187,16 @@ def test_from_monitor_back_only_with_accept_loss_and_what_was_written_is_named(c
         night.wait_for(facts.StepStarted, step="monitor.watch")
         with psycopg.connect(cluster.url(user="app_user")) as client:
             client.execute("INSERT INTO store.machine (serial) VALUES ('M-new')")
-        code, text = said(night, "rollback", "--reason", "too slow")
+        code, text = send(night, "rollback", "--reason", "too slow")
         assert code == 1
         assert "going back gives up what clients wrote since. Say it with accept_loss and a reason" in text
-        code, text = said(night, "rollback", "--accept-loss")
+        code, text = send(night, "rollback", "--accept-loss")
         assert code == 1, "without a reason"
-        assert said(night, "rollback", "--accept-loss", "--reason", "too slow", "--as", "alice")[0] == 0
+        assert send(night, "rollback", "--accept-loss", "--reason", "too slow", "--as", "alice")[0] == 0
         assert_rolled_back(night)
         succeeded = [e.event for e in night.journal() if isinstance(e.event, facts.StepSucceeded)]
         [back] = [e for e in succeeded if (e.step, e.direction) == ("smoke.exchange_names", "back")]
-        assert {name: seen["inserted"] for name, seen in back.evidence["written"].items()} == {"store.machine": 1}
+        assert {name: counters["inserted"] for name, counters in back.evidence["written"].items()} == {"store.machine": 1}
         assert back.evidence["left_over"] == ["app_next"]
 
 
@@ -205,7 +205,7 @@ def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Clus
         night.start()
         for gate in ("downtime", "cutover"):
             night.wait_for(facts.GateReached, gate=gate)
-            assert said(night, "advance", "--as", "alice")[0] == 0
+            assert send(night, "advance", "--as", "alice")[0] == 0
         night.wait_for(facts.StepStarted, step="monitor.watch")
         publish(night, '{"verb": "fail", "reason": "errors everywhere"}', "cutover.cmd.validator")
         held = night.wait_for(facts.RunHeld)

@@ -82,10 +82,10 @@ def test_5_a_schema_file_that_was_mended_after_precheck_refused_it_can_be_aborte
 
 def refusal(night: Night) -> str:
     """What a daemon says that ends with exit code 1."""
-    seen = len(night.said)
+    printed = len(night.said)
     night.start("--auto")
     assert night.exit_code() == 1
-    [line] = [line for line in night.said[seen:].splitlines() if line.startswith("cutoverd: ")]
+    [line] = [line for line in night.said[printed:].splitlines() if line.startswith("cutoverd: ")]
     return line.removeprefix("cutoverd: ")
 
 

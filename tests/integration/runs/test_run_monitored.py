@@ -59,8 +59,8 @@ def test_a_breach_holds_the_run_and_once_it_is_mended_resume_completes_it(cluste
         assert (breached.check, breached.saw, breached.value) == ("bad machines", "1, allowed up to 0", 1.0)
         assert breached.seconds >= 0.6
         assert night.wait_for(facts.RunHeld).reason.startswith("monitor.watch: bad machines: 1, allowed up to 0, for ")
-        told = status(night)
-        assert (told["breached"], told["checks"]["bad machines"]["ok"]) == (["bad machines"], False)
+        document = status(night)
+        assert (document["breached"], document["checks"]["bad machines"]["ok"]) == (["bad machines"], False)
         assert "bad machines bad (1, allowed up to 0)" in night.cli("status").stdout
         assert (metric(port, "cutover_check_ok"), metric(port, "cutover_check_value")) == (0, 1)
         assert night.systems() == {"worker.new", "api.new", "door.door"}, "clients stay in"
@@ -90,7 +90,7 @@ def test_a_breach_then_rollback_with_accept_loss_keeps_new_and_lists_what_was_wr
         assert_rolled_back(night)
         succeeded = [e.event for e in night.journal() if isinstance(e.event, facts.StepSucceeded)]
         [back] = [event for event in succeeded if (event.step, event.direction) == ("smoke.exchange_names", "back")]
-        assert {name: seen["inserted"] for name, seen in back.evidence["written"].items()} == {"store.machine": 2}
+        assert {name: counters["inserted"] for name, counters in back.evidence["written"].items()} == {"store.machine": 2}
         order = [event.step for event in succeeded if event.direction == "back"]
         assert order.index("cutover.open_traffic:door") < order.index("smoke.exchange_names"), "traffic first"
         assert names(cluster) == {"app", "app_next", "app_closed"}
@@ -110,11 +110,11 @@ def finalized_after_the_way_back(night: Night) -> None:
     assert names(night.cluster) == {"app", "app_next", "app_closed"}
     done = night.cli("finalize", "--confirm", "night", "--accept-loss", "-f", "json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["run"], told["state"], told["dropped"]) == ("night", "rolledback", ["app_closed", "app_next"])
-    assert {each["database"] for each in told["left_over"]} == {"app_closed", "app_next"}
-    assert (told["wanted"], told["written"]["store.machine"]["inserted"]) == ({"accept-loss": why}, 2)
-    assert all(each["bytes"] > 0 and each["age_seconds"] >= 0 for each in told["left_over"])
+    document = json.loads(done.stdout)
+    assert (document["run"], document["state"], document["dropped"]) == ("night", "rolledback", ["app_closed", "app_next"])
+    assert {each["database"] for each in document["left_over"]} == {"app_closed", "app_next"}
+    assert (document["wanted"], document["written"]["store.machine"]["inserted"]) == ({"accept-loss": why}, 2)
+    assert all(each["bytes"] > 0 and each["age_seconds"] >= 0 for each in document["left_over"])
     assert photograph(night.cluster) == night.before
     assert names(night.cluster) == {"app"}
 
