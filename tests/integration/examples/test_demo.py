@@ -51,27 +51,27 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-def what_clients_saw(said: str) -> dict[str, float]:
+def what_clients_saw(summary: str) -> dict[str, float]:
     """Of the summary: requests, those without an answer, the longest gap (seconds), writes, how many of these are missing."""
-    seen = re.search(
-        r"clients: .* made (\S+) requests, (\S+) of them .* longest gap (\S+) s\nwrites: +(\S+) acknowledged, (\d+) of", said
+    match = re.search(
+        r"clients: .* made (\S+) requests, (\S+) of them .* longest gap (\S+) s\nwrites: +(\S+) acknowledged, (\d+) of", summary
     )
-    assert seen, said
+    assert match, summary
     names = ("requests", "errors", "gap", "writes", "missing")
-    return dict(zip(names, (float(number.replace(",", "")) for number in seen.groups()), strict=True))
+    return dict(zip(names, (float(number.replace(",", "")) for number in match.groups()), strict=True))
 
 
-def downtime_seconds(said: str) -> float:
-    return float(re.search(r"downtime: +(\S+) s", said)[1])
+def downtime_seconds(summary: str) -> float:
+    return float(re.search(r"downtime: +(\S+) s", summary)[1])
 
 
 def test_the_demo_completes_under_load_and_leaves_nothing(tmp_path):
     done = demo(tmp_path, *FEW)
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
     assert "which has the new schema" in done.stdout
-    seen = what_clients_saw(done.stdout)
-    assert (seen["missing"], seen["writes"] > 40, seen["errors"] < seen["requests"]) == (0, True, True)
-    assert 0 < seen["gap"] < downtime_seconds(done.stdout) + 10
+    counts = what_clients_saw(done.stdout)
+    assert (counts["missing"], counts["writes"] > 40, counts["errors"] < counts["requests"]) == (0, True, True)
+    assert 0 < counts["gap"] < downtime_seconds(done.stdout) + 10
     assert left_behind(tmp_path) == []
 
 
@@ -111,10 +111,10 @@ def test_a_demo_that_is_told_to_stop_leaves_nothing(tmp_path, number, ctrl_c):
     assert left_behind(tmp_path) == []
 
 
-def named_keys(said: str) -> list[str]:
+def named_keys(output: str) -> list[str]:
     """The keys that the event of a failed comparison names."""
-    told = next(line for line in said.splitlines() if "keys: " in line)
-    return sorted(json.dumps(entry["key"]) for entry in json.loads(told.partition("keys: ")[2]))
+    keys_line = next(line for line in output.splitlines() if "keys: " in line)
+    return sorted(json.dumps(entry["key"]) for entry in json.loads(keys_line.partition("keys: ")[2]))
 
 
 @pytest.mark.parametrize("where", FAILS_IN)
@@ -157,15 +157,15 @@ def test_a_demo_broken_in_precheck_is_aborted_and_nothing_was_touched(tmp_path):
     assert "035_more_parts.sql:3: COMMIT" in done.stdout
     assert "production is as it was: row, settings, comment, content" in done.stdout
     assert "left over: nothing\n" in done.stdout
-    seen = what_clients_saw(done.stdout)
-    assert (seen["errors"], seen["missing"]) == (0, 0)
+    counts = what_clients_saw(done.stdout)
+    assert (counts["errors"], counts["missing"]) == (0, 0)
     assert left_behind(tmp_path) == []
 
 
 def test_writes_that_cannot_be_looked_for_are_told_so_and_not_called_missing():
     """Found: after a run that was Stuck the look for lost writes ended the demo with an error that hid the state."""
-    seen = {"clients": 4, "requests": 9, "errors": 1, "longest_gap_seconds": 2.0}
-    found = Clients(Path("acknowledged"), seen, {"unknown": "the database is not currently accepting connections"})
+    counts = {"clients": 4, "requests": 9, "errors": 1, "longest_gap_seconds": 2.0}
+    found = Clients(Path("acknowledged"), counts, {"unknown": "the database is not currently accepting connections"})
     assert (found.lost, found.unknown) == (False, True)
     assert found.lines()[1] == "writes:    they cannot be looked for: the database is not currently accepting connections"
 

@@ -203,8 +203,8 @@ def test_the_witness_has_a_line_for_each_command(example: Example) -> None:
         example.ctl(verb, "test")
     for verb in ("close", "status", "open"):
         example.lb(verb)
-    said = ["start api test", "status api test", "stop api test", "close door", "status door", "open door"]
-    assert example.witness.read_text().splitlines() == said
+    commands = ["start api test", "status api test", "stop api test", "close door", "status door", "open door"]
+    assert example.witness.read_text().splitlines() == commands
 
 
 def test_the_broken_old_service_does_not_stop_and_goes_on_serving(example: Example) -> None:

@@ -202,8 +202,8 @@ def test_an_acknowledged_write_that_is_missing_or_changed_is_counted_in_either_s
     for version, port in ports.items():
         kept = folder / f"{version}.jsonl"
         door = ["--door", f"http://127.0.0.1:{port}", "--acknowledged", str(kept), "--clients", "2", "--seconds", "1.5"]
-        seen = json.loads(_load(folder, "run", *door).stdout)
-        assert (seen["errors"], seen["writes"] > 2) == (0, True)
+        summary = json.loads(_load(folder, "run", *door).stdout)
+        assert (summary["errors"], summary["writes"] > 2) == (0, True)
         asked = ("check", "--acknowledged", str(kept), "--url", migrated.cluster.url(databases[version], "printoptim_app"))
         well = _load(folder, *asked)
         assert (well.returncode, json.loads(well.stdout)["missing"]) == (0, 0)

@@ -95,42 +95,42 @@ def test_a_demo_is_on_the_board_as_its_journal_tells_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cutoverd.daemon", "demo", "--rows", "10000", "--folder", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
-        said = [next(line for line in demo.stdout if "run started on printoptim" in line)]
+        output = [next(line for line in demo.stdout if "run started on printoptim" in line)]
         port = json.loads((home / "ports.json").read_text())["METRICS_PORT"]
         with watching(f"127.0.0.1:{port}", tmp_path / "prometheus", "1s") as prometheus:
-            said += demo.stdout.readlines()
-            assert (demo.wait(60), said[-1]) == (0, "Completed\n"), "".join(said)
-            seen = Watched(prometheus, told_by(home))
-            assert_on_the_board(seen, "printoptim")
+            output += demo.stdout.readlines()
+            assert (demo.wait(60), output[-1]) == (0, "Completed\n"), "".join(output)
+            watched = Watched(prometheus, read_journal(home))
+            assert_on_the_board(watched, "printoptim")
 
 
-def told_by(home: Path) -> list[Recorded]:
+def read_journal(home: Path) -> list[Recorded]:
     """What lies in the stream that the demo left in its folder, read as `history` does; nothing is left running."""
     journal: list[Recorded] = []
     asyncio.run(read_run(load(home / "printoptim" / "plan.yaml"), lambda _, recorded: journal.append(recorded)))
     return journal
 
 
-def assert_on_the_board(seen: Watched, run: str) -> None:
-    timeline, end = Timeline(), seen.journal[-1].envelope.time
-    for each in seen.journal:
+def assert_on_the_board(watched: Watched, run: str) -> None:
+    timeline, end = Timeline(), watched.journal[-1].envelope.time
+    for each in watched.journal:
         timeline.apply(each)
     empty = {
         title: expr
         for title, exprs in panels().items()
         for expr in exprs
         if not any(name in expr for name in ONLY_DURING)
-        and not seen.prometheus.instant(expr.replace("$run", run), seen.last_scrape)
+        and not watched.prometheus.instant(expr.replace("$run", run), watched.last_scrape)
     }
     assert empty == {}
-    assert seen.value("cutover_state_index") == ALL_STATES.index("completed")
-    assert seen.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
+    assert watched.value("cutover_state_index") == ALL_STATES.index("completed")
+    assert watched.value("cutover_downtime_seconds") == pytest.approx(timeline.downtime_seconds(end), abs=0.001)
     compared = {
         done.step.partition(":")[2]: done.evidence["rows_old"]
-        for done in seen.succeeded
+        for done in watched.succeeded
         if done.step.startswith("validate.compare:")
     }
-    rows = seen.prometheus.instant('cutover_comparison_rows{side="old"}', seen.last_scrape)
+    rows = watched.prometheus.instant('cutover_comparison_rows{side="old"}', watched.last_scrape)
     assert {labels["comparison"]: value for labels, value in rows} == compared
     assert len(compared) > 30
 
@@ -159,13 +159,13 @@ def test_the_last_state_is_seen_although_the_daemon_ends_with_it(watched: Watche
 
 def test_the_states_are_those_of_the_journal_at_their_times(watched: Watched) -> None:
     [points] = watched.prometheus.over("cutover_state_index", watched.start, watched.last_scrape, INTERVAL_SECONDS)
-    seen = [(ALL_STATES[int(index)], next(at for at, _ in run)) for index, run in groupby(points, lambda point: point[1])]
+    drawn = [(ALL_STATES[int(index)], next(at for at, _ in run)) for index, run in groupby(points, lambda point: point[1])]
     entered = {"precheck": watched.start, **{move.target: at for move, at in watched.moved}}
-    assert [state for state, _ in seen] == [state for state in entered if state in dict(seen)], "in their order"
-    late = {state: at - entered[state] for state, at in seen[1:]}
+    assert [state for state, _ in drawn] == [state for state in entered if state in dict(drawn)], "in their order"
+    late = {state: at - entered[state] for state, at in drawn[1:]}
     assert all(-INTERVAL_SECONDS <= seconds < 5 for seconds in late.values()), late
     lasting = [state for state, following in pairwise(entered) if entered[following] - entered[state] > 2]
-    assert {"precheck", "monitor"} <= set(lasting) <= set(dict(seen))
+    assert {"precheck", "monitor"} <= set(lasting) <= set(dict(drawn))
 
 
 def test_times_are_those_of_the_journal(watched: Watched) -> None:
@@ -180,11 +180,11 @@ def test_times_are_those_of_the_journal(watched: Watched) -> None:
 
 
 def test_steps_took_what_their_events_say(watched: Watched) -> None:
-    told = watched.prometheus.instant("sum by (step) (cutover_step_duration_seconds_sum)", watched.last_scrape)
+    sums = watched.prometheus.instant("sum by (step) (cutover_step_duration_seconds_sum)", watched.last_scrape)
     journal: dict[str, float] = {}
     for done in watched.succeeded:
         journal[done.step] = journal.get(done.step, 0.0) + done.seconds
-    assert {labels["step"]: value for labels, value in told} == pytest.approx(journal)
+    assert {labels["step"]: value for labels, value in sums} == pytest.approx(journal)
 
 
 def test_the_running_step_and_the_checks_were_seen_while_they_were_there(watched: Watched) -> None:
@@ -217,10 +217,10 @@ def test_the_proof_is_that_of_the_journal(watched: Watched) -> None:
 def test_annotations_stand_at_the_time_of_their_events(watched: Watched) -> None:
     transitions, commands = (of_the_night(each["expr"]) for each in BOARD["annotations"]["list"])
     moved = {(move.source, move.target): at * 1000 for move, at in watched.moved}
-    told = watched.prometheus.instant(transitions, watched.last_scrape)
-    assert {(labels["source"], labels["target"]): value for labels, value in told} == pytest.approx(moved, rel=1e-12)
-    said = watched.prometheus.instant(commands, watched.last_scrape)
-    assert {(labels["verb"], labels["by"], labels["outcome"]) for labels, _ in said} == {
+    marks = watched.prometheus.instant(transitions, watched.last_scrape)
+    assert {(labels["source"], labels["target"]): value for labels, value in marks} == pytest.approx(moved, rel=1e-12)
+    answers = watched.prometheus.instant(commands, watched.last_scrape)
+    assert {(labels["verb"], labels["by"], labels["outcome"]) for labels, _ in answers} == {
         ("advance", "alice", "accepted"),
         ("advance", "bob", "accepted"),
         ("resume", "alice", "rejected"),
