@@ -57,7 +57,7 @@ def test_a_log_that_reaches_beyond_its_anchor_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hashes", "said"),
+    ("hashes", "reason"),
     [
         ({}, "ends at sequence 0, but 2 was acknowledged"),
         ({1: "a"}, "ends at sequence 1, but 2 was acknowledged"),
@@ -65,8 +65,8 @@ def test_a_log_that_reaches_beyond_its_anchor_is_whole() -> None:
         ({1: "a", 3: "c"}, "no event at sequence 2"),
     ],
 )
-def test_a_log_that_is_shorter_or_other_than_its_anchor_is_refused(hashes: dict[int, str], said: str) -> None:
-    with pytest.raises(LogRegressed, match=said):
+def test_a_log_that_is_shorter_or_other_than_its_anchor_is_refused(hashes: dict[int, str], reason: str) -> None:
+    with pytest.raises(LogRegressed, match=reason):
         check_anchored(Anchored(2, "b"), hashes)
 
 

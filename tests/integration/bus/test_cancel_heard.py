@@ -22,7 +22,7 @@ from cutoverd.daemon.host import children
 from cutoverd.events.subjects import events_of
 
 TICKS = range(16)  # turns of the loop between what is waited for and the cancel
-HEARD_SECONDS = 2.0
+CANCEL_SECONDS = 2.0
 WAITS_FOR_A_FILE = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.005)"
 
 
@@ -40,7 +40,7 @@ async def cancelled_at(tick: int, act: Callable[[], Awaitable[Any]], come: Calla
     for _ in range(tick):
         await asyncio.sleep(0)
     task.cancel()
-    await asyncio.wait([task], timeout=HEARD_SECONDS)
+    await asyncio.wait([task], timeout=CANCEL_SECONDS)
     return task.cancelled()
 
 
@@ -50,8 +50,8 @@ async def test_found_a_cancel_was_lost_when_a_child_ended_in_that_moment(tmp_pat
         return lambda: children.run(argv, folder=tmp_path, epoch=1, step="precheck.prove_backup", timeout_seconds=20)
 
     ends = [tmp_path / f"end{tick}" for tick in TICKS]
-    heard = [await cancelled_at(tick, act(end), end.touch, 0.2) for tick, end in enumerate(ends)]
-    assert all(heard), heard
+    cancelled = [await cancelled_at(tick, act(end), end.touch, 0.2) for tick, end in enumerate(ends)]
+    assert all(cancelled), cancelled
 
 
 async def test_found_a_daemon_hung_at_its_end_when_a_message_came_in_that_moment(client: Client, nats_server: NatsServer) -> None:
@@ -61,8 +61,8 @@ async def test_found_a_daemon_hung_at_its_end_when_a_message_came_in_that_moment
         async for _ in CommandStream(client).read(1):
             pass
 
-    heard = [await cancelled_at(tick, listen, lambda: publish_to(nats_server.running), 0.05) for tick in TICKS]
-    assert all(heard), heard
+    cancelled = [await cancelled_at(tick, listen, lambda: publish_to(nats_server.running), 0.05) for tick in TICKS]
+    assert all(cancelled), cancelled
 
 
 async def test_found_a_cancel_was_lost_when_an_append_was_acknowledged_in_that_moment(
@@ -72,8 +72,8 @@ async def test_found_a_cancel_was_lost_when_an_append_was_acknowledged_in_that_m
         nats_server.pause()
         await Journal(client, events_of(uuid4().hex)).append(uuid4().hex, b"{}")
 
-    heard = [await cancelled_at(tick, append, nats_server.resume, 0.05) for tick in TICKS]
-    assert all(heard), heard
+    cancelled = [await cancelled_at(tick, append, nats_server.resume, 0.05) for tick in TICKS]
+    assert all(cancelled), cancelled
 
 
 async def test_found_a_connection_went_on_after_it_was_closed_while_it_came_back(nats_server: NatsServer) -> None:
@@ -90,12 +90,12 @@ async def test_found_a_connection_went_on_after_it_was_closed_while_it_came_back
 
 
 async def test_found_a_connection_that_was_given_up_left_its_readers_behind(nats_server: NatsServer) -> None:
-    async def hears(message: Msg) -> None:
+    async def handle_message(message: Msg) -> None:
         pass
 
     ours = asyncio.current_task()
     client = await connect(nats_server.url)
-    await client.nc.subscribe("cutover.heard", cb=hears)
+    await client.nc.subscribe("cutover.heard", cb=handle_message)
     await client.nc.flush()
     nats_server.pause()
     for _ in range(16):
@@ -117,5 +117,5 @@ async def test_found_a_cancel_was_lost_while_a_mute_server_was_connected_to() ->
             for _ in range(turns):
                 await asyncio.sleep(0)
             connecting.cancel()
-            await asyncio.wait([connecting], timeout=HEARD_SECONDS)
+            await asyncio.wait([connecting], timeout=CANCEL_SECONDS)
             assert connecting.cancelled(), turns

@@ -84,6 +84,6 @@ async def test_a_daemon_that_may_not_serve_goes_on_without_and_says_so(
             with pytest.raises(nats.errors.NoRespondersError):
                 await asked(admin, STATUS)
         assert daemon.nc.is_connected
-    said = capsys.readouterr().out
-    assert "status_service_not_served" in said
-    assert "let the daemon's NATS user subscribe to cutover.svc.status.> and $SRV.>" in said
+    output = capsys.readouterr().out
+    assert "status_service_not_served" in output
+    assert "let the daemon's NATS user subscribe to cutover.svc.status.> and $SRV.>" in output

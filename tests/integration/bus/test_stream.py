@@ -46,7 +46,7 @@ async def test_the_stream_refuses_to_delete_and_to_purge(client: Client) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "difference"),
     [
         ({"discard": api.DiscardPolicy.OLD}, 'discard is "old", expected "new"'),
         ({"max_msgs": 2}, "max_msgs is 2, expected -1"),
@@ -58,13 +58,13 @@ async def test_the_stream_refuses_to_delete_and_to_purge(client: Client) -> None
         ({"allow_msg_ttl": True}, 'allow_msg_ttl is true, expected "unset"'),
     ],
 )
-async def test_a_setting_that_differs_is_named_with_both_values(client: Client, changes: dict[str, Any], said: str) -> None:
+async def test_a_setting_that_differs_is_named_with_both_values(client: Client, changes: dict[str, Any], difference: str) -> None:
     expected = settings() | {"deny_purge": False} if "allow_rollup_hdrs" in changes else settings()
     await client.js.add_stream(_config(expected))
     await altered(client, **changes)
     with pytest.raises(Unsuitable) as refused:
         await prepare(client)
-    assert said in str(refused.value)
+    assert difference in str(refused.value)
 
 
 def _config(expected: dict[str, Any]) -> api.StreamConfig:
@@ -90,22 +90,22 @@ def test_a_setting_that_we_do_not_know_must_be_off() -> None:
 
 
 def test_a_missing_setting_is_not_taken_for_one_that_is_right() -> None:
-    seen = settings()
-    del seen["deny_purge"]
+    configured = settings()
+    del configured["deny_purge"]
     with pytest.raises(Unsuitable, match="deny_purge is null, expected true"):
-        check_settings(seen, settings())
+        check_settings(configured, settings())
 
 
 @pytest.mark.parametrize(("version", "fits"), [((2, 11, 9), False), ((2, 12, 0), True), ((3, 0, 0), True)])
 def test_a_server_before_2_12_is_refused(version: tuple[int, int, int], fits: bool) -> None:
-    seen: Any = SimpleNamespace(
+    client: Any = SimpleNamespace(
         nc=SimpleNamespace(connected_server_version=SimpleNamespace(major=version[0], minor=version[1], patch=version[2]))
     )
     if fits:
-        check_version(seen)
+        check_version(client)
     else:
         with pytest.raises(Unsuitable, match=r"nats-server is 2\.11\.9, expected 2\.12 or newer"):
-            check_version(seen)
+            check_version(client)
 
 
 async def test_a_run_does_not_start_on_a_stream_that_is_nearly_full(client: Client) -> None:

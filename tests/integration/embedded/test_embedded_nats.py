@@ -288,8 +288,8 @@ async def test_the_password_is_in_private_files_and_nowhere_else(folder: Path) -
     assert mode(folder) == 0o700
     assert {name: mode(folder / name) for name in SECRET_FILES} == dict.fromkeys(SECRET_FILES, 0o600)
     process = Path(f"/proc/{running.pid}")
-    told = [process / "cmdline", process / "environ", folder / "server.log", folder / "server.pid"]
-    assert not [path for path in told if running.password in path.read_text(errors="replace")]
+    public = [process / "cmdline", process / "environ", folder / "server.log", folder / "server.pid"]
+    assert not [path for path in public if running.password in path.read_text(errors="replace")]
     assert running.password not in repr(running)
 
 
@@ -298,10 +298,10 @@ async def test_the_server_itself_says_that_it_syncs_always(folder: Path) -> None
     await nats.stop(folder)
     port = free_port()
     with child(str(nats_binary.program()), "-c", str(folder / "server.conf"), "-m", str(port)):
-        said = await read_json(f"http://127.0.0.1:{port}/varz")
-    assert said["jetstream"]["config"]["sync_always"] is True
-    assert said["jetstream"]["config"]["store_dir"] == str(folder / "store" / "jetstream")
-    assert said["host"] == "127.0.0.1"
+        varz = await read_json(f"http://127.0.0.1:{port}/varz")
+    assert varz["jetstream"]["config"]["sync_always"] is True
+    assert varz["jetstream"]["config"]["store_dir"] == str(folder / "store" / "jetstream")
+    assert varz["host"] == "127.0.0.1"
 
 
 async def read_json(url: str) -> dict[str, Any]:
@@ -312,18 +312,20 @@ async def read_json(url: str) -> dict[str, Any]:
             await asyncio.sleep(0.02)
 
 
-def pretend(folder: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+def pretend(folder: Path, version_line: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program called nats-server, the only one that can be found."""
     program = made(folder) / "nats-server"
-    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.write_text(f"#!/bin/sh\necho '{version_line}'\n")
     program.chmod(0o700)
     monkeypatch.setattr(nats_binary.sysconfig, "get_path", lambda name: str(folder))
     return program
 
 
-@pytest.mark.parametrize("said", ["nats-server: v2.9.10", "nats-server: v1.99.0", "what?"])
-async def test_an_old_server_is_refused_with_its_version(folder: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = pretend(folder, said, monkeypatch)
+@pytest.mark.parametrize("version_line", ["nats-server: v2.9.10", "nats-server: v1.99.0", "what?"])
+async def test_an_old_server_is_refused_with_its_version(
+    folder: Path, version_line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = pretend(folder, version_line, monkeypatch)
     with pytest.raises(NotInstalled, match=rf"{program} says .*2\.12 or newer is needed"):
         await nats.ensure(folder)
 

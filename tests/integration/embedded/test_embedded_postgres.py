@@ -291,10 +291,10 @@ def test_passwords_are_in_a_private_file_and_nowhere_else(make: Make) -> None:
         assert len(passwords) == 2
         assert passfile.stat().st_mode & 0o777 == 0o600
         assert server.log.stat().st_mode & 0o777 == 0o600
-        told = server.log.read_text() + server.url(user="app") + repr(server)
+        public_text = server.log.read_text() + server.url(user="app") + repr(server)
         for process in family(server):
-            told += Path(f"/proc/{process.pid}/cmdline").read_text() + Path(f"/proc/{process.pid}/environ").read_text()
-        assert not [password for password in passwords if password in told]
+            public_text += Path(f"/proc/{process.pid}/cmdline").read_text() + Path(f"/proc/{process.pid}/environ").read_text()
+        assert not [password for password in passwords if password in public_text]
         holders = [
             file
             for file in server.folder.rglob("*")
@@ -441,8 +441,8 @@ def test_a_plain_user_needs_nobody_else(make: Make) -> None:
 
 def reachable_python(become: tuple[str, ...], site: list[str]) -> str:
     """One that an unprivileged user can run, with this package; in a private clone there is none."""
-    look = f"import site\nfor path in {site!r}: site.addsitedir(path)\nimport cutoverd.daemon.embedded.postgres"
+    code = f"import site\nfor path in {site!r}: site.addsitedir(path)\nimport cutoverd.daemon.embedded.postgres"
     for python in (sys.executable, "/usr/bin/python3"):
-        if Identity(become).runs(python, "-c", look):
+        if Identity(become).runs(python, "-c", code):
             return python
     pytest.skip("an unprivileged user can reach no Python with this package here")

@@ -185,7 +185,7 @@ async def test_a_command_dies_of_a_broken_pipe_as_it_would_anywhere(tmp_path):
 
 
 def test_where_there_is_no_proc_ps_tells_births_apart():
-    seen = launcher.birth_by_ps(os.getpid())
-    assert seen
-    assert seen == launcher.birth_by_ps(os.getpid())
+    birth = launcher.birth_by_ps(os.getpid())
+    assert birth
+    assert birth == launcher.birth_by_ps(os.getpid())
     assert launcher.birth_by_ps(2**22 + 1) is None
