@@ -175,10 +175,10 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
     real = PostgresDatabases.exchange
 
     async def exchange(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
-        seen = await real(self, its)
+        evidence = await real(self, its)
         reached.set()
         await asyncio.Event().wait()
-        return seen
+        return evidence
 
     monkeypatch.setattr(PostgresDatabases, "exchange", exchange)
     proving = asyncio.create_task(proof(site).prove(attempt_id(STEP)))
@@ -209,9 +209,9 @@ async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: 
 @on_18
 async def test_a_way_back_that_leaves_something_different_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lifted(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
-        seen = await real(self, its)
+        evidence = await real(self, its)
         site.cluster.execute("ALTER DATABASE app_try SET work_mem = '7MB'")
-        return seen
+        return evidence
 
     real = PostgresDatabases.lift_fence
     monkeypatch.setattr(PostgresDatabases, "lift_fence", lifted)

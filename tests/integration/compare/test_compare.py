@@ -107,9 +107,9 @@ async def test_the_event_names_keys_and_columns_but_no_values(cluster: Cluster) 
     failed = await differing(cluster)
     assert len(failed.evidence["keys"]) == 20
     assert failed.evidence["keys"][0] == {"kind": "changed", "key": {"id": "1"}, "columns": ["v"]}
-    told = json.dumps(failed.evidence) + str(failed) + failed.hint
-    assert "personal" not in told
-    assert "row 1" not in told
+    text = json.dumps(failed.evidence) + str(failed) + failed.hint
+    assert "personal" not in text
+    assert "row 1" not in text
 
 
 async def test_values_are_written_as_they_are(cluster: Cluster) -> None:
@@ -188,7 +188,7 @@ async def test_an_enum_equals_the_text_that_it_was(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "reason"),
     [
         ("SELECT 1 AS id, 2 AS v", "SELECT 1 AS id, 2 AS w", r"\(id integer, v integer\); new gives \(id integer, w integer\)"),
         ("SELECT 1 AS id, 2 AS v", "SELECT 2 AS v, 1 AS id", "not the same, in the same order"),
@@ -208,9 +208,9 @@ async def test_an_enum_equals_the_text_that_it_was(cluster: Cluster) -> None:
         ("SELECT 1/(id - 5) AS id, 'x' AS v FROM t", "SELECT * FROM t", "division by zero"),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_compared_is_explained(cluster: Cluster, old: str, new: str, said: str) -> None:
+async def test_what_cannot_be_compared_is_explained(cluster: Cluster, old: str, new: str, reason: str) -> None:
     both(cluster, WHOLE)
-    with pytest.raises(CheckFailed, match=said):
+    with pytest.raises(CheckFailed, match=reason):
         await same(cluster, old, new)
 
 

@@ -237,8 +237,8 @@ async def test_every_corruption_is_caught_by_key(cluster: Cluster, case: Case) -
             connection.execute("TRUNCATE n.t")
             connection.execute("INSERT INTO n.t SELECT * FROM o.t")
             connection.execute(statements.encode())
-            if (seen := await found(cluster)) != expected:
-                missed.append((what, seen))
+            if (differences := await found(cluster)) != expected:
+                missed.append((what, differences))
     assert missed == []
 
 

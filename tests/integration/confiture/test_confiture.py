@@ -57,9 +57,9 @@ async def site_of(cluster, folder: Path, **changed: str) -> tuple[Site, Confitur
 async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_record(cluster, tmp_path):
     site, builder, loaded = await site_of(cluster, tmp_path)
     scripts = site.scripts(loaded.schema_files, builder=builder)
-    seen = await scripts.check_files()
+    evidence = await scripts.check_files()
     built = loaded.run_dir / "confiture" / "production.sql"
-    assert seen["schema"] == {
+    assert evidence["schema"] == {
         "environment": "production",
         "file": str(built),
         "sha256": hashlib.sha256(built.read_bytes()).hexdigest(),
@@ -71,7 +71,9 @@ async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_reco
     assert site.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'fleet'") == [(2,)]
     built.write_text("DROP SCHEMA fleet;\n")
     await builder.ensure("schema.apply_schema")
-    assert hashlib.sha256(built.read_bytes()).hexdigest() == seen["schema"]["sha256"], "edited: built again, the same to the byte"
+    assert hashlib.sha256(built.read_bytes()).hexdigest() == evidence["schema"]["sha256"], (
+        "edited: built again, the same to the byte"
+    )
 
 
 async def test_a_schema_that_is_built_otherwise_than_it_was_tried_is_not_applied(tmp_path):
@@ -99,9 +101,11 @@ async def test_a_table_that_is_defined_twice_is_named_with_both_places(tmp_path)
     loaded = project(tmp_path, **{"db/0_schema/02_read_side/0201.sql": "\nCREATE TABLE fleet.tb_model (x int);\n"})
     with pytest.raises(
         CheckFailed, match=r"table fleet\.tb_model is defined in db/0_schema/01_.+:\d+ and db/0_schema/02_.+:\d+"
-    ) as seen:
+    ) as raised:
         await confiture(loaded).build(STEP)
-    assert seen.value.hint == "mend the sources, `abort`, and start a run with a name of its own", "they are frozen with this one"
+    assert raised.value.hint == "mend the sources, `abort`, and start a run with a name of its own", (
+        "they are frozen with this one"
+    )
     assert not loaded.schema_files[0].exists()
 
 
@@ -117,18 +121,20 @@ def test_an_unknown_environment_is_told_with_those_that_there_are(tmp_path):
 
 async def test_a_configuration_that_confiture_refuses_is_told_in_its_words(tmp_path):
     loaded = project(tmp_path, **{"db/environments/production.yaml": ENVIRONMENT.replace("0_schema", "9_schema")})
-    with pytest.raises(CheckFailed, match=r"the configuration is wrong: Include directory does not exist: .*db/9_schema") as seen:
+    with pytest.raises(
+        CheckFailed, match=r"the configuration is wrong: Include directory does not exist: .*db/9_schema"
+    ) as raised:
         await confiture(loaded).build(STEP)
-    assert (seen.value.evidence["exit"], "production.yaml" in seen.value.hint) == (5, True)
+    assert (raised.value.evidence["exit"], "production.yaml" in raised.value.hint) == (5, True)
 
 
 @on_18
 async def test_an_unclosed_table_that_confiture_lets_through_is_caught_by_the_trial(cluster, tmp_path):
     site, builder, loaded = await site_of(cluster, tmp_path, **{MACHINE: "CREATE TABLE fleet.tb_machine (\n    x int\n"})
     site.execute("CREATE DATABASE app_try OWNER app_owner")
-    with pytest.raises(StepError, match=rf"^{MACHINE}:\d+, as built ") as seen:
+    with pytest.raises(StepError, match=rf"^{MACHINE}:\d+, as built ") as raised:
         await site.scripts(loaded.schema_files, builder=builder).try_schema("app_try", "precheck.prove_backup")
-    assert seen.value.evidence["source"] == MACHINE
+    assert raised.value.evidence["source"] == MACHINE
 
 
 async def test_sources_that_were_edited_between_two_starts_are_named(tmp_path):
@@ -175,9 +181,9 @@ async def test_a_check_that_only_looks_builds_into_a_folder_of_its_own(tmp_path)
 
 async def test_a_confiture_that_is_not_installed_is_told_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setattr("cutoverd.daemon.confiture.build.PROGRAM", "confiture-that-is-nowhere")
-    with pytest.raises(CheckFailed, match="it is not installed") as seen:
+    with pytest.raises(CheckFailed, match="it is not installed") as raised:
         await confiture(project(tmp_path)).build(STEP)
-    assert "pip install 'cutoverd[confiture]'" in seen.value.hint
+    assert "pip install 'cutoverd[confiture]'" in raised.value.hint
 
 
 def test_a_schema_is_files_or_confiture_and_not_both(tmp_path):
@@ -196,10 +202,10 @@ async def test_an_answer_of_confiture_that_cannot_be_read_is_told(tmp_path, monk
     fake.write_text(f"#!/bin/sh\necho '{answer}'\n")
     fake.chmod(0o755)
     monkeypatch.setattr("cutoverd.daemon.confiture.build.PROGRAM", str(fake))
-    with pytest.raises(CheckFailed, match=r"^confiture build --env production in .*: it ended with 0, but ") as seen:
+    with pytest.raises(CheckFailed, match=r"^confiture build --env production in .*: it ended with 0, but ") as raised:
         await confiture(loaded).build(STEP)
-    assert answer in str(seen.value)
-    assert "pip install 'cutoverd[confiture]'" in seen.value.hint
+    assert answer in str(raised.value)
+    assert "pip install 'cutoverd[confiture]'" in raised.value.hint
 
 
 async def test_no_address_of_a_database_is_on_the_command_line(tmp_path, monkeypatch):

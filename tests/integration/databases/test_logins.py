@@ -32,10 +32,10 @@ async def exchanged(cluster: Cluster) -> Any:
 
 async def test_who_could_log_in_before_and_cannot_after_the_exchange_is_named(cluster: Cluster) -> None:
     databases = await exchanged(cluster)
-    seen = await databases.check_logins(attempt_id("check_logins"))
-    assert seen["roles"] == 3  # app_user, cutover, by_group
+    evidence = await databases.check_logins(attempt_id("check_logins"))
+    assert evidence["roles"] == 3  # app_user, cutover, by_group
     only_by_a_superuser = ["statement_timeout=20s of app_user", "app.tenant=o'neill"]
-    assert seen["warnings"] == [f"not set any more: {setting}" for setting in only_by_a_superuser]
+    assert evidence["warnings"] == [f"not set any more: {setting}" for setting in only_by_a_superuser]
     cluster.execute("REVOKE CONNECT ON DATABASE app FROM lender CASCADE; ALTER DATABASE app SET work_mem = '7MB'")
     with pytest.raises(CheckFailed, match=r"could log in to app before the fence and cannot now: by_group$") as failed:
         await databases.check_logins(attempt_id("check_logins"))
@@ -58,8 +58,8 @@ def as_app_user(cluster: Cluster, dbname: str = "app") -> str:
 
 @on_18
 async def test_a_login_of_the_plan_is_tried_for_real(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = await LoginCheck(as_app_user(cluster), "app").prove(ATTEMPT_ID)
-    assert (seen["user"], seen["database"], seen["attempts"]) == ("app_user", "app", 1)
+    evidence = await LoginCheck(as_app_user(cluster), "app").prove(ATTEMPT_ID)
+    assert (evidence["user"], evidence["database"], evidence["attempts"]) == ("app_user", "app", 1)
     lines = "".join(f"{name}={value}\n" for name, value in conninfo_to_dict(as_app_user(cluster)).items())
     (tmp_path / "services.conf").write_text(f"[api]\n{lines}")
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services.conf"))

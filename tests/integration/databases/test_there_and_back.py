@@ -47,9 +47,9 @@ async def test_the_way_back_gives_production_back_as_it_was(cluster: Cluster, la
     await go_to(databases, last)
     assert photograph_name(cluster) != before.row["oid"]
 
-    seen = await go_back(databases, last)
+    evidence = await go_back(databases, last)
 
-    assert seen["fence"]["differs"] == []
+    assert evidence["fence"]["differs"] == []
     assert photograph(cluster) == before
     assert log_in(cluster) == 500
     built = last != "fence"
@@ -144,10 +144,10 @@ async def test_a_default_acl_comes_back_spelled_out_but_equal(cluster: Cluster) 
     assert cluster.execute(default)[0][0] is None
     databases = await lead(cluster)
     await go_to(databases, "fence")
-    seen = await go_back(databases, "fence")
+    evidence = await go_back(databases, "fence")
     [(acl, spelled_out)] = cluster.execute(default)
     assert acl == spelled_out
-    assert seen["fence"]["differs"] == []
+    assert evidence["fence"]["differs"] == []
 
 
 async def test_a_role_dropped_meanwhile_does_not_stop_the_way_back(cluster: Cluster) -> None:
@@ -155,8 +155,8 @@ async def test_a_role_dropped_meanwhile_does_not_stop_the_way_back(cluster: Clus
     databases = await lead(cluster)
     await go_to(databases, "fence")
     cluster.execute("DROP ROLE reader")
-    seen = await go_back(databases, "fence")
-    assert any("could not be granted" in what for what in seen["fence"]["differs"])
+    evidence = await go_back(databases, "fence")
+    assert any("could not be granted" in what for what in evidence["fence"]["differs"])
     assert log_in(cluster) == 500
 
 

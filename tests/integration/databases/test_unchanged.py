@@ -162,8 +162,8 @@ async def test_an_analyze_by_autovacuum_is_no_write(cluster: Cluster) -> None:
     position = await databases.record_position(attempt_id("record_position"))
     await databases.build_new(attempt_id("build_new"))
     await counted(cluster, position, 30)
-    seen = await databases.check_unchanged(attempt_id("check"), position)
-    assert seen["autovacuum"]
+    evidence = await databases.check_unchanged(attempt_id("check"), position)
+    assert evidence["autovacuum"]
     await databases.open_old(attempt_id("open_old"))
     await databases.check_unchanged(attempt_id("check"), position)
 
@@ -226,15 +226,15 @@ async def test_nobody_vouches_for_what_moved_while_old_was_being_opened(
 ) -> None:
     """Found: a write between the opening and the first look at the tables was seen by no counter that was kept."""
     databases, position = await fenced(cluster)
-    look = counters.tables
+    read_tables = counters.tables
 
-    async def written_before_the_look(inside: Connection) -> counters.Tables:
+    async def write_then_read_tables(inside: Connection) -> counters.Tables:
         cluster.execute("SET transaction_read_only = off; DELETE FROM store.machine WHERE id = 7", "app_previous")
         await counted(cluster, position)
-        return await look(inside)
+        return await read_tables(inside)
 
     with monkeypatch.context() as patch:
-        patch.setattr(counters, "tables", written_before_the_look)
+        patch.setattr(counters, "tables", write_then_read_tables)
         await databases.open_old(attempt_id("open_old"))
     with pytest.raises(Unproven, match="while old was being opened"):
         await databases.check_unchanged(attempt_id("check"), position)
@@ -321,7 +321,7 @@ async def test_after_a_crash_the_written_tables_are_not_called_complete(cluster:
     cluster.start()
     cluster.execute("INSERT INTO store.machine (serial) VALUES ('after the crash')", "app")
     async with asyncio.timeout(10):
-        while not (seen := await databases.written(attempt_id("written")))["tables"]:
+        while not (evidence := await databases.written(attempt_id("written")))["tables"]:
             await asyncio.sleep(0.1)
-    assert seen["complete"] is False
-    assert seen["tables"]["store.machine"]["inserted"] == 1
+    assert evidence["complete"] is False
+    assert evidence["tables"]["store.machine"]["inserted"] == 1

@@ -32,7 +32,7 @@ async def refused(databases: PostgresDatabases) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("taken", "told"),
+    ("taken", "expected"),
     [
         ("REVOKE app_owner FROM cutover", 'role cutover may not act for app_owner, who owns app: GRANT "app_owner" TO "cutover"'),
         ("REVOKE pg_signal_backend FROM cutover", 'role cutover lacks pg_signal_backend: GRANT pg_signal_backend TO "cutover"'),
@@ -47,11 +47,11 @@ async def refused(databases: PostgresDatabases) -> list[str]:
     ],
 )
 @on_18
-async def test_a_role_that_lacks_a_right_is_told_which_one(cluster: Cluster, taken: str, told: str) -> None:
+async def test_a_role_that_lacks_a_right_is_told_which_one(cluster: Cluster, taken: str, expected: str) -> None:
     databases = await lead(cluster)
     cluster.execute(taken)
     [reason] = await refused(databases)
-    assert reason.startswith(told), reason
+    assert reason.startswith(expected), reason
 
 
 @on_18
@@ -143,10 +143,10 @@ async def test_a_security_label_is_told_as_what_a_clone_cannot_carry(cluster: Cl
     label = "SELECT oid, 'pg_database'::regclass, 'selinux', 'system_u' FROM pg_database WHERE datname = 'app'"
     cluster.execute(f"SET allow_system_table_mods = on; INSERT INTO pg_shseclabel {label}")
     try:
-        seen = await databases.check_fit(attempt_id("check_server"))
+        evidence = await databases.check_fit(attempt_id("check_server"))
     finally:
         cluster.execute("SET allow_system_table_mods = on; DELETE FROM pg_shseclabel")
-    assert seen["not_carried"] == ["""SECURITY LABEL FOR selinux ON DATABASE "app" IS 'system_u';"""]
+    assert evidence["not_carried"] == ["""SECURITY LABEL FOR selinux ON DATABASE "app" IS 'system_u';"""]
 
 
 @pytest.mark.parametrize(("hours", "word"), [(1, "behind"), (-1, "ahead of")])
@@ -171,13 +171,13 @@ def proof(cluster: Cluster, folder: Path, directory: Path) -> PgDump:
 
 async def test_what_room_there_is_and_what_is_needed_goes_on_record(cluster: Cluster, tmp_path: Path) -> None:
     await lead(cluster)
-    seen = await proof(cluster, tmp_path, tmp_path / "not" / "yet").check_room(attempt_id("check_room"), None)
+    evidence = await proof(cluster, tmp_path, tmp_path / "not" / "yet").check_room(attempt_id("check_room"), None)
     [(size,)] = cluster.execute("SELECT pg_database_size('app')")
-    assert seen["production_bytes"] == size
-    assert (seen["backup"]["folder"], seen["backup"]["needed_bytes"]) == (str(tmp_path), size)
-    assert seen["data"]["needed_bytes"] == 2 * size
+    assert evidence["production_bytes"] == size
+    assert (evidence["backup"]["folder"], evidence["backup"]["needed_bytes"]) == (str(tmp_path), size)
+    assert evidence["data"]["needed_bytes"] == 2 * size
     [(data,)] = cluster.execute("SHOW data_directory")
-    assert seen["data"]["folder"] == data
+    assert evidence["data"]["folder"] == data
     again = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), 17)
     assert again["backup"]["needed_bytes"] == 17
 
@@ -217,8 +217,8 @@ async def test_a_disk_that_is_too_small_for_the_backup_is_named(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await lead(cluster)
-    told = r"too little disk: 1\.0 MB are free and [\d.]+ MB are needed: [\d.]+ MB for backup.directory in"
-    with small_disk(tmp_path / "disk", monkeypatch) as disk, pytest.raises(Unfit, match=told):
+    reason = r"too little disk: 1\.0 MB are free and [\d.]+ MB are needed: [\d.]+ MB for backup.directory in"
+    with small_disk(tmp_path / "disk", monkeypatch) as disk, pytest.raises(Unfit, match=reason):
         await proof(cluster, tmp_path, disk).check_room(attempt_id("check_room"), None)
 
 
@@ -228,8 +228,8 @@ async def test_a_data_directory_that_cannot_be_seen_is_said_and_no_failure(
 ) -> None:
     await lead(cluster)
     monkeypatch.setattr(disk_space, "_is_folder", lambda location: False)
-    seen = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
-    assert "cannot be read from here: look there that 2 times" in seen["data"]["cannot_be_seen"]
+    evidence = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
+    assert "cannot be read from here: look there that 2 times" in evidence["data"]["cannot_be_seen"]
 
 
 @on_18

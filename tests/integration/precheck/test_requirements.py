@@ -22,10 +22,10 @@ async def test_a_fit_server_is_told_what_a_clone_cannot_carry_and_nothing_is_tou
     furnish(cluster)
     before = photograph(cluster)
     databases = await lead(cluster)
-    seen = await databases.check_fit(attempt_id("check_server"))
-    assert seen["server_version"] // 10000 == cluster.major
-    assert (seen["role"], seen["owner"]) == ("cutover", "app_owner")
-    assert [statement.partition(" SET")[0] for statement in seen["not_carried"]] == [
+    evidence = await databases.check_fit(attempt_id("check_server"))
+    assert evidence["server_version"] // 10000 == cluster.major
+    assert (evidence["role"], evidence["owner"]) == ("cutover", "app_owner")
+    assert [statement.partition(" SET")[0] for statement in evidence["not_carried"]] == [
         'ALTER DATABASE "app"',
         'ALTER ROLE "app_user" IN DATABASE "app"',
     ]

@@ -90,9 +90,9 @@ async def test_all_that_a_role_cannot_do_any_more_is_named(cluster: Cluster) -> 
         cluster.execute("DROP DATABASE app_next")
         cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
         run(cluster, scripts)
-        seen = await found(cluster)
-        narrowed = {what: [text for text in seen.get(what, []) if text in texts] for what, texts in expected.items()}
-        assert narrowed == expected, (scripts, seen)
+        losses = await found(cluster)
+        narrowed = {what: [text for text in losses.get(what, []) if text in texts] for what, texts in expected.items()}
+        assert narrowed == expected, (scripts, losses)
 
 
 @on_18
@@ -131,13 +131,13 @@ async def test_a_finding_is_waived_by_role_by_object_or_by_both_and_a_waiver_in_
         await judged(cluster, robot="it is retired")
     assert set(left.value.evidence["found"]) == {LOST, "policy is lost or for others"}
     waive = {"robot": "retired", "app_user on public.a": "reads the view", "store.c": "no tenants any more", "nobody": "?"}
-    seen = await judged(cluster, **waive)
-    assert seen["waived"] == {
+    evidence = await judged(cluster, **waive)
+    assert evidence["waived"] == {
         "grant is lost: SELECT on public.a to app_user": "reads the view",
         "nothing can be run any more by: robot": "retired",
         "policy is lost or for others: own on store.c": "no tenants any more",
     }
-    assert seen["unused"] == ["nobody"]
+    assert evidence["unused"] == ["nobody"]
 
 
 @on_18

@@ -46,12 +46,12 @@ async def test_a_query_as_quick_as_before_passes_and_one_whose_index_is_missing_
     cluster: Cluster,
 ) -> None:
     furnish(cluster, rows=300_000)
-    seen = await timed(cluster, ASKED)
-    assert (seen["rows_old"], seen["rows_new"], seen["allowed"]) == (30, 30, 1.5)
-    assert 0 < seen["old_ms"]["fastest"] <= seen["old_ms"]["median"] <= seen["old_ms"]["slowest"]
+    evidence = await timed(cluster, ASKED)
+    assert (evidence["rows_old"], evidence["rows_new"], evidence["allowed"]) == (30, 30, 1.5)
+    assert 0 < evidence["old_ms"]["fastest"] <= evidence["old_ms"]["median"] <= evidence["old_ms"]["slowest"]
     cluster.execute("DROP INDEX public.machine_site", "app_next")
-    told = r"^query a site's machines: \d+\.\d ms on old, \d+\.\d ms on new \(medians of \d, warm\): .+ times as long, .* 1\.5$"
-    with pytest.raises(CheckFailed, match=told) as slower:
+    reason = r"^query a site's machines: \d+\.\d ms on old, \d+\.\d ms on new \(medians of \d, warm\): .+ times as long, .* 1\.5$"
+    with pytest.raises(CheckFailed, match=reason) as slower:
         await timed(cluster, ASKED)
     assert slower.value.evidence["ratio"] > 1.5
     assert slower.value.evidence["new_ms"]["fastest"] > slower.value.evidence["old_ms"]["fastest"]
@@ -67,8 +67,8 @@ async def test_a_query_that_finds_less_on_new_is_no_answer_unless_the_plan_says_
     less = TimedQuery("few", ASKED.old, "SELECT 1 FROM public.tb_machine WHERE id = 7", 1.5)
     with pytest.raises(CheckFailed, match="query few: 30 rows on old, 1 on new"):
         await timed(cluster, less)
-    seen = await timed(cluster, TimedQuery("few", less.old, less.new, 1.5, same_rows=False))
-    assert (seen["rows_old"], seen["rows_new"]) == (30, 1)
+    evidence = await timed(cluster, TimedQuery("few", less.old, less.new, 1.5, same_rows=False))
+    assert (evidence["rows_old"], evidence["rows_new"]) == (30, 1)
 
 
 @on_18
@@ -87,10 +87,10 @@ async def test_a_query_that_does_not_end_is_ended_and_told(cluster: Cluster) -> 
 async def test_a_query_that_is_too_slow_on_old_is_judged_on_new_alone(cluster: Cluster) -> None:
     """Found: what was slow on old already turned the night back, hours into the window; and nothing said so before it."""
     furnish(cluster)
-    seen = await timed(cluster, TimedQuery("q", ENDLESS, "SELECT 1", 1.5), seconds_max=0.3)
-    assert seen["new_ms"] < 300
-    assert {name: seen[name] for name in ("old", "rows_new")} == {"old": "not within 0.3 s", "rows_new": 1}
-    assert "ratio" not in seen
+    evidence = await timed(cluster, TimedQuery("q", ENDLESS, "SELECT 1", 1.5), seconds_max=0.3)
+    assert evidence["new_ms"] < 300
+    assert {name: evidence[name] for name in ("old", "rows_new")} == {"old": "not within 0.3 s", "rows_new": 1}
+    assert "ratio" not in evidence
     before = await check_query(cluster.server(), TimedQuery("q", ENDLESS, "SELECT 1", 1.5), old="app_previous", seconds_max=0.3)
     assert before["warnings"] == [
         "query q, on old did not end within 0.3 s: Validate has new alone to judge, and only by that time; raise timeouts.query"
@@ -111,8 +111,8 @@ async def test_a_query_that_is_too_slow_on_old_while_it_is_measured_is_judged_on
         return await real(replace(side, query=ENDLESS))
 
     monkeypatch.setattr(Side, "run", slower_and_slower)
-    seen = await timed(cluster, TimedQuery("q", "SELECT 1", "SELECT 1", 1.5), seconds_max=0.3)
-    assert seen["old"] == "not within 0.3 s"
+    evidence = await timed(cluster, TimedQuery("q", "SELECT 1", "SELECT 1", 1.5), seconds_max=0.3)
+    assert evidence["old"] == "not within 0.3 s"
 
 
 WRONG = {
@@ -127,8 +127,8 @@ WRONG = {
 @on_18
 async def test_what_is_not_one_query_that_reads_is_told_and_changes_nothing(cluster: Cluster) -> None:
     furnish(cluster)
-    for query, told in WRONG.items():
-        with pytest.raises(StepError, match=f"^query q, on new: {told}"):
+    for query, reason in WRONG.items():
+        with pytest.raises(StepError, match=f"^query q, on new: {reason}"):
             await timed(cluster, TimedQuery("q", "SELECT 1", query, 1.5))
     assert cluster.execute("SELECT count(*) FROM public.tb_machine", "app_next") == [(10_000,)]
 
@@ -144,8 +144,8 @@ async def test_a_query_runs_with_the_settings_that_clients_of_the_database_get(c
 @on_18
 async def test_a_query_that_production_cannot_be_asked_is_told_before_the_window(cluster: Cluster) -> None:
     furnish(cluster)
-    seen = await check_query(cluster.server(), ASKED, old="app_previous", seconds_max=20)
-    assert (seen["columns"], seen["old_ms"] > 0, "warnings" in seen) == (1, True, False)
+    evidence = await check_query(cluster.server(), ASKED, old="app_previous", seconds_max=20)
+    assert (evidence["columns"], evidence["old_ms"] > 0, "warnings" in evidence) == (1, True, False)
     with pytest.raises(CheckFailed, match=r'^query q, on old: relation "public\.machines" does not exist'):
         await check_query(
             cluster.server(),
