@@ -76,15 +76,15 @@ def web() -> Iterator[str]:
 async def test_http_gives_its_status_or_a_number_of_the_body(
     web: str, tmp_path: Path, path: str, contains: str | None, number: str | None, expected: Sample
 ) -> None:
-    seen = await sampled(HttpSample(HttpCheck(f"{web}{path}", 200, contains), number), tmp_path)
-    assert (seen.passed, seen.value) == (expected.passed, expected.value)
-    assert expected.saw in seen.saw
+    sample = await sampled(HttpSample(HttpCheck(f"{web}{path}", 200, contains), number), tmp_path)
+    assert (sample.passed, sample.value) == (expected.passed, expected.value)
+    assert expected.saw in sample.saw
 
 
 async def test_a_server_that_refuses_connections_is_a_bad_sample(tmp_path: Path) -> None:
-    seen = await sampled(HttpSample(HttpCheck(f"http://127.0.0.1:{free_port()}/")), tmp_path)
-    assert not seen.passed
-    assert "ConnectError" in seen.saw
+    sample = await sampled(HttpSample(HttpCheck(f"http://127.0.0.1:{free_port()}/")), tmp_path)
+    assert not sample.passed
+    assert "ConnectError" in sample.saw
 
 
 def command(folder: Path, code: str, *, wants_number: bool = False) -> ExecSample:
@@ -106,15 +106,15 @@ def command(folder: Path, code: str, *, wants_number: bool = False) -> ExecSampl
 async def test_a_command_gives_its_exit_code_or_the_number_on_its_first_line(
     tmp_path: Path, code: str, wants_number: bool, expected: Sample
 ) -> None:
-    seen = await sampled(command(tmp_path, code, wants_number=wants_number), tmp_path)
-    assert (seen.passed, seen.value) == (expected.passed, expected.value)
-    assert expected.saw in seen.saw
+    sample = await sampled(command(tmp_path, code, wants_number=wants_number), tmp_path)
+    assert (sample.passed, sample.value) == (expected.passed, expected.value)
+    assert expected.saw in sample.saw
 
 
 async def test_a_command_that_hangs_is_a_bad_sample_and_is_gone(tmp_path: Path) -> None:
-    seen = await sampled(command(tmp_path, "import time; time.sleep(60)"), tmp_path, seconds=1)
-    assert not seen.passed
-    assert "1 s" in seen.saw
+    sample = await sampled(command(tmp_path, "import time; time.sleep(60)"), tmp_path, seconds=1)
+    assert not sample.passed
+    assert "1 s" in sample.saw
     assert not list((tmp_path / "children").glob("*.json"))
 
 
@@ -131,21 +131,21 @@ async def test_a_new_version_that_dies_while_it_is_watched_is_a_breach_within_mi
     """Found: nobody asked for its status before the watch of 48 hours was over."""
     loaded = served(tmp_path, "{for: 48h}")
     watching = ports_of(loaded, Server("dbname=app", "night-1", 1, loaded.run_dir)).watching
-    seen, on_record = Watched(ClockReading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
-    told = []
+    watched, on_record = Watched(ClockReading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
+    changed = []
     for each, state in enumerate(("up", "ill", "gone", "gone", "up")):
         for name in ("up", "ill"):
             (tmp_path / name).unlink(missing_ok=True)
         (tmp_path / state).touch()
-        now = ClockReading(seen.at.at, "boot", 40.0 * each)
-        seen = fold_round(seen, await watching.sample(ATTEMPT_ID), now, watching.rules)
-        told.append(changes(seen, watching.rules, on_record))
-        on_record ^= {change.check for change in told[-1]}
-        assert state != "ill" or "exited 1" in seen.standings["service api runs"].saw
+        now = ClockReading(watched.at.at, "boot", 40.0 * each)
+        watched = fold_round(watched, await watching.sample(ATTEMPT_ID), now, watching.rules)
+        changed.append(changes(watched, watching.rules, on_record))
+        on_record ^= {change.check for change in changed[-1]}
+        assert state != "ill" or "exited 1" in watched.standings["service api runs"].saw
     ended = "it has ended by itself: its status says stopped"
     breached = facts.CheckBreached(check="service api runs", saw=ended, value=None, seconds=80.0)
     recovered = facts.CheckRecovered(check="service api runs", saw="running", value=None)
-    assert told == [[], [], [], [breached], [recovered]], "40 s are no breach"
+    assert changed == [[], [], [], [breached], [recovered]], "40 s are no breach"
 
 
 @pytest.mark.parametrize("monitor", ["{for: 60s}", "{}"])
@@ -179,17 +179,17 @@ SQL = [
 async def test_sql_gives_one_number_or_one_boolean_and_writes_nothing(cluster: Cluster, tmp_path: Path) -> None:
     cluster.execute("SET ROLE app_owner; CREATE TABLE t AS SELECT 1 AS id; GRANT ALL ON t TO cutover", "app")
     for query, wants_number, expected in SQL:
-        seen = await sampled(SqlSample(cluster.server(), query, wants_number), tmp_path)
-        assert (seen.passed, seen.value) == (expected.passed, expected.value), query
-        assert expected.saw in seen.saw
-        assert "hunter2" not in seen.saw
+        sample = await sampled(SqlSample(cluster.server(), query, wants_number), tmp_path)
+        assert (sample.passed, sample.value) == (expected.passed, expected.value), query
+        assert expected.saw in sample.saw
+        assert "hunter2" not in sample.saw
     assert cluster.execute("SELECT count(*) FROM t", "app") == [(1,)]
 
 
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
 async def test_sql_that_hangs_is_a_bad_sample_and_its_backend_is_gone(cluster: Cluster, tmp_path: Path) -> None:
-    seen = await sampled(SqlSample(cluster.server(), "SELECT pg_sleep(60), 1", True), tmp_path, seconds=0.5)
-    assert not seen.passed
+    sample = await sampled(SqlSample(cluster.server(), "SELECT pg_sleep(60), 1", True), tmp_path, seconds=0.5)
+    assert not sample.passed
     async with asyncio.timeout(10):
         while cluster.execute("SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%'"):
             await asyncio.sleep(0.02)
@@ -198,6 +198,6 @@ async def test_sql_that_hangs_is_a_bad_sample_and_its_backend_is_gone(cluster: C
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
 async def test_a_database_that_lets_nobody_in_is_a_bad_sample_at_once(cluster: Cluster, tmp_path: Path) -> None:
     cluster.execute("ALTER DATABASE app ALLOW_CONNECTIONS false")
-    seen = await sampled(SqlSample(cluster.server(), "SELECT 1", True), tmp_path, seconds=5)
-    assert (seen.passed, seen.value) == (False, None)
-    assert "not currently accepting connections" in seen.saw
+    sample = await sampled(SqlSample(cluster.server(), "SELECT 1", True), tmp_path, seconds=5)
+    assert (sample.passed, sample.value) == (False, None)
+    assert "not currently accepting connections" in sample.saw

@@ -182,7 +182,7 @@ async def test_a_service_that_does_not_listen_yet_is_asked_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "check", "seen"),
+    ("answer", "check", "reason"),
     [
         (says("500 Oops", "stack trace"), {}, r"saw status 500, body 'stack trace', expected status 200;"),
         (says("302 Found", "", "location: /login"), {}, r"saw status 302"),
@@ -191,9 +191,11 @@ async def test_a_service_that_does_not_listen_yet_is_asked_again() -> None:
         (says("oops"), {}, r"saw RemoteProtocolError"),
     ],
 )
-async def test_a_wrong_answer_fails_with_what_was_seen_and_expected(answer: Answer, check: dict[str, object], seen: str) -> None:
+async def test_a_wrong_answer_fails_with_what_was_seen_and_expected(
+    answer: Answer, check: dict[str, object], reason: str
+) -> None:
     async with listening(answer) as url:
-        with pytest.raises(CheckFailed, match=seen) as failed:
+        with pytest.raises(CheckFailed, match=reason) as failed:
             await HttpCheck(f"{url}/health", within_seconds=0.3, **check).prove(ATTEMPT_ID)  # type: ignore[arg-type]
     assert f"GET {url}/health" in str(failed.value)
     assert failed.value.hint
