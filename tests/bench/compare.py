@@ -60,12 +60,12 @@ def comparing(url: str, new: str, folder: Path) -> Callable[[], Awaitable[str]]:
 
 
 async def seconds(run: Callable[[], Awaitable[str]], times: int) -> tuple[list[float], str]:
-    taken, said = [], ""
+    taken, result = [], ""
     for _ in range(times):
         began = time.monotonic()
-        said = await run()
+        result = await run()
         taken.append(time.monotonic() - began)
-    return taken, said
+    return taken, result
 
 
 async def measure(url: str, times: int, folder: Path) -> None:
@@ -77,10 +77,10 @@ async def measure(url: str, times: int, folder: Path) -> None:
     }
     bare = 0.0
     for name, run in runs.items():
-        taken, said = await seconds(run, times)
+        taken, result = await seconds(run, times)
         bare = bare or median(taken)
         every = " ".join(f"{each:.1f}" for each in taken)
-        print(f"{name:25} {every:>24} s   median {median(taken) / bare:.2f} × the bare scan   {said}")
+        print(f"{name:25} {every:>24} s   median {median(taken) / bare:.2f} × the bare scan   {result}")
 
 
 def main(arguments: Sequence[str] = ()) -> None:
