@@ -59,10 +59,10 @@ async def wait_for_activity(server: Server, words: str) -> Activity:
     deadline, rows = time.monotonic() + WAIT_SECONDS, []
     while time.monotonic() < deadline:
         rows = await activities(server)
-        if found := [each for each in rows if words in each.words()]:
+        if found := [each for each in rows if words in each.describe()]:
             return found[0]
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{words!r} was not seen; the last reading has {[each.words() for each in rows]}")
+    raise AssertionError(f"{words!r} was not seen; the last reading has {[each.describe() for each in rows]}")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_noth
             await asyncio.sleep(1.5)  # one look has failed by then
             progress = watcher.progress(datetime.now(UTC))
     assert progress is not None
-    assert (progress.progress.words(), progress.seconds > 1) == ("", True)
+    assert (progress.reading.describe(), progress.seconds > 1) == ("", True)
 
 
 @on_18
