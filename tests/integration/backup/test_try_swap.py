@@ -19,6 +19,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.ports import AttemptId, Evidence
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 STEP = "precheck.prove_backup"
@@ -91,7 +92,7 @@ async def test_a_trial_that_ends_in_the_middle_is_cleared_by_the_next(
     async def nothing(*_: object) -> list[str]:
         return []
 
-    async def ends(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
+    async def ends(self: PostgresDatabases, its: AttemptId) -> Evidence:
         await real(self, its)
         monkeypatch.setattr("cutoverd.daemon.postgres.backup.scratch.drop", nothing)
         raise StepError("the lights went out")
@@ -123,7 +124,7 @@ async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, 
     reached, go_on = asyncio.Event(), asyncio.Event()
     real = PostgresDatabases.exchange
 
-    async def exchange(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
+    async def exchange(self: PostgresDatabases, its: AttemptId) -> Evidence:
         reached.set()
         await go_on.wait()
         return await real(self, its)
@@ -144,7 +145,7 @@ async def test_a_stale_daemon_drops_no_scratch_database_of_the_next(site: Site, 
 async def test_a_daemon_that_turns_stale_between_two_drops_makes_the_first_alone(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def then_stale(server: Server, its: try_swap.Mark) -> list[str]:
+    async def then_stale(server: Server, its: AttemptId) -> list[str]:
         dropped = await try_swap.drop_all(server, its)
         await ledger.acquire_fence(site.cluster.server(epoch=2))
         return dropped
@@ -174,7 +175,7 @@ async def test_a_cancelled_trial_leaves_no_database_session_or_record(site: Site
     reached = asyncio.Event()
     real = PostgresDatabases.exchange
 
-    async def exchange(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
+    async def exchange(self: PostgresDatabases, its: AttemptId) -> Evidence:
         evidence = await real(self, its)
         reached.set()
         await asyncio.Event().wait()
@@ -208,7 +209,7 @@ async def test_a_way_back_that_cannot_be_executed_fails_before_the_window(site: 
 
 @on_18
 async def test_a_way_back_that_leaves_something_different_fails(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def lifted(self: PostgresDatabases, its: try_swap.Mark) -> try_swap.Evidence:
+    async def lifted(self: PostgresDatabases, its: AttemptId) -> Evidence:
         evidence = await real(self, its)
         site.cluster.execute("ALTER DATABASE app_try SET work_mem = '7MB'")
         return evidence
