@@ -30,13 +30,13 @@ def credentials(folder: Path) -> Path:
 
 async def test_a_file_of_credentials_signs_what_the_server_asks(tmp_path: Path) -> None:
     """Found: what nats-py signs with was not installed with us, so no plan with `bus.credentials` could ever be run."""
-    heard: list[dict[str, Any]] = []
+    handshakes: list[dict[str, Any]] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(f"INFO {json.dumps(INFO)}\r\n".encode())
         while line := await reader.readline():
             if line.startswith(b"CONNECT "):
-                heard.append(json.loads(line.removeprefix(b"CONNECT ")))
+                handshakes.append(json.loads(line.removeprefix(b"CONNECT ")))
             elif line.startswith(b"PING"):
                 writer.write(b"PONG\r\n")
         writer.close()
@@ -44,8 +44,8 @@ async def test_a_file_of_credentials_signs_what_the_server_asks(tmp_path: Path) 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         client = await connect(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}", **login(credentials(tmp_path)))
         await client.close()
-    assert [bool(each["sig"]) for each in heard] == [True]
-    assert heard[0]["jwt"] == "a.b.c"
+    assert [bool(each["sig"]) for each in handshakes] == [True]
+    assert handshakes[0]["jwt"] == "a.b.c"
 
 
 def test_a_server_that_refused_us_and_then_closed_is_told_as_one_that_refused() -> None:
@@ -68,6 +68,6 @@ def test_a_file_that_holds_no_credentials_is_refused_and_not_read_without_end(tm
     file.write_text("hunter2")
     with pytest.raises(
         ServerRefused, match="holds no NATS credentials: there is no BEGIN NATS USER JWT and no BEGIN USER NKEY"
-    ) as seen:
+    ) as refused:
         login(file)
-    assert "hunter2" not in str(seen.value)
+    assert "hunter2" not in str(refused.value)
