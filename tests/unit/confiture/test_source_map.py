@@ -54,7 +54,10 @@ def test_a_line_of_another_file_stays_as_it_is(built: Path) -> None:
 
 def test_an_error_and_a_finding_name_the_source(built: Path) -> None:
     error = StepError("built.sql:16: no", hint="mend it", evidence={"file": str(built), "line": 16})
-    told = Origins(built, SOURCES).error(error)
-    assert (str(told), told.hint) == ("db/0_schema/01_write/0101.sql:2, as built built.sql:16: no", "mend it")
-    assert told.evidence["source_line"] == 2
+    error_at_source = Origins(built, SOURCES).error(error)
+    assert (str(error_at_source), error_at_source.hint) == (
+        "db/0_schema/01_write/0101.sql:2, as built built.sql:16: no",
+        "mend it",
+    )
+    assert error_at_source.evidence["source_line"] == 2
     assert Origins(built, SOURCES).finding(LintFinding(built, 9, "COMMIT", "no")).problem == f"{SOURCES[0]}:1, as built COMMIT"
