@@ -15,7 +15,7 @@ from cutoverd.states.errors import CheckFailed
 from cutoverd.states.run import FrozenPlan, Run
 
 
-def look_that_raises(error: Exception) -> tuple[Any, Any]:
+def with_failing_check(error: Exception) -> tuple[Any, Any]:
     """A plan with one dashboard, and ports whose checks end with the error."""
 
     async def prove_dashboard(*_: object) -> None:
@@ -36,7 +36,7 @@ def dashboard() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "description"),
     [
         (ExceptionGroup("all attempts failed", [OverflowError("port must be 0-65535.")]), "OverflowError: port must be 0-65535."),
         (UnicodeError("label too long"), "UnicodeError: label too long"),
@@ -44,18 +44,18 @@ def dashboard() -> Any:
         (AssertionError(), "AssertionError"),
     ],
 )
-async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: Exception, told: str) -> None:
+async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: Exception, description: str) -> None:
     """Found: `cutoverd check` ended with a traceback where the runner tells of a failed step."""
-    loaded, ports = look_that_raises(error)
+    loaded, ports = with_failing_check(error)
     [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
     assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", check.Verdict.UNFIT)
-    assert finding.detail == f"it could not be looked at: {told}"
+    assert finding.detail == f"it could not be looked at: {description}"
     assert finding.todo
 
 
 async def test_what_only_a_run_can_be_told_is_not_asked_of_who_only_checks() -> None:
     hint = "change the files, then `abort` and start a run with a name of its own"
-    loaded, ports = look_that_raises(CheckFailed("1 line(s) of the SQL files cannot be run", hint=hint))
+    loaded, ports = with_failing_check(CheckFailed("1 line(s) of the SQL files cannot be run", hint=hint))
     [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
     assert finding.todo == "change the files"
 
@@ -65,7 +65,7 @@ async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.M
         raise UnicodeError("label too long")
 
     monkeypatch.setattr(check.stream, "check_sync", check_sync)
-    finding = await check._of_bus(look_that_raises(OSError())[0])
+    finding = await check._of_bus(with_failing_check(OSError())[0])
     assert (finding.check, finding.verdict) == (check.BUS, check.Verdict.UNFIT)
     assert "UnicodeError: label too long" in finding.detail
 

@@ -45,8 +45,11 @@ async def test_a_bus_that_cannot_be_asked_leaves_it_unknown(write: Any, monkeypa
         raise Unreachable("no NATS server answered", hint="see why")
 
     monkeypatch.setattr("cutoverd.daemon.control.liveness.bus", away)
-    told = await driven(load(write(PLAN + "bus: {url: nats://127.0.0.1:1}\n")), sight(""))
-    assert told == {"drives": None, "says": "none on this machine; elsewhere cannot be known: no NATS server answered; see why"}
+    liveness = await driven(load(write(PLAN + "bus: {url: nats://127.0.0.1:1}\n")), sight(""))
+    assert liveness == {
+        "drives": None,
+        "says": "none on this machine; elsewhere cannot be known: no NATS server answered; see why",
+    }
 
 
 @pytest.mark.parametrize(
@@ -66,5 +69,5 @@ async def test_a_daemon_elsewhere_is_known_by_its_answer(answer: Any, drives: bo
         return SimpleNamespace(data=json.dumps(answer).encode())
 
     client: Any = SimpleNamespace(nc=SimpleNamespace(request=request), forbidden=lambda subject, since: "")
-    told = await asked(client, sight("db1/7"))
-    assert (told["drives"], told["says"].startswith(says)) == (drives, True), told
+    liveness = await asked(client, sight("db1/7"))
+    assert (liveness["drives"], liveness["says"].startswith(says)) == (drives, True), liveness
