@@ -30,7 +30,7 @@ class Runs:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder, self.stream, self.world = folder, MemoryStream(), World()
-        self.said: asyncio.Queue[InboxItem] = asyncio.Queue()
+        self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         plan_of(folder, 1)
         self.epoch_there: int | None = None
         self.log = self._log()
@@ -54,11 +54,11 @@ class Runs:
         return self.log
 
     async def driven(self) -> Stopped:
-        return await RunLoop(self.log, self.world.ports(), self.said, step_seconds=5, auto=True).drive()
+        return await RunLoop(self.log, self.world.ports(), self.inbox, step_seconds=5, auto=True).drive()
 
     async def say(self, verb: str) -> None:
         seq = await self.stream.store("cutover.cmd", "", b"")
-        self.said.put_nowait(Command(verb=verb, seq=seq, sent_at=datetime.now(UTC)))
+        self.inbox.put_nowait(Command(verb=verb, seq=seq, sent_at=datetime.now(UTC)))
 
     def events(self) -> list[facts.Event]:
         return [decode(m.data).event for m in self.stream.messages if m.subject.startswith("cutover.evt")]
@@ -97,8 +97,8 @@ async def test_what_was_changed_is_told_once_however_often_a_daemon_comes(runs: 
     runs.mend()
     for _ in range(3):
         await runs.taken()
-    [told] = [event for event in runs.events() if isinstance(event, facts.FailureReported)]
-    assert told.by == facts.DAEMON
+    [failure] = [event for event in runs.events() if isinstance(event, facts.FailureReported)]
+    assert failure.by == facts.DAEMON
 
 
 async def test_an_abort_under_way_is_gone_on_with_whatever_was_changed(runs: Runs) -> None:

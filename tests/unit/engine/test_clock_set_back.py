@@ -22,21 +22,21 @@ def test_a_clock_that_is_set_back_changes_nothing_of_the_order() -> None:
     assert getattr(waits, "gate", "") == "cutover"
     simulation.now -= HOURS
     assert simulation.finish().state == "completed"
-    chain, seen = Chain(), []
+    chain, journal = Chain(), []
     for seq, message in simulation.messages:
-        seen.append(chain.checked(message, seq))
+        journal.append(chain.checked(message, seq))
         chain = chain.extended(message, seq)
-    times = [each.envelope.time for each in seen]
+    times = [each.envelope.time for each in journal]
     assert times != sorted(times)
-    assert [each.envelope.n for each in seen] == list(range(1, len(seen) + 1))
+    assert [each.envelope.n for each in journal] == list(range(1, len(journal) + 1))
 
 
 def test_a_command_sent_after_the_clock_was_set_back_counts_by_its_place_in_the_stream() -> None:
     simulation = waiting(night(("downtime",)))
     simulation.now -= HOURS
-    said = simulation.say("advance")
-    assert said.sent_at
-    assert said.sent_at < simulation.run.entered_at
+    command = simulation.say("advance")
+    assert command.sent_at
+    assert command.sent_at < simulation.run.entered_at
     simulation.listen()
     assert any(isinstance(event, facts.GatePassed) for event in recorded(simulation))
 

@@ -61,11 +61,11 @@ def test_evidence_that_is_too_long_keeps_its_beginning_and_says_how_much_is_miss
 
 def test_5000_tables_are_told_as_far_as_they_fit() -> None:
     unread = [f"public.table_{n}" for n in range(5000)]
-    told = succeeded(KEY, "forward", 1.0, {"unread": unread, "waived": {}}).evidence
-    kept = told["unread"][:-1]
+    evidence = succeeded(KEY, "forward", 1.0, {"unread": unread, "waived": {}}).evidence
+    kept = evidence["unread"][:-1]
     assert kept == unread[: len(kept)]
-    assert told["unread"][-1] == f"… {5000 - len(kept)} more"
-    assert told["waived"] == {}
+    assert evidence["unread"][-1] == f"… {5000 - len(kept)} more"
+    assert evidence["waived"] == {}
 
 
 def test_what_fits_is_not_touched() -> None:
