@@ -72,11 +72,11 @@ def journal(*texts: str) -> list[bytes]:
 
 
 def read(messages: list[bytes]) -> list[facts.Event]:
-    chain, seen = Chain(), []
+    chain, events = Chain(), []
     for seq, message in enumerate(messages, 1):
-        seen.append(chain.checked(message, seq).event)
+        events.append(chain.checked(message, seq).event)
         chain = chain.extended(message, seq)
-    return seen
+    return events
 
 
 @given(envelopes)

@@ -34,8 +34,8 @@ def test_a_bare_word_is_a_command_whatever_blanks_and_case_it_has(verb, written)
 
 
 def test_a_command_knows_from_the_bus_who_sent_it_and_when():
-    said = understood(b"advance", "cutover.cmd.alice")
-    assert (said.by, said.seq, said.sent_at) == ("alice", 42, SENT)
+    command = understood(b"advance", "cutover.cmd.alice")
+    assert (command.by, command.seq, command.sent_at) == ("alice", 42, SENT)
     assert understood(b"advance").by is None
 
 
@@ -44,8 +44,8 @@ def test_a_command_in_json_has_all_its_fields():
         "id": "7", "verb": "rollback", "run": "night", "expect_state": "monitor", "reason": "errors", "ttl": 60,
         "now": True, "accept_loss": True,
     }  # fmt: skip
-    said = understood(json.dumps(fields, indent=2).encode())
-    assert {name: getattr(said, name) for name in fields} == fields
+    command = understood(json.dumps(fields, indent=2).encode())
+    assert {name: getattr(command, name) for name in fields} == fields
 
 
 @pytest.mark.parametrize("forged", ["by", "seq", "sent_at"])
@@ -150,8 +150,8 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(str.s
     )
 )
 def test_a_command_comes_back_as_it_was_sent(command):
-    heard = understood(encode(command), "cutover.cmd.alice")
-    assert heard == command.model_copy(update={"by": "alice", "seq": 42, "sent_at": SENT})
+    received = understood(encode(command), "cutover.cmd.alice")
+    assert received == command.model_copy(update={"by": "alice", "seq": 42, "sent_at": SENT})
 
 
 def test_two_bare_words_are_two_commands():

@@ -22,7 +22,7 @@ from cutoverd.states.next_action import AttemptStep, Finished, next_action
 from cutoverd.states.run import Run, StepKey
 
 JOURNALS = sorted(Path(__file__).with_name("journals").glob("*.jsonl"))
-SEEN = datetime(2026, 1, 1, tzinfo=UTC)
+STORED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Kept:
@@ -36,7 +36,7 @@ class Kept:
 
     async def replay(self) -> AsyncGenerator[Message, None]:
         for each in self.messages:
-            yield Message(each["seq"], each["message"].encode(), SEEN, "cutover.evt.night")
+            yield Message(each["seq"], each["message"].encode(), STORED_AT, "cutover.evt.night")
 
     def follow(self, start: int) -> AsyncGenerator[Message, None]:
         return self.replay()
@@ -44,20 +44,20 @@ class Kept:
 
 async def replayed(path: Path) -> list[tuple[Run, Recorded]]:
     """The run after each event."""
-    seen: list[tuple[Run, Recorded]] = []
-    await RunLog("night", Kept(path), observers=[lambda run, recorded: seen.append((run, recorded))]).replay()
-    return seen
+    history: list[tuple[Run, Recorded]] = []
+    await RunLog("night", Kept(path), observers=[lambda run, recorded: history.append((run, recorded))]).replay()
+    return history
 
 
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
 async def test_it_ends_as_it_did_and_every_prefix_has_a_next_step(path: Path) -> None:
-    seen = await replayed(path)
-    started = [(run, recorded) for run, recorded in seen if run.plan]
+    history = await replayed(path)
+    started = [(run, recorded) for run, recorded in history if run.plan]
     steps = [next_action(run) for run, _ in started]
-    assert seen[-1][0].state == path.stem.partition("_")[0]
+    assert history[-1][0].state == path.stem.partition("_")[0]
     assert steps[-1] == Finished()
     assert Finished() not in steps[:-1]
-    assert seen[-1][0].epoch == 2, "two daemons took it"
+    assert history[-1][0].epoch == 2, "two daemons took it"
 
 
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
@@ -66,9 +66,9 @@ async def test_its_transitions_and_records_are_those_that_are_planned_today(path
 
     But for a step that came later: it is still to be taken where the journal goes on.
     """
-    seen = [(run, recorded) for run, recorded in await replayed(path) if run.plan]
-    known = {StepKey.of(recorded.event.step).step for _, recorded in seen if isinstance(recorded.event, facts.StepStarted)}
-    for (run, _), (_, recorded) in pairwise(seen):
+    history = [(run, recorded) for run, recorded in await replayed(path) if run.plan]
+    known = {StepKey.of(recorded.event.step).step for _, recorded in history if isinstance(recorded.event, facts.StepStarted)}
+    for (run, _), (_, recorded) in pairwise(history):
         if isinstance(recorded.event, facts.Transitioned | facts.GateReached) and recorded.envelope.epoch == run.epoch:
             planned = next_action(run)
             if isinstance(planned, AttemptStep) and planned.key.step not in known:
