@@ -32,7 +32,7 @@ def recorded(name: str) -> list[Recorded]:
     return found
 
 
-def told_by(events: list[Recorded], now: datetime | None = None) -> dict[tuple[str, ...], float]:
+def samples_after(events: list[Recorded], now: datetime | None = None) -> dict[tuple[str, ...], float]:
     """Value by name and label values, the run's name left out."""
     gauges, run = RunGauges("night", lambda: now or events[-1].envelope.time), Run("night")
     for each in events:
@@ -51,37 +51,39 @@ def event_of(seconds: float, event: facts.Event, seq: int = 1) -> Recorded:
 
 def test_a_completed_night_tells_its_comparison_its_checks_and_when_each_transition_was_taken() -> None:
     events = recorded("completed")
-    told = told_by(events)
-    assert told["cutover_comparison_rows", "machines", "old"] == told["cutover_comparison_rows", "machines", "new"] == 500
-    assert told["cutover_comparison_differences", "machines", "changed"] == 0
-    assert told["cutover_validation_ok", "compare", "machines"] == 1
-    assert told["cutover_validation_checks", "validate/001.sql", "passed"] == 2
+    samples = samples_after(events)
+    assert samples["cutover_comparison_rows", "machines", "old"] == samples["cutover_comparison_rows", "machines", "new"] == 500
+    assert samples["cutover_comparison_differences", "machines", "changed"] == 0
+    assert samples["cutover_validation_ok", "compare", "machines"] == 1
+    assert samples["cutover_validation_checks", "validate/001.sql", "passed"] == 2
     last = next(each for each in reversed(events) if isinstance(each.event, facts.Transitioned))
-    assert told["cutover_transition_timestamp_seconds", "monitor", "completed", "proceed", ""] == last.envelope.time.timestamp()
+    assert (
+        samples["cutover_transition_timestamp_seconds", "monitor", "completed", "proceed", ""] == last.envelope.time.timestamp()
+    )
 
 
 def test_times_stand_still_once_the_run_is_over() -> None:
     events = recorded("rolledback")
-    at_the_end, later = told_by(events), told_by(events, events[-1].envelope.time + timedelta(days=1))
+    at_the_end, later = samples_after(events), samples_after(events, events[-1].envelope.time + timedelta(days=1))
     for name in ("cutover_downtime_seconds", "cutover_window_seconds"):
         assert 0 < at_the_end[name,] == later[name,]
 
 
 def test_steps_done_count_up_to_the_steps_of_the_state() -> None:
-    events, seen = recorded("completed"), set()
+    events, counts = recorded("completed"), set()
     for end in range(3, len(events)):
-        told = told_by(events[:end])
-        assert told["cutover_steps_done",] <= told["cutover_steps",]
-        seen.add((told["cutover_steps_done",], told["cutover_steps",]))
-    assert any(done == steps > 3 for done, steps in seen)
+        samples = samples_after(events[:end])
+        assert samples["cutover_steps_done",] <= samples["cutover_steps",]
+        counts.add((samples["cutover_steps_done",], samples["cutover_steps",]))
+    assert any(done == steps > 3 for done, steps in counts)
 
 
 def test_budgets_are_told_if_the_plan_gives_them() -> None:
     started = facts.RunStarted(plan_sha256="0", files={}, items={}, gates=[], budget_seconds=900, state_budgets={"data": 60})
-    told = told_by([event_of(0, started)])
-    assert told["cutover_window_budget_seconds",] == 900
-    assert told["cutover_state_budget_seconds", "data"] == 60
-    without = told_by([event_of(0, started.model_copy(update={"budget_seconds": None, "state_budgets": {}}))])
+    samples = samples_after([event_of(0, started)])
+    assert samples["cutover_window_budget_seconds",] == 900
+    assert samples["cutover_state_budget_seconds", "data"] == 60
+    without = samples_after([event_of(0, started.model_copy(update={"budget_seconds": None, "state_budgets": {}}))])
     assert ("cutover_window_budget_seconds",) not in without
 
 

@@ -26,8 +26,8 @@ async def test_nobody_scraped() -> None:
 async def test_a_scrape_that_comes_while_it_is_waited_for_counts() -> None:
     scrapes = Scrapes()
     asyncio.get_running_loop().call_later(0.05, scrapes.note)
-    seen = await ScrapedCheck(scrapes, LISTEN, 20).prove(ATTEMPT_ID)
-    assert seen["scrapes"] == 1
+    evidence = await ScrapedCheck(scrapes, LISTEN, 20).prove(ATTEMPT_ID)
+    assert evidence["scrapes"] == 1
 
 
 async def test_a_scrape_of_long_ago_does_not_count() -> None:
