@@ -109,8 +109,8 @@ async def test_a_file_that_was_run_and_is_edited_while_monitor_waits_stops_no_re
                 check_frozen(load(tmp_path / "plan.yaml"), run)
             return
         check_frozen(load(tmp_path / "plan.yaml"), run)
-    said = {"event": "files_differ_from_those_that_were_run", "log_level": "warning"}
-    assert logged == [{**said, "run": "night-1", "state": state, "files": [name]}]
+    warning = {"event": "files_differ_from_those_that_were_run", "log_level": "warning"}
+    assert logged == [{**warning, "run": "night-1", "state": state, "files": [name]}]
 
 
 async def test_a_script_that_is_gone_while_monitor_waits_stops_no_restart_and_a_program_does(tmp_path: Path) -> None:

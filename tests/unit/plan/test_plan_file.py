@@ -72,7 +72,7 @@ def test_named_queries_are_steps_of_their_own(write):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("run: night-1", "run: night.1", "plan.yaml:1: run: saw 'night.1'; a run's name has only"),
         ("run: night-1\n", "", "run; it is missing"),
@@ -134,11 +134,11 @@ def test_named_queries_are_steps_of_their_own(write):
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_place(write, old, new, told):
+def test_a_mistake_is_told_with_its_place(write, old, new, message):
     assert old in PLAN
     with pytest.raises(BadPlan) as refused:
         load(write(PLAN.replace(old, new)))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_no_part_of_a_password_is_repeated(write, url):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("postgresql://cutover@127.0.0.1/app", '"foo bar"', "database.url: saw 'foo bar'; libpq cannot read it: postgresql://"),
         ('"schema/*.sql"', '""', "schema.files: '' is no pattern for files"),
@@ -270,11 +270,11 @@ def test_no_part_of_a_password_is_repeated(write, url):
         ("run: night-1", "run: night-1\nmonitor: {for: 99999999999d}", "a duration is at most 366d"),
     ],
 )
-def test_a_mistake_that_would_have_been_taken_for_a_plan_is_told(write, old, new, told):
+def test_a_mistake_that_would_have_been_taken_for_a_plan_is_told(write, old, new, message):
     assert old in PLAN
     with pytest.raises(BadPlan) as refused:
         load(write(PLAN.replace(old, new, 1)))
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_a_script_that_cannot_be_read_is_told_before_the_run_begins(write, monkeypatch):
@@ -312,13 +312,13 @@ def test_every_secret_that_libpq_knows_is_refused():
 
 @pytest.mark.parametrize("secret", sorted(fields.SECRETS & {option.keyword.decode() for option in Conninfo.get_defaults()}))
 def test_a_secret_in_the_address_of_the_database_is_refused(write, secret):
-    with pytest.raises(BadPlan, match="a plan holds no password") as told:
+    with pytest.raises(BadPlan, match="a plan holds no password") as refused:
         load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", f"'postgresql://cutover@127.0.0.1/app?{secret}=tiger'")))
-    assert "tiger" not in str(told.value)
+    assert "tiger" not in str(refused.value)
 
 
 def test_a_line_that_is_no_yaml_is_told_by_its_place_and_not_shown(write):
     """Found: the reader of YAML shows the line, and with it a password that should not be there."""
-    with pytest.raises(BadPlan, match=r"plan\.yaml:3: not YAML: expected ',' or '}', but got '\?'") as told:
+    with pytest.raises(BadPlan, match=r"plan\.yaml:3: not YAML: expected ',' or '}', but got '\?'") as refused:
         load(write(PLAN.replace("127.0.0.1/app", "127.0.0.1/app?password=tiger")))
-    assert "tiger" not in str(told.value)
+    assert "tiger" not in str(refused.value)

@@ -37,7 +37,7 @@ def test_checks_of_every_kind_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("check", "told"),
+    ("check", "message"),
     [
         ("{name: e, prometheus: {query: up}, above: 1}", "plan.yaml:21: monitor.checks.0; `prometheus` is not built yet"),
         (
@@ -56,10 +56,10 @@ def test_checks_of_every_kind_are_read(tmp_path: Path) -> None:
         ("{name: e, command: curl h}", "a command is a list of words"),
     ],
 )
-def test_a_mistake_in_a_check_is_told_with_its_place(tmp_path: Path, check: str, told: str) -> None:
+def test_a_mistake_in_a_check_is_told_with_its_place(tmp_path: Path, check: str, message: str) -> None:
     with pytest.raises(BadPlan) as refused:
         monitored(tmp_path, f"  checks:\n    - {check}\n")
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_two_checks_of_one_name_are_refused(tmp_path: Path) -> None:
