@@ -54,7 +54,7 @@ LEFT = "psql:a.sql:3: FEHLER:  CV002: a.sql\n"
 SPOILT = "psql:a.sql:3: FEHLER:  CV003: a.sql\n"
 
 
-@pytest.mark.parametrize("completed", [Completed(3, "", said) for said in (OTHERWISE, LEFT, SPOILT)] + [Completed(0, "", "")])
+@pytest.mark.parametrize("completed", [Completed(3, "", stderr) for stderr in (OTHERWISE, LEFT, SPOILT)] + [Completed(0, "", "")])
 def test_a_hint_asks_for_nothing_that_the_run_would_refuse(completed: Completed):
     """Found: in PreCheck it said `mend the file, or go back`, and a mended file was refused; at night nobody has to go back."""
     in_precheck = psql_failure(completed, ScriptLint(Path("/plan")), then=IN_PRECHECK).hint

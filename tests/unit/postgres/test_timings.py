@@ -18,9 +18,9 @@ def test_new_may_take_as_many_times_as_long_as_the_plan_says(old, new, slower):
 
 
 def test_a_difference_below_the_floor_decides_nothing_however_large_the_ratio():
-    seen = timings(0.0001, 0.0001 + FLOOR_SECONDS * 0.9)
-    assert seen.ratio > 40
-    assert not seen.is_slower_than(1.5)
+    measurement = timings(0.0001, 0.0001 + FLOOR_SECONDS * 0.9)
+    assert measurement.ratio > 40
+    assert not measurement.is_slower_than(1.5)
     assert timings(0.0001, 0.0002 + FLOOR_SECONDS).is_slower_than(1.5)
 
 
@@ -35,11 +35,11 @@ def test_a_query_that_takes_no_time_on_old_is_no_division_by_zero():
 
 
 def rounds_of(old: float, new: float) -> int:
-    seen = Timings()
-    while seen.wants_more:
-        seen.old.append(old)
-        seen.new.append(new)
-    return seen.rounds
+    measurement = Timings()
+    while measurement.wants_more:
+        measurement.old.append(old)
+        measurement.new.append(new)
+    return measurement.rounds
 
 
 def test_a_quick_query_is_repeated_often_and_a_slow_one_a_few_times():
@@ -49,11 +49,11 @@ def test_a_quick_query_is_repeated_often_and_a_slow_one_a_few_times():
 
 
 def test_both_timings_are_in_the_evidence_and_in_words():
-    seen = Timings([0.001, 0.002, 0.009], [0.010, 0.020, 0.030])
-    assert seen.evidence == {
+    measurement = Timings([0.001, 0.002, 0.009], [0.010, 0.020, 0.030])
+    assert measurement.evidence == {
         "old_ms": {"median": 2.0, "fastest": 1.0, "slowest": 9.0},
         "new_ms": {"median": 20.0, "fastest": 10.0, "slowest": 30.0},
         "ratio": 10.0,
         "rounds": 3,
     }
-    assert str(seen) == "2.0 ms on old, 20.0 ms on new (medians of 3, warm)"
+    assert str(measurement) == "2.0 ms on old, 20.0 ms on new (medians of 3, warm)"
