@@ -25,7 +25,7 @@ NOW = datetime(2026, 12, 5, 22, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    ("seen", "words", "ratio"),
+    ("reading", "words", "ratio"),
     [
         (ProgressReading(), "", None),
         (ProgressReading("copying 1.2 GB"), "copying 1.2 GB", None),
@@ -37,8 +37,8 @@ NOW = datetime(2026, 12, 5, 22, 0, tzinfo=UTC)
         (ProgressReading("", 0, 0, "rows"), "0 rows", None),
     ],
 )
-def test_what_is_seen_in_words(seen, words, ratio):
-    assert (seen.describe(), seen.ratio) == (words, ratio)
+def test_what_is_seen_in_words(reading, words, ratio):
+    assert (reading.describe(), reading.ratio) == (words, ratio)
 
 
 def test_sizes_and_times_as_people_read_them():
@@ -47,7 +47,7 @@ def test_sizes_and_times_as_people_read_them():
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "redacted"),
     [
         ("INSERT INTO a VALUES ('Ann''s card', 4111, E'it\\'s', $x$ 'secret' $x$)", "INSERT INTO a VALUES (?, ?, ?, ?)"),
         ("-- for Ann\nUPDATE /* 42 */ t1\n   SET b2 = 'x'", "UPDATE t1 SET b2 = ?"),
@@ -57,8 +57,8 @@ def test_sizes_and_times_as_people_read_them():
         ("SELECT /* cut", "SELECT"),
     ],
 )
-def test_a_statement_is_shown_without_the_data_in_it(query, told):
-    assert redact(query) == told
+def test_a_statement_is_shown_without_the_data_in_it(query, redacted):
+    assert redact(query) == redacted
 
 
 def test_a_long_statement_is_cut():
@@ -152,24 +152,24 @@ async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_sta
 ):
     watcher, happens = a_watcher()
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
-    looks, over = 0, asyncio.Event()
+    polls, over = 0, asyncio.Event()
     readings: list[ProgressReading] = []
 
-    async def look(server: object, running: object) -> ProgressReading:
-        nonlocal looks
+    async def read(server: object, running: object) -> ProgressReading:
+        nonlocal polls
         readings.append(watcher.progress(NOW).reading)
-        looks += 1
-        if looks == 2:
+        polls += 1
+        if polls == 2:
             raise KeyError("relname")
-        if looks == 4:
+        if polls == 4:
             over.set()
-        return ProgressReading(f"look {looks}")
+        return ProgressReading(f"look {polls}")
 
     monkeypatch.setattr("cutoverd.daemon.runtime.progress_tracker.EVERY_SECONDS", 0.001)
-    monkeypatch.setattr(watcher, "_read", look)
+    monkeypatch.setattr(watcher, "_read", read)
     async with watcher.tracking(None):
         await asyncio.wait_for(over.wait(), 30)
-    assert [seen.doing for seen in readings[:4]] == ["", "look 1", "", "look 3"]
+    assert [reading.doing for reading in readings[:4]] == ["", "look 1", "", "look 3"]
 
 
 def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
@@ -180,21 +180,21 @@ def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
 
 
 def test_metrics_of_the_running_step_come_and_go():
-    registry, told = CollectorRegistry(), [None]
-    registry.register(StepMetrics("r", lambda: told[0]))
+    registry, current = CollectorRegistry(), [None]
+    registry.register(StepMetrics("r", lambda: current[0]))
     assert b"cutover_step_elapsed_seconds{" not in generate_latest(registry)
-    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5)
+    current[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5)
     assert b'cutover_step_elapsed_seconds{direction="forward",run="r",step="data.run_script:a.sql"} 12.5' in generate_latest(
         registry
     )
     assert b"cutover_step_progress_ratio{" not in generate_latest(registry), "what nobody knows is not 0"
-    told[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, ProgressReading("", 1, 4, "statements"))
+    current[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, ProgressReading("", 1, 4, "statements"))
     assert b'cutover_step_progress_ratio{direction="forward",run="r",step="data.run_script:a.sql"} 0.25' in generate_latest(
         registry
     )
 
 
 def test_an_unknown_progress_says_so():
-    told = Progress("smoke.smoke_test:page", "forward", 1, 2.04).as_json()
-    assert (told["known"], told["ratio"], told["seconds"]) == (False, None, 2.0)
+    document = Progress("smoke.smoke_test:page", "forward", 1, 2.04).as_json()
+    assert (document["known"], document["ratio"], document["seconds"]) == (False, None, 2.0)
     assert Run("r").plan is None
