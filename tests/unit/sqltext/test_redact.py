@@ -48,9 +48,9 @@ STATEMENTS = st.lists(st.one_of(plain(), escaped(), dollars(), commented()), min
 
 @given(STATEMENTS)
 def test_no_character_of_a_literal_survives(statement: str) -> None:
-    told = redact(statement)
-    assert SECRET not in told
-    assert told.endswith("""?) returning a$b, "c'\""""), "and what is no data does"
+    redacted = redact(statement)
+    assert SECRET not in redacted
+    assert redacted.endswith("""?) returning a$b, "c'\""""), "and what is no data does"
 
 
 @given(STATEMENTS, st.integers(22, 80))
@@ -59,7 +59,7 @@ def test_no_character_of_a_literal_survives_where_the_server_cut_the_statement(s
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "redacted"),
     [
         (r"INSERT INTO a VALUES ('C:\', 'Mueller', 'secret')", "INSERT INTO a VALUES (?, ?, ?)"),
         ("INSERT INTO a VALUES (E'a'\n'it\\'s secret', 1)", "INSERT INTO a VALUES (?, ?)"),
@@ -70,6 +70,6 @@ def test_no_character_of_a_literal_survives_where_the_server_cut_the_statement(s
         ("SELECT $1$q$1$ secret $q$", "SELECT $??"),
     ],
 )
-def test_a_literal_ends_where_postgresql_ends_it(statement: str, told: str) -> None:
+def test_a_literal_ends_where_postgresql_ends_it(statement: str, redacted: str) -> None:
     """Found: a backslash hid the end of a plain literal, and what came after it was shown."""
-    assert redact(statement) == told
+    assert redact(statement) == redacted
