@@ -81,11 +81,11 @@ def at(seconds: float, *, set_by: float = 0.0, boot: str = "one") -> ClockReadin
 
 def rounds(samples: list[bool], rules: Rules) -> list[bool]:
     """Whether each round of a check, good (True) or bad, finds a breach."""
-    so_far, seen = resume_watch(None, at(0), ENTERED, 0, rules), []
+    so_far, breaches = resume_watch(None, at(0), ENTERED, 0, rules), []
     for number, good in enumerate(samples):
         so_far = fold_round(so_far, {"errors": GOOD if good else BAD}, at(number * rules.every_seconds), rules)
-        seen.append(bool(breached(so_far, rules)))
-    return seen
+        breaches.append(bool(breached(so_far, rules)))
+    return breaches
 
 
 @given(samples=st.lists(st.booleans(), max_size=60), rounds_long=st.integers(0, 6))
@@ -152,7 +152,7 @@ class Site:
     sample_now: Callable[[float], Sample] = lambda seconds: GOOD
     takes: Callable[[float], float] = lambda seconds: 0.0  # seconds that a round takes which begins at that second
     kept: Watched | None = None
-    looked_at: list[float] = field(default_factory=list)
+    sampled_at: list[float] = field(default_factory=list)
     events: list[facts.Event] = field(default_factory=list)
     ends_at: float = float("inf")  # the daemon's life
 
@@ -165,10 +165,10 @@ class Site:
             raise Interrupted
 
     async def sample(self, attempt_id: AttemptId) -> dict[str, Sample]:
-        self.looked_at.append(self.seconds)
-        seen = {name: self.sample_now(self.seconds) for name in self.rules.checks}
+        self.sampled_at.append(self.seconds)
+        samples = {name: self.sample_now(self.seconds) for name in self.rules.checks}
         self.seconds += self.takes(self.seconds)
-        return seen
+        return samples
 
     async def recall(self) -> Watched | None:
         return self.kept
@@ -191,12 +191,12 @@ class Site:
 
 def test_48_hours_are_watched_round_by_round_and_nothing_is_recorded_as_long_as_nothing_changes():
     site = Site()
-    seen = site.watch()
+    evidence = site.watch()
     assert site.seconds == 48 * HOUR
-    assert len(site.looked_at) == seen["rounds"] == 48 * 240 + 1
+    assert len(site.sampled_at) == evidence["rounds"] == 48 * 240 + 1
     assert site.events == []
-    assert (seen["elapsed_seconds"], seen["unwatched_seconds"], seen["clock_set_seconds"]) == (48 * HOUR, 0, 0)
-    assert seen["checks"] == {"errors": {"ok": True, "value": 0.0, "saw": "0"}}
+    assert (evidence["elapsed_seconds"], evidence["unwatched_seconds"], evidence["clock_set_seconds"]) == (48 * HOUR, 0, 0)
+    assert evidence["checks"] == {"errors": {"ok": True, "value": 0.0, "saw": "0"}}
 
 
 def test_a_check_that_flaps_for_48_hours_without_a_breach_records_nothing():
@@ -229,11 +229,11 @@ def test_a_restart_goes_on_where_the_watch_was_and_ends_when_it_should():
             site.watch()
         site.seconds += 5  # until the next daemon
     site.ends_at = float("inf")
-    seen = site.watch()
+    evidence = site.watch()
     assert site.seconds == 48 * HOUR
-    assert seen["elapsed_seconds"] == 48 * HOUR
-    assert seen["unwatched_seconds"] == 0
-    assert max(later - earlier for earlier, later in zip(site.looked_at, site.looked_at[1:], strict=False)) <= 20
+    assert evidence["elapsed_seconds"] == 48 * HOUR
+    assert evidence["unwatched_seconds"] == 0
+    assert max(later - earlier for earlier, later in zip(site.sampled_at, site.sampled_at[1:], strict=False)) <= 20
 
 
 def test_a_breach_under_way_survives_a_restart():
@@ -259,9 +259,9 @@ def test_a_clock_set_forward_or_back_does_not_shorten_the_watch(set_by: float, w
     with pytest.raises(Interrupted):
         site.watch()
     site.set_by, site.ends_at = set_by, float("inf")
-    seen = site.watch()
+    evidence = site.watch()
     assert site.seconds == 48 * HOUR
-    assert seen["clock_set_seconds"] == set_by
+    assert evidence["clock_set_seconds"] == set_by
 
 
 def test_a_machine_that_was_booted_meanwhile_counts_by_the_clock_that_people_set():
@@ -269,18 +269,18 @@ def test_a_machine_that_was_booted_meanwhile_counts_by_the_clock_that_people_set
     with pytest.raises(Interrupted):
         site.watch()
     site.boot, site.seconds, site.ends_at = "two", 3 * HOUR, float("inf")
-    seen = site.watch()
+    evidence = site.watch()
     assert site.seconds == 48 * HOUR
-    assert seen["unwatched_seconds"] == HOUR + 15
+    assert evidence["unwatched_seconds"] == HOUR + 15
 
 
 def test_a_daemon_that_comes_after_the_end_still_looks_for_as_long_as_a_breach_takes():
     """Whatever the clock says of the time without it: nothing is claimed that nobody saw."""
     site = Site(seconds=50 * HOUR)
-    seen = site.watch()
+    evidence = site.watch()
     assert site.seconds == 50 * HOUR + 120
-    assert len(site.looked_at) == 9
-    assert seen["unwatched_seconds"] == 50 * HOUR
+    assert len(site.sampled_at) == 9
+    assert evidence["unwatched_seconds"] == 50 * HOUR
     bad = Site(seconds=50 * HOUR, sample_now=lambda seconds: BAD)
     with pytest.raises(CheckFailed):
         bad.watch()
@@ -316,7 +316,7 @@ def test_a_check_that_is_bad_when_the_time_is_up_is_watched_until_it_is_breached
 def test_a_check_that_is_bad_when_the_time_is_up_is_watched_until_it_is_good_round_by_round():
     site = Site(sample_now=lambda seconds: BAD if 48 * HOUR - 60 <= seconds < 48 * HOUR + 30 else GOOD)
     assert site.watch()["checks"]["errors"]["ok"] is True
-    assert (site.seconds, site.looked_at[-3:]) == (48 * HOUR + 30, [48 * HOUR, 48 * HOUR + 15, 48 * HOUR + 30])
+    assert (site.seconds, site.sampled_at[-3:]) == (48 * HOUR + 30, [48 * HOUR, 48 * HOUR + 15, 48 * HOUR + 30])
     assert site.events == []
 
 
@@ -358,7 +358,7 @@ def test_a_check_that_flaps_while_the_run_is_held_is_asked_no_more_often_for_all
         if site.events:
             on_record = frozenset({"errors"}) if isinstance(site.events[-1], facts.CheckBreached) else frozenset()
         site.seconds = second
-    assert len(site.looked_at) == 40
+    assert len(site.sampled_at) == 40
     assert len(site.events) == 39
 
 

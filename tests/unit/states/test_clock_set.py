@@ -28,8 +28,8 @@ HOUR = timedelta(hours=1)
 )
 def test_a_command_with_a_ttl_counts_only_while_its_age_can_be_told(age_seconds: float, counts: bool):
     run = night(gates=("downtime",)).run
-    said = Command(verb=Verb.NOTE, reason="seen", seq=run.last_seq + 1, sent_at=BEGINNING, ttl=60.0)
-    [answer] = decide(run, said, BEGINNING + timedelta(seconds=age_seconds))
+    command = Command(verb=Verb.NOTE, reason="seen", seq=run.last_seq + 1, sent_at=BEGINNING, ttl=60.0)
+    [answer] = decide(run, command, BEGINNING + timedelta(seconds=age_seconds))
     assert isinstance(answer, facts.NoteTaken) is counts
     if age_seconds < -60:
         assert isinstance(answer, facts.CommandRejected)
@@ -38,15 +38,15 @@ def test_a_command_with_a_ttl_counts_only_while_its_age_can_be_told(age_seconds:
 
 def test_a_command_without_a_ttl_counts_whatever_the_clock_says():
     run = night(gates=("downtime",)).run
-    said = Command(verb=Verb.NOTE, reason="seen", seq=run.last_seq + 1, sent_at=BEGINNING)
-    [answer] = decide(run, said, BEGINNING - 1000 * HOUR)
+    command = Command(verb=Verb.NOTE, reason="seen", seq=run.last_seq + 1, sent_at=BEGINNING)
+    [answer] = decide(run, command, BEGINNING - 1000 * HOUR)
     assert isinstance(answer, facts.NoteTaken)
 
 
 def test_a_clock_set_back_before_the_window_refuses_advance_and_says_both_times():
     simulation = waiting(night(gates=("downtime",), opens=BEGINNING + HOUR))
-    said = Command(verb=Verb.ADVANCE, seq=simulation.run.last_seq + 1, sent_at=BEGINNING)
-    [refused] = decide(simulation.run, said, BEGINNING - HOUR)
+    command = Command(verb=Verb.ADVANCE, seq=simulation.run.last_seq + 1, sent_at=BEGINNING)
+    [refused] = decide(simulation.run, command, BEGINNING - HOUR)
     assert isinstance(refused, facts.CommandRejected)
     assert "the window opens at 2026-12-05T22:00:00+00:00; now it is 2026-12-05T20:00:00+00:00" in refused.reason
 

@@ -146,16 +146,16 @@ def a_word(chance: random.Random) -> dict[str, Any]:
 
 def test_the_storms_reach_every_end_and_every_trouble() -> None:
     """What guards the properties above from proving nothing."""
-    seen = set[str]()
+    reached = set[str]()
     for seed in range(50):
         simulation = stormy(seed)
         simulation.drive()
         simulation.finish(going_on=bool(seed % 3))
         for event in recorded(simulation):
-            seen |= {event.wire_type(), getattr(event, "target", ""), getattr(event, "found", "") and "found"}
-            seen |= {"lossy"} if getattr(event, "accept_loss", False) else set()
+            reached |= {event.wire_type(), getattr(event, "target", ""), getattr(event, "found", "") and "found"}
+            reached |= {"lossy"} if getattr(event, "accept_loss", False) else set()
     after_the_end = {facts.LeftoverDropped.wire_type()}
-    assert seen | after_the_end >= {*facts.TYPES, "completed", "rolledback", "aborted", "stuck", "monitor", "found", "lossy"}
+    assert reached | after_the_end >= {*facts.TYPES, "completed", "rolledback", "aborted", "stuck", "monitor", "found", "lossy"}
 
 
 def test_the_oracle_follows_the_storms_to_where_its_guards_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -259,13 +259,13 @@ def test_once_clients_may_be_in_going_back_wants_accept_loss_and_a_reason(bring,
 @pytest.mark.parametrize("verb_fields", [{"reason": ""}, {"reason": "  "}])
 def test_who_accepts_the_loss_is_told_that_only_the_reason_is_missing(verb_fields):
     """Found: it was refused in the same words as without `--accept-loss`."""
-    said = refusal(answer(clients_in().run, "rollback", **verb_fields))
-    assert said.endswith("Say it with a reason too (`--reason …`): only that is missing")
+    reason = refusal(answer(clients_in().run, "rollback", **verb_fields))
+    assert reason.endswith("Say it with a reason too (`--reason …`): only that is missing")
 
 
 def test_who_goes_back_without_a_word_is_told_both_as_the_terminal_spells_them():
-    said = refusal(answer(clients_in().run, "rollback", accept_loss=False, reason=""))
-    assert said.endswith("Say it with accept_loss and a reason (`--accept-loss --reason …`)")
+    reason = refusal(answer(clients_in().run, "rollback", accept_loss=False, reason=""))
+    assert reason.endswith("Say it with accept_loss and a reason (`--accept-loss --reason …`)")
 
 
 @pytest.mark.parametrize("state", ["downtime", "schema", "data", "validate", "smoke", "cutover"])

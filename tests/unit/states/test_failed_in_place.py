@@ -24,9 +24,9 @@ def sight(simulation: Simulation) -> Observation:
 
 def test_who_waits_for_a_run_whose_precheck_failed_is_told_and_does_not_wait_for_ever() -> None:
     """Found: without --auto the daemon waited for a person, and `status --wait` for the daemon."""
-    seen = sight(failing(night()))
-    assert _has_come(seen, None)
-    assert _code(seen, None, True) is Exit.ABORTED
+    observation = sight(failing(night()))
+    assert _has_come(observation, None)
+    assert _code(observation, None, True) is Exit.ABORTED
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_daemon_that_comes_to_a_run_that_waits_for_a_person_says_for_what(
     simulation: Simulation, waits_for: str, words: str
 ) -> None:
     """Found: started again on a failed PreCheck it said that it led the run, and nothing more."""
-    said = taken(simulation)
-    assert str(said["waits_for"]).startswith(waits_for)
-    assert str(said["line"]).endswith(words)
-    assert f"\n           ◷ {waits_for}" in str(said["line"])
+    document = taken(simulation)
+    assert str(document["waits_for"]).startswith(waits_for)
+    assert str(document["line"]).endswith(words)
+    assert f"\n           ◷ {waits_for}" in str(document["line"])
 
 
 def test_a_daemon_that_goes_on_waits_for_nobody() -> None:
-    said = taken(entering("data"))
-    assert said["waits_for"] == ""
-    assert "waits" not in str(said["line"])
+    document = taken(entering("data"))
+    assert document["waits_for"] == ""
+    assert "waits" not in str(document["line"])

@@ -101,7 +101,7 @@ def test_a_scrape_is_told_that_an_operator_is_waited_for() -> None:
     assert metrics.registry.get_sample_value("cutover_waiting_for_operator", {"run": "night"}) == 0
 
 
-def told(simulation: Simulation, text: Callable[[Run, Recorded], str]) -> list[str]:
+def printed_lines(simulation: Simulation, text: Callable[[Run, Recorded], str]) -> list[str]:
     """What is printed for each event."""
     pairs = zip(simulation.lived, simulation.messages, strict=True)
     return [text(run, Recorded(seq, decode(message))) for run, (seq, message) in pairs]
@@ -110,12 +110,14 @@ def told(simulation: Simulation, text: Callable[[Run, Recorded], str]) -> list[s
 def test_the_wait_for_ready_is_told_once_though_it_is_no_event() -> None:
     """Found: the last line was that of the last step of PreCheck, and then nothing; only `status` knew of the wait."""
     simulation = waiting(waiting(says_ready(waiting(night(operators=BOTH)), "alice")), "hold")
-    lines = [each for each in "\n".join(told(simulation, TextFormat())).splitlines() if " ◷ waits for `ready` of " in each]
+    lines = [
+        each for each in "\n".join(printed_lines(simulation, TextFormat())).splitlines() if " ◷ waits for `ready` of " in each
+    ]
     assert [each[9:] for each in lines] == [
         "◷ waits for `ready` of alice, bob: cutoverd send ready --as alice -p PLAN; cutoverd send ready --as bob -p PLAN",
         "◷ waits for `ready` of bob: cutoverd send ready --as bob -p PLAN",
     ]
-    waits = [json.loads(each)["waits_for"] for each in told(simulation, json_line)]
+    waits = [json.loads(each)["waits_for"] for each in printed_lines(simulation, json_line)]
     assert [bool(each) for each in waits[:4]] == [False] * 4
     assert waits[-2] == lines[1][11:]
     assert waits[-1] == "held: hold", "that is what it waits for first"

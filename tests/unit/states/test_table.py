@@ -30,12 +30,12 @@ EVERY_STEP = pytest.mark.parametrize(("state", "each"), STEPS, ids=[f"{state.nam
 
 
 def reachable(start: str) -> set[str]:
-    seen, left = set[str](), [start]
+    reached, left = set[str](), [start]
     while left:
         here = left.pop()
-        seen.add(here)
-        left += [row.target for row in TABLE if row.source == here and row.target not in seen]
-    return seen
+        reached.add(here)
+        left += [row.target for row in TABLE if row.source == here and row.target not in reached]
+    return reached
 
 
 @pytest.mark.parametrize("state", ALL)
@@ -199,10 +199,10 @@ def test_every_state_says_what_it_is_for():
 
 
 def test_a_step_that_names_an_unknown_option_is_refused():
-    async def look_away(at): ...
+    async def do_nothing(at): ...
 
     with pytest.raises(TypeError, match="undoo"):
-        step(Effect.NONE, undoo=look_away)(look_away)
+        step(Effect.NONE, undoo=do_nothing)(do_nothing)
 
 
 def test_a_step_cannot_be_changed_after_it_was_made():
