@@ -39,21 +39,21 @@ def planned(folder: Path, **changes: Any) -> LoadedPlan:
     return load(folder / "plan.yaml")
 
 
-async def looked(loaded: LoadedPlan) -> Any:
+async def check_programs(loaded: LoadedPlan) -> Any:
     server = Server(loaded.plan.database.url, "night-1", 1, loaded.run_dir)
     return await ports_of(loaded, server).checks.check_programs(ATTEMPT_ID)
 
 
 async def refused(loaded: LoadedPlan) -> list[str]:
     with pytest.raises(Unfit) as unfit:
-        await looked(loaded)
+        await check_programs(loaded)
     return list(unfit.value.evidence["reasons"])
 
 
 async def test_programs_on_the_path_and_in_the_plans_folder_are_fine(tmp_path: Path) -> None:
     (tmp_path / "api").write_text("#!/bin/sh\n")
     (tmp_path / "api").chmod(0o755)
-    assert await looked(planned(tmp_path, new={"start": ["./api", "start"]})) == {"programs": 2}
+    assert await check_programs(planned(tmp_path, new={"start": ["./api", "start"]})) == {"programs": 2}
 
 
 async def test_a_program_that_is_not_there_is_found_before_the_window(tmp_path: Path) -> None:

@@ -18,16 +18,16 @@ ATTEMPT_ID = AttemptId("night", 1, "precheck.check_services", Direction.FORWARD,
 ALL = tuple(Version)
 
 
-async def looked(services: MemoryServices, traffic: MemoryTraffic) -> Any:
+async def check_services(services: MemoryServices, traffic: MemoryTraffic) -> Any:
     ports: Any = SimpleNamespace(services=services, traffic=traffic)
     return await PreCheck.check_services.run(Context(ports, ATTEMPT_ID, "", datetime.now(UTC), 0.0))
 
 
 async def test_all_that_statuses_say_is_on_record() -> None:
-    seen = await looked(MemoryServices({"api": ALL}, [("api", Version.OLD)]), MemoryTraffic(["lb"], ["lb"]))
-    assert seen["seen"]["service api (new)"] == "stopped"
-    assert seen["seen"]["door lb"] == "open"
-    assert seen["warnings"] == []
+    evidence = await check_services(MemoryServices({"api": ALL}, [("api", Version.OLD)]), MemoryTraffic(["lb"], ["lb"]))
+    assert evidence["seen"]["service api (new)"] == "stopped"
+    assert evidence["seen"]["door lb"] == "open"
+    assert evidence["warnings"] == []
 
 
 async def test_a_status_that_lies_and_a_door_that_does_not_tell_are_found_at_once_before_the_window() -> None:
@@ -35,7 +35,7 @@ async def test_a_status_that_lies_and_a_door_that_does_not_tell_are_found_at_onc
     services, traffic = MemoryServices({"api": ALL}, [("api", Version.OLD), ("api", Version.NEW)]), MemoryTraffic(["lb"])
     traffic.faults.unknown.add("lb")
     with pytest.raises(Unfit) as unfit:
-        await looked(services, traffic)
+        await check_services(services, traffic)
     early, untold = unfit.value.evidence["reasons"]
     assert early.startswith("service api (new): its status exited 0, it runs; expected 3")
     assert untold.startswith("door lb: ")
