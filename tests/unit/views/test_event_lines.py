@@ -11,7 +11,7 @@ from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.run import Run
 
 
-def said(event: facts.Event) -> str:
+def line_of(event: facts.Event) -> str:
     envelope = Envelope("1", "night", datetime(2026, 1, 1, tzinfo=UTC), 1, "", 1, 0, event)
     return line(Run("night"), Recorded(1, envelope))
 
@@ -23,15 +23,15 @@ async def test_the_tables_that_the_smoke_tests_wrote_are_named_in_the_line_and_c
     await night.daemon()
     [recorded] = [e for e in await night.events() if isinstance(e, facts.StepSucceeded) and e.step == "smoke.record_written"]
     assert recorded.evidence == {"tables": {"store.note": counted}, "complete": True, "written": ["store.note"]}
-    assert '⚠ written: ["store.note"]' in said(recorded)
+    assert '⚠ written: ["store.note"]' in line_of(recorded)
 
 
 def test_a_probe_that_could_not_tell_says_in_its_line_what_it_saw() -> None:
     """Found: `probed: its effect is unknown`, and no reason."""
     asked = {"step": "downtime.stop_service:api", "direction": "back", "found": "unknown"}
-    seen = said(facts.StepProbed(**asked, evidence={"error": "OutcomeUnknown: [./api, status] exited 1;\nit said: no"}))
-    assert seen.endswith("back: downtime.stop_service:api  probed: its effect is unknown: [./api, status] exited 1; it said: no")
-    assert said(facts.StepProbed(**asked)).endswith("probed: its effect is unknown")
+    text = line_of(facts.StepProbed(**asked, evidence={"error": "OutcomeUnknown: [./api, status] exited 1;\nit said: no"}))
+    assert text.endswith("back: downtime.stop_service:api  probed: its effect is unknown: [./api, status] exited 1; it said: no")
+    assert line_of(facts.StepProbed(**asked)).endswith("probed: its effect is unknown")
 
 
 WORDS = {
@@ -44,5 +44,5 @@ WORDS = {
 @pytest.mark.parametrize("event", WORDS)
 def test_a_word_without_a_reason_ends_without_a_colon_and_a_reason_is_told(event: type[facts.Event]) -> None:
     """Found: `abort by anonymous: `, and why somebody resumed or tried again was told nowhere."""
-    assert said(event.model_validate({"by": None})).endswith(WORDS[event])
-    assert said(event.model_validate({"by": None, "reason": "the disk is back"})).endswith(f"{WORDS[event]}: the disk is back")
+    assert line_of(event.model_validate({"by": None})).endswith(WORDS[event])
+    assert line_of(event.model_validate({"by": None, "reason": "the disk is back"})).endswith(f"{WORDS[event]}: the disk is back")

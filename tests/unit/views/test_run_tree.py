@@ -56,7 +56,7 @@ def test_a_step_of_which_nobody_saw_the_end_is_not_said_to_run():
 
 
 @pytest.mark.parametrize(
-    ("simulation", "status", "said"),
+    ("simulation", "status", "verbs"),
     [
         (night(("downtime",)).drive, "◷ precheck · ", "advance, hold, abort, fail, note"),
         (lambda: saying(entering("schema"), "hold", reason="wait for Bob"), "◷ schema · ", "resume, rollback, fail, note"),
@@ -66,13 +66,13 @@ def test_a_step_of_which_nobody_saw_the_end_is_not_said_to_run():
     ],
     ids=["a gate", "held", "unknown", "stuck", "an abort that failed"],
 )
-def test_who_is_waited_for_is_said(simulation, status, said):
+def test_who_is_waited_for_is_said(simulation, status, verbs):
     made = simulation()
     lines = drawn(made if isinstance(made, Simulation) else simulation.__self__, width=200)
     assert lines[-2].startswith(status)
     assert " · waits for a person: " in lines[-2]
     assert lines[-1].startswith("next: ")
-    assert said in lines[-1]
+    assert verbs in lines[-1]
 
 
 def test_a_failed_step_is_named_with_its_reason():
@@ -139,11 +139,11 @@ async def test_an_event_is_one_json_object_on_one_line_with_the_run_after_it(pat
     for run, recorded in await replayed(path):
         text = json_line(run, recorded)
         assert "\n" not in text
-        told = json.loads(text)
-        assert told == as_json(run, recorded)
-        assert told["type"] == recorded.event.wire_type()
-        assert (told["seq"], told["state"], told["next"]) == (recorded.seq, run.state, list(allowed_verbs(run)))
-        assert told["line"]
+        document = json.loads(text)
+        assert document == as_json(run, recorded)
+        assert document["type"] == recorded.event.wire_type()
+        assert (document["seq"], document["state"], document["next"]) == (recorded.seq, run.state, list(allowed_verbs(run)))
+        assert document["line"]
 
 
 def test_a_line_is_coloured_by_its_icon():

@@ -38,7 +38,7 @@ async def turned_back() -> list[Recorded]:
     return events_of(made.stream)
 
 
-def seen(events: list[Recorded]) -> tuple[TreeInput, str]:
+def ending_of(events: list[Recorded]) -> tuple[TreeInput, str]:
     """The moment after them, and the last text of the lines."""
     run, timeline, lines, last = Run("night"), Timeline(), TextFormat(), ""
     for each in events:
@@ -50,7 +50,7 @@ def seen(events: list[Recorded]) -> tuple[TreeInput, str]:
 
 async def test_the_last_screen_says_why_it_turned_back_what_is_left_over_and_what_comes_next() -> None:
     """Found: it said `rolledback` and no more; who had watched all night had to ask the journal why."""
-    at, last = seen(await turned_back())
+    at, last = ending_of(await turned_back())
     lines = tree(at, width=160)
     assert lines[-5:] == [
         "⚠ the run has ended: rolledback",
@@ -63,7 +63,7 @@ async def test_the_last_screen_says_why_it_turned_back_what_is_left_over_and_wha
 
 
 async def test_the_last_screen_is_wrapped_where_it_is_narrow_and_never_higher_than_the_screen() -> None:
-    at, _ = seen(await turned_back())
+    at, _ = ending_of(await turned_back())
     lines = tree(at, width=40)
     assert REASON.split()[-1] in " ".join(lines), "the end of the reason is not cut"
     assert any("⚠ the run has ended" in line for line in lines)
@@ -72,7 +72,7 @@ async def test_the_last_screen_is_wrapped_where_it_is_narrow_and_never_higher_th
 
 async def test_a_completed_run_names_old_and_the_placeholder_until_they_are_dropped() -> None:
     [path] = [path for path in JOURNALS if path.stem.startswith("completed")]
-    at, last = seen([recorded for _, recorded in await replayed(path)])
+    at, last = ending_of([recorded for _, recorded in await replayed(path)])
     assert tree(at, width=160)[-3:-1] == ["✔ the run has ended: completed", "  left over: app_closed, app_previous"]
     assert "left over: app_closed, app_previous" in last
     at.timeline.dropped.update(("app_previous", "app_closed"))
