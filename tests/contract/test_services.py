@@ -185,14 +185,14 @@ async def test_a_stop_that_timed_out_may_still_come_so_start_is_asked_though_it_
 
 
 async def test_before_the_window_each_status_is_asked_and_all_is_as_it_should_be(rig: Rig) -> None:
-    seen = await rig.services.survey_statuses(ATTEMPT_ID)
-    assert seen["seen"] == {
+    evidence = await rig.services.survey_statuses(ATTEMPT_ID)
+    assert evidence["seen"] == {
         "service api (old)": "running",
         "service api (new)": "stopped",
         "service api (test)": "stopped",
         "service importer (old)": "running",
     }
-    assert (seen["reasons"], seen["warnings"], rig.asked()) == ([], [], [])
+    assert (evidence["reasons"], evidence["warnings"], rig.asked()) == ([], [], [])
 
 
 async def test_a_new_version_that_says_it_runs_before_it_was_started_is_found(rig: Rig) -> None:
@@ -212,9 +212,9 @@ async def test_each_status_that_cannot_be_told_is_found_before_the_window(rig: R
 
 async def test_an_old_version_that_is_stopped_is_good_to_know(rig: Rig) -> None:
     await rig.services.stop(ATTEMPT_ID, "api", OLD)
-    seen = await rig.services.survey_statuses(ATTEMPT_ID)
-    assert seen["reasons"] == []
-    assert [warning[:28] for warning in seen["warnings"]] == ["service api (old) is stopped"]
+    evidence = await rig.services.survey_statuses(ATTEMPT_ID)
+    assert evidence["reasons"] == []
+    assert [warning[:28] for warning in evidence["warnings"]] == ["service api (old) is stopped"]
 
 
 async def test_a_new_version_that_is_the_same_unit_as_an_old_one_may_run(tmp_path: Path) -> None:

@@ -120,10 +120,10 @@ async def test_a_status_that_cannot_be_told_is_unknown_and_nothing_is_asked(rig:
 
 
 async def test_before_the_window_a_door_may_be_open_or_closed_but_has_to_say_which(rig: Rig) -> None:
-    seen = await rig.traffic.survey_statuses(ATTEMPT_ID)
-    assert seen["seen"] == {"door lb": "open", "door admin": "closed"}
-    assert seen["reasons"] == []
-    assert [warning[:20] for warning in seen["warnings"]] == ["door admin is closed"]
+    evidence = await rig.traffic.survey_statuses(ATTEMPT_ID)
+    assert evidence["seen"] == {"door lb": "open", "door admin": "closed"}
+    assert evidence["reasons"] == []
+    assert [warning[:20] for warning in evidence["warnings"]] == ["door admin is closed"]
     rig.hide_status("admin")
     [reason] = (await rig.traffic.survey_statuses(ATTEMPT_ID))["reasons"]
     assert "admin" in reason
