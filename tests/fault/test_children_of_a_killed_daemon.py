@@ -25,10 +25,10 @@ SLEEPER = [sys.executable, "-c", "import sys, os, time; open(sys.argv[1], 'w').w
 
 def until(what, seconds=15.0):
     deadline = time.monotonic() + seconds
-    while not (seen := what()):
+    while not (answer := what()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    return seen
+    return answer
 
 
 def parent(folder: Path, *argv: str, epoch: int = 1, group: bool = True) -> subprocess.Popen:

@@ -34,9 +34,9 @@ def test_a_clock_set_back_and_then_far_forward_shortens_no_watch_and_turns_no_or
         set_clock(night, -3 * HOUR)
         assert night.cli("send", "advance").returncode == 0
         night.wait_for(facts.StepStarted, step="monitor.watch")
-        told = json.loads(night.cli("status", "-f", "json").stdout)
-        assert all(seconds >= 0 for seconds in told["state_seconds"].values())
-        assert told["downtime_seconds"] < HOUR, "it has ended, although the clock says that it has not begun"
+        status = json.loads(night.cli("status", "-f", "json").stdout)
+        assert all(seconds >= 0 for seconds in status["state_seconds"].values())
+        assert status["downtime_seconds"] < HOUR, "it has ended, although the clock says that it has not begun"
         set_clock(night, 60 * HOUR)
         until(lambda: night.daemons[-1].poll() is not None, "the watch is over")
         assert_completed(night)
@@ -55,8 +55,8 @@ def test_a_clock_set_back_and_then_far_forward_shortens_no_watch_and_turns_no_or
 
 def start(night: Night) -> None:
     command = [sys.executable, str(PROGRAM), str(night.folder / "clock"), "run", str(night.plan_file)]
-    with (night.folder / "daemon.log").open("ab") as said:
-        night.daemons.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said))
+    with (night.folder / "daemon.log").open("ab") as log:
+        night.daemons.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
 
 
 def set_clock(night: Night, seconds: float) -> None:

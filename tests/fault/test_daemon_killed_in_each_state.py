@@ -97,10 +97,10 @@ def test_a_daemon_killed_in_a_state_is_carried_on_by_the_next(cluster: Cluster, 
         kill_at_each(night, THERE[state])
         assert_completed(night)
         assert len(night.daemons) == len(THERE[state]) + 1
-        assert_looked_before_any_was_repeated(night, THERE[state], "forward")
+        assert_probed_before_any_was_repeated(night, THERE[state], "forward")
 
 
-def assert_looked_before_any_was_repeated(night: Night, kills: list[Kill], direction: str) -> None:
+def assert_probed_before_any_was_repeated(night: Night, kills: list[Kill], direction: str) -> None:
     """A command that had its effect is not given again; one that had not is, both after a probe."""
     journal, there = night.journal(), "present" if direction == "forward" else "absent"
     for step in {step for step, _ in kills if times(night, step, direction) is not None}:
@@ -138,7 +138,7 @@ def test_a_daemon_killed_on_the_way_back_is_carried_on_by_the_next(cluster: Clus
         night.knob("smoke api test", exit=1)
         kill_at_each(night, BACK[part], "back")
         assert_rolled_back(night)
-        assert_looked_before_any_was_repeated(night, BACK[part], "back")
+        assert_probed_before_any_was_repeated(night, BACK[part], "back")
 
 
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)

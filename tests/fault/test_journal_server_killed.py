@@ -94,9 +94,9 @@ async def test_a_server_that_is_away_is_an_error_once_and_its_answer_is_told(nat
                 while sum(each["event"] == "nats_reconnected" for each in logged) <= outage:
                     await asyncio.sleep(0.05)
     await client.close()
-    told = [each["event"] for each in logged]
-    assert 2 <= told.count("nats_error") <= 4  # that it was lost, while nothing was known yet, and that it is away
-    assert [told.count(each) for each in ("nats_disconnected", "nats_answers", "nats_reconnected")] == [2, 2, 2]
+    events = [each["event"] for each in logged]
+    assert 2 <= events.count("nats_error") <= 4  # that it was lost, while nothing was known yet, and that it is away
+    assert [events.count(each) for each in ("nats_disconnected", "nats_answers", "nats_reconnected")] == [2, 2, 2]
     assert [each["after_seconds"] > 0.5 for each in logged if each["event"] == "nats_answers"] == [True, True]
 
 
@@ -120,7 +120,7 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(
                 await journal.append(f"after {outage}", b"1")
                 assert (await following).id == f"after {outage}"
     await client.close()
-    told = [(each["event"], each["log_level"]) for each in logged if each["event"].startswith("reading_")]
-    assert told == [("reading_again", "warning"), ("reading_goes_on", "info")] * (len(told) // 2)
-    assert len(told) >= 4
+    events = [(each["event"], each["log_level"]) for each in logged if each["event"].startswith("reading_")]
+    assert events == [("reading_again", "warning"), ("reading_goes_on", "info")] * (len(events) // 2)
+    assert len(events) >= 4
     assert sum(each.get("after_seconds", 0) for each in logged) > AWAY_SECONDS

@@ -55,9 +55,9 @@ async def test_a_paused_daemon_that_clones_is_ended_and_wakes_up_as_nobody(clust
         databases = await lead(cluster, 3)
         await databases.build_new(mark_of(FORWARD[2], 3))
         paused.send(signal.SIGCONT)
-        code, said = paused.end()
+        code, output = paused.end()
     assert code == 1
-    assert said.startswith(("NotLeader", "OutcomeUnknown")), said
+    assert output.startswith(("NotLeader", "OutcomeUnknown")), output
     assert names(cluster) == {"app", "app_previous", "app_next"}
 
 
@@ -71,9 +71,9 @@ async def test_a_paused_daemon_that_fences_is_ended_and_wakes_up_as_nobody(clust
         await databases.lift_fence(mark_of(FORWARD[1], 3))
         assert log_in(cluster) == 500
         paused.send(signal.SIGCONT)
-        code, said = paused.end()
+        code, output = paused.end()
     assert code == 1
-    assert said.startswith(("NotLeader", "OutcomeUnknown")), said
+    assert output.startswith(("NotLeader", "OutcomeUnknown")), output
     assert log_in(cluster) == 500
 
 

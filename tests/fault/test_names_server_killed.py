@@ -13,9 +13,9 @@ from support.servers import Cluster
 def kill_the_server(cluster: Cluster, operation: Operation, epoch: int) -> None:
     with suppress(psycopg.OperationalError), stopped_before_its_record(cluster, operation, epoch) as running:
         cluster.kill()
-        code, said = running.end()
+        code, output = running.end()
         assert code == 1
-        assert said.startswith("OutcomeUnknown: the connection was lost"), said
+        assert output.startswith("OutcomeUnknown: the connection was lost"), output
     assert cluster.pid is None
     cluster.start()
 

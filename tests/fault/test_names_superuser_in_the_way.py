@@ -20,8 +20,8 @@ async def test_a_superuser_who_stays_in_new_stops_the_exchange_but_not_the_way_b
     with cluster.superuser("app_next") as superuser:
         with pytest.raises(TimedOut, match=f"client backend {superuser.info.backend_pid} of postgres"):
             await databases.exchange(mark_of(FORWARD[5], 1))
-        seen = {operation.name: await getattr(databases, operation.name)(mark_of(operation, 1)) for operation in BACK}
-        [refused] = seen["keep_new"]["sessions_refused"]
+        evidence = {operation.name: await getattr(databases, operation.name)(mark_of(operation, 1)) for operation in BACK}
+        [refused] = evidence["keep_new"]["sessions_refused"]
         assert refused["pid"] == superuser.info.backend_pid
     assert photograph(cluster) == before
     assert log_in(cluster) == 500

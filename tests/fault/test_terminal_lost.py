@@ -50,10 +50,10 @@ def test_a_hangup_is_an_orderly_stop(cluster: Cluster, tmp_path: Path) -> None:
         daemon = started(night, "--format", "lines")
         night.wait_for_step("data.run_script:data/010.sql")
         daemon.send_signal(signal.SIGHUP)
-        said, _ = daemon.communicate(timeout=30)
+        output, _ = daemon.communicate(timeout=30)
         assert daemon.returncode == 6
-        assert " ✔ downtime.fence_old  " in said.decode()
-        assert b"cutoverd: stopped; the run goes on when it is started again" in said
+        assert " ✔ downtime.fence_old  " in output.decode()
+        assert b"cutoverd: stopped; the run goes on when it is started again" in output
         assert night.children("data.run_script:data/010.sql") == []
         assert night.events(facts.StepSucceeded)
 
