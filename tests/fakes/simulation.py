@@ -70,10 +70,10 @@ class Referee:
     turned_at: int = 0
     answered: list[int] = field(default_factory=list)
 
-    def judge(self, before: Run, event: facts.Event, seq: int, said: Command | None, world: World) -> None:
+    def judge(self, before: Run, event: facts.Event, seq: int, command: Command | None, world: World) -> None:
         assert not before.is_over, f"{event!r} after the end"
-        if said:
-            self.judge_answer(event, seq, said)
+        if command:
+            self.judge_answer(event, seq, command)
         match event:
             case facts.StepStarted():
                 self.judge_attempt(event)
@@ -88,20 +88,20 @@ class Referee:
             case facts.RunResumed() | facts.AbortRequested():
                 self.held = False
             case facts.Transitioned():
-                self.judge_transition(event, said, world)
+                self.judge_transition(event, command, world)
                 self.held, self.turned_at = False, seq
 
-    def judge_answer(self, event: facts.Event, seq: int, said: Command) -> None:
-        assert said.seq not in self.answered, f"{said} was answered twice"
-        self.answered.append(said.seq)
+    def judge_answer(self, event: facts.Event, seq: int, command: Command) -> None:
+        assert command.seq not in self.answered, f"{command} was answered twice"
+        self.answered.append(command.seq)
         if isinstance(event, facts.CommandRejected):
             assert event.reason, "a refusal without a reason"
             return
-        if said.verb in (Verb.ADVANCE, Verb.RESUME, Verb.RETRY, Verb.ABORT):
-            assert said.seq > self.turned_at, f"{said} was sent before the run turned"
+        if command.verb in (Verb.ADVANCE, Verb.RESUME, Verb.RETRY, Verb.ABORT):
+            assert command.seq > self.turned_at, f"{command} was sent before the run turned"
         if isinstance(event, facts.GatePassed):
             reached = self.gate_reached_at.pop(event.gate)  # KeyError: it was passed twice, or never reached
-            assert said.seq > reached, f"{said} was sent before the gate was reached"
+            assert command.seq > reached, f"{command} was sent before the gate was reached"
 
     def judge_attempt(self, event: facts.StepStarted) -> None:
         assert not self.held, f"{event!r} while the run is held"
@@ -113,12 +113,12 @@ class Referee:
         if step.opens_traffic and event.direction == "forward":
             self.doors_unproven.add(event.step)
 
-    def judge_transition(self, event: facts.Transitioned, said: Command | None, world: World) -> None:
+    def judge_transition(self, event: facts.Transitioned, command: Command | None, world: World) -> None:
         if event.target != "rollback" or event.trigger == "retry":
             return
         if self.doors_unproven or world.clients_were_let_in:
-            assert said, f"{event!r} by itself, with clients in"
-            assert said.verb is Verb.ROLLBACK, f"{event!r} although {said} does not ask for it"
+            assert command, f"{event!r} by itself, with clients in"
+            assert command.verb is Verb.ROLLBACK, f"{event!r} although {command} does not ask for it"
             assert event.accept_loss, f"{event!r} gives up writes that nobody gave up"
             assert event.reason.strip(), f"{event!r} gives up writes without a reason"
 
@@ -156,16 +156,16 @@ class Simulation:
         """An operator sends a command; whether anybody hears it is another matter."""
         self.seq += 1
         self.now += timedelta(seconds=1)
-        said = Command(verb=Verb(verb), seq=self.seq, sent_at=self.now, by="alice", **fields)
-        self.commands.append(said)
-        return said
+        command = Command(verb=Verb(verb), seq=self.seq, sent_at=self.now, by="alice", **fields)
+        self.commands.append(command)
+        return command
 
-    def append(self, event: facts.Event, said: Command | None = None) -> str:
+    def append(self, event: facts.Event, command: Command | None = None) -> str:
         self.seq += 1
         self.now += timedelta(seconds=1)
         self.die_if(len(self.messages) + 1 == self.killed_before)
-        self.referee.judge(self.run, event, self.seq, said, self.world)
-        position = max(said.seq if said else 0, self.run.command_position)
+        self.referee.judge(self.run, event, self.seq, command, self.world)
+        position = max(command.seq if command else 0, self.run.command_position)
         envelope = Envelope(f"e{self.seq}", NAME, self.now, self.chain.n + 1, self.chain.head, self.epoch, position, event)
         message = encode(envelope)
         self.run = evolve(self.run, self.chain.checked(message, self.seq))
@@ -233,7 +233,7 @@ class Simulation:
                 mark_id = self.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
                 self.attempt(key, direction, mark_id)
             case ProbeStep(key, direction):
-                self.look(key, direction)
+                self.probe(key, direction)
             case AwaitOperator(reason):
                 self.go_on(upcoming.meanwhile)
                 assert allowed_verbs(self.run), f"nothing can be said to {upcoming}"
@@ -248,15 +248,15 @@ class Simulation:
         self.moment += 1
         for fields in self.mail.get(self.moment, ()):
             self.say(**fields)
-        turned = [self.hear(said) for said in self.commands]  # all are heard, even after one that turned the run
+        turned = [self.handle(command) for command in self.commands]  # all are handled, even after one that turned the run
         return any(turned)
 
-    def hear(self, said: Command) -> bool:
-        if said.seq <= self.run.command_position or self.run.is_over:
+    def handle(self, command: Command) -> bool:
+        if command.seq <= self.run.command_position or self.run.is_over:
             return False
-        before, events = self.run, decide(self.run, said, self.now)
-        assert len(events) == 1, f"{said} led to {events}"
-        self.append(events[0], said)
+        before, events = self.run, decide(self.run, command, self.now)
+        assert len(events) == 1, f"{command} led to {events}"
+        self.append(events[0], command)
         held_now = self.run.held is not None and self.run.held.now and before.held != self.run.held
         return held_now or (before.state, before.aborting, before.failure) != (
             self.run.state,
@@ -284,7 +284,7 @@ class Simulation:
             with suppress(StopAsyncIteration):
                 finished(key.definition.while_held(replace(held, ports=replace(held.ports, clock=OneRound()))))
 
-    def look(self, key: StepKey, direction: Direction) -> None:
+    def probe(self, key: StepKey, direction: Direction) -> None:
         self.listen()
         fate = self.fates.get(self.moment, Fate.DONE)
         if fate.kills:
