@@ -77,9 +77,9 @@ class Daemon:
         self.process.send_signal(number)
 
     def end(self) -> tuple[int, str]:
-        """Its exit code and what it said."""
-        said, _ = self.process.communicate(timeout=WAIT_SECONDS)
-        return self.process.returncode, said
+        """Its exit code and its output."""
+        output, _ = self.process.communicate(timeout=WAIT_SECONDS)
+        return self.process.returncode, output
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from cutoverd.events.codec import Recorded
 
 RUN = "night"
 PATIENCE_SECONDS = 60.0
-LOOK_SECONDS = 0.03
+POLL_SECONDS = 0.03
 T = TypeVar("T")
 
 OLD = """
@@ -111,16 +111,16 @@ SCRIPTS = {  # the step that runs a file
     "data.run_script:late/900.sql": "late_900",
     "validate.check_script:validate/001.sql": "validate_001",
 }
-LOOKS_BEFORE = {"precheck": 0, "cutover": 2, "rollback": 2}  # PreCheck looks at the health twice
+HEALTH_PROOFS_BEFORE = {"precheck": 0, "cutover": 2, "rollback": 2}  # PreCheck proves the health twice
 
 
 def until(what: Callable[[], T], why: str, seconds: float = PATIENCE_SECONDS) -> T:
     """The first true answer."""
     deadline = time.monotonic() + seconds
-    while not (seen := what()):
+    while not (answer := what()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {why}"
-        time.sleep(LOOK_SECONDS)
-    return seen
+        time.sleep(POLL_SECONDS)
+    return answer
 
 
 @dataclass
@@ -165,8 +165,8 @@ class Night:
         """`cutoverd run PLAN OPTIONS` in a session of its own."""
         form = () if "--format" in options else ("--format", "lines")
         command = [sys.executable, "-m", "cutoverd.daemon", "run", str(self.plan_file), *form, *options]
-        with (self.folder / "daemon.log").open("ab") as said:
-            daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+        with (self.folder / "daemon.log").open("ab") as log:
+            daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.daemons.append(daemon)
         return daemon
 
@@ -287,7 +287,7 @@ class Night:
         """The next attempt at that step stands still until it is killed or released; `when`: of its effect, for commands."""
         self.stalled.append((step, direction))
         if command := COMMANDS.get((step, direction)):
-            self.knob(command, pause=when, skip=self._earlier_looks(step))
+            self.knob(command, pause=when, skip=self._earlier_proofs(step))
         elif script := SCRIPTS.get(step):
             self.cluster.execute(f"""ALTER ROLE cutover SET "night.{script}" = 'on'""")
         elif step in LOCKS:
@@ -302,13 +302,13 @@ class Night:
         self.locks.append(psycopg.connect(url))
         self.locks[-1].execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
 
-    def _earlier_looks(self, step: str) -> int:
-        """How many times the health is still looked at before this step does."""
+    def _earlier_proofs(self, step: str) -> int:
+        """How many times the health is still proven before this step does it."""
         state, _, name = step.partition(".")
         if not name.startswith("prove_health"):
             return 0
         succeeded = [event.step for event in self.events(facts.StepSucceeded)]
-        return LOOKS_BEFORE[state] - succeeded.count("precheck.prove_health:page")
+        return HEALTH_PROOFS_BEFORE[state] - succeeded.count("precheck.prove_health:page")
 
     def release(self) -> None:
         """What stands still goes on, but for commands: those wait to be ended."""

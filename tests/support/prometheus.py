@@ -56,9 +56,9 @@ class Prometheus:
     def _ask(self, what: str, **parameters: str) -> dict[str, Any]:
         url = f"http://127.0.0.1:{self.port}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         with urllib.request.urlopen(url, timeout=10) as answer:
-            told: dict[str, Any] = json.load(answer)
-        assert told["status"] == "success", told
-        data: dict[str, Any] = told["data"]
+            reply: dict[str, Any] = json.load(answer)
+        assert reply["status"] == "success", reply
+        data: dict[str, Any] = reply["data"]
         return data
 
 

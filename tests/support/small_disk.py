@@ -20,8 +20,8 @@ class SmallDisk:
 
     def fill(self) -> None:
         """From here on nothing more can be written, not a page."""
-        seen = os.statvfs(self.folder)
-        self._resize(str((seen.f_blocks - seen.f_bfree) * seen.f_frsize))
+        usage = os.statvfs(self.folder)
+        self._resize(str((usage.f_blocks - usage.f_bfree) * usage.f_frsize))
 
     def make_room(self) -> None:
         self._resize(ROOM)

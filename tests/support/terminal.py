@@ -33,9 +33,9 @@ class Terminal:
         """Without what moves the cursor and colours."""
         return CONTROL.sub("", self.raw.decode(errors="replace"))
 
-    def read_until(self, seen: Callable[[], bool], seconds: float = 60.0) -> None:
+    def read_until(self, is_shown: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds
-        while not seen():
+        while not is_shown():
             assert time.monotonic() < deadline, f"not seen within {seconds:g} s:\n{self.text[-3000:]}"
             self._read(0.2)
 

@@ -24,6 +24,6 @@ def publish_to(server: Nats, payload: str = "advance", subject: str = "cutover.c
     who = {"verbose": False, "pedantic": False, "user": server.user, "pass": server.password, "lang": "none", "version": "0"}
     with socket.create_connection((host, int(port)), WIRE_SECONDS) as wire, wire.makefile("rb") as answers:
         assert answers.readline().startswith(b"INFO ")
-        said = f"CONNECT {json.dumps(who)}\r\nPUB {subject} {len(body)}\r\n".encode()
-        wire.sendall(said + body + b"\r\nPING\r\n")
+        request = f"CONNECT {json.dumps(who)}\r\nPUB {subject} {len(body)}\r\n".encode()
+        wire.sendall(request + body + b"\r\nPING\r\n")
         assert answers.readline() == b"PONG\r\n"
