@@ -16,7 +16,7 @@ from cutoverd.daemon.host import children, launcher
 PARENT = """
 import asyncio, sys
 from pathlib import Path
-from cutoverd.daemon import children
+from cutoverd.daemon.host import children
 folder, epoch, group, *argv = sys.argv[1:]
 asyncio.run(children.run(argv, folder=Path(folder), epoch=int(epoch), step="data.load", timeout_seconds=60, group=group == "1"))
 """

@@ -21,16 +21,16 @@ STEP = "data.run_script:load"
 DAEMON = """
 import asyncio, json, sys
 from pathlib import Path
-from cutoverd.daemon.postgres.backup import PgDump
-from cutoverd.daemon.postgres.scripts import DataScript, PsqlScripts
-from cutoverd.daemon.postgres.server import Server
-from cutoverd.states.ports import Direction, Mark
+from cutoverd.daemon.postgres.backup.backups import PgDump
+from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.states.ports import AttemptId, Direction
 url, folder, bin_dir, cwd, what, file, probe = sys.argv[1:]
 server = Server(url, "r1", 1, Path(folder), Path(bin_dir))
-mark = Mark("r1", 1, "data.run_script:load", Direction.FORWARD, "e1")
+attempt_id = AttemptId("r1", 1, "data.run_script:load", Direction.FORWARD, "e1")
 scripts = PsqlScripts(server, [Path(file)], [DataScript("load", Path(file), probe or None)], cwd=Path(cwd))
 backup = PgDump(server, Path(cwd) / "backups", 2, scripts)
-asyncio.run(scripts.run_script(mark, "load") if what == "script" else backup.prove(mark))
+asyncio.run(scripts.run_script(attempt_id, "load") if what == "script" else backup.prove(attempt_id))
 """
 
 
