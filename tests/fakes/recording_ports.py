@@ -119,7 +119,7 @@ class Night:
     ) -> None:
         self.world, self.stream = World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
-        self.said: asyncio.Queue[InboxItem] = asyncio.Queue()
+        self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
         self.log: RunLog = self._log()
 
@@ -144,18 +144,18 @@ class Night:
                 )
             )
         runner = RunLoop(
-            self.log, self.world.ports(), self.said, step_seconds=step_seconds, auto=auto, check_plan=self.check_plan
+            self.log, self.world.ports(), self.inbox, step_seconds=step_seconds, auto=auto, check_plan=self.check_plan
         )
         return await runner.drive()
 
     async def say(self, verb: str, **fields: Any) -> None:
         seq = await self.stream.store("cutover.cmd.alice", "", b"")
-        self.said.put_nowait(Command(verb=verb, seq=seq, by="alice", sent_at=datetime.now(UTC), **fields))
+        self.inbox.put_nowait(Command(verb=verb, seq=seq, by="alice", sent_at=datetime.now(UTC), **fields))
 
     async def events(self) -> list[facts.Event]:
         return [decode(m.data).event for m in self.stream.messages if m.subject.startswith("cutover.evt")]
 
-    async def until(self, seen: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, is_reached: Callable[[], bool], seconds: float = 5.0) -> None:
         async with asyncio.timeout(seconds):
-            while not seen():
+            while not is_reached():
                 await asyncio.sleep(0.005)

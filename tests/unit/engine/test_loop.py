@@ -327,7 +327,7 @@ async def test_a_daemon_that_cannot_hear_any_more_stops_and_says_why(where: str)
         night.world.wrong["checks.prove_health.old"] = hanging
     daemon = asyncio.create_task(night.daemon(auto=False))
     await night.until(lambda: night.log.run.gate is not None or "checks.prove_health.old" in night.world.done)
-    await listen(Deaf(), 1, night.said)
+    await listen(Deaf(), 1, night.inbox)
     async with asyncio.timeout(5):
         with pytest.raises(ServerRefused, match="closed for good"):
             await daemon
