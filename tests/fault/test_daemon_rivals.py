@@ -27,7 +27,7 @@ def test_a_second_daemon_on_the_same_run_is_turned_away(cluster: Cluster, tmp_pa
         pause(first.pid)
         night.start()
         assert night.exit_code() == 1
-        assert f"run night is driven by process {first.pid} already" in night.said
+        assert f"run night is driven by process {first.pid} already" in night.output
         [leader] = night.events(facts.LeaderAcquired)
         assert (leader.epoch, leader.orphans) == (1, []), "nor is a session of its own an orphan"
 
@@ -47,7 +47,7 @@ def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(clu
         night.take_over("--auto")
         assert launcher.fence(str(night.run_dir / "children")) == 2, "no command of the stale one may begin"
         woken_at = time.time()
-        assert wake(stale) == 1, night.said
+        assert wake(stale) == 1, night.output
         night.wait_for_step("smoke.exchange_names")
         assert_the_stale_one_did_nothing(night, stale.pid, woken_at)
         night.release()
@@ -64,4 +64,4 @@ def assert_the_stale_one_did_nothing(night: Night, pid: int, since: float) -> No
     taken = next(n for n, each in enumerate(journal) if each.envelope.epoch == 2)
     assert {each.envelope.epoch for each in journal[taken:]} == {2}
     assert [line for line in night.witnessed() if line["by"] == pid and line["at"] > since] == []
-    assert "another daemon has" in night.said or "a daemon of epoch 2 took over" in night.said
+    assert "another daemon has" in night.output or "a daemon of epoch 2 took over" in night.output

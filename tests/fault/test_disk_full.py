@@ -28,13 +28,13 @@ def test_a_disk_that_is_full_while_events_are_written_stops_the_run_until_there_
         in_the_middle_of_a_script(night)
         disk.fill()
         night.release()
-        until(lambda: "disk_full" in night.said, f"the full disk is named\n{night.said[-3000:]}", 90)
-        assert "doing='nothing else until it answers'" in night.said
+        until(lambda: "disk_full" in night.output, f"the full disk is named\n{night.output[-3000:]}", 90)
+        assert "doing='nothing else until it answers'" in night.output
         assert night.daemons[-1].poll() is None
-        acknowledged = [line for line in night.said.splitlines() if line[2:3] == ":"]
+        acknowledged = [line for line in night.output.splitlines() if line[2:3] == ":"]
         disk.make_room()
         night.exit_code(120)
-        assert [line for line in night.said.splitlines() if line[2:3] == ":"][: len(acknowledged)] == acknowledged
+        assert [line for line in night.output.splitlines() if line[2:3] == ":"][: len(acknowledged)] == acknowledged
         assert_completed(night)
         events = [each.event for each in night.journal()]
         assert len([e for e in events if isinstance(e, facts.StepSucceeded) and e.step == SCRIPT]) == 1
@@ -53,7 +53,7 @@ def test_a_disk_that_is_full_for_the_runs_own_files_holds_the_run_and_resume_goe
         assert held.reason.startswith("whether cutover.start_service:api took effect cannot be known (")
         assert "No space left on device" in held.reason
         assert "No space left on device" in night.cli("status").stdout
-        assert "No space left on device" in night.said
+        assert "No space left on device" in night.output
         assert night.systems() == set(), "neither version was started"
         disk.make_room()
         assert night.cli("send", "resume").returncode == 0

@@ -42,7 +42,7 @@ def is_ended(night: Night) -> bool:
     code = night.daemons[-1].poll()
     if is_over(night) or (code in ENDS.values() and end_of(night) in ENDS):
         return True
-    assert code in (None, Exit.UNFINISHED, Exit.ABORTED), night.said
+    assert code in (None, Exit.UNFINISHED, Exit.ABORTED), night.output
     if code is not None:
         say(night, "resume" if code == Exit.UNFINISHED else "retry")
         night.start("--auto")
@@ -130,7 +130,7 @@ def test_no_acknowledged_write_is_lost_in_a_disturbed_run(cluster: Cluster, tmp_
             disturbed(night, "servers", last, seed)
             clients.wait_until_all_write(30)
         end, here = end_of(night), lines(cluster, "app")
-        assert night.exit_code() == ENDS[end], night.said
+        assert night.exit_code() == ENDS[end], night.output
         kept = lines(cluster, "app_next") if end == "rolledback" and "app_next" in names(cluster) else set()
         assert before <= here
         assert set(clients.acknowledged) <= here | kept
@@ -144,7 +144,7 @@ def lines(cluster: Cluster, database: str) -> set[str]:
 def assert_ended_whole(night: Night) -> None:
     """As it ended; which way that was, only the moments decided."""
     end = end_of(night)
-    assert night.exit_code() == ENDS[end], night.said
+    assert night.exit_code() == ENDS[end], night.output
     if end == "completed":
         assert_completed(night)
     elif end == "rolledback":

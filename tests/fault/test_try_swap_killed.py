@@ -18,7 +18,7 @@ def kill_in_the_trial(night: Night, operation: str, direction: str) -> None:
     night.stall(operation, direction)
     night.start()
     night.wait_for(facts.StepStarted, step=PROOF)
-    until(lambda: ("PgSleep",) in [(wait,) for _, wait in night.backends()], f"{operation} of the trial\n{night.said[-3000:]}")
+    until(lambda: ("PgSleep",) in [(wait,) for _, wait in night.backends()], f"{operation} of the trial\n{night.output[-3000:]}")
     night.kill()
     assert {name for name in names(night.cluster) if name.startswith("app_try_")}
 
@@ -41,7 +41,7 @@ def test_an_abort_after_a_kill_in_the_trial_leaves_nothing_over(cluster: Cluster
         kill_in_the_trial(night, "fence", "back")
         assert night.cli("send", "abort", "--wait", "0.2").returncode == 6
         night.take_over()
-        assert night.exit_code() == 5, night.said
+        assert night.exit_code() == 5, night.output
         assert night.last_transition().target == "aborted"
         assert names(cluster) == {"app"}
         assert photograph(cluster) == night.before

@@ -17,7 +17,7 @@ TRANSACTIONAL = {"schema_001", "data_010", "data_020"}
 
 def assert_completed(night: Night) -> None:
     """The daemon ended so; production is the new database, with every effect, and answers."""
-    assert night.exit_code() == 0, night.said
+    assert night.exit_code() == 0, night.output
     journal = night.journal()
     assert night.systems() == {"worker.new", "api.new", "door.door"}
     assert names(night.cluster) == {"app", "app_previous", "app_closed"}
@@ -28,7 +28,7 @@ def assert_completed(night: Night) -> None:
 
 def assert_rolled_back(night: Night) -> None:
     """The daemon ended so; production is the old database to the byte, and answers."""
-    assert night.exit_code() == 3, night.said
+    assert night.exit_code() == 3, night.output
     assert photograph(night.cluster) == night.before
     assert log_in(night.cluster) == MACHINES
     assert night.systems() == {"worker.old", "api.old", "door.door"}

@@ -151,7 +151,7 @@ class Night:
         return self.folder / "plan.yaml"
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """What all daemons of this night printed."""
         return (self.folder / "daemon.log").read_text(errors="replace")
 
@@ -184,7 +184,7 @@ class Night:
         for each in [each for each in self.orphaned if each[0].startswith("validate.check_script")]:
             self._release(*each)
         self.start(*options)
-        until(lambda: len(self.events(facts.LeaderAcquired)) == len(self.daemons), f"the run is taken\n{self.said[-3000:]}")
+        until(lambda: len(self.events(facts.LeaderAcquired)) == len(self.daemons), f"the run is taken\n{self.output[-3000:]}")
         for each in set(self.orphaned) - set(self.stalled):
             self._release(*each)
         self.orphaned = []
@@ -194,7 +194,7 @@ class Night:
         try:
             return self.daemons[-1].wait(seconds)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"the daemon has not ended after {seconds:g} s:\n{self.said[-4000:]}") from None
+            raise AssertionError(f"the daemon has not ended after {seconds:g} s:\n{self.output[-4000:]}") from None
 
     def cli(self, *words: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """`cutoverd WORDS --plan PLAN`."""
@@ -226,7 +226,7 @@ class Night:
 
     def wait_for(self, kind: type[T], **fields: Any) -> T:
         """The first such event, once it is acknowledged."""
-        return until(lambda: self._first(kind, fields), f"{kind.__name__} {fields}\n{self.said[-3000:]}")
+        return until(lambda: self._first(kind, fields), f"{kind.__name__} {fields}\n{self.output[-3000:]}")
 
     def last_transition(self) -> facts.Transitioned:
         """The last transition of a run that is over."""
@@ -238,9 +238,9 @@ class Night:
 
     def wait_for_step(self, step: str, direction: str = "forward") -> None:
         """StepStarted is acknowledged, no outcome is, and its child or its backend stands still as it was told to."""
-        until(lambda: self._is_begun(step, direction), f"{step} {direction} begins\n{self.said[-3000:]}")
+        until(lambda: self._is_begun(step, direction), f"{step} {direction} begins\n{self.output[-3000:]}")
         stands_still = self._is_command_paused if (step, direction) in COMMANDS else self._is_backend_waiting
-        until(lambda: stands_still(step), f"child or backend of {step}\n{self.said[-3000:]}")
+        until(lambda: stands_still(step), f"child or backend of {step}\n{self.output[-3000:]}")
 
     def _is_command_paused(self, step: str) -> bool:
         knobs = (self.folder / "knobs").glob("*.json")

@@ -22,14 +22,14 @@ pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def assert_back(app: AppNight, *running: str) -> facts.StepFailed:
     """By itself, before the door was opened; production and what ran of it are as they were. Gives the failure."""
     night = app.night
-    assert night.exit_code() == 3, night.said
+    assert night.exit_code() == 3, night.output
     assert photograph(night.cluster) == night.before
     assert log_in(night.cluster) == 500
     assert app.running() == set(running)
     journal = [each.event for each in night.journal()]
     assert not [each for each in journal if isinstance(each, facts.StepStarted) and each.step.startswith("cutover.open_traffic")]
     [failed] = [each for each in journal if isinstance(each, facts.StepFailed)]
-    assert failed.reason.splitlines()[0] in night.said
+    assert failed.reason.splitlines()[0] in night.output
     [turned] = [each for each in journal if isinstance(each, facts.Transitioned) and each.target == "rollback"]
     assert turned.by is None
     assert failed.reason.splitlines()[0] in turned.reason
@@ -68,7 +68,7 @@ def test_a_new_version_that_dies_after_its_start_is_noticed_before_clients_are_i
         written = succeeded["smoke.record_written", "forward"].evidence
         assert written["written"] == ["fleet.note"]
         assert written["tables"]["fleet.note"]["inserted"] == 1
-        assert '⚠ written: ["fleet.note"]' in app.night.said
+        assert '⚠ written: ["fleet.note"]' in app.night.output
 
 
 def test_a_new_version_that_answers_for_the_old_one_is_noticed_before_clients_are_in(cluster: Cluster, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_new_version_that_dies_while_it_is_watched_holds_the_run_and_no_comple
         app.night.start("--auto")
         app.night.wait_for(facts.StepStarted, step="monitor.watch")
         app.kill("api", "new")
-        assert app.night.exit_code() == 6, app.night.said
+        assert app.night.exit_code() == 6, app.night.output
         held = app.night.wait_for(facts.RunHeld)
         assert held.reason.startswith("monitor.check_service:api: service api (new) has ended by itself")
         assert held.reason.endswith("clients may have written: `rollback` needs accept_loss")
@@ -103,4 +103,4 @@ def test_a_new_version_that_dies_while_it_is_watched_holds_the_run_and_no_comple
         assert app.ctl("start", "api", "new") == 0
         assert app.night.cli("send", "resume", "--wait", "0.2").returncode == 6
         app.night.start("--auto")
-        assert app.night.exit_code() == 0, app.night.said
+        assert app.night.exit_code() == 0, app.night.output

@@ -26,14 +26,14 @@ def assert_failed(night: Night, step: str, reason: str) -> facts.StepFailed:
     [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
     assert (failed.step, failed.reason) == (step, reason)
     assert failed.hint
-    assert f"✖ {step}  {reason}" in night.said
+    assert f"✖ {step}  {reason}" in night.output
     assert f"{step}: {reason}" in night.cli("status").stdout
     return failed
 
 
 def assert_nothing_was_touched(night: Night) -> None:
     """PreCheck failed and waits for a person; production answers."""
-    assert night.exit_code() == 5, night.said
+    assert night.exit_code() == 5, night.output
     assert json.loads(night.cli("status", "-f", "json").stdout)["state"] == "precheck"
     assert photograph(night.cluster) == night.before
     assert log_in(night.cluster) == 500
@@ -79,7 +79,7 @@ def test_a_data_script_that_fails_half_way_leaves_nothing_and_takes_the_run_back
         reason = 'data/015.sql:3: duplicate key value violates unique constraint "machine_pkey" (SQLSTATE 23505)'
         failed = assert_failed(night, "data.run_script:data/015.sql", reason)
         assert "nothing of it was kept" in failed.hint
-        last = [line.strip() for line in night.said.splitlines() if line.startswith("           ")][-4:]
+        last = [line.strip() for line in night.output.splitlines() if line.startswith("           ")][-4:]
         assert last[:2] == [f"turned back: data.run_script:data/015.sql: {reason}", f"→ {failed.hint}"]
         assert last[2] == "left over: app_closed, app_next"
         assert last[3].startswith("next: `cutoverd history -p PLAN`")
@@ -121,4 +121,4 @@ def test_a_smoke_test_that_floods_its_output_and_kills_its_parent_and_its_group_
         assert "mad.py] exited -9, expected 0; it said: …" in failed.reason
         assert failed.reason.endswith("the end of the flood")
         assert len(failed.evidence["output"]) <= 2048
-        assert len(night.said) < EVENT_BYTES_MAX
+        assert len(night.output) < EVENT_BYTES_MAX

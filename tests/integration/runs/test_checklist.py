@@ -124,12 +124,12 @@ def test_precheck_fails_for_each_point_of_the_checklist(cluster: Cluster, tmp_pa
         changes = {"metrics": {**changes["metrics"], "listen": f"127.0.0.1:{port}"}}
     with a_night(cluster, tmp_path, **changes) as night:
         night.start("--auto")
-        assert night.exit_code() == 5, night.said
+        assert night.exit_code() == 5, night.output
         failed = night.wait_for(facts.StepFailed)
         assert failed.step == step.replace("{port}", port)
         assert failed.reason.startswith(reason.replace("{port}", port))
         assert failed.hint
-        assert f"→ {failed.hint}" in night.said
+        assert f"→ {failed.hint}" in night.output
         assert failed.reason[:60] in night.cli("status").stdout
         assert names(cluster) - {"app_closed"} == {"app"}
         assert photograph(cluster) == night.before

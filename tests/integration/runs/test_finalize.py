@@ -29,7 +29,7 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 def completed(night: Night) -> Night:
     night.start("--auto")
-    assert night.exit_code() == 0, night.said
+    assert night.exit_code() == 0, night.output
     return night
 
 
@@ -90,10 +90,10 @@ def assert_the_next_run_finds_the_names_free(night: Night) -> None:
     night.write_plan(run="night2")
     night.start("--auto")
     night.exit_code()
-    second = night.said.rpartition("run started on app")[2]
+    second = night.output.rpartition("run started on app")[2]
     assert "✔ precheck.check_server" in second
     assert "left over" not in second
-    assert "in the way" not in night.said
+    assert "in the way" not in night.output
     succeeded = [each.event.step for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
     assert "precheck.check_server" in succeeded
 
@@ -104,7 +104,7 @@ def test_an_open_run_a_session_a_wrong_word_and_a_kill_between_a_drop_and_its_ev
         assert "run night has not started" in finalize(night).stderr
         refused_while_it_is_open(night)
         night.start("--auto")
-        assert night.exit_code() == 0, night.said
+        assert night.exit_code() == 0, night.output
         refused_while_somebody_is_in_one_of_them(night)
         assert typed(night, "yes\n") == 2
         assert names(cluster) == {"app", "app_previous", "app_closed"}

@@ -49,7 +49,7 @@ def test_a_database_of_any_name_comes_back_as_it_was(cluster: Cluster, tmp_path:
         [(oid,)] = cluster.execute("SELECT max(oid) FROM pg_database WHERE datname NOT IN ('cutoverd', 'postgres')")
         before = cluster.execute(f"{row}{oid}")
         night.start("--auto")
-        assert night.exit_code() == 3, night.said
+        assert night.exit_code() == 3, night.output
         [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
         assert failed.step == "smoke.smoke_test:page", "it got as far as that"
         assert cluster.execute(f"{row}{oid}") == before
@@ -70,7 +70,7 @@ def test_scripts_of_any_name_two_doors_and_no_services(cluster: Cluster, tmp_pat
         healthy = [{"name": "open", "command": words(night.plan, "status", "door")}]
         night.write_plan(services=[], traffic=doors, data={"scripts": ordered}, health=healthy, smoke=[{"command": ["true"]}])
         night.start("--auto")
-        assert night.exit_code() == 0, night.said
+        assert night.exit_code() == 0, night.output
         done = [each.event.step for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
         assert [step.partition(":")[2] for step in done if step.startswith("data.run_script")][:2] == [
             f"data/{name}" for name in SCRIPTS
@@ -89,7 +89,7 @@ def test_a_password_in_the_environment_is_seen_nowhere(cluster: Cluster, tmp_pat
         monkeypatch.setenv("PGPASSWORD", secret)
         night.knob("smoke api test", exit=1)
         night.start("--auto")
-        assert night.exit_code() == 3, night.said
+        assert night.exit_code() == 3, night.output
         assert any(b"pg_dump" in each for each in command_lines), "nobody looked at the right moment"
         assert not [each for each in command_lines if secret.encode() in each]
         files = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -178,7 +178,7 @@ def test_a_failure_that_an_outside_validator_reports_takes_the_run_back_alone(cl
         assert facts.FailureReported(by="validator", reason="two invoices are gone") in journal
         [turned] = [e for e in journal if isinstance(e, facts.Transitioned) and e.target == "rollback"]
         assert (turned.source, turned.by, turned.reason) == ("validate", None, "reported: two invoices are gone")
-        assert "✖ validator reports a failure: two invoices are gone" in night.said
+        assert "✖ validator reports a failure: two invoices are gone" in night.output
 
 
 def test_from_monitor_back_only_with_accept_loss_and_what_was_written_is_named(cluster: Cluster, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def test_0_completed_and_an_ended_run_is_never_continued(cluster: Cluster, tmp_p
         night.start("--auto")
         assert night.exit_code() == 1
         assert (
-            "run 'night' has ended already (completed); an ended run is never continued: give the plan a new `run`" in night.said
+            "run 'night' has ended already (completed); an ended run is never continued: give the plan a new `run`"
+            in night.output
         )
         assert nats.find(night.state_dir / "nats") is None, "nor does a refused start leave one running"
         assert_completed_before(night)
@@ -82,10 +83,10 @@ def test_5_a_schema_file_that_was_mended_after_precheck_refused_it_can_be_aborte
 
 def refusal(night: Night) -> str:
     """What a daemon says that ends with exit code 1."""
-    printed = len(night.said)
+    printed = len(night.output)
     night.start("--auto")
     assert night.exit_code() == 1
-    [line] = [line for line in night.said[printed:].splitlines() if line.startswith("cutoverd: ")]
+    [line] = [line for line in night.output[printed:].splitlines() if line.startswith("cutoverd: ")]
     return line.removeprefix("cutoverd: ")
 
 
@@ -95,7 +96,7 @@ def test_2_a_plan_that_is_wrong(cluster: Cluster, tmp_path: Path) -> None:
         night.write_plan(gates=["nowhere"])
         night.start("--auto")
         assert night.exit_code() == 2
-        assert "gates.0: saw 'nowhere'; a gate is the name of the state it stands before" in night.said
+        assert "gates.0: saw 'nowhere'; a gate is the name of the state it stands before" in night.output
         assert not night.state_dir.exists()
 
 
@@ -139,7 +140,7 @@ def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp
         assert night.cli("send", "abort", "--wait", "0.2").returncode == 6
         night.start()
         assert night.exit_code() == 5
-        assert "exited 1, expected 0; waits for `retry` or `abort`\n" in night.said
+        assert "exited 1, expected 0; waits for `retry` or `abort`\n" in night.output
         assert night.last_transition().target == "aborted"
         assert names(cluster) == {"app"}
 
@@ -168,7 +169,7 @@ def test_6_told_to_stop_and_the_next_start_carries_on(cluster: Cluster, tmp_path
         night.wait_for_step("data.run_script:data/010.sql")
         night.daemons[-1].send_signal(signal.SIGTERM)
         assert night.exit_code() == 6
-        assert "cutoverd: stopped; the run goes on when it is started again" in night.said
+        assert "cutoverd: stopped; the run goes on when it is started again" in night.output
         assert night.children("data.run_script:data/010.sql") == []
         assert night.backends() == []
         assert nats.find(night.state_dir / "nats") is not None, "commands are kept meanwhile"

@@ -74,7 +74,7 @@ def test_a_breach_holds_the_run_and_once_it_is_mended_resume_completes_it(cluste
 
 
 def assert_completed_with(night: Night, *, rows: int) -> None:
-    assert night.exit_code() == 0, night.said
+    assert night.exit_code() == 0, night.output
     assert names(night.cluster) == {"app", "app_previous", "app_closed"}
     assert night.cluster.execute("SELECT count(*) FROM store.machine", "app") == [(rows,)]
 
@@ -95,7 +95,7 @@ def test_a_breach_then_rollback_with_accept_loss_keeps_new_and_lists_what_was_wr
         assert order.index("cutover.open_traffic:door") < order.index("smoke.exchange_names"), "traffic first"
         assert names(cluster) == {"app", "app_next", "app_closed"}
         assert cluster.execute("SELECT datallowconn FROM pg_database WHERE datname = 'app_next'") == [(False,)]
-        assert re.search(r'written: \{"store.machine": \{[^}]*"inserted": 2\b', night.said), "on the terminal"
+        assert re.search(r'written: \{"store.machine": \{[^}]*"inserted": 2\b', night.output), "on the terminal"
         assert status(night)["written"]["store.machine"]["inserted"] == 2
         assert "store.machine 2 inserted" in night.cli("status").stdout
         finalized_after_the_way_back(night)
