@@ -16,7 +16,7 @@ from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
-from cutoverd.daemon.runtime.drive import AlreadyDriven
+from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.events.codec import Corrupt
 from cutoverd.states.decide import allowed_verbs

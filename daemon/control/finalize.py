@@ -11,15 +11,16 @@ from typing import Any
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.control.observe import onlookers
 from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.runtime.drive import Anchors, one_daemon
-from cutoverd.daemon.runtime.open_bus import bus, has_a_bus
+from cutoverd.daemon.runtime.daemon_lock import one_daemon
+from cutoverd.daemon.runtime.drive import Anchors
+from cutoverd.daemon.runtime.embedded_bus import has_a_bus, needed_by_observer
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
 from cutoverd.states import COMPLETED
@@ -101,7 +102,7 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
     """The run's journal, proven, and the server as the last daemon of the run saw it."""
     if not has_a_bus(loaded):
         raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
-    async with onlookers(loaded), bus(loaded, keep=False) as client:
+    async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
         if not await stream.exists(client):
             raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
         async with _proven(loaded, Journal(client, events_of(loaded.plan.run))) as proven:

@@ -10,10 +10,11 @@ from typing import Any
 import nats.errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.control.observe import Observation, is_held
+from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.runtime.daemon_lock import FILE, driver_of
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import status_of
 
@@ -25,12 +26,11 @@ async def driven(loaded: LoadedPlan, observation: Observation) -> dict[str, Any]
     """{"drives": true, false, or null where it cannot be known, "says": in words}; None of a run that needs no daemon."""
     if observation.run.plan is None or observation.run.is_over:
         return None
-    lock = loaded.run_dir / "daemon.lock"
     try:
-        if is_held(lock):
-            return _liveness_document(True, _by_the_lock(lock.read_text().strip(), observation))
+        if (pid := driver_of(loaded.run_dir)) is not None:
+            return _liveness_document(True, _by_the_lock(pid, observation))
     except OSError as error:
-        return _liveness_document(None, f"cannot be known: {lock}: {error.strerror}")
+        return _liveness_document(None, f"cannot be known: {loaded.run_dir / FILE}: {error.strerror}")
     if not loaded.plan.bus:  # its bus is on this machine, and so would be its daemon
         return _liveness_document(False, f"{NONE_HERE}, where its bus is: `cutoverd run` goes on")
     try:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,7 +19,8 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runtime.open_bus import bus, end_embedded, has_a_bus, is_reachable_without_starting, started_for_observers
+from cutoverd.daemon.runtime.embedded_bus import has_a_bus, is_reachable_without_starting, needed_by_observer
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.subjects import events_of
@@ -54,46 +53,9 @@ async def connected_observer(loaded: LoadedPlan) -> AsyncIterator[Client | None]
     if not has_a_bus(loaded):
         yield None
         return
-    async with onlookers(loaded), bus(loaded, keep=False) as client:
+    async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
         client.closing = True  # the daemon's orderly end takes the server away: no news
         yield client if await stream.exists(client) else None
-
-
-@asynccontextmanager
-async def onlookers(loaded: LoadedPlan) -> AsyncIterator[None]:
-    """Whoever needs the bus for as long as the block lasts, and no longer."""
-    if loaded.plan.bus:
-        yield
-        return
-    with (loaded.state_dir / "nats" / "looking.lock").open("a") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
-        if not is_reachable_without_starting(loaded):
-            started_for_observers(loaded).touch()
-        try:
-            yield
-        finally:
-            with suppress(BlockingIOError):  # somebody looks still
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if started_for_observers(loaded).exists() and not _is_driven(loaded):
-                    await end_embedded(loaded)
-                    started_for_observers(loaded).unlink(missing_ok=True)
-
-
-def _is_driven(loaded: LoadedPlan) -> bool:
-    """Whether a daemon has come meanwhile that needs the server."""
-    return any(is_held(lock) for lock in (loaded.state_dir / "runs").glob("*/daemon.lock"))
-
-
-def is_held(path: Path) -> bool:
-    """By the lock itself: the process that is named in it may be long gone, and its number another's."""
-    try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
 
 
 async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
@@ -184,7 +146,7 @@ async def _until_there_is_more(loaded: LoadedPlan, last_seq: int, had_a_server: 
         while not (had_a_server or _has_a_server(loaded) or _stamp(loaded) != stamp):
             await asyncio.sleep(PAUSE_SECONDS)
         return
-    async with onlookers(loaded), bus(loaded, keep=False) as client:
+    async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
         client.closing = True
         happening = asyncio.create_task(_next_event(client, loaded.plan.run, last_seq))
         try:

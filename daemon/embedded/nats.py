@@ -24,7 +24,7 @@ import structlog
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_binary import program
-from cutoverd.daemon.host.file_lock import try_lock
+from cutoverd.daemon.host.file_lock import is_locked, try_lock
 from cutoverd.daemon.host.private_files import open_private, write_private
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process
 
@@ -107,7 +107,7 @@ async def stop(folder: Path) -> None:
 
 async def _is_stopped(folder: Path, number: signal.Signals, timeout_seconds: float) -> bool:
     deadline, signalled = time.monotonic() + timeout_seconds, None
-    while _is_held(folder):
+    while is_locked(_lock_file(folder)):
         process = _process(folder)  # none yet, if it is just being started
         if process and process != signalled:
             process.send(number)
@@ -200,13 +200,6 @@ def _process(folder: Path) -> Process | None:
     return process if process and process.has_open(_lock_file(folder)) else None
 
 
-def _is_held(folder: Path) -> bool:
-    if not _lock_file(folder).exists():
-        return False
-    with try_lock(_lock_file(folder)) as descriptor:
-        return descriptor is None
-
-
 def _recorded(folder: Path) -> NatsAddress | None:
     try:
         return NatsAddress(**json.loads((folder / "server.json").read_text()))
@@ -219,7 +212,7 @@ def _diagnosis(folder: Path, running: Nats | None, begun: int, timeout_seconds: 
     if running:
         where = f"nats-server (process {running.pid}) holds {folder}"
         return f"{where}, but did not answer at {running.url} in {timeout_seconds} s; {log}"
-    if _is_held(folder):
+    if is_locked(_lock_file(folder)):
         return f"somebody holds {_lock_file(folder)}, but no nats-server came up in {timeout_seconds} s; {log}"
     return f"nats-server ended as soon as it was started, {STARTS} times; {log}"
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.anchor import FileAnchor
@@ -31,8 +27,10 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.runtime.daemon_lock import one_daemon
+from cutoverd.daemon.runtime.embedded_bus import end_embedded, revive
 from cutoverd.daemon.runtime.leadership import take_over
-from cutoverd.daemon.runtime.open_bus import bus, end_embedded, revive
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.monitor import RoundObserver
@@ -40,12 +38,6 @@ from cutoverd.events.commands import NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
-
-GLANCE_SECONDS = 0.5
-
-
-class AlreadyDriven(Exception):
-    """another daemon on this machine drives this run"""
 
 
 async def drive(
@@ -164,30 +156,3 @@ def _understood(message: Message) -> InboxItem:
         return parse(message.subject, message.data, message.seq, message.at)
     except NotUnderstood as error:
         return NotACommand(message.seq, operator_of(message.subject), str(error))
-
-
-@contextmanager
-def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
-    """On this machine one daemon drives a run; on others the epoch fences. Raises `AlreadyDriven`."""
-    loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (loaded.run_dir / "daemon.lock").open("a+") as lock:
-        if not _is_taken(lock):
-            lock.seek(0)
-            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already")
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def _is_taken(lock: IO[str]) -> bool:
-    """By us. Whoever looks whether a daemon lives holds it for an instant: that is no daemon."""
-    deadline = time.monotonic() + GLANCE_SECONDS
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(GLANCE_SECONDS / 20)

@@ -18,7 +18,7 @@ from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.engine.run_log import RunLog
-from cutoverd.daemon.runtime import open_bus
+from cutoverd.daemon.runtime import embedded_bus, open_bus
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 
@@ -33,7 +33,7 @@ async def test_a_server_that_hangs_is_started_anew_and_the_event_is_kept_once(tm
         async with open_bus.bus(loaded) as client:
             await stream.prepare(client)
             journal = Journal(client, "cutover.evt.night-1", budget_seconds=1)
-            runlog = RunLog("night-1", journal, revive=partial(open_bus.revive, loaded, client))
+            runlog = RunLog("night-1", journal, revive=partial(embedded_bus.revive, loaded, client))
             await runlog.append(facts.NoteTaken(by=None, text="one"))
             hanging = nats.find(folder)
             assert hanging
@@ -59,7 +59,7 @@ async def test_a_server_whose_port_was_taken_ends_the_daemon_instead_of_being_lo
             runlog = RunLog(
                 "night-1",
                 Journal(client, "cutover.evt.night-1", budget_seconds=1),
-                revive=partial(open_bus.revive, loaded, client),
+                revive=partial(embedded_bus.revive, loaded, client),
             )
             running = nats.find(folder)
             assert running

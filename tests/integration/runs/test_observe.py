@@ -23,8 +23,9 @@ from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import RunLog
-from cutoverd.daemon.runtime.drive import AlreadyDriven, one_daemon
-from cutoverd.daemon.runtime.open_bus import bus, end_embedded, started_for_observers
+from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven, one_daemon
+from cutoverd.daemon.runtime.embedded_bus import end_embedded, started_for_observers
+from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.events.subjects import events_of

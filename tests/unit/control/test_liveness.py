@@ -15,7 +15,7 @@ from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.control.liveness import asked, driven
 from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.plan.load import load
-from cutoverd.daemon.runtime.drive import one_daemon
+from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.run import FrozenPlan, Run
 

@@ -1,0 +1,62 @@
+"""Who drives a run on this machine: the lock of its folder, and nothing else. On other machines the epoch fences."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cutoverd.daemon.host.file_lock import is_locked
+from cutoverd.daemon.plan.load import LoadedPlan
+
+FILE = "daemon.lock"
+PROBE_SECONDS = 0.5  # whoever asks whether a daemon lives holds the lock for an instant
+
+
+class AlreadyDriven(Exception):
+    """another daemon on this machine drives this run"""
+
+
+@contextmanager
+def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
+    """We drive the run for as long as the block lasts; raises `AlreadyDriven`."""
+    loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (loaded.run_dir / FILE).open("a+") as lock:
+        if not _is_taken(lock):
+            lock.seek(0)
+            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already")
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def driver_of(run_dir: Path) -> str | None:
+    """The pid of the daemon that has the run, "" if it has not written it yet; None if there is none. Raises OSError.
+
+    By the lock itself: the process that is named in it may be long gone, and its number another's.
+    """
+    lock = run_dir / FILE
+    return lock.read_text().strip() if is_locked(lock) else None
+
+
+def is_any_driven(state_dir: Path) -> bool:
+    """Whether a daemon on this machine drives any run of this folder."""
+    return any(is_locked(lock) for lock in (state_dir / "runs").glob(f"*/{FILE}"))
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    """By us."""
+    deadline = time.monotonic() + PROBE_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PROBE_SECONDS / 20)

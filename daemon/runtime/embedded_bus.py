@@ -1,0 +1,133 @@
+"""How long the embedded nats-server of a plan lives; a team's own NATS is left alone.
+
+It has to outlive the daemon: commands sent while no daemon runs are kept there. Whoever only observes starts it where it does
+not run, and the last observer stops it again, unless a daemon has come meanwhile. The daemon stops it at the end of its run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
+
+from cutoverd.daemon.bus.connection import Client, connect
+from cutoverd.daemon.bus.errors import Unreachable
+from cutoverd.daemon.embedded import nats as embedded
+from cutoverd.daemon.embedded.errors import ServerError
+from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.runtime.daemon_lock import is_any_driven
+
+log = structlog.get_logger(__name__)
+
+LEAST_FREE_BYTES = 1 << 20  # an event has a few hundred, and the store writes in blocks
+
+
+def _folder(loaded: LoadedPlan) -> Path:
+    return loaded.state_dir / "nats"
+
+
+@asynccontextmanager
+async def embedded_bus(loaded: LoadedPlan, keep: bool) -> AsyncIterator[Client]:
+    """A connection to it; started if need be, and with `keep` again whenever it dies, but never stopped."""
+    folder = _folder(loaded)
+    server = await embedded.ensure(folder)
+    if keep:
+        started_for_observers(loaded).unlink(missing_ok=True)
+    keeping = asyncio.create_task(embedded.keep(folder) if keep else asyncio.sleep(0))
+    client = await connect(server.url, user=server.user, password=server.password)
+    try:
+        yield client
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
+        await client.close()
+
+
+@asynccontextmanager
+async def needed_by_observer(loaded: LoadedPlan) -> AsyncIterator[None]:
+    """Whoever observes needs it for as long as the block lasts; the last one stops what was started for observers alone."""
+    if loaded.plan.bus:
+        yield
+        return
+    with (_folder(loaded) / "looking.lock").open("a") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
+        if not is_reachable_without_starting(loaded):
+            started_for_observers(loaded).touch()
+        try:
+            yield
+        finally:
+            with suppress(BlockingIOError):  # somebody else still observes
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if started_for_observers(loaded).exists() and not is_any_driven(loaded.state_dir):
+                    await end_embedded(loaded)
+                    started_for_observers(loaded).unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def embedded_bus_as_it_is(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
+    """A connection if it runs; it is not started for it."""
+    server = embedded.find(_folder(loaded))
+    client = await connect(server.url, user=server.user, password=server.password) if server else None
+    try:
+        yield client
+    finally:
+        if client:
+            await client.close()
+
+
+async def revive(loaded: LoadedPlan, client: Client) -> None:
+    """Start the embedded server anew; a team's own NATS is left alone.
+
+    One that hangs, or whose disk was full for a moment, is there, answers, and never stores anything again. Raises
+    `Unreachable` if it had to take another port: our client would look for it where it was, for ever.
+    """
+    if not loaded.plan.bus:
+        folder = _folder(loaded)
+        _name_a_full_disk(folder)
+        log.warning("embedded_nats_started_anew", folder=str(folder))
+        try:
+            await embedded.stop(folder)
+            running = await embedded.ensure(folder)
+        except (ServerError, OSError, subprocess.SubprocessError) as error:
+            log.error("embedded_nats_not_started", reason=str(error))
+            return
+        if urlsplit(running.url).port not in {server.port for server in client.nc.servers}:
+            raise Unreachable(
+                f"the embedded nats-server is at {running.url} now: another program has taken its port",
+                hint="start the daemon again: it finds it there",
+            )
+
+
+def _name_a_full_disk(folder: Path) -> None:
+    """The server itself says no more than that it did not answer in time."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < LEAST_FREE_BYTES:
+        log.error("disk_full", folder=str(folder), free_bytes=free_bytes, doing="no event can be kept: make room, it goes on")
+
+
+async def end_embedded(loaded: LoadedPlan) -> None:
+    """Stop the embedded server at the orderly end of a run; a team's own NATS is left alone."""
+    if not loaded.plan.bus:
+        await embedded.stop(_folder(loaded))
+
+
+def started_for_observers(loaded: LoadedPlan) -> Path:
+    """Is there if the embedded server runs only because somebody looks."""
+    return _folder(loaded) / "looked_at"
+
+
+def is_reachable_without_starting(loaded: LoadedPlan) -> bool:
+    """Whether somebody's looking at the run would not have to start a server for it."""
+    return bool(loaded.plan.bus) or embedded.find(_folder(loaded)) is not None
+
+
+def has_a_bus(loaded: LoadedPlan) -> bool:
+    """Whether there can be a journal at all: a team's NATS, or the store of an embedded one."""
+    return bool(loaded.plan.bus) or (_folder(loaded)).is_dir()
