@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import structlog
 
 from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.engine.errors import AnchorUnreadable
+from cutoverd.daemon.host.private_files import write_private
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ class FileAnchor:
 
     async def save(self, seq: int, hash: str) -> None:
         try:
-            await asyncio.to_thread(_replace, self._path, json.dumps(asdict(Anchored(seq, hash))).encode())
+            await asyncio.to_thread(write_private, self._path, json.dumps(asdict(Anchored(seq, hash))).encode())
         except OSError as error:
             log.warning("anchor_not_saved", path=str(self._path), seq=seq, error=str(error))
 
@@ -43,16 +43,3 @@ def _parsed(path: Path, text: str) -> Anchored:
         return Anchored(int(json.loads(text)["seq"]), str(json.loads(text)["hash"]))
     except (ValueError, KeyError, TypeError) as error:
         raise AnchorUnreadable(f'{path} holds {text[:100]!r}, expected {{"seq": …, "hash": …}}') from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """After this the file holds `content`, or after a power cut what it held before: older, but whole."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.fchmod(handle, 0o600)  # a file left by a kill keeps the mode it had
-        os.write(handle, content)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(beside, path)

@@ -14,6 +14,7 @@ from typing import Any
 
 from cutoverd.daemon.confiture.errors import failed, unreadable
 from cutoverd.daemon.host import children
+from cutoverd.daemon.host.private_files import write_private
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -47,7 +48,7 @@ class Confiture:
         if not built.exists():
             raise unreadable(answer, self.environment, self.directory)
         record = {"environment": self.environment, "file": str(self.target), "sha256": _sha256(built), "sources": sources}
-        self._record_file.write_text(json.dumps(record))
+        write_private(self._record_file, json.dumps(record))
         built.replace(self.target)
         return {"schema": record}
 

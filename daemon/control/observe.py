@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.embedded_bus import has_a_bus, is_reachable_without_starting, needed_by_observer
 from cutoverd.daemon.runtime.open_bus import bus
@@ -63,15 +63,15 @@ async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
 
     Raises `Corrupt`, `LogRegressed`, `Unavailable`.
     """
-    deadline = time.monotonic() + READ_SECONDS
+    polling = Polling(READ_SECONDS, pause_seconds=PAUSE_SECONDS)
     while True:
         try:
             if observation := await _read_once(loaded, *observers):
                 return observation
         except (BusError, *DOUBT):  # the server may have been on its way down when we came
-            if time.monotonic() > deadline or loaded.plan.bus:
+            if polling.is_over or loaded.plan.bus:
                 raise
-            await asyncio.sleep(PAUSE_SECONDS)
+            await polling.pause()
 
 
 async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.demo.environment import Stage
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states.downtime import Downtime
@@ -98,9 +98,9 @@ def clients(set_up: Stage) -> Iterator[Clients]:
 
 def _until_written(acknowledged: Path) -> None:
     """Production is back for clients, too; if it is not, their figures will say so."""
-    before, deadline = acknowledged.stat().st_size, time.monotonic() + BACK_SECONDS
-    while acknowledged.stat().st_size == before and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+    before, polling = acknowledged.stat().st_size, Polling(BACK_SECONDS, pause_seconds=POLL_SECONDS)
+    while acknowledged.stat().st_size == before and not polling.is_over:
+        polling.pause_blocking()
 
 
 def _find_writes(set_up: Stage, found: Clients) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -11,6 +10,7 @@ import psycopg
 
 from cutoverd.daemon.control import send
 from cutoverd.daemon.demo.environment import Break, Stage
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Command, Verb
@@ -68,10 +68,10 @@ class Operator:
 
     async def _until_clients_have_written(self) -> None:
         """So that the way back gives something up."""
-        acknowledged, deadline = self._stage.acknowledged, time.monotonic() + WAIT_SECONDS
+        acknowledged, polling = self._stage.acknowledged, Polling(WAIT_SECONDS, pause_seconds=POLL_SECONDS)
         before = acknowledged.stat().st_size if acknowledged.exists() else None
-        while before is not None and acknowledged.stat().st_size == before and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_SECONDS)
+        while before is not None and acknowledged.stat().st_size == before and not polling.is_over:
+            await polling.pause()
 
     def _run_sql(self, database: str, file: str) -> None:
         """By plain SQL, on a connection that the daemon knows nothing of."""

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalle
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.host.file_lock import is_locked, try_lock
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import open_private, write_private
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process
 
@@ -64,15 +64,15 @@ async def ensure(folder: Path, timeout_seconds: float = READY_SECONDS) -> Nats:
     Raises `NotInstalled`, and `DidNotStart` with the tail of the server's log.
     """
     folder = _made(folder)
-    deadline = time.monotonic() + timeout_seconds
+    polling = Polling(timeout_seconds, pause_seconds=POLL_SECONDS)
     begun, starts = _log_bytes(folder), 0
     while not (running := find(folder)) or not await _answers(folder):
         with try_lock(_lock_file(folder)) as descriptor:
             if descriptor is not None and (starts := starts + 1) <= STARTS:
                 await _launch(folder, descriptor)
-        if starts > STARTS or time.monotonic() > deadline:
+        if starts > STARTS or polling.is_over:
             raise DidNotStart(_diagnosis(folder, running, begun, timeout_seconds))
-        await asyncio.sleep(POLL_SECONDS)
+        await polling.pause()
     return running
 
 
@@ -106,15 +106,15 @@ async def stop(folder: Path) -> None:
 
 
 async def _is_stopped(folder: Path, number: signal.Signals, timeout_seconds: float) -> bool:
-    deadline, signalled = time.monotonic() + timeout_seconds, None
+    polling, signalled = Polling(timeout_seconds, pause_seconds=POLL_SECONDS), None
     while is_locked(_lock_file(folder)):
         process = _process(folder)  # none yet, if it is just being started
         if process and process != signalled:
             process.send(number)
             signalled = process
-        if time.monotonic() > deadline:
+        if polling.is_over:
             return False
-        await asyncio.sleep(POLL_SECONDS)
+        await polling.pause()
     return True
 
 
@@ -148,11 +148,11 @@ async def _address(folder: Path) -> NatsAddress:
     recorded = _recorded(folder)
     if not recorded:
         return NatsAddress(f"cutoverd-{secrets.token_hex(8)}", free_port(), "cutoverd", secrets.token_urlsafe(24))
-    deadline = time.monotonic() + PORT_SECONDS
+    polling = Polling(PORT_SECONDS, pause_seconds=POLL_SECONDS)
     while not is_free(recorded.port):  # a killed server's socket may be closed a little later than its lock
-        if time.monotonic() > deadline:
+        if polling.is_over:
             return replace(recorded, port=free_port())
-        await asyncio.sleep(POLL_SECONDS)
+        await polling.pause()
     return recorded
 
 

@@ -6,7 +6,6 @@ import contextlib
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from cutoverd.daemon.embedded import shared_memory
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, tail
 from cutoverd.daemon.embedded.initdb import server_environment
 from cutoverd.daemon.embedded.unprivileged import leash
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import open_private
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process, kill_all, wait_gone
 
@@ -86,13 +86,13 @@ class Postmaster:
             shared_memory.release(int(key), int(identifier))
 
     def _await_ready(self, child: subprocess.Popen[bytes], log_start: int, timeout_seconds: float) -> None:
-        deadline = time.monotonic() + timeout_seconds
+        polling = Polling(timeout_seconds, pause_seconds=POLL_SECONDS)
         while not self._is_ready(child.pid):
             if child.poll() is not None:
                 raise DidNotStart(f"PostgreSQL ended at once (exit {child.returncode}); {tail(self.log, log_start)}")
-            if time.monotonic() > deadline:
+            if polling.is_over:
                 raise DidNotStart(f"PostgreSQL was not ready after {timeout_seconds} s; {tail(self.log, log_start)}")
-            time.sleep(POLL_SECONDS)
+            polling.pause_blocking()
 
     def _is_ready(self, pid: int) -> bool:
         lines = self._pid_file()

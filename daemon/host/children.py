@@ -22,6 +22,7 @@ from cutoverd.daemon.host import launcher
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.host.output import Drained, Filed, Output
+from cutoverd.daemon.host.private_files import write_private
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -163,9 +164,7 @@ def _records(folder: Path) -> Path:
 
 
 def _raise_fence(records: Path, epoch: int) -> None:
-    part = records / f"{launcher.FENCE}.{os.getpid()}.part"
-    part.write_text(str(max(epoch, launcher.fence(str(records)))))
-    part.replace(records / launcher.FENCE)
+    write_private(records / launcher.FENCE, str(max(epoch, launcher.fence(str(records)))))
 
 
 def _read(path: Path) -> Child | None:

@@ -7,12 +7,12 @@ from io import BufferedWriter
 from pathlib import Path
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` by a file of mode 600; a reader sees the old text or the new one, never a part."""
+def write_private(path: Path, content: str | bytes) -> None:
+    """Replace `path` by a file of mode 600; whoever reads it sees what it held before or `content`, after a power cut too."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     with open_private(draft, os.O_EXCL) as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from cutoverd.daemon.host.polling import Polling
 
 POLL_SECONDS = 0.02
 PROC = Path("/proc")
@@ -70,9 +71,9 @@ def kill_all(processes: Iterable[Process], timeout_seconds: float) -> list[Proce
 
 def wait_gone(processes: Iterable[Process], timeout_seconds: float) -> list[Process]:
     members = list(processes)
-    deadline = time.monotonic() + timeout_seconds
-    while (left := [p for p in members if p.is_alive()]) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
+    polling = Polling(timeout_seconds, pause_seconds=POLL_SECONDS)
+    while (left := [p for p in members if p.is_alive()]) and not polling.is_over:
+        polling.pause_blocking()
     return left
 
 

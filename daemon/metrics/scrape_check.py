@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass
 
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.states.errors import TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
@@ -23,13 +22,13 @@ class ScrapedCheck:
 
     async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"scrapes", "seconds_ago"}; raises `TimedOut`."""
-        deadline = time.monotonic() + self.within_seconds
+        polling = Polling(self.within_seconds, pause_seconds=POLL_SECONDS)
         while (ago := self.scrapes.seconds_ago) is None or ago > self.within_seconds:
-            if time.monotonic() >= deadline:
+            if polling.is_over:
                 raise TimedOut(
                     f"nobody asked for http://{self.listen}/metrics within {self.within_seconds:g} s"
                     + (f"; the last who did came {ago:.0f} s ago" if ago is not None else ""),
                     hint="see that Prometheus has it as a target and reaches it; metrics.scraped_within: 0s asks for no scrape",
                 )
-            await asyncio.sleep(POLL_SECONDS)
+            await polling.pause()
         return {"scrapes": self.scrapes.count, "seconds_ago": round(ago, 1)}

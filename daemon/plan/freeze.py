@@ -10,6 +10,7 @@ from pathlib import Path
 
 import structlog
 
+from cutoverd.daemon.host.private_files import write_private
 from cutoverd.daemon.plan.files import named_programs, relative
 from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.events import facts
@@ -43,7 +44,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         )
     plan, files = loaded.plan, _hashes(loaded)
     listed = _listed(files)
-    (loaded.run_dir / LIST).write_bytes(listed)
+    write_private(loaded.run_dir / LIST, listed)
     return facts.RunStarted(
         plan_sha256=loaded.sha256,
         files=files if len(listed) <= LARGEST_LIST_BYTES else {},

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from cutoverd.daemon.host.file_lock import is_locked
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.plan.load import LoadedPlan
 
 FILE = "daemon.lock"
@@ -51,12 +51,12 @@ def is_any_driven(state_dir: Path) -> bool:
 
 def _is_taken(lock: IO[str]) -> bool:
     """By us."""
-    deadline = time.monotonic() + PROBE_SECONDS
+    polling = Polling(PROBE_SECONDS, pause_seconds=PROBE_SECONDS / 20)
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
-            if time.monotonic() > deadline:
+            if polling.is_over:
                 return False
-            time.sleep(PROBE_SECONDS / 20)
+            polling.pause_blocking()

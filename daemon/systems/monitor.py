@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import structlog
 from pydantic import TypeAdapter
 
+from cutoverd.daemon.host.private_files import write_private
 from cutoverd.daemon.systems.samples import SampleKind
 from cutoverd.states.check_rules import Rules, Sample, Watched
 from cutoverd.states.errors import NotLeader, StepError
@@ -61,7 +61,7 @@ class WatchingByKind:
         for observer in self.lookers:
             observer(watched)
         try:
-            await asyncio.to_thread(_replace, self.folder / FILE, _WATCHED.dump_json(watched))
+            await asyncio.to_thread(write_private, self.folder / FILE, _WATCHED.dump_json(watched))
         except OSError as error:
             log.warning("watch_not_kept", path=str(self.folder / FILE), error=str(error))
 
@@ -75,12 +75,6 @@ def read_kept(folder: Path) -> Watched | None:
     except (OSError, ValueError) as error:
         log.warning("watch_not_recalled", path=str(folder / FILE), error=str(error))
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)
 
 
 async def _ended(tasks: list[asyncio.Task[Sample]]) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from cutoverd.daemon.host.private_files import write_private
+
 
 @dataclass(frozen=True)
 class PendingChange:
@@ -25,7 +27,7 @@ class PendingChange:
 
     def write(self, verb: str) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.file.write_text(verb)
+        write_private(self.file, verb)
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)

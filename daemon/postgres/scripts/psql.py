@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import psycopg
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import run_to_completion
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
@@ -82,18 +81,18 @@ async def backend_is_gone(server: Server, pid: int | None) -> None:
 
     Raises `OutcomeUnknown` if the server cannot be asked for 60 s.
     """
-    deadline = time.monotonic() + SETTLE_SECONDS
+    polling = Polling(SETTLE_SECONDS, pause_seconds=PAUSE_SECONDS)
     while pid is not None:
         try:
             await end_backends(server, pids=[pid])
             return
         except (psycopg.OperationalError, OutcomeUnknown):
-            if time.monotonic() > deadline:
+            if polling.is_over:
                 raise OutcomeUnknown(
                     f"whether psql's backend {pid} is gone cannot be asked of the server",
                     hint="what it does may still be committed: look at the server",
                 ) from None
-        await asyncio.sleep(PAUSE_SECONDS)
+        await polling.pause()
 
 
 def include(file: Path) -> str:

@@ -6,10 +6,9 @@ application name, `cutoverd/<run>/<epoch>`.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry
 from cutoverd.daemon.postgres.session.server import Server
@@ -48,21 +47,21 @@ async def end_backends(
         "pids": list(pids),
     }
     async with await connect_with_retry(server) as conn:
-        return await _end(conn, wanted, time.monotonic() + gone_seconds)
+        return await _end(conn, wanted, Polling(gone_seconds, pause_seconds=PAUSE_SECONDS))
 
 
-async def _end(conn: Connection, wanted: dict[str, object], deadline: float) -> int:
+async def _end(conn: Connection, wanted: dict[str, object], polling: Polling) -> int:
     ended: set[int] = set()
     while here := await _here(conn, wanted):
         ended |= here
-        if time.monotonic() > deadline:
+        if polling.is_over:
             raise OutcomeUnknown(
                 f"sessions {sorted(here)} of an earlier attempt do not end",
                 hint="look at them in pg_stat_activity; what they do may still be committed",
             )
         for pid in here:
             await conn.execute("SELECT pg_terminate_backend(%s)", (pid,))
-        await asyncio.sleep(PAUSE_SECONDS)
+        await polling.pause()
     return len(ended)
 
 

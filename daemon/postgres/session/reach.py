@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import psycopg
 
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown, StepError
 
@@ -27,17 +26,17 @@ async def connect_with_retry(
 ) -> Connection:
     """A session in autocommit; raises `OutcomeUnknown` if the server was not reached in `reach_seconds`."""
     reach_seconds = server.reach_seconds if reach_seconds is None else reach_seconds
-    deadline = time.monotonic() + reach_seconds
+    polling = Polling(reach_seconds, pause_seconds=PAUSE_SECONDS)
     while True:
         try:
             return await server.connect(database, settings=settings)
         except psycopg.OperationalError as error:
-            if time.monotonic() > deadline:
+            if polling.is_over:
                 raise OutcomeUnknown(
                     f"database {database or server.home} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
                     hint="look whether the server runs and lets our role in",
                 ) from error
-        await asyncio.sleep(PAUSE_SECONDS)
+        await polling.pause()
 
 
 def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:

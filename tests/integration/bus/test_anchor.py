@@ -30,7 +30,7 @@ async def test_a_file_anchor_gives_back_what_was_saved_last(tmp_path: Path) -> N
 
 async def test_a_file_anchor_is_private_even_where_a_kill_left_its_beginnings(tmp_path: Path) -> None:
     path = tmp_path / "anchor.json"
-    left = tmp_path / f"anchor.json.{os.getpid()}"
+    left = tmp_path / f".anchor.json.{os.getpid()}"
     left.write_text('{"seq": 1, "hash": "half of it and much more text than an anchor has' + "x" * 200)
     left.chmod(0o644)
     await FileAnchor(path).save(7, "a" * 64)
