@@ -43,3 +43,10 @@ class OutcomeUnknown(StepError):
 
 class Unproven(OutcomeUnknown):
     """what would prove it is gone, and asking again brings nothing: something else has to prove it"""
+
+
+def format_reasons(error: BaseException) -> list[str]:
+    """Each error by its class and message; of a group, which is how tasks fail, those of all its members in order."""
+    if isinstance(error, BaseExceptionGroup):
+        return [reason for member in error.exceptions for reason in format_reasons(member)]
+    return [f"{type(error).__name__}: {error}".removesuffix(": ")]

@@ -21,6 +21,7 @@ from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
+from cutoverd.states.errors import format_reasons
 
 OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters
 STREAM_BYTES = 1 << 30
@@ -154,16 +155,11 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
         return bool(answer["config"].get("sync_always", False))
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ExceptionGroup) as error:
         raise Unsuitable(
-            f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {_first_reason(error)}",
+            f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {format_reasons(error)[0]}",
             hint="give bus.monitoring as http://host:8222, and look at HTTP_PROXY if it is set",
         ) from error
     except (httpx.HTTPError, ValueError, KeyError, AttributeError, TypeError):
         return None
-
-
-def _first_reason(error: Exception) -> str:
-    """The first reason of a group: a connection is tried in tasks."""
-    return _first_reason(error.exceptions[0]) if isinstance(error, ExceptionGroup) else f"{type(error).__name__}: {error}"
 
 
 async def check_sync(monitoring_url: str | None) -> None:

@@ -30,7 +30,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import StepError, format_reasons
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Ports
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import FrozenPlan, Run, StepKey
@@ -118,13 +118,7 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
 
 def _unexpected(check: str, error: Exception) -> CheckResult:
     todo = "look at the plan's keys for it; if they are right, this is a fault of cutoverd: report it with these words"
-    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {_format_error(error)}", todo)
-
-
-def _format_error(error: Exception) -> str:
-    if isinstance(error, ExceptionGroup):
-        return "; ".join(map(_format_error, error.exceptions))
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {'; '.join(format_reasons(error))}", todo)
 
 
 def _wrong(check: str, error: Exception) -> Iterator[CheckResult]:

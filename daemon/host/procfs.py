@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.host.polling import Polling
 
 POLL_SECONDS = 0.02
@@ -17,16 +18,16 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """One process of this machine, started `start_ticks` after boot."""
+    """One process of this machine."""
 
     pid: int
-    start_ticks: int
+    birth: str  # of host/launcher.py, which has to do without our modules
 
     @classmethod
     def find(cls, pid: int) -> Process | None:
         """The living process of that pid; a zombie is none."""
-        stat = _stat(pid)
-        return cls(pid, int(stat[19])) if stat and stat[0] not in "ZX" else None
+        born = birth(pid)
+        return cls(pid, born) if born else None
 
     @classmethod
     def all(cls) -> Iterator[Process]:
@@ -75,14 +76,6 @@ def wait_gone(processes: Iterable[Process], timeout_seconds: float) -> list[Proc
     while (left := [p for p in members if p.is_alive()]) and not polling.is_over:
         polling.pause_blocking()
     return left
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat from the state on; the name before it may hold blanks and parentheses."""
-    try:
-        return (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
 
 
 def _is(link: Path, file: Path) -> bool:
