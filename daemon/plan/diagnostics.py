@@ -54,8 +54,9 @@ def not_yaml(path: object, error: yaml.YAMLError) -> str:
 
 
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
+    """Each with its line, its key, the value seen and what would be right."""
     for mistake in error.errors(include_url=False):
-        where = tuple(part for part in mistake["loc"] if part != "function-before[_script(), Script]")
+        where = mistake["loc"]  # names and numbers of the plan alone: no key of it is a union, which pydantic would label
         key = ".".join(str(part) for part in where) or "the plan"
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":

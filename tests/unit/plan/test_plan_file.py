@@ -93,6 +93,14 @@ def test_named_queries_are_steps_of_their_own(write):
         ("schema/*.sql", "schemas/*.sql", "plan.yaml:9: schema.files: 'schemas/*.sql' names no file"),
         ('["data/*.sql"]', '["data/1.sql",\n  "dta/*.sql"]', "plan.yaml:11: data.scripts: 'dta/*.sql' names no file"),
         ('["data/*.sql"]', '[\n  {file: "dta/*.sql"}]', "plan.yaml:11: data.scripts: 'dta/*.sql' names no file"),
+        ('["data/*.sql"]', '["data/*.sql",\n  1]', "plan.yaml:11: data.scripts.1: saw 1; Input should be a valid"),
+        ('["data/*.sql"]', '[\n  {fil: "data/*.sql"}]', "plan.yaml:11: data.scripts.0.file; it is missing"),
+        (
+            '["data/*.sql"]',
+            '[\n  {fil: "data/*.sql"}]',
+            "data.scripts.0.fil: saw 'data/*.sql'; there is no such key: did you mean",
+        ),
+        ('["data/*.sql"]', '[{file: "data/*.sql",\n  probe: 1}]', "plan.yaml:11: data.scripts.0.probe: saw 1"),
         (
             'smoke:\n  - command: ["true"]',
             'smok:\n  - http: {url: "http://a:b@c/"}',
