@@ -6,12 +6,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socketserver import ThreadingMixIn
 from threading import Condition, Thread
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
 
 LONGEST_LINGER_SECONDS = 60.0
 FAVICON = "/favicon.ico"
@@ -81,9 +81,10 @@ def _counted(app: Callable[..., Any], scrapes: Scrapes) -> Callable[..., Any]:
     return answer
 
 
-def _server_for(host: str) -> type[ThreadingWSGIServer]:
-    class Server(ThreadingWSGIServer):
+def _server_for(host: str) -> type[WSGIServer]:
+    class Server(ThreadingMixIn, WSGIServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True  # a scrape that hangs keeps nobody
 
     return Server
 
