@@ -34,7 +34,7 @@ def status_of(run: str) -> str:
 
 
 def commands_of(operator: str | None) -> str:
-    """The subject an operator commands on; NATS permissions make it prove who sent a command."""
+    """The subject an operator commands on; NATS permissions make it prove who sent a command. Raises `ValueError`."""
     if operator is None:
         return COMMANDS
     if not is_token(operator):

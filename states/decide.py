@@ -49,7 +49,7 @@ def _would_count(run: Run, verb: Verb) -> bool:
 
 
 def _addressed(run: Run, command: Command, now: datetime) -> None:
-    """The command means this run, in this state, and is not too old; raises `Refused`."""
+    """The command means this run, in this state, and is not too old; raises `CommandRefused`."""
     if run.is_over:
         raise CommandRefused(f"run {run.name} has ended: {run.state}")
     if command.seq <= run.started_seq:
@@ -63,7 +63,7 @@ def _addressed(run: Run, command: Command, now: datetime) -> None:
 
 
 def _still_counts(ttl: float, sent_at: datetime, now: datetime) -> None:
-    """Raises `Refused` for a command that is too old, or whose age nobody can tell because a clock was set back."""
+    """Raises `CommandRefused` for a command that is too old, or whose age nobody can tell because a clock was set back."""
     sent = f"it was to count for {ttl:g} s, and was sent at {sent_at.isoformat(timespec='seconds')}"
     if now > sent_at + timedelta(seconds=ttl):
         raise CommandRefused(sent)
@@ -74,7 +74,7 @@ def _still_counts(ttl: float, sent_at: datetime, now: datetime) -> None:
 
 
 def _not_stale(run: Run, command: Command, asked_seq: int, asked: str) -> None:
-    """What answers a question counts only if it was sent after the question was asked; raises `Refused`."""
+    """What answers a question counts only if it was sent after the question was asked; raises `CommandRefused`."""
     if command.seq <= max(asked_seq, run.entered_seq):
         raise CommandRefused(f"it was sent before {asked}: look at the run, then say it again")
 

@@ -132,6 +132,7 @@ class Run:
 
     @property
     def frozen(self) -> FrozenPlan:
+        """What the run began with; raises `ValueError` before it has begun."""
         if self.plan is None:
             raise ValueError(f"run {self.name} has not started")
         return self.plan

@@ -21,6 +21,7 @@ def check_window(budget_seconds: float | None, proof: Evidence) -> Evidence:
     """{"measured": seconds by part, "seconds": their sum, "budget_seconds"} by what the proof of the backup measured.
 
     Without a budget nothing is judged, and before anything was measured nothing is known: {"not_looked_at": why}.
+    Raises `Unfit` if the parts that were measured do not fit in.
     """
     measured = _measured(proof)
     if not measured:

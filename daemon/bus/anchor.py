@@ -29,6 +29,7 @@ class FileAnchor:
             log.warning("anchor_not_saved", path=str(self._path), seq=seq, error=str(error))
 
     async def load(self) -> Anchored | None:
+        """What was saved last; None if nothing was. Raises `AnchorUnreadable`."""
         try:
             text = await asyncio.to_thread(self._path.read_text)
         except FileNotFoundError:

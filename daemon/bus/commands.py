@@ -36,7 +36,7 @@ class CommandStream:
         """Store a command; its stream sequence.
 
         Sent again with the same id until the server answers: the stream keeps the first and gives its sequence for 24 h.
-        Raises `Refused`, and `Unavailable` after 10 s.
+        Raises `ServerRefused`, and `Unavailable` after 10 s.
         """
         subject = commands_of(operator)
         budget = RetryBudget(f"command to {subject}", self._budget_seconds)

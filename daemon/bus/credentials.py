@@ -13,7 +13,7 @@ HINT = "let the plan's bus.credentials name a file as `nsc generate creds` write
 
 
 def login(credentials: Path | None) -> dict[str, Any]:
-    """For `connect`; without a file a user alone is a token: so the `nats` program has it, too. Raises `Refused`."""
+    """For `connect`; without a file a user alone is a token: so the `nats` program has it, too. Raises `ServerRefused`."""
     if credentials:
         _check(credentials)
         return {"credentials_file": str(credentials)}

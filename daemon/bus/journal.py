@@ -48,7 +48,7 @@ class Journal:
         """Store `body` right after the last message seen by this writer; its stream sequence.
 
         Raises `Conflict` if somebody else's message lies at the end (ours may lie before it: replay tells),
-        `LogRegressed` if the end that was acknowledged is gone, `Refused` if the server will never take it, and
+        `LogRegressed` if the end that was acknowledged is gone, `ServerRefused` if the server will never take it, and
         `Unavailable` after 30 s: it may be stored or not, or be stored later.
         """
         budget = RetryBudget(f"append to {self._subject}", self._budget_seconds)

@@ -29,6 +29,7 @@ class MemoryStream:
         return next((m.seq for m in reversed(self.messages) if m.subject == subject), 0)
 
     async def store(self, subject: str, id: str, body: bytes) -> int:
+        """Its sequence; raises `ServerRefused` for one that is too large, as the server."""
         if len(body) > LARGEST_MESSAGE_BYTES:
             raise ServerRefused(f"{subject}: a message of {len(body)} bytes was refused")
         self.messages.append(Message(len(self.messages) + 1, body, datetime.now(UTC), subject, id))
@@ -55,6 +56,7 @@ class MemoryJournal:
         self._last_seq = 0
 
     async def append(self, id: str, body: bytes) -> int:
+        """As `Journal.append`; raises `Conflict` if another writer was there."""
         last = self._stream.last(self._subject)
         if last != self._last_seq:
             raise Conflict(f"{self._subject} ends at sequence {last}, expected {self._last_seq}: another writer has appended")

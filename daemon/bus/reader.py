@@ -35,7 +35,7 @@ CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
 async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
     """Messages of `subjects` from stream sequence `start` on, for ever; close it with `aclosing`.
 
-    Raises `LogRegressed` if the stream is shorter than what was read, `Refused` if we may not read, `Unavailable` never.
+    Raises `LogRegressed` if the stream is shorter than what was read, `ServerRefused` if we may not read, `Unavailable` never.
     """
     guard, outage = RegressionGuard(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
     while True:

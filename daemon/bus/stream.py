@@ -70,7 +70,7 @@ def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, A
 async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> None:
     """Make the stream if it is missing, and prove its settings.
 
-    Raises `Unsuitable` naming each setting, what it is and what it has to be; `Refused` if it is missing and we may not
+    Raises `Unsuitable` naming each setting, what it is and what it has to be; `ServerRefused` if it is missing and we may not
     make it; `Unavailable` after 30 s.
     """
     check_version(client)
@@ -98,7 +98,7 @@ def _check_allowed(client: Client, since: float) -> None:
 
 
 def check_version(client: Client) -> None:
-    """The server we are connected to is new enough; of the others of a cluster nothing is known."""
+    """The server we are connected to is new enough; of the others of a cluster nothing is known. Raises `Unsuitable`."""
     version = client.nc.connected_server_version
     if (version.major, version.minor) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
@@ -108,7 +108,7 @@ def check_version(client: Client) -> None:
 
 
 def check_settings(config: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Compare every field; one that we do not know must be empty or off."""
+    """Compare every field; one that we do not know must be empty or off. Raises `Unsuitable` naming all that differ."""
     names = (config.keys() | expected.keys()) - IGNORED
     wrong = [
         f"{name} is {json.dumps(config.get(name))}, expected {json.dumps(expected.get(name, 'unset'))}"
@@ -129,7 +129,7 @@ def _same(actual: Any, expected: Any) -> bool:
 
 
 async def check_room(client: Client, share: float = ROOM_SHARE) -> Room:
-    """The stream has at least `share` of its bytes left; raises `NoRoom`."""
+    """The stream has at least `share` of its bytes left; raises `NoRoom`, or `Unsuitable` if there is no stream."""
     info = await _info(client)
     if info is None:
         raise Unsuitable(f"there is no stream {STREAM}")

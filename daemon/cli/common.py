@@ -45,6 +45,7 @@ class OutputFormat(StrEnum):
 
 
 def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
+    """The plan, or its mistakes and `typer.Exit` with the code for them."""
     try:
         return load(plan, whole=whole)
     except BadPlan as error:
@@ -53,7 +54,7 @@ def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
 
 
 def ended(work: Coroutine[Any, Any, T]) -> T:
-    """The result, or a clear word and the exit code."""
+    """The result, or a clear word and `typer.Exit` with the code for it."""
     try:
         return asyncio.run(_until_told_to_stop(work))
     except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
@@ -66,7 +67,7 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
 
 
 def say(text: str) -> None:
-    """On stdout; once nobody reads it any more, there is nothing left to do."""
+    """On stdout; once nobody reads it any more, there is nothing left to do: raises `typer.Exit`."""
     try:
         typer.echo(text)
     except OSError:

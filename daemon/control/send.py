@@ -50,7 +50,7 @@ class NotOpen(BusError):
 
 
 async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
-    """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `Refused`, `Unavailable`."""
+    """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `ServerRefused`, `Unavailable`."""
     run = _open((await read_run(loaded)).run)  # before a server is kept for it
     async with bus(loaded) as client:
         seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)

@@ -81,7 +81,10 @@ class Stage:
         )
 
     def call(self, words: list[str], *, check: bool = True) -> int:
-        """A command of the plan, as the daemon runs it: in the plan's folder, no shell."""
+        """A command of the plan, as the daemon runs it: in the plan's folder, no shell; its exit code.
+
+        Raises `RuntimeError` with what it said if that is not 0, unless `check` is off.
+        """
         done = subprocess.run(words, cwd=self.home, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(words[1:4])} exited {done.returncode}: {(done.stderr or done.stdout)[-1000:]}")

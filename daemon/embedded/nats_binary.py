@@ -27,6 +27,7 @@ def program() -> Path:
 
 
 def check_version(path: Path) -> None:
+    """It is new enough; raises `NotInstalled` with what it says of itself."""
     output = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False).stdout.strip()
     version = re.search(r"v(\d+)\.(\d+)", output)
     if not version or tuple(map(int, version.groups())) < OLDEST:

@@ -47,7 +47,10 @@ class Identity:
         return self.runs("test", "-r", str(path), "-a", "-x", str(path))
 
     def make_home(self, wanted: Path) -> None:
-        """Make a folder that this identity owns, at `wanted` or, if that is out of its reach, where a link there points to."""
+        """Make a folder that this identity owns, at `wanted` or, if that is out of its reach, where a link there points to.
+
+        Raises `ServerError` if this user can reach no temporary folder either.
+        """
         if self.user is None:
             wanted.mkdir(mode=0o700)
             return

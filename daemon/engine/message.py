@@ -27,7 +27,7 @@ class EventLog(Protocol):
     async def append(self, id: str, body: bytes) -> int:
         """Store `body` right after the last message that this writer has seen; its stream sequence.
 
-        Raises `Conflict` (not seen the end: replay), `LogRegressed`, `Refused`, `Unavailable`.
+        Raises `Conflict` (not seen the end: replay), `LogRegressed`, `ServerRefused`, `Unavailable`.
         """
 
     def replay(self) -> AsyncGenerator[Message, None]:

@@ -56,7 +56,7 @@ class RunLog:
             check_anchored(await anchor.load(), hashes)
 
     async def append(self, event: Event, command_position: int = 0) -> str:
-        """Persist an event and evolve the run by it; its id. Raises `Conflict` if another daemon leads, `Refused`.
+        """Persist an event and evolve the run by it; its id. Raises `Conflict` if another daemon leads, `ServerRefused`.
 
         While the bus is away nothing else is done: the same message is offered until it is taken.
         """

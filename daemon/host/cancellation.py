@@ -18,7 +18,10 @@ _Result = TypeVar("_Result")
 
 @asynccontextmanager
 async def deadline(seconds: float) -> AsyncIterator[None]:
-    """As `asyncio.timeout`; a cancel that came meanwhile goes on once the block ends, whatever the block made of it."""
+    """As `asyncio.timeout`: raises `TimeoutError` after so many seconds, in words where the block gave none.
+
+    A cancel that came meanwhile goes on as `CancelledError` once the block ends, whatever the block made of it.
+    """
     task = asyncio.current_task()
     assert task, "only a task can be cancelled"  # noqa: S101  # for mypy: there is none outside the loop
     known = task.cancelling()
@@ -35,7 +38,7 @@ async def deadline(seconds: float) -> AsyncIterator[None]:
 
 
 async def run_to_completion(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Await to the end, whatever is cancelled meanwhile; the cancel goes through afterwards."""
+    """Await to the end, whatever is cancelled meanwhile; the cancel goes through afterwards, as `CancelledError`."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

@@ -100,7 +100,7 @@ def _apart(changed: list[str], loaded: LoadedPlan, state: str) -> tuple[list[str
 
 
 def check_anew(path: Path, run: Run) -> None:
-    """As `check_frozen`, of the plan as it lies there now: what a daemon that is started now would find."""
+    """As `check_frozen`, of the plan as it lies there now: what a daemon that is started now would find. Raises `PlanChanged`."""
     try:
         loaded = load(path)
     except BadPlan as error:

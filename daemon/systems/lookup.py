@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def named(parts: Mapping[str, T], name: str, what: str) -> T:
-    """The part of that name; `what` says in the error what it is: "service"."""
+    """The part of that name; `what` says in the error what it is: "service". Raises `StepError` if there is none."""
     if name in parts:
         return parts[name]
     known = ", ".join(parts) or "none"

@@ -35,6 +35,7 @@ class MemorySwitches:
     begun: dict[Hashable, str] = field(default_factory=dict)
 
     def is_on(self, key: tuple[str, ...]) -> bool:
+        """Raises `OutcomeUnknown` where that fault is set."""
         if key[0] in self.faults.unknown:
             raise OutcomeUnknown(f"{key[0]}: its status exited 4", hint="see why")
         return key in self.on
@@ -96,6 +97,7 @@ class MemoryServices:
         return await self.switches.change((name, version), False) if self._configured(name, version) else NOT_CONFIGURED
 
     async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
+        """As the real one: raises `CheckFailed` if it does not run."""
         if not self._configured(name, version):
             return NOT_CONFIGURED
         if not self.switches.is_on((name, version)):

@@ -41,7 +41,10 @@ class ServicesByKind:
         return await switch.change(attempt_id, False) if switch else NOT_CONFIGURED
 
     async def check(self, attempt_id: AttemptId, name: str, version: Version) -> Evidence:
-        """{"running": true, "health": [evidence of each of its checks]}."""
+        """{"running": true, "health": [evidence of each of its checks]}.
+
+        Raises `CheckFailed` if it does not run, and what its checks raise, with its name before it.
+        """
         switch = self._switch(name, version)
         if switch is None:
             return NOT_CONFIGURED

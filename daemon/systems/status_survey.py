@@ -16,7 +16,7 @@ SurveyedStatus = bool | StepError | OSError  # the error: its status cannot be t
 
 
 async def survey_statuses(statuses: Mapping[NameT, Callable[[], Awaitable[bool]]]) -> dict[NameT, SurveyedStatus]:
-    """All at the same time: each may take as long as a command may."""
+    """All at the same time: each may take as long as a command may. Raises `NotLeader`; other errors are what was seen."""
     results = await asyncio.gather(*map(_read_status, statuses.values()))
     for found in results:
         if isinstance(found, NotLeader):  # says nothing of the plan

@@ -41,7 +41,7 @@ async def oid_of(conn: Connection, name: str) -> int | None:
 
 
 async def rename(conn: Connection, oid: int, name: str) -> None:
-    """Give the database this name, unless it has it; needs nobody to be in it."""
+    """Give the database this name, unless it has it; needs nobody to be in it. Raises `StepError` if it is gone."""
     row = await fetch_one(conn, "SELECT datname FROM pg_database WHERE oid = %s", (oid,))
     if row is None:
         raise StepError(f"the database that should be called {name} (oid {oid}) is gone: somebody dropped it")

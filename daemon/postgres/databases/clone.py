@@ -27,7 +27,10 @@ CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {} ALLOW_CONNEC
 
 
 async def build_new(server: Server, attempt_id: AttemptId, *, evict_seconds: float, clone_seconds: float) -> Evidence:
-    """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}."""
+    """{"database", "oid", "bytes", "clone_seconds", "not_carried": statements that only a superuser may give}.
+
+    Raises `StepError` if production is not fenced.
+    """
     names = server.names
     async with session(server) as conn:
         known = await tracked_databases(conn, attempt_id.run)
@@ -106,7 +109,10 @@ async def _name_next(conn: Connection, *, names: Names, run: str, oid: int, evid
 
 
 async def keep_new(server: Server, attempt_id: AttemptId) -> Evidence:
-    """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang."""
+    """New stays, closed; {"left_over": [names], "sessions_refused": […]}. Nothing is dropped on the way back: DROP can hang.
+
+    Raises `StepError` while new has production's name.
+    """
     async with session(server) as conn:
         new, sessions = (await tracked_databases(conn, attempt_id.run)).get("new"), Sessions()
         if new and new.name == server.names.production:

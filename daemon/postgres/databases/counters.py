@@ -46,7 +46,10 @@ ORDER BY 1
 
 
 async def of_database(conn: Connection, oid: int) -> dict[str, Any]:
-    """{"counters": {"inserted", "updated", "deleted"}, "sessions", "stats_reset", "server_stats_reset"}, from any database."""
+    """{"counters": {"inserted", "updated", "deleted"}, "sessions", "stats_reset", "server_stats_reset"}, from any database.
+
+    Raises `StepError` if there is no such database any more.
+    """
     row = await fetch_one(conn, DATABASE, (oid,))
     if row is None:
         raise StepError(f"pg_stat_database has no database with oid {oid}: somebody dropped it")
@@ -62,7 +65,10 @@ async def tables(inside: Connection) -> Tables:
 async def looking_into(
     conn: Connection, server: Server, attempt_id: AttemptId, known: TrackedDatabase
 ) -> AsyncIterator[Connection]:
-    """A session in a database of ours; one that refused connections is opened to us alone, and closed again afterwards."""
+    """A session in a database of ours; one that refused connections is opened to us alone, and closed again afterwards.
+
+    Raises `StepError` if it is gone.
+    """
     if known.name is None:
         raise StepError(f"the database with oid {known.oid}, {known.row.name} once, is gone: somebody dropped it")
     if not known.accepts_connections:

@@ -80,7 +80,10 @@ async def _reopen_production(conn: Connection, attempt_id: AttemptId, old: Track
 
 
 async def lift_fence(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
-    """Old has production's name and all that it had with it; {"database", "oid", "differs": […]}."""
+    """Old has production's name and all that it had with it; {"database", "oid", "differs": […]}.
+
+    Raises `StepError` while new has production's name.
+    """
     async with session(server) as conn:
         known = await tracked_databases(conn, attempt_id.run)
         old = known.get("old")

@@ -27,7 +27,8 @@ SHOWN = 10
 async def check_logins(server: Server, attempt_id: AttemptId) -> Evidence:
     """{"roles": how many, "warnings": settings that are not as they were}; after the exchange.
 
-    Passwords and pg_hba.conf are not seen. Raises CheckFailed with evidence {"shut_out": [roles]}.
+    Passwords and pg_hba.conf are not seen. Raises `CheckFailed` with evidence {"shut_out": [roles]}, and
+    `StepError` before the exchange.
     """
     async with session(server) as conn:
         known = await tracked_databases(conn, attempt_id.run)

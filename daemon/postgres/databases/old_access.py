@@ -120,6 +120,7 @@ async def _close_empty(conn: Connection, *, names: Names, old: TrackedDatabase, 
 
 
 async def fenced(conn: Connection, server: Server, attempt_id: AttemptId) -> TrackedDatabase:
+    """Old, as this run keeps it; raises `StepError` unless it is fenced."""
     old = (await tracked_databases(conn, attempt_id.run)).get("old")
     if old is None or old.name != server.names.previous:
         raise StepError(f"there is no fenced {server.names.previous}", hint="the fence comes first")

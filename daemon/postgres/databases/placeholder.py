@@ -25,7 +25,10 @@ CREATE = "CREATE DATABASE {} TEMPLATE template0 STRATEGY wal_log ALLOW_CONNECTIO
 
 
 async def make_placeholder(server: Server, attempt_id: AttemptId) -> Evidence:
-    """Make it, or take the one that an earlier attempt of this run made; {"database", "oid"}."""
+    """Make it, or take the one that an earlier attempt of this run made; {"database", "oid"}.
+
+    Raises `Unfit` if somebody else's has its name, or if it accepts connections.
+    """
     name = server.names.closed
     async with session(server) as conn:
         known = (await tracked_databases(conn, attempt_id.run)).get("placeholder")

@@ -23,7 +23,10 @@ from cutoverd.states.ports import AttemptId, Evidence
 
 
 async def exchange(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
-    """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction."""
+    """{"database", "oid", "differs": […], "sessions_ended", …}; one transaction.
+
+    Raises `StepError` unless old is fenced and new built; `CheckFailed` or `Unproven` by what was written to old meanwhile.
+    """
     names = server.names
     async with session(server) as conn:
         known = await tracked_databases(conn, attempt_id.run)

@@ -43,8 +43,8 @@ async def check_unchanged(server: Server, attempt_id: AttemptId, position: Evide
 async def refuse_written(conn: Connection, names: Names, run: str, old: TrackedDatabase) -> None:
     """Nothing was written to old since it was opened to us; in a transaction in which old is empty that is final.
 
-    Raises `CheckFailed`, or `Unproven` if a crash of the server took the counters. Old that was never closed by us, in a trial
-    say, was never open.
+    Raises `CheckFailed`, `Unproven` if a crash of the server took the counters, `StepError` while old is open to us. Old that was
+    never closed by us, in a trial say, was never open.
     """
     kept = await kept_counters(conn, run)
     if "opened" in kept and "closed" not in kept:

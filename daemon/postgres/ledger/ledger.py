@@ -162,7 +162,7 @@ async def recorded_step(conn: Connection, attempt_id: AttemptId) -> AsyncIterato
 
 @asynccontextmanager
 async def fenced_transaction(conn: Connection, attempt_id: AttemptId) -> AsyncIterator[None]:
-    """One transaction that only the current epoch may commit, without a record of its own; errors as `step`."""
+    """One transaction that only the current epoch may commit, without a record of its own; errors as `recorded_step`."""
     try:
         async with conn.transaction():
             await conn.execute("SET LOCAL synchronous_commit = on")

@@ -117,7 +117,10 @@ class PsqlScripts:
         return await self._run(attempt_id, self._schema_files)
 
     async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
-        """One data script on new; {"files": 1, "already_done", "seconds"}."""
+        """One data script on new; {"files": 1, "already_done", "seconds"}.
+
+        Raises `StepError` with the line that psql names, or if it needs a probe and the plan gives none.
+        """
         script = self._scripts[name]
         if not runs_without_transaction(script.file):
             return await self._run(attempt_id, [script.file.absolute()])
@@ -141,7 +144,7 @@ class PsqlScripts:
         return Probed(found, {"ledger": "finished" if row.finished else "committed, but not finished", **row.evidence})
 
     async def try_schema(self, database: str, step: str) -> Evidence:
-        """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}."""
+        """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}. Raises `StepError`."""
         if self._builder:
             await self._builder.ensure(step)
         script = include(SQL / "begin.sql") + "".join(map(_in_turn, self._schema_files))

@@ -22,7 +22,10 @@ WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout',
 
 @asynccontextmanager
 async def session(server: Server, database: str = "", *, settings: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
-    """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on."""
+    """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on.
+
+    PostgreSQL's errors come out of it as a `StepError`, or as an `OutcomeUnknown` where the connection was lost.
+    """
     conn = await connect_with_retry(server, database, settings=settings)
     pid = conn.info.backend_pid
     try:

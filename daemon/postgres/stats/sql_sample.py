@@ -26,6 +26,7 @@ class SqlSample:
     wants_number: bool
 
     async def sample(self, attempt_id: AttemptId, seconds: float) -> Sample:
+        """The one value that the query gives; raises `CheckFailed` in words without the query."""
         try:
             row = await self._row(seconds)
         except psycopg.Error as error:

@@ -47,7 +47,7 @@ class Side:
     late: type[TimedOut] = TimedOut
 
     async def run(self) -> tuple[float, int]:
-        """Seconds, and rows; all of them come here, as to a client, and none is kept."""
+        """Seconds, and rows; all of them come here, as to a client, and none is kept. Raises `late` after `seconds_max`."""
         began = time.perf_counter()
         with explained(self.what):
             try:
