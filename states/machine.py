@@ -1,7 +1,7 @@
 """The rows of a table as a machine of `transitions`: a checked table, never the engine.
 
-Its asynchronous and automatic sides lose and invent transitions, so they stay off. It answers what leads where; in the tests it
-drives a model beside `evolve`.
+Its asynchronous and automatic sides lose and invent transitions (docs/measured.md, "transitions as a table"), so they stay off.
+It answers what leads where; in the tests it drives a model beside `evolve`.
 """
 
 from __future__ import annotations

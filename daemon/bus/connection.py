@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
 REQUEST_SECONDS = 2.0
+# docs/measured.md, "A dead server"
 SETTINGS: dict[str, Any] = {
     "connect_timeout": 2,
     "pending_size": 0,  # a publish while disconnected is an error now, not a message later
@@ -79,7 +80,7 @@ class Client:
             await asyncio.sleep(0)  # the transport closes its socket now
 
     def _tasks(self) -> list[asyncio.Task[Any] | None]:
-        """All that nats-py has begun for this connection."""
+        """All that nats-py has begun for this connection: docs/measured.md, "What nats-py leaves undone"."""
         nc = self.nc
         readers = [subscription._wait_for_msgs_task for subscription in nc._subs.values()]
         return [nc._reconnection_task, nc._reading_task, nc._ping_interval_task, nc._flusher_task, *readers]

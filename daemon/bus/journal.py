@@ -22,6 +22,7 @@ from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
+# What the server says to an append in doubt depends on how it is run: docs/measured.md, "An append in doubt"
 NO_MESSAGE = 10037
 # too large for the stream, wrong stream, stream full, no room on the server, account limits
 LASTING = {10054, 10060, 10077, 10047, 10002, 10023, 10028}

@@ -26,8 +26,9 @@ from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
+# docs/measured.md, "Consumers"
 HEARTBEAT_SECONDS = 1.0
-SILENCE_SECONDS = 2.5
+SILENCE_SECONDS = 2.5  # more than two heartbeats
 PAUSE_SECONDS = 0.25
 CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
 

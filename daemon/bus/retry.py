@@ -7,6 +7,7 @@ import time
 
 from cutoverd.daemon.engine.errors import LogRegressed, Unavailable
 
+# docs/measured.md, "A cluster without a leader"
 BUDGET_SECONDS = 30.0  # a cluster that lost its leader answered 503 for up to 7.6 s
 REGRESSED_SECONDS = 3.0  # a new leader may lag for a moment; what is still missing then is lost
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 1.0

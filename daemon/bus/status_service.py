@@ -1,6 +1,7 @@
 """A NATS micro service that tells how a run stands: `cutover.svc.status`, and `cutover.svc.status.<run>` for one among several.
 
-It answers from memory and asks nobody. Commands are never heard here: only the stream listens to those.
+It answers from memory and asks nobody. Commands are never heard here: only the stream listens to those
+(docs/measured.md, "Commands and answers").
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The one stream: made with exactly these settings, and proven to have them.
 
 What the API does not tell: whether the server calls fsync before it acknowledges (`jetstream.sync_interval: always`). Only
-its monitoring port does (`/jsz`), and it is often closed: `sync_always` answers None then, and the operator must know.
+its monitoring port does (`/jsz`), and it is often closed: `sync_always` answers None then, and the operator must know
+(docs/measured.md, "Synced before acknowledged").
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 from cutoverd.states.errors import format_reasons
 
-OLDEST_SERVER = (2, 12)  # before: ordering bugs of the expected-sequence check in clusters
+OLDEST_SERVER = (2, 12)  # docs/measured.md, "Server versions"
 STREAM_BYTES = 1 << 30
 DUPLICATE_SECONDS = 24 * 3600
 ROOM_SHARE = 0.1
@@ -45,7 +46,10 @@ class Room:
 
 
 def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
-    """The stream's configuration as the API writes it; a setting that is not named here must be off."""
+    """The stream's configuration as the API writes it; a setting that is not named here must be off.
+
+    docs/measured.md, "Stream settings".
+    """
     return {
         "name": STREAM,
         "subjects": STREAM_SUBJECTS,

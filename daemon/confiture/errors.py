@@ -13,7 +13,7 @@ from cutoverd.states.errors import CheckFailed
 
 _SHOWN_MAX = 5
 _SHOWN_CHARS = 500
-_MEANINGS = {  # exit code → what it means, what to do
+_MEANINGS = {  # exit code → what it means, what to do; docs/measured.md, "Exit codes of confiture"
     1: ("the build failed", "mend the sources"),
     2: ("it does not know these options", "install the version that `pip install 'cutoverd[confiture]'` brings"),
     3: ("it could not connect", "a build needs no database: look for --dump or a hook in the environment"),

@@ -12,7 +12,7 @@ from cutoverd.daemon.plan.diagnostics import UNFILLED
 from cutoverd.daemon.plan.fields import LONGEST_RUN_NAME
 from cutoverd.daemon.postgres.catalog.introspect import DatabaseShape, TableShape
 
-HOURS_A_TERABYTE = 50  # an INSERT … SELECT with its indexes took 91 s for 1 GB; twice that
+HOURS_A_TERABYTE = 50  # twice what it took into indexed tables: docs/measured.md, "Moving a gigabyte"
 SHORTEST_HOURS = 1
 
 

@@ -13,6 +13,7 @@ from psycopg import sql
 from cutoverd.daemon.demo.environment import Stage
 from cutoverd.states.ports import Version
 
+# docs/measured.md, "Dumps that are equal"
 DUMP = ["-Fp", "--restrict-key=cutoverd", "--no-unlogged-table-data"]
 ROW = "SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d WHERE datname = %s"
 SETTINGS = """

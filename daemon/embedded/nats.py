@@ -163,6 +163,7 @@ def _write_configuration(folder: Path, address: NatsAddress) -> None:
         "listen": f"{HOST}:{address.port}",
         "pid_file": str(folder / "server.pid"),
         "authorization": {"user": address.user, "password": address.password},
+        # docs/measured.md, "Synced before acknowledged"
         "jetstream": {"store_dir": str(folder / "store"), "sync_interval": "always"},
     }
     write_private(folder / "server.conf", json.dumps(settings, indent=2, ensure_ascii=False))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cutoverd.daemon.embedded.errors import NotInstalled
 
-OLDEST = (2, 12)  # older ones check expected sequences out of order
+OLDEST = (2, 12)  # docs/measured.md, "Server versions"
 SECONDS = 10
 
 

@@ -28,6 +28,7 @@ READY_SECONDS = 60
 CONNECT_SECONDS = 10
 # dynamic_shared_memory_type: /dev/shm is 64 MB in many containers, and what a SIGKILL leaves there goes with no folder.
 # unix_socket_directories: a path longer than 107 bytes is refused, and loopback is enough.
+# Why no runner of the wheel's: docs/measured.md, "Servers of our own"
 OURS = {"listen_addresses": HOST, "unix_socket_directories": "", "dynamic_shared_memory_type": "mmap"}
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 

@@ -1,7 +1,8 @@
 """Cancels: none is lost, and what must be done to its end is.
 
 nats-py waits by `asyncio.wait_for`, and before Python 3.12 that swallows a cancel which comes in the same turn of the loop as
-the answer: an operator's `abort` or a SIGTERM would not be heard, and what is only ended by a cancel never ends.
+the answer: an operator's `abort` or a SIGTERM would not be heard, and what is only ended by a cancel never ends
+(docs/measured.md, "What nats-py leaves undone").
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 from cutoverd.states.rollback import Rollback
 
-LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, and PostgreSQL cuts that at 63 bytes
+LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, cut at 63 bytes: docs/measured.md, "Names"
 
 
 def _run_name(name: str) -> str:

@@ -26,7 +26,7 @@ from cutoverd.daemon.runtime.daemon_lock import is_any_driven
 
 log = structlog.get_logger(__name__)
 
-LEAST_FREE_BYTES = 1 << 20  # an event has a few hundred, and the store writes in blocks
+LEAST_FREE_BYTES = 1 << 20  # docs/measured.md, "Sizes of events"; and the store writes in blocks
 
 
 def _folder(loaded: LoadedPlan) -> Path:

@@ -16,7 +16,7 @@ from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, s
 
 NO_TRANSACTION = "-- cutoverd: no-transaction"
 _HEADER_LINES = 10
-_LEAVES = {
+_LEAVES = {  # docs/measured.md, "psql and its exit code"
     "q": "it ends the file early and psql still reports success",
     "quit": "it ends the file early and psql still reports success",
     "!": "what a shell does cannot be rolled back, and its failure goes unseen; make it a step of the plan",

@@ -14,7 +14,7 @@ from cutoverd.daemon.postgres.session.server import Server
 
 _LIST_SECONDS = 60
 _LIST_BYTES_MAX = 64 * 1024 * 1024
-_PARTIAL = (
+_PARTIAL = (  # docs/measured.md, "Rights of the daemon's role"
     "--no-owner",
     "--no-tablespaces",
     "--no-privileges",

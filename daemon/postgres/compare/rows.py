@@ -12,6 +12,7 @@ from cutoverd.daemon.postgres.compare.columns import Column, subquery
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
+# Why these hashes: docs/measured.md, "Hashes of rows"
 BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
 LINES_AT_ONCE = 1000  # between two turns of the event loop
 # OFFSET 0 keeps the planner from merging the subquery into the outer one, which would print each row once per hash.

@@ -22,7 +22,7 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
 
-# FILE_COPY: WAL_LOG writes the whole database into the WAL, and a full disk leaves the server broken
+# WAL_LOG writes the whole database into the WAL, and a full disk leaves the server broken: docs/measured.md, "Cloning by files"
 CLONE = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {} ALLOW_CONNECTIONS false"
 
 

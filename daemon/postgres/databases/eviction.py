@@ -1,6 +1,7 @@
 """Getting everybody out of a database that refuses connections, and the proof that nobody is left: a rename.
 
-A client in the middle of connecting is invisible to any poll; only a rename, which wants nobody there, closes the door.
+A client in the middle of connecting is invisible to any poll; only a rename, which wants nobody there, closes the door
+(docs/measured.md, "A fence that holds").
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ async def retry_until_empty(
         attempts += 1
         try:
             async with ledger.recorded_step(conn, attempt_id) as entry:
+                # a rename waits five seconds for others, and `lock_timeout` does not bound that: docs/measured.md, "Renames"
                 await conn.execute("SET LOCAL lock_timeout = '500ms'")
                 await conn.execute("SET LOCAL statement_timeout = '1s'")
                 took = {"attempts": attempts, "evict_seconds": round(time.monotonic() - began, 3)}

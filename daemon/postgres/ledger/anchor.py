@@ -43,7 +43,7 @@ class LedgerAnchor:
         """Returns within 2 s, saved or not; while an earlier save still hangs, or has just failed, nothing is tried."""
         if time.monotonic() < self._not_before or (self._saving and not self._saving.done()):
             return
-        # a task: psycopg takes up to 10 s to leave a query that a standing server does not answer
+        # a task: psycopg is slow to leave a server that stands still: docs/measured.md, "A client that was killed"
         self._saving = asyncio.create_task(self._try_save(seq, hash))
         await asyncio.wait({self._saving}, timeout=SAVE_SECONDS)
 

@@ -109,7 +109,7 @@ async def _raise_epoch(server: Server, database: str) -> None:
     async with session(server, database) as conn:
         await conn.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         while True:
-            # an older session holds the row FOR SHARE for as long as its step runs
+            # an older session holds the row FOR SHARE for as long as its step runs: docs/measured.md, "A client that was killed"
             await end_backends(server, older_than_epoch=server.epoch)
             try:
                 await conn.execute(RAISE, {"run": server.run, "epoch": server.epoch})

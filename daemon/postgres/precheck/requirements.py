@@ -20,7 +20,8 @@ from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import AttemptId, Evidence
 
 OLDEST = 150000
-LONGEST_APPLICATION_NAME = 63  # bytes: cut silently, and the orphans of a run would not be found
+LONGEST_APPLICATION_NAME = 63  # bytes; cut, the orphans of a run would not be found: docs/measured.md, "Names"
+# docs/measured.md, "Rights of the daemon's role"
 RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
 
 

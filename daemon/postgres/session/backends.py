@@ -1,7 +1,7 @@
 """No redo, probe or undo before what an earlier attempt left running on the server is gone.
 
 A killed daemon's psql lives on and commits; a killed client's CREATE DATABASE goes on, invisible to a probe. Both carry our
-application name, `cutoverd/<run>/<epoch>`.
+application name, `cutoverd/<run>/<epoch>` (docs/measured.md, "A client that was killed").
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LEDGER = "cutoverd"  # the daemon's own database, and the schema in it and in new
-LONGEST_PRODUCTION_NAME = 54  # bytes: PostgreSQL cuts names at 63 without a word, and `_previous` takes nine
+LONGEST_PRODUCTION_NAME = 54  # bytes; `_previous` takes nine of 63: docs/measured.md, "Names"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ TEXT = {
 SNAPSHOT = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on", "work_mem": "64MB"}
 # Here too: the database's own could end even the statement that lifts it.
 PATIENT = {"statement_timeout": "0"}
-# With presorting (16 and later), DISTINCT sorts whole rows instead of bare hashes: 13 s more for 10 M rows.
+# With presorting (16 and later), DISTINCT sorts whole rows instead of bare hashes: docs/decisions/0003-comparison.md.
 NOT_PRESORTED = "SELECT set_config(name, 'off', false) FROM pg_catalog.pg_settings WHERE name = 'enable_presorted_aggregate'"
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
 WRONG_QUERY = ("0A", "22", "42")

@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.session.names import LEDGER, Names
 
 # client_connection_check_interval: the server ends what a killed client had begun; row_security=off: a hidden row is an
 # error, not a smaller count; synchronous_commit=on: an acknowledged ledger row survives a crash.
+# docs/measured.md, "A client that was killed"; docs/measured.md, "Row security"; docs/measured.md, "Acknowledged by the ledger"
 SESSION = {"client_connection_check_interval": "500", "row_security": "off", "synchronous_commit": "on"}
 CONNECT_SECONDS = 10
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-FLOOR_SECONDS = 0.005  # a busy server makes that much out of nothing, so that much more decides nothing
+FLOOR_SECONDS = 0.005  # a busy server makes that much out of nothing: docs/decisions/0005-validate.md
 ROUNDS_MIN, ROUNDS_MAX = 3, 9
 SPENT_SECONDS = 10.0  # a query that takes long is not repeated for ever: it is inside the window
 
