@@ -91,7 +91,7 @@ async def test_a_clock_set_back_while_a_window_is_awaited_passes_no_gate(monkeyp
             return datetime.now(tz) + cls.set_by
 
     monkeypatch.setattr(loop, "datetime", Clock)
-    monkeypatch.setattr(loop, "CLOCK_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "CLOCK_READ_SECONDS", 0.05)
     waits = Night(opens=datetime.now(UTC) + timedelta(seconds=0.3))
     daemon = asyncio.create_task(waits.daemon())
     await waits.until(lambda: waits.log.run.gate is not None)
