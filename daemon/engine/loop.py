@@ -6,13 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 import structlog
 
+from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, StepObservation
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
@@ -37,24 +37,6 @@ class Stopped(Enum):
 
     OVER = "over"
     NEEDS_A_PERSON = "needs a person"  # only with `auto`
-
-
-class NotACommand:
-    """A message on a command subject that could not be understood."""
-
-    def __init__(self, seq: int, by: str | None, reason: str) -> None:
-        self.seq, self.by, self.reason = seq, by, reason
-
-
-@dataclass(frozen=True)
-class StepObservation:
-    """What a step saw change while it runs: only the loop appends, so it is told on the way that commands come."""
-
-    event: facts.Event
-    recorded: asyncio.Future[None]
-
-
-InboxItem = Command | NotACommand | StepObservation | Exception  # the last: why nothing more will be heard
 
 
 class RunLoop:

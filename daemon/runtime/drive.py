@@ -17,7 +17,8 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
-from cutoverd.daemon.engine.loop import InboxItem, NotACommand, RunLoop
+from cutoverd.daemon.engine.inbox import InboxItem, NotACommand
+from cutoverd.daemon.engine.loop import RunLoop
 from cutoverd.daemon.engine.message import CommandLog, Message
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.metrics.server import Scrapes

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.engine.loop import InboxItem, RunLoop, Stopped
+from cutoverd.daemon.engine.inbox import InboxItem
+from cutoverd.daemon.engine.loop import RunLoop, Stopped
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.codec import decode

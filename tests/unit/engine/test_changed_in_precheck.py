@@ -11,7 +11,8 @@ from fakes.recording_ports import World
 from unit.plan.test_freeze import plan_of
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.engine.loop import InboxItem, RunLoop, Stopped
+from cutoverd.daemon.engine.inbox import InboxItem
+from cutoverd.daemon.engine.loop import RunLoop, Stopped
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.plan.load import load
