@@ -1,4 +1,7 @@
-"""A world for the runner alone: every port answers at once, keeps a list of what was asked, and may be told to misbehave."""
+"""A world for the runner alone: every port answers at once, keeps a list of what was asked, and may be told to misbehave.
+
+It keeps the ports' promises only where the runner depends on them: switches that stay as they were set, and probes.
+"""
 
 from __future__ import annotations
 

@@ -194,6 +194,7 @@ class Simulation:
         replayed = replay(self.messages)
         assert replayed == self.run, "the journal tells another run than the one that was lived"
         self.epoch = self.run.epoch + 1
+        self.world.epoch = self.epoch
         self.append(facts.LeaderAcquired(epoch=self.epoch, host="db1", pid=self.epoch))
         if self.run.plan is None:
             items = {kind: list(names) for kind, names in self.items.items()}
@@ -273,6 +274,8 @@ class Simulation:
             evidence = finished(act(self.context(key, direction, mark_id))) if fate.takes_effect else {}
         except CheckFailed:
             fate, evidence = Fate.FAILED_AFTER, {}
+        done_before = key.definition.effect is Effect.PROBED and evidence.get("already_done")
+        assert not done_before, f"{key} was taken again although it was done"
         if fate.kills:
             raise Killed
         self.append(_outcome(fate, key, direction, evidence))

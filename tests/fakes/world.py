@@ -1,19 +1,26 @@
 """A production to be cut over, in memory: it keeps what the steps did to it and refuses what must never be done to it.
 
-The real steps of the states run against it, so that their probes and their ways back are tried too.
+The real steps of the states run against it, so that their probes and their ways back are tried too. What an adapter refuses is
+a `StepError` here as well, held to by tests/contract; what only the order of the steps rules out, and no adapter sees, is an
+assertion.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from fakes.backups import Backups
+from fakes.databases import Databases
+from fakes.scripts import Scripts
+from fakes.validation import Validation
+
 from cutoverd.states.check_rules import ClockReading, Rule, Rules, Sample, Watched
-from cutoverd.states.errors import Unproven
-from cutoverd.states.ports import AttemptId, Evidence, Found, Ports, Probed, Version
+from cutoverd.states.errors import NotLeader
+from cutoverd.states.ports import AttemptId, Evidence, Ports, Version
 
 Items = Mapping[str, list[str]]
 
@@ -35,15 +42,28 @@ class World:
     running: dict[tuple[str, Version], bool]
     open_doors: dict[str, bool]
     placeholder: bool = False
+    production_closed: bool = False  # by a fence that got half-way
     fenced: bool = False
+    was_fenced: bool = False  # old is on record
     old_readable: bool = False
+    unfinished_build: str = ""  # the database of a clone that got half-way
     built: bool = False
+    new_closed: bool = False
     schema_applied: bool = False
     exchanged: bool = False
-    dumping: bool = False
+    dumping: bool = False  # the final dump is under way, or the one who took it is gone
+    dumps: list[str] = field(default_factory=list)  # whole ones
+    unfinished_proof: list[str] = field(default_factory=list)  # what a proof that was killed has left
     counters_reset: bool = False  # a crash of the server did it
+    compared_again: bool = False  # for which old was opened once more
+    old_written: bool = False
+    counted: bool = False  # that write, by the counters since old was last opened
+    new_written: set[str] = field(default_factory=set)  # tables, by clients
+    taken_names: set[str] = field(default_factory=set)  # by databases of somebody else
+    wrong: set[str] = field(default_factory=set)  # what fails: "compare:flights", "run_script:1.sql", "analyze"
     scripts_done: set[str] = field(default_factory=set)
-    ledger: set[tuple[str, str]] = field(default_factory=set)
+    epoch: int = 0  # of the daemon that may act
+    ledger: dict[tuple[str, str], Evidence] = field(default_factory=dict)
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)  # by step and direction
     clients_were_let_in: bool = False  # to new
     ailing: int = 0  # rounds of Monitor's checks that will see errors
@@ -83,171 +103,20 @@ class World:
     def happened(self, attempt_id: AttemptId) -> None:
         self.effects[attempt_id.step, attempt_id.direction] += 1
 
-    def recorded(self, attempt_id: AttemptId, change: Callable[[], None]) -> Evidence:
-        """The effect and its ledger row, as one."""
+    def refuse_stale(self, attempt_id: AttemptId) -> None:
+        if attempt_id.epoch != self.epoch:
+            raise NotLeader(f"epoch {attempt_id.epoch} of run {attempt_id.run} may not act: epoch {self.epoch} has it")
+
+    def recorded(self, attempt_id: AttemptId, evidence: Evidence, **changes: bool) -> Evidence:
+        """The effect and its ledger row, as one; what is so already is told as it was recorded."""
+        self.refuse_stale(attempt_id)
         row = (attempt_id.step, str(attempt_id.direction))
-        if row in self.ledger:
-            return {"already_done": True}
-        change()
-        self.ledger.add(row)
+        if all(getattr(self, name) == value for name, value in changes.items()):
+            return self.ledger.setdefault(row, evidence)
+        self.__dict__.update(changes)
+        self.ledger.setdefault(row, evidence)
         self.happened(attempt_id)
-        return {"already_done": False}
-
-    def set(self, **values: bool) -> Callable[[], None]:
-        return lambda: self.__dict__.update(values)
-
-
-@dataclass
-class Databases:
-    world: World
-
-    async def check_fit(self, attempt_id: AttemptId) -> Evidence:
-        return {}
-
-    async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
-        return self.world.recorded(attempt_id, self.world.set(placeholder=True))
-
-    async def drop_placeholder(self, attempt_id: AttemptId) -> Evidence:
-        return self.world.recorded(attempt_id, self.world.set(placeholder=False))
-
-    async def fence(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.placeholder, "the name would belong to nobody"
-        assert not any(self.world.open_doors.values()), "clients would be thrown out through an open door"
-        return self.world.recorded(attempt_id, self.world.set(fenced=True))
-
-    async def lift_fence(self, attempt_id: AttemptId) -> Evidence:
-        assert not self.world.exchanged, "new has the name"
-        return self.world.recorded(attempt_id, self.world.set(fenced=False, old_readable=False))
-
-    async def record_position(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.fenced, "the position still moves"
-        return {"lsn": "0/16B3748"}
-
-    async def build_new(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.fenced, "writes would be lost"
-        return self.world.recorded(attempt_id, self.world.set(built=True))
-
-    async def keep_new(self, attempt_id: AttemptId) -> Evidence:
-        assert not self.world.exchanged, "new has the name"
-        return self.world.recorded(attempt_id, lambda: None)
-
-    async def open_old(self, attempt_id: AttemptId, *, again: bool = False) -> Evidence:
-        self.world.counters_reset &= not again
-        return self.world.recorded(attempt_id, self.world.set(old_readable=True))
-
-    async def close_old(self, attempt_id: AttemptId) -> Evidence:
-        return self.world.recorded(attempt_id, self.world.set(old_readable=False))
-
-    async def check_unchanged(self, attempt_id: AttemptId, position: Evidence) -> Evidence:
-        assert position["lsn"], "nothing to compare with"
-        if self.world.counters_reset:
-            raise Unproven("the counters were reset")
-        return {}
-
-    async def exchange(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.built, "there is no new database"
-        assert not self.world.old_readable, "old could still be read under its old name"
-        if self.world.counters_reset:
-            raise Unproven("the counters were reset")
-        return self.world.recorded(attempt_id, self.world.set(exchanged=True))
-
-    async def check_logins(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.exchanged, "production is not new yet"
-        return {"roles": 1}
-
-    async def exchange_back(self, attempt_id: AttemptId) -> Evidence:
-        assert not any(self.world.open_doors.values()), "clients write to the database that loses the name"
-        return self.world.recorded(attempt_id, self.world.set(exchanged=False))
-
-    async def written(self, attempt_id: AttemptId) -> Evidence:
-        return {"tables": {}}
-
-    async def leftovers(self) -> Evidence:
-        return {"databases": ["app_next"] if self.world.built else []}
-
-
-@dataclass
-class Scripts:
-    world: World
-
-    async def check_files(self) -> Evidence:
-        return {}
-
-    async def apply_schema(self, attempt_id: AttemptId, sha256: str) -> Evidence:
-        assert self.world.built, "there is no new database"
-        return self.world.recorded(attempt_id, self.world.set(schema_applied=True))
-
-    async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
-        assert self.world.schema_applied, "the schema is missing"
-        assert name not in self.world.scripts_done, f"{name} moved its rows twice"
-        self.world.scripts_done.add(name)
-        self.world.happened(attempt_id)
-        return {}
-
-    async def probe_script(self, attempt_id: AttemptId, name: str) -> Probed:
-        return Probed(Found.PRESENT if name in self.world.scripts_done else Found.ABSENT, {})
-
-
-@dataclass
-class Validation:
-    world: World
-
-    async def check_script(self, attempt_id: AttemptId, name: str) -> Evidence:
-        return {}
-
-    async def compare(self, attempt_id: AttemptId, name: str) -> Evidence:
-        assert self.world.old_readable, "old refuses connections: nothing can be compared"
-        return {"differing": 0}
-
-    async def check_coverage(self, attempt_id: AttemptId) -> Evidence:
-        return {}
-
-    async def check_invariants(self, attempt_id: AttemptId) -> Evidence:
-        return {}
-
-    async def check_grants(self, attempt_id: AttemptId) -> Evidence:
-        assert self.world.old_readable, "old refuses connections: nothing can be compared"
-        return {"roles": 1}
-
-    async def check_query(self, attempt_id: AttemptId, name: str) -> Evidence:
-        return {"columns": 1}
-
-    async def time_query(self, attempt_id: AttemptId, name: str) -> Evidence:
-        assert self.world.old_readable, "old refuses connections: nothing can be asked of it"
-        assert not self.world.dumping, "the dump competes with what is timed"
-        return {"ratio": 1.0}
-
-    async def set_sequences(self, attempt_id: AttemptId) -> Evidence:
-        return {}
-
-    async def analyze(self, attempt_id: AttemptId) -> Evidence:
-        return {}
-
-
-@dataclass
-class Backups:
-    world: World
-
-    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
-        return {}
-
-    async def prove(self, attempt_id: AttemptId) -> Evidence:
-        return {"rows": 1, "bytes": 1}
-
-    async def clear(self, attempt_id: AttemptId) -> Evidence:
-        return {"removed": []}
-
-    async def start(self, attempt_id: AttemptId) -> Evidence:
-        self.world.dumping = True
-        return {}
-
-    async def finish(self, attempt_id: AttemptId) -> Evidence:
-        self.world.dumping = False
-        return {}
-
-    async def end(self, attempt_id: AttemptId) -> Evidence:
-        self.world.dumping = False
-        return {}
+        return evidence
 
 
 @dataclass
