@@ -118,9 +118,9 @@ class ByPgDump:
 class BackupsContract:
     async def test_room_is_seen_and_a_lack_of_it_is_unfit(self, rig: Rig) -> None:
         backups = await rig.led_by(1)
-        seen = await backups.check_room(attempt_id("precheck.check_room"), None)
-        assert seen["backup"].keys() == {"folder", "needed_bytes", "free_bytes"}
-        assert seen.keys() == {"production_bytes", "backup", "data"}
+        evidence = await backups.check_room(attempt_id("precheck.check_room"), None)
+        assert evidence["backup"].keys() == {"folder", "needed_bytes", "free_bytes"}
+        assert evidence.keys() == {"production_bytes", "backup", "data"}
         assert (await backups.check_room(attempt_id("precheck.check_room"), 4096))["backup"]["needed_bytes"] == 4096
         with pytest.raises(Unfit, match="too little disk") as unfit:
             await backups.check_room(attempt_id("precheck.check_room"), 10**18)

@@ -179,20 +179,22 @@ async def go_back(databases: Databases, epoch: int = 1) -> dict[str, Evidence]:
 
 class DatabasesContract:
     async def test_each_operation_gives_the_names_that_it_promises_and_a_repeat_finds_it_done(self, rig: Rig) -> None:
-        databases, seen = await rig.led_by(1), dict[str, Any]()
+        databases, evidence = await rig.led_by(1), dict[str, Any]()
         for stages, mark in ((THERE, attempt_id), (BACK, back)):
             for operation, names in stages.items():
-                seen[mark(operation)] = await getattr(databases, operation)(mark(operation))
+                evidence[mark(operation)] = await getattr(databases, operation)(mark(operation))
                 assert rig.names() == names, operation
-                assert await getattr(databases, operation)(mark(operation)) == seen[mark(operation)], operation
+                assert await getattr(databases, operation)(mark(operation)) == evidence[mark(operation)], operation
                 assert rig.names() == names, f"{operation} once more"
                 assert await databases.leftovers() == {"databases": sorted({*names} - {"app"})}
-        self.check_evidence([seen[attempt_id(operation)] for operation in THERE], {name: seen[back(name)] for name in BACK})
+        self.check_evidence(
+            [evidence[attempt_id(operation)] for operation in THERE], {name: evidence[back(name)] for name in BACK}
+        )
 
     def check_evidence(self, there: list[Evidence], went_back: dict[str, Evidence]) -> None:
         _, fenced, built, _, _, exchanged = there
         names = ["app_closed", "app_previous", "app_next", "app_previous", "app_previous", "app"]
-        assert [seen["database"] for seen in there] == names
+        assert [evidence["database"] for evidence in there] == names
         assert built.keys() >= {"oid", "bytes", "clone_seconds", "not_carried"}
         assert (fenced["sessions_ended"], exchanged["differs"]) == (0, [])
         assert (went_back["exchange_back"]["left_over"], went_back["keep_new"]["left_over"]) == (["app_next"], ["app_next"])
@@ -213,11 +215,11 @@ class DatabasesContract:
 
     async def test_where_nothing_was_begun_there_is_nothing_to_undo(self, rig: Rig) -> None:
         databases = await rig.led_by(1)
-        seen = await go_back(databases)
-        assert seen["exchange_back"]["nothing_exchanged"]
-        assert seen["close_old"]["nothing_to_close"]
-        assert seen["keep_new"]["left_over"] == []
-        assert seen["lift_fence"]["nothing_to_lift"]
+        evidence = await go_back(databases)
+        assert evidence["exchange_back"]["nothing_exchanged"]
+        assert evidence["close_old"]["nothing_to_close"]
+        assert evidence["keep_new"]["left_over"] == []
+        assert evidence["lift_fence"]["nothing_to_lift"]
         assert (await databases.written(back("exchange")))["tables"] == {}
         assert await databases.drop_placeholder(back("make_placeholder")) == {"dropped": []}
         assert (rig.names(), await databases.leftovers()) == (UNTOUCHED, {"databases": []})

@@ -133,15 +133,15 @@ class ScriptsContract:
 
     async def test_each_takes_effect_once_and_a_repeat_says_that_it_was_done(self, rig: Rig) -> None:
         schema = [await rig.scripts.apply_schema(attempt_id, "") for attempt_id in (SCHEMA, later(SCHEMA))]
-        assert [(seen["files"], seen["already_done"]) for seen in schema] == [(1, False), (1, True)]
+        assert [(evidence["files"], evidence["already_done"]) for evidence in schema] == [(1, False), (1, True)]
         for name, attempt_id in (("load", LOAD), ("index", INDEX)):
-            seen = [await rig.scripts.run_script(each, name) for each in (attempt_id, later(attempt_id))]
-            assert [each["already_done"] for each in seen] == [False, True], name
+            evidence = [await rig.scripts.run_script(each, name) for each in (attempt_id, later(attempt_id))]
+            assert [each["already_done"] for each in evidence] == [False, True], name
         assert rig.effects() == 3
 
     async def test_two_at_once_take_effect_once(self, rig: Rig) -> None:
         both = await asyncio.gather(rig.scripts.apply_schema(SCHEMA, ""), rig.scripts.apply_schema(later(SCHEMA), ""))
-        assert sorted(seen["already_done"] for seen in both) == [False, True]
+        assert sorted(evidence["already_done"] for evidence in both) == [False, True]
         assert rig.effects() == 1
 
     async def test_a_schema_that_fails_leaves_nothing_and_is_applied_once_it_is_mended(self, rig: Rig) -> None:

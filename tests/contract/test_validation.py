@@ -145,13 +145,13 @@ class ValidationContract:
     async def test_what_is_right_passes_with_what_was_seen_and_again(self, rig: Rig) -> None:
         for what, keys in FINE.items():
             for _ in range(2):
-                seen = await ask(rig.validation, what)
-                assert seen.keys() == keys, what
-                json.dumps(dict(seen))
+                evidence = await ask(rig.validation, what)
+                assert evidence.keys() == keys, what
+                json.dumps(dict(evidence))
 
     async def test_content_that_is_the_same_differs_in_nothing(self, rig: Rig) -> None:
-        seen = await rig.validation.compare(ATTEMPT_ID, "flights")
-        assert (seen["differing"], seen["rows_new"]) == (0, seen["rows_old"])
+        evidence = await rig.validation.compare(ATTEMPT_ID, "flights")
+        assert (evidence["differing"], evidence["rows_new"]) == (0, evidence["rows_old"])
         assert (await rig.validation.check_script(ATTEMPT_ID, "totals"))["failed"] == []
         coverage = await rig.validation.check_coverage(ATTEMPT_ID)
         assert coverage["compared"] == {"public.flights": ["flights"]}

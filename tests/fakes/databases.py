@@ -71,10 +71,10 @@ class Databases:
 
     async def open_old(self, attempt_id: AttemptId, *, again: bool = False) -> Evidence:
         self._need_fence()
-        seen = self.world.recorded(attempt_id, {"database": "app_previous", "tables": 1}, old_readable=True)
+        evidence = self.world.recorded(attempt_id, {"database": "app_previous", "tables": 1}, old_readable=True)
         if again:
             self.world.compared_again, self.world.counters_reset, self.world.counted = True, False, False
-        return seen
+        return evidence
 
     async def close_old(self, attempt_id: AttemptId) -> Evidence:
         if not self.world.fenced:
@@ -111,8 +111,8 @@ class Databases:
         assert not any(world.open_doors.values()), "clients write to the database that loses the name"
         if not world.built:
             return world.recorded(attempt_id, {"nothing_exchanged": True})
-        seen: dict[str, Any] = {"database": "app_next", "oid": NEW} if world.exchanged else {"nothing_exchanged": True}
-        return world.recorded(attempt_id, {**seen, "left_over": ["app_next"]}, exchanged=False, new_closed=True)
+        evidence: dict[str, Any] = {"database": "app_next", "oid": NEW} if world.exchanged else {"nothing_exchanged": True}
+        return world.recorded(attempt_id, {**evidence, "left_over": ["app_next"]}, exchanged=False, new_closed=True)
 
     async def written(self, attempt_id: AttemptId) -> Evidence:
         once = {"inserted": 1, "updated": 0, "deleted": 0, "replaced": False}
