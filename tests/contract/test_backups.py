@@ -18,7 +18,7 @@ from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import NotLeader, StepError, Unfit
 from cutoverd.states.ports import AttemptId, Backups, Direction
-from cutoverd.states.window import PARTS, PROOF, check_window
+from cutoverd.states.window import PARTS, check_window
 
 
 def attempt_id(step: str, epoch: int = 1) -> AttemptId:
@@ -130,7 +130,7 @@ class BackupsContract:
         backups = await rig.led_by(1)
         first = await backups.prove(PROVE)
         assert first.keys() >= {"file", "bytes", "tables", "rows", "parts", "way_back", "warnings"}
-        assert check_window(None, {PROOF: first})["measured"].keys() == PARTS.keys()
+        assert check_window(None, first)["measured"].keys() == PARTS.keys()
         assert (rig.kept(), rig.databases()) == ([Path(first["file"]).name], set())
         second = await (await rig.led_by(2)).prove(attempt_id("precheck.prove_backup", 2))
         assert rig.kept() == sorted(Path(each["file"]).name for each in (first, second))
