@@ -54,13 +54,13 @@ class Server(asyncio.Protocol):
 async def test_the_private_tasks_of_nats_py_are_all_that_it_has_begun():
     """A task that is not among them would outlive `close`."""
 
-    async def heard(_: Msg) -> None:
+    async def ignore(_: Msg) -> None:
         """No message ever comes."""
 
     async with await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0) as server:
         before = asyncio.all_tasks()
         client = await connect(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        await client.nc.subscribe("a", cb=heard)
+        await client.nc.subscribe("a", cb=ignore)
         begun = asyncio.all_tasks() - before
         assert begun == {task for task in client._tasks() if task}, (
             "nats-py has tasks that daemon/bus/connection.py does not know"
