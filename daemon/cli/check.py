@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -26,7 +25,7 @@ def check(
     findings = ended(survey(loaded(plan, whole=True)))
     unfit = sum(finding.verdict is Verdict.UNFIT for finding in findings)
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({"fit": not unfit, "findings": [asdict(finding) for finding in findings]}, indent=2))
+        typer.echo(json.dumps({"fit": not unfit, "findings": [finding.as_json() for finding in findings]}, indent=2))
     else:
         typer.echo("\n".join(map(_line, findings)))
         typer.echo(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing")

@@ -60,6 +60,10 @@ class CheckResult:
     detail: str
     todo: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """As JSON, by keys that do not move with the names of the fields."""
+        return {"check": self.check, "verdict": self.verdict, "says": self.detail, "todo": self.todo}
+
 
 class NoSession(StepError):
     """no session on the server could be had"""
