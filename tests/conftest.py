@@ -1,15 +1,31 @@
-"""Fixtures that start real servers; see support/servers.py for what they give."""
+"""Fixtures that start real servers (support/servers.py), and where all of their files are (support/workplace.py)."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from support.servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
+from support.workplace import place, workplace
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.stream import prepare
+
+HEADER = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Everything that tests make is in one folder; the workers of xdist inherit it by TMPDIR."""
+    if not hasattr(config, "workerinput"):
+        chosen, session = place(), ExitStack()
+        config.add_cleanup(session.close)
+        config.stash[HEADER] = f"files of tests: {session.enter_context(workplace(chosen.folder))} ({chosen.why})"
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return config.stash.get(HEADER, "")
 
 
 @pytest.fixture(scope="session")
