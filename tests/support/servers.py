@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from psycopg import sql
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
+from cutoverd.daemon.embedded.unprivileged import identity
 from cutoverd.daemon.host.procfs import Process, kill_all
 from cutoverd.daemon.postgres.session.server import Server
 
@@ -146,8 +148,9 @@ class Clusters:
             self._discard(major)
 
     def _make(self, major: str) -> Postgres:
-        server = Postgres(self._folder / major, bin_dir(major), settings=SETTINGS, durable=False)
-        self._servers[major] = server
+        folder = self._folder / major
+        copy_cluster(major, folder)
+        self._servers[major] = server = _server(folder, major)
         server.start()
         return server
 
@@ -155,6 +158,27 @@ class Clusters:
         server = self._servers.pop(major)
         server.kill()
         server.remove()
+
+
+def _server(folder: Path, major: str) -> Postgres:
+    return Postgres(folder, bin_dir(major), settings=SETTINGS, durable=False)
+
+
+def copy_cluster(major: str, folder: Path) -> None:
+    """As initdb makes it, which is a second's work: done once for all workers of a session, who all have the same password."""
+    if identity().user is None:  # else its files are somebody else's, and it is made anew each time
+        shutil.copytree(_made_once(major), folder, ignore=shutil.ignore_patterns("port", "server.log"))
+
+
+def _made_once(major: str) -> Path:
+    folder = Path(tempfile.gettempdir()) / f"initdb-{major}"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with _server(folder.with_suffix(".part"), major) as server:
+                made = server.folder
+            made.rename(folder)
+    return folder
 
 
 def prepare(server: Postgres) -> None:
@@ -303,7 +327,7 @@ def running_nats() -> Iterator[NatsServer]:
 
 @contextmanager
 def running_clusters() -> Iterator[Clusters]:
-    folder = Path(tempfile.mkdtemp(prefix="cutoverd-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="cutoverd-servers-"))
     clusters = Clusters(folder)
     try:
         yield clusters
