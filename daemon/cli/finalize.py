@@ -13,9 +13,8 @@ import typer
 from cutoverd.daemon.cli.common import OutputFormat, PlanOption, app, ended, loaded
 from cutoverd.daemon.control import finalize as final
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.progress import format_bytes
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
-
-MEBIBYTE = 1 << 20
 
 
 @app.command(help="Drop the databases that an ended run has left over, once you have typed its name. Dumps stay.")
@@ -75,7 +74,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
     left = "It left behind:" if told["left_over"] else "Nothing of it is left over."
     yield f"run {told['run']} has ended: {told['state']}. {left}"
     for each in told["left_over"]:
-        size = f"{each['bytes'] / MEBIBYTE:.1f} MiB" if each["bytes"] is not None else "?"
+        size = format_bytes(each["bytes"]) if each["bytes"] is not None else "?"
         yield f"  {each['database']}  oid {each['oid']}  {size}  {_since(each)}  {each['what']}"
     yield from (f"  left alone: {why}" for why in told["left_alone"])
     yield from (f"  stays: the dump {file}" for file in told["dumps"])

@@ -59,7 +59,7 @@ def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the
         assert f"app_previous  oid {was['app_previous']}  " in nobody.stdout
         assert "the old database, as it was when the window began" in nobody.stdout
         assert "app_closed  oid" in nobody.stdout
-        assert "MiB  since 2" in nobody.stdout
+        assert "MB  since 2" in nobody.stdout
         assert oids(cluster) == was, "nothing was dropped"
         dumps = [line.rpartition(" ")[2] for line in nobody.stdout.splitlines() if line.startswith("  stays: the dump ")]
         assert len(dumps) == 2
