@@ -54,7 +54,7 @@ class ByCommands:
             (folder / f"{name}-old.on").touch()
 
     def _kind(self, site: Site, name: str) -> ExecService:
-        program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
+        program = ["sh", str(SUPPORT / "switch.sh"), str(self._folder), name]
         return ExecService([*program, "start"], [*program, "stop"], [*program, "status"], site)
 
     def asked(self) -> list[str]:
@@ -64,7 +64,7 @@ class ByCommands:
     def break_it(self, fault: str, verb: str, name: str, version: Version) -> None:
         (self._folder / f"{name}-{version}.{verb}.{fault}").touch()
         if fault == "ignored":  # what never comes need not be waited for long
-            timeouts = replace(self._by_kind.timeouts, change_seconds=0.3)
+            timeouts = replace(self._by_kind.timeouts, change_seconds=1)
             self.services = replace(self._by_kind, timeouts=timeouts)
 
     def mend_it(self, fault: str, verb: str, name: str, version: Version) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +46,7 @@ class ByCommands:
         (folder / "lb.on").touch()
 
     def _kind(self, site: Site, name: str) -> ExecDoor:
-        program = [sys.executable, "-I", "-S", str(SUPPORT / "switch.py"), str(self._folder), name]
+        program = ["sh", str(SUPPORT / "switch.sh"), str(self._folder), name]
         return ExecDoor([*program, "open"], [*program, "close"], [*program, "status"], site)
 
     def asked(self) -> list[str]:
@@ -57,7 +56,7 @@ class ByCommands:
     def break_it(self, fault: str, verb: str, name: str) -> None:
         (self._folder / f"{name}.{verb}.{fault}").touch()
         if fault == "ignored":  # what never comes need not be waited for long
-            self.traffic = replace(self._by_kind, timeouts=replace(self._by_kind.timeouts, change_seconds=0.3))
+            self.traffic = replace(self._by_kind, timeouts=replace(self._by_kind.timeouts, change_seconds=1))
 
     def hide_status(self, name: str) -> None:
         (self._folder / f"{name}.unknown").touch()
