@@ -106,7 +106,7 @@ class ProgressReporter:
         _REPORTER.set(self)
 
 
-_REPORTER: ContextVar[ProgressReporter | None] = ContextVar("cutoverd_telling", default=None)
+_REPORTER: ContextVar[ProgressReporter | None] = ContextVar("cutoverd_progress", default=None)
 
 
 def report_progress(doing: str, done: float | None = None, total: float | None = None, unit: str = "") -> None:

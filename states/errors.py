@@ -45,6 +45,11 @@ class Unproven(OutcomeUnknown):
     """what would prove it is gone, and asking again brings nothing: something else has to prove it"""
 
 
+def format_error(error: BaseException) -> str:
+    """`TimeoutError: no answer`; of a group, its members, one after the other."""
+    return "; ".join(format_reasons(error))
+
+
 def format_reasons(error: BaseException) -> list[str]:
     """Each error by its class and message; of a group, which is how tasks fail, those of all its members in order."""
     if isinstance(error, BaseExceptionGroup):

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from transitions import Machine
 
+from cutoverd.states import guards
+
 TRIGGERS = ("proceed", "abort", "fail", "rollback", "retry")
 
 
@@ -25,7 +27,7 @@ class Row(NamedTuple):
 
 
 class UnknownName(ValueError):
-    """a row names a state or a trigger that there is not"""
+    """a row names a state, a trigger or a guard that there is not"""
 
 
 def machine_of(table: Sequence[Row], states: Sequence[str], model: object = None) -> Machine:
@@ -55,6 +57,8 @@ def _transition(row: Row) -> dict[str, Any]:
 
 def _check(row: Row, states: Sequence[str]) -> None:
     """`transitions` itself takes a state that there is not, and fails when it is entered."""
+    if row.guard and getattr(guards, row.guard.__name__, None) is not row.guard:
+        raise UnknownName(f"{row.source} ─{row.trigger}▶ {row.target}: {row.guard.__name__} is no guard of states/guards.py")
     for kind, name, known in (("state", row.source, states), ("state", row.target, states), ("trigger", row.trigger, TRIGGERS)):
         if name not in known:
             raise UnknownName(f"{row.source} ─{row.trigger}▶ {row.target}: no {kind} is {name!r}; there are {', '.join(known)}")

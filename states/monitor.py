@@ -27,11 +27,11 @@ async def watch_on(at: Context) -> None:
     so_far, on_record = await _begun(at), set(at.breached)
     while True:
         so_far = await _round(at, so_far, on_record)
-        await at.ports.clock.sleep(at.ports.watching.rules.every_seconds)
+        await at.ports.clock.sleep(at.ports.monitor_checks.rules.every_seconds)
 
 
 async def _begun(at: Context) -> Watched:
-    kept, rules, clock = await at.ports.watching.recall(), at.ports.watching.rules, at.ports.clock
+    kept, rules, clock = await at.ports.monitor_checks.recall(), at.ports.monitor_checks.rules, at.ports.clock
     if due := due_in(kept, clock.reading(), at.answered_seq, rules):
         await clock.sleep(due)
     return resume_watch(kept, clock.reading(), at.entered_at, at.answered_seq, rules)
@@ -39,10 +39,10 @@ async def _begun(at: Context) -> Watched:
 
 async def _round(at: Context, so_far: Watched, on_record: set[str]) -> Watched:
     """One round: every check is asked once, and what has changed is recorded before anything follows from it."""
-    watching = at.ports.watching
-    so_far = fold_round(so_far, await watching.sample(at.attempt_id), at.ports.clock.reading(), watching.rules)
-    await watching.keep(so_far)
-    for change in changes(so_far, watching.rules, on_record):
+    monitor_checks = at.ports.monitor_checks
+    so_far = fold_round(so_far, await monitor_checks.sample(at.attempt_id), at.ports.clock.reading(), monitor_checks.rules)
+    await monitor_checks.keep(so_far)
+    for change in changes(so_far, monitor_checks.rules, on_record):
         await at.record(change)
         on_record ^= {change.check}
     return so_far
@@ -70,7 +70,7 @@ class Monitor(State):
     @step(Effect.NONE, while_held=watch_on, untimed=True, progress=ProgressSource.WATCH)
     async def watch(at: Context) -> Evidence:
         """the time to watch is over, every check is good, and none was bad for longer than it may be"""
-        rules = at.ports.watching.rules
+        rules = at.ports.monitor_checks.rules
         so_far, on_record = await _begun(at), set(at.breached)
         end = ends_after(so_far, at.watch_seconds, rules)
         while True:

@@ -44,7 +44,7 @@ class ProbeStep:
 
 @dataclass(frozen=True)
 class AwaitOperator:
-    """Nothing may be done until a person speaks; what would count is said by `decide.allowed`."""
+    """Nothing may be done until a person speaks; what would count is said by `decide.allowed_verbs`."""
 
     reason: str
     gate: str = ""

@@ -284,5 +284,5 @@ class Ports:
     services: Services
     traffic: Traffic
     checks: Checks
-    watching: MonitorChecks
+    monitor_checks: MonitorChecks
     clock: Clock

@@ -77,7 +77,7 @@ class MemoryJournal:
 
 
 class MemoryCommands:
-    """`Commands` in memory."""
+    """`CommandStream` in memory."""
 
     def __init__(self, stream: MemoryStream) -> None:
         self._stream = stream

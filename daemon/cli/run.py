@@ -46,12 +46,14 @@ def run(
     form: Annotated[RunFormat | None, typer.Option("--format", "-f", help=FORMS)] = None,
 ) -> None:
     given = loaded(plan)
-    watcher = ProgressTracker(given)
+    tracker = ProgressTracker(given)
     try:
-        with measured(given, watcher) as seen:
-            with _shown(form or _fitting(), watcher) as face:
-                observers, lookers = [seen.metrics, face], [seen.metrics.record_round]
-                night = drive(given, auto=auto, observers=observers, lookers=lookers, scrapes=seen.scrapes, watcher=watcher)
+        with measured(given, tracker) as seen:
+            with _shown(form or _fitting(), tracker) as face:
+                observers, round_observers = [seen.metrics, face], [seen.metrics.record_round]
+                night = drive(
+                    given, auto=auto, observers=observers, round_observers=round_observers, scrapes=seen.scrapes, tracker=tracker
+                )
                 code = ended(face.beside(night))
             _let_the_end_be_seen(seen, code)
     except (OSError, OverflowError) as error:
@@ -77,11 +79,11 @@ def _fitting() -> RunFormat:
 
 
 @contextmanager
-def _shown(form: RunFormat, watcher: ProgressTracker) -> Iterator[LiveTree | EventPrinter]:
+def _shown(form: RunFormat, tracker: ProgressTracker) -> Iterator[LiveTree | EventPrinter]:
     """A night must not end, or wait, because nobody reads what it prints; the journal has it all."""
     with _stdout() as fd, NonBlockingWriter(fd) as out:
         yield (
-            LiveTree(watcher, out)
+            LiveTree(tracker, out)
             if form is RunFormat.TREE
             else EventPrinter(out, json_line if form is RunFormat.JSON else TextFormat())
         )

@@ -30,7 +30,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
-from cutoverd.states.errors import StepError, format_reasons
+from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Ports
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import FrozenPlan, Run, StepKey
@@ -113,7 +113,7 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
         for finding in _wrong(str(key), error):
             yield finding
         return
-    except Exception as error:  # the runner would record it as a failed step, and go on
+    except Exception as error:  # the loop would record it as a failed step, and go on
         yield _unexpected(str(key), error)
         return
     for finding in _of_evidence(str(key), step.summary, evidence):
@@ -122,7 +122,7 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
 
 def _unexpected(check: str, error: Exception) -> CheckResult:
     todo = "look at the plan's keys for it; if they are right, this is a fault of cutoverd: report it with these words"
-    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {'; '.join(format_reasons(error))}", todo)
+    return CheckResult(check, Verdict.UNFIT, f"it could not be looked at: {format_error(error)}", todo)
 
 
 def _wrong(check: str, error: Exception) -> Iterator[CheckResult]:

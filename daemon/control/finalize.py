@@ -35,7 +35,10 @@ from cutoverd.states.leftovers import (
     written_by_clients,
 )
 from cutoverd.states.ports import AttemptId, Direction
-from cutoverd.states.run import Run
+from cutoverd.states.run import Run, StepKey
+from cutoverd.states.step import ProgressSource
+
+DUMPS = (ProgressSource.BACKUP, ProgressSource.FINAL_BACKUP)  # what a step that dumps is seen by
 
 
 class NotFinal(StepError):
@@ -149,8 +152,8 @@ def _has_final_dump(run: Run) -> bool:
 
 
 def _dumps(run: Run) -> tuple[str, ...]:
-    files = [str(evidence["file"]) for key, evidence in run.evidence().items() if "backup" in key and evidence.get("file")]
-    return tuple(dict.fromkeys(files))
+    taken = [evidence for key, evidence in run.evidence().items() if StepKey.of(key).definition.progress in DUMPS]
+    return tuple(dict.fromkeys(str(evidence["file"]) for evidence in taken if evidence.get("file")))
 
 
 def _attempt_id(server: Server, what: str) -> AttemptId:

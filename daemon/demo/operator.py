@@ -17,6 +17,7 @@ from cutoverd.events.commands import Command, Verb
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
+from cutoverd.states.validate import Validate
 
 NAME = "demo"
 WAIT_SECONDS = 60.0
@@ -60,9 +61,9 @@ class Operator:
 
     async def _break(self, event: facts.Event) -> None:
         match event, self._stage.broken:
-            case facts.GateReached(gate="validate"), Break.VALIDATE:
+            case facts.GateReached(gate=Validate.name), Break.VALIDATE:
                 await asyncio.to_thread(self._run_sql, f"{self._stage.example.database}_next", "validate.sql")
-            case facts.Transitioned(target="monitor"), Break.MONITOR:
+            case facts.Transitioned(target=Monitor.name), Break.MONITOR:
                 await self._until_clients_have_written()
                 await asyncio.to_thread(self._run_sql, self._stage.example.database, "monitor.sql")
 

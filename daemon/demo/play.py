@@ -67,12 +67,12 @@ def _night(set_up: Stage, say: Say) -> Exit:
     fingerprint = ProductionFingerprint(set_up)
     before = fingerprint.take() if set_up.broken else {}
     report = Report(say, Run(set_up.loaded.plan.run))
-    watcher = ProgressTracker(set_up.loaded)
-    with measured(set_up.loaded, watcher) as numbers:
+    tracker = ProgressTracker(set_up.loaded)
+    with measured(set_up.loaded, tracker) as numbers:
         if numbers.scrapes and set_up.loaded.plan.metrics:
             say(f"its numbers: http://{set_up.loaded.plan.metrics.listen}/metrics")
         with clients(set_up) as load:
-            ended = asyncio.run(_driven(set_up, [report, load], numbers, watcher))
+            ended = asyncio.run(_driven(set_up, [report, load], numbers, tracker))
         numbers.linger()
     for text in ("", *report.summary(), f"left over: {', '.join(_left_over(set_up)) or 'nothing'}", *load.lines()):
         say(text)
@@ -89,11 +89,13 @@ def _night(set_up: Stage, say: Say) -> Exit:
     return ended
 
 
-async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, watcher: ProgressTracker) -> Exit:
+async def _driven(set_up: Stage, observers: list[Observer], numbers: Measured, tracker: ProgressTracker) -> Exit:
     """The run with its operator; without the operator nobody would pass a gate, so an error of his ends both."""
     operator, metrics = Operator(set_up), numbers.metrics
     observers = [*observers, operator, metrics]
-    night = drive(set_up.loaded, observers=observers, lookers=[metrics.record_round], scrapes=numbers.scrapes, watcher=watcher)
+    night = drive(
+        set_up.loaded, observers=observers, round_observers=[metrics.record_round], scrapes=numbers.scrapes, tracker=tracker
+    )
     tasks = [asyncio.create_task(operator.work()), asyncio.create_task(night)]
     working, driving = tasks
     try:

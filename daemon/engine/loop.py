@@ -19,7 +19,7 @@ from cutoverd.events import facts
 from cutoverd.events.commands import Command
 from cutoverd.states import STATES
 from cutoverd.states.decide import decide, rejected
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import AttemptId, Direction, Found, Ports, Probed
 from cutoverd.states.run import Run, StepKey
@@ -128,12 +128,12 @@ class RunLoop:
         if not self._auto or waiting.operators:
             await self._handle(await self._inbox.get())
             return False
-        inbox = await self._next_within(self._patience(waiting))
-        if inbox:
-            await self._handle(inbox)
+        item = await self._next_within(self._patience(waiting))
+        if item:
+            await self._handle(item)
         elif waiting.gate and self._is_window_open():
             await self._log.append(facts.GatePassed(gate=waiting.gate, by="auto"))
-        return not inbox and not waiting.gate
+        return not item and not waiting.gate
 
     def _is_window_open(self) -> bool:
         """Asked of the clock once the wait is over: it may have been set back meanwhile."""
@@ -152,28 +152,28 @@ class RunLoop:
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
         return max(min(until_opens, CLOCK_READ_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
 
-    async def _handle(self, inbox: InboxItem) -> None:
-        if isinstance(inbox, Exception):  # a daemon that nobody can stop must not go on
-            raise inbox
-        if isinstance(inbox, StepObservation):
-            await self._append_step_event(inbox)
+    async def _handle(self, item: InboxItem) -> None:
+        if isinstance(item, Exception):  # a daemon that nobody can stop must not go on
+            raise item
+        if isinstance(item, StepObservation):
+            await self._append_step_event(item)
             return
-        if inbox.seq <= self.run.command_position:
+        if item.seq <= self.run.command_position:
             return
-        for event in await self._answer(inbox):
-            await self._log.append(event, command_position=inbox.seq)
+        for event in await self._answer(item):
+            await self._log.append(event, command_position=item.seq)
 
     async def _append_step_event(self, observation: StepObservation) -> None:
         if not observation.recorded.done():  # else whoever saw it was ended before it was on record
             await self._log.append(observation.event)
             observation.recorded.set_result(None)
 
-    async def _answer(self, inbox: Command | NotACommand) -> list[facts.Event]:
-        if isinstance(inbox, NotACommand):
-            return [rejected(self.run, "?", inbox.by, inbox.reason)]
-        events = decide(self.run, inbox, datetime.now(UTC))
+    async def _answer(self, command: Command | NotACommand) -> list[facts.Event]:
+        if isinstance(command, NotACommand):
+            return [rejected(self.run, "?", command.by, command.reason)]
+        events = decide(self.run, command, datetime.now(UTC))
         if any(isinstance(event, facts.RetryRequested) for event in events) and not self.run.aborting:
-            return await self._unless_changed(inbox, events)
+            return await self._unless_changed(command, events)
         return events
 
     async def _unless_changed(self, retry: Command, events: list[facts.Event]) -> list[facts.Event]:
@@ -251,7 +251,7 @@ class RunLoop:
             async with asyncio.timeout(self._step_seconds):
                 probed = await probe(self._context(key, direction, ""))
         except Exception as error:  # a probe that fails has seen nothing
-            probed = Probed(Found.UNKNOWN, {"error": f"{type(error).__name__}: {error}"[:1000]})
+            probed = Probed(Found.UNKNOWN, {"error": format_error(error)[:1000]})
         return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
 
     def _context(self, key: StepKey, direction: Direction, event_id: str) -> Context:

@@ -38,7 +38,7 @@ class EventLog(Protocol):
 
 
 class CommandLog(Protocol):
-    """The commands of all operators. `Commands` and `MemoryCommands` are two."""
+    """The commands of all operators. `CommandStream` and `MemoryCommands` are two."""
 
     def read(self, start: int) -> AsyncGenerator[Message, None]:
         """Commands from stream sequence `start` on, in stream order, each once, for ever."""

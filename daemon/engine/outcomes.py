@@ -44,7 +44,7 @@ def ended_by(
     if isinstance(error, NotLeader):
         raise error
     if isinstance(error, (OutcomeUnknown, *connection_lost)) and attempt % MOST_ATTEMPTS:
-        return interrupted(key, direction, seconds, _words(error))
+        return interrupted(key, direction, seconds, _format_message(error))
     if isinstance(error, TimeoutError):
         error = TimedOut(f"not done after {seconds:.0f} s", hint=TimedOut.hint)
     if not isinstance(error, StepError):
@@ -54,7 +54,7 @@ def ended_by(
         direction=direction,
         seconds=round(seconds, 3),
         error=type(error).__name__,
-        reason=short(_words(error)),
+        reason=short(_format_message(error)),
         hint=short(getattr(error, "hint", "")),
         evidence=bounded(getattr(error, "evidence", {})),
     )
@@ -65,7 +65,7 @@ def short(text: str) -> str:
     return str(shortened(text, LARGEST_TEXT_BYTES))
 
 
-def _words(error: Exception) -> str:
+def _format_message(error: Exception) -> str:
     return str(error).strip() or type(error).__name__
 
 

@@ -1,6 +1,6 @@
 """Child processes of which none can be missed: not by a time-out, not by a cancel, not by the death of this daemon.
 
-A child records itself in `folder`/children before it becomes the command (launch.py), so that a later daemon finds and ends
+A child records itself in `folder`/children before it becomes the command (launcher.py), so that a later daemon finds and ends
 what this one left behind.
 """
 
@@ -22,6 +22,7 @@ from cutoverd.daemon.host import launcher
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.host.output import Drained, Filed, Output
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import write_private
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
@@ -190,15 +191,15 @@ async def _end(child: Child) -> bool:
 async def _signal(child: Child, number: int) -> list[int]:
     """Signal each process once, those that appear meanwhile too; the pids that live after GRACE_SECONDS."""
     signalled: set[int] = set()
-    deadline = asyncio.get_running_loop().time() + GRACE_SECONDS
+    polling = Polling(GRACE_SECONDS, pause_seconds=_POLL_SECONDS)
     while alive := _processes(child):
         for pid in set(alive) - signalled:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         signalled.update(alive)
-        if asyncio.get_running_loop().time() > deadline:
+        if polling.is_over:
             break
-        await asyncio.sleep(_POLL_SECONDS)
+        await polling.pause()
     return alive
 
 

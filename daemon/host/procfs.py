@@ -18,15 +18,18 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Process:
-    """One process of this machine."""
+    """One process of this machine: a pid, and what tells it from every other that had or will have that pid."""
 
     pid: int
-    birth: str  # of host/launcher.py, which has to do without our modules
+    birth: str
 
     @classmethod
     def find(cls, pid: int) -> Process | None:
         """The living process of that pid; a zombie is none."""
-        born = birth(pid)
+        try:
+            born = birth(pid)
+        except OSError:  # another user's, where /proc hides such
+            return None
         return cls(pid, born) if born else None
 
     @classmethod

@@ -14,7 +14,7 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class ScrapedCheck:
-    """A `Check` (systems/kinds.py); `within_seconds`: how old the last scrape may be, and how long one is waited for."""
+    """A `CheckKind` (systems/protocols.py); `within_seconds`: how old the last scrape may be, and how long one is waited for."""
 
     scrapes: Scrapes
     listen: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from cutoverd.daemon.plan.durations import PATTERN, format_duration
@@ -9,11 +11,13 @@ from cutoverd.daemon.plan.model import Plan
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID = "urn:cutoverd:plan"  # no host: it is had from the program that reads the plan
+_CLASS_NAME = re.compile(r"\b(?:(\w+)Section|Service(Commands))\b")  # editors show parts of a plan, not our classes
 
 
 def schema() -> dict[str, Any]:
     """What a plan may say; what its parts must be together (unique names, exactly one kind) only `cutoverd run` tells."""
-    made = Plan.model_json_schema(by_alias=True, mode="validation")
+    ours = json.dumps(Plan.model_json_schema(by_alias=True, mode="validation"))
+    made = json.loads(_CLASS_NAME.sub(lambda name: name[1] or name[2], ours))
     _as_written(made)
     return {"$schema": DIALECT, "$id": ID, **made, "title": "A cutoverd plan"}
 

@@ -13,6 +13,7 @@ from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, MonitorSection, of
 from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, TimeoutsSection, Window
 from cutoverd.daemon.plan.systems import CheckSection, Door, Service
 from cutoverd.daemon.plan.validation import ValidateSection
+from cutoverd.states.downtime import Downtime
 
 
 class Plan(Part):
@@ -68,7 +69,7 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _a_window_has_a_gate(self) -> Plan:
-        if self.window.opens and "downtime" not in self.gates:
+        if self.window.opens and Downtime.name not in self.gates:
             raise ValueError("window.opens holds back `advance`, so `gates` must name downtime")
         return self
 
@@ -94,7 +95,7 @@ class Plan(Part):
         return {of_service(name): name for name in new} if self.monitor.duration > SERVICE_FOR_SECONDS else {}
 
     def items(self) -> dict[str, list[str]]:
-        """What steps are made once per: kind → names, in the plan's order; scripts are added by loaded.py."""
+        """What steps are made once per: kind → names, in the plan's order; scripts are added by load.py."""
         services = self.services
         return {
             **self._named(),

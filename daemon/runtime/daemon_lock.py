@@ -50,7 +50,7 @@ def is_any_driven(state_dir: Path) -> bool:
 
 
 def _is_taken(lock: IO[str]) -> bool:
-    """By us."""
+    """By us. Whoever asks whether a daemon lives holds it for an instant: that is no daemon."""
     polling = Polling(PROBE_SECONDS, pause_seconds=PROBE_SECONDS / 20)
     while True:
         try:

@@ -46,21 +46,23 @@ async def drive(
     *,
     auto: bool = False,
     observers: Sequence[Observer] = (),
-    lookers: Sequence[RoundObserver] = (),
+    round_observers: Sequence[RoundObserver] = (),
     scrapes: Scrapes | None = None,
-    watcher: ProgressTracker | None = None,
+    tracker: ProgressTracker | None = None,
 ) -> Exit:
     """Take the plan's run to its end, or as far as it goes without a person; the exit code.
 
-    `observers` are told of each event, `lookers` of each round of Monitor's checks; `scrapes`: of our metrics, if served;
-    `watcher`: one more observer, that looks at the running step.
+    `observers` are told of each event, `round_observers` of each round of Monitor's checks; `scrapes`: of our metrics, if served;
+    `tracker`: one more observer, that knows how far the running step is.
     """
-    watcher = watcher or ProgressTracker(loaded)
+    tracker = tracker or ProgressTracker(loaded)
     with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
         try:
-            run = await _drive(loaded, server, auto, observers, watcher, partial(ports_of, lookers=lookers, scrapes=scrapes))
+            run = await _drive(
+                loaded, server, auto, observers, tracker, partial(ports_of, round_observers=round_observers, scrapes=scrapes)
+            )
         except RunEnded:
             await end_embedded(loaded)  # it runs only because we asked
             raise
@@ -74,7 +76,7 @@ async def _drive(
     server: Server,
     auto: bool,
     observers: Sequence[Observer],
-    watcher: ProgressTracker,
+    tracker: ProgressTracker,
     ports: Callable[[LoadedPlan, Server], Ports],
 ) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
@@ -84,9 +86,9 @@ async def _drive(
         runs = Runs(Journal(client, RUNS))
         await _opened(runs, loaded.plan.run, client)
         journal = Journal(client, events_of(loaded.plan.run))
-        runlog = RunLog(loaded.plan.run, journal, anchors.all, (watcher, *observers), partial(revive, loaded, client))
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client))
         server = await take_over(loaded, runlog, server)
-        async with _watched(watcher, server, client), _inbox(client, runlog) as inbox:
+        async with _watched(tracker, server, client), _inbox(client, runlog) as inbox:
             runner = RunLoop(
                 runlog,
                 ports(loaded, server),
@@ -114,9 +116,9 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
 
 
 @asynccontextmanager
-async def _watched(watcher: ProgressTracker, server: Server, client: Client) -> AsyncIterator[None]:
+async def _watched(tracker: ProgressTracker, server: Server, client: Client) -> AsyncIterator[None]:
     """The running step is looked at, and whoever asks is told."""
-    async with watcher.tracking(server), serving(client, watcher.run.name, lambda: watcher.status_document(datetime.now(UTC))):
+    async with tracker.tracking(server), serving(client, tracker.run.name, lambda: tracker.status_document(datetime.now(UTC))):
         yield
 
 

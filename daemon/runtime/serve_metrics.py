@@ -33,10 +33,10 @@ class Measured:
 
 
 @contextmanager
-def measured(loaded: LoadedPlan, watcher: ProgressTracker) -> Iterator[Measured]:
+def measured(loaded: LoadedPlan, tracker: ProgressTracker) -> Iterator[Measured]:
     """Served where the plan says; raises OSError or OverflowError if that address cannot be had."""
     metrics = RunMetrics(loaded.plan.run, version("cutoverd"))
-    metrics.registry.register(StepMetrics(loaded.plan.run, lambda: watcher.progress(datetime.now(UTC))))
+    metrics.registry.register(StepMetrics(loaded.plan.run, lambda: tracker.progress(datetime.now(UTC))))
     listen = loaded.plan.metrics.listen if loaded.plan.metrics else None
     with served(metrics.registry, listen) as scrapes:
         yield Measured(metrics, scrapes if listen else None)

@@ -18,14 +18,14 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
 from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
-from cutoverd.daemon.runtime.wiring_systems import checks, services, traffic, watching
+from cutoverd.daemon.runtime.wiring_systems import checks, monitor_checks, services, traffic
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.monitor import RoundObserver
 from cutoverd.states.ports import Ports
 
 
 def ports_of(
-    loaded: LoadedPlan, server: Server, *, lookers: Sequence[RoundObserver] = (), scrapes: Scrapes | None = None
+    loaded: LoadedPlan, server: Server, *, round_observers: Sequence[RoundObserver] = (), scrapes: Scrapes | None = None
 ) -> Ports:
     """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
@@ -45,7 +45,7 @@ def ports_of(
         services=services(loaded, site),
         traffic=traffic(loaded, site),
         checks=checks(loaded, site, scrapes),
-        watching=watching(loaded, server, site, lookers),
+        monitor_checks=monitor_checks(loaded, server, site, round_observers),
         clock=SystemClock(),
     )
 

@@ -16,7 +16,7 @@ from cutoverd.daemon.systems import exec as by_command
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.login import LoginCheck
-from cutoverd.daemon.systems.monitor import RoundObserver, WatchingByKind
+from cutoverd.daemon.systems.monitor import MonitorChecksByKind, RoundObserver
 from cutoverd.daemon.systems.protocols import CheckKind, DoorKind, ServiceKind
 from cutoverd.daemon.systems.samples import ExecSample, HttpSample, SampleKind, ServiceSample
 from cutoverd.daemon.systems.services import ServicesByKind
@@ -55,14 +55,16 @@ def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -
     )
 
 
-def watching(loaded: LoadedPlan, server: Server, site: by_command.Site, lookers: Sequence[RoundObserver]) -> WatchingByKind:
+def monitor_checks(
+    loaded: LoadedPlan, server: Server, site: by_command.Site, round_observers: Sequence[RoundObserver]
+) -> MonitorChecksByKind:
     """The checks of Monitor: those of the plan, and each new service's own status."""
     given = loaded.plan.monitor
     kinds = {**_watched_services(loaded, site), **{check.name: _watched(check, server, site) for check in given.checks}}
     of_plan = {check.name: Rule(check.duration, check.above, check.below) for check in given.checks}
     ruled = {name: of_plan.get(name, Rule(SERVICE_FOR_SECONDS)) for name in kinds}
     rules = Rules(ruled, every_seconds=given.every, sample_seconds=loaded.plan.timeouts.sample)
-    return WatchingByKind(rules, kinds, server.folder, lookers)
+    return MonitorChecksByKind(rules, kinds, server.folder, round_observers)
 
 
 def _timeouts(loaded: LoadedPlan) -> SwitchTimeouts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.pieces import pieces, without_comments
 
 LONGEST_SHOWN = 100
 _SHOWN = {"comment": " ", "blank": " ", "text": "?", "number": "?"}  # names and all else as they are
@@ -16,4 +16,6 @@ def redact(query: str) -> str:
 
 def normalise(statement: str) -> str:
     """Without comments, blanks and case: two ways of writing one statement give the same."""
-    return "".join("".join(piece for kind, piece in pieces(statement) if kind != "comment").split()).lower()
+    if "--" in statement or "/*" in statement:
+        statement = without_comments(statement)
+    return "".join(statement.split()).lower()

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from cutoverd.states.errors import CheckFailed
+from cutoverd.states.errors import CheckFailed, format_error
 from cutoverd.states.ports import AttemptId, Evidence
 
 ASK_SECONDS = 5.0  # one attempt
@@ -74,7 +74,7 @@ class HttpCheck:
         except TimeoutError:
             return {"seen": f"no answer within {seconds:.1f} s"}, ""
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            return {"seen": f"{type(error).__name__}: {error}".removesuffix(": ")}, ""
+            return {"seen": format_error(error)}, ""
         if response.status_code != self.status:
             return {"status": response.status_code, "seen": f"status {response.status_code}, body {body[:EXCERPT_CHARS]!r}"}, body
         if self.contains is not None and self.contains not in body:

@@ -1,4 +1,4 @@
-"""The checks of Monitor by whatever kind each is, and the file that remembers the watch (`Watching` of states/ports.py)."""
+"""The checks of Monitor by whatever kind each is, and the file that remembers the watch (`MonitorChecks` of states/ports.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from cutoverd.daemon.host.private_files import write_private
 from cutoverd.daemon.systems.samples import SampleKind
 from cutoverd.states.check_rules import Rules, Sample, Watched
-from cutoverd.states.errors import NotLeader, StepError
+from cutoverd.states.errors import NotLeader, StepError, format_error
 from cutoverd.states.ports import AttemptId
 
 log = structlog.get_logger(__name__)
@@ -24,13 +24,13 @@ RoundObserver = Callable[[Watched], None]  # told after each round; must not fai
 
 
 @dataclass(frozen=True)
-class WatchingByKind:
+class MonitorChecksByKind:
     """One kind per rule, by the check's name."""
 
     rules: Rules
     kinds: Mapping[str, SampleKind]
     folder: Path  # of this run, in state_dir
-    lookers: Sequence[RoundObserver] = ()
+    round_observers: Sequence[RoundObserver] = ()
 
     async def sample(self, attempt_id: AttemptId) -> Mapping[str, Sample]:
         asking = {name: asyncio.create_task(self._ask(kind, attempt_id)) for name, kind in self.kinds.items()}
@@ -52,13 +52,13 @@ class WatchingByKind:
             return Sample(False, None, str(error) or type(error).__name__)
         except Exception as error:  # a watch of 48 hours does not end by a mistake of ours
             log.error("check_failed_unexpectedly", exc_info=error)
-            return Sample(False, None, f"{type(error).__name__}: {error}")
+            return Sample(False, None, format_error(error))
 
     async def recall(self) -> Watched | None:
         return await asyncio.to_thread(read_kept, self.folder)
 
     async def keep(self, watched: Watched) -> None:
-        for observer in self.lookers:
+        for observer in self.round_observers:
             observer(watched)
         try:
             await asyncio.to_thread(write_private, self.folder / FILE, _WATCHED.dump_json(watched))

@@ -1,6 +1,6 @@
 """What a kind of service, door or check has to offer; commands and HTTP are the first, systemd and HAProxy plug in here.
 
-A kind acts and looks, it proves nothing: that a change came about is seen by looking again (proven.py), the same for all.
+A kind acts and looks, it proves nothing: that a change came about is seen by looking again (switch.py), the same for all.
 `seconds` is how long the call may take at most; a kind that needs longer ends what it began.
 """
 

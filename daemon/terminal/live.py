@@ -18,6 +18,7 @@ from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WA
 from cutoverd.daemon.views.run_tree import TreeInput, tree
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
+from cutoverd.states.errors import format_error
 from cutoverd.states.run import Run
 
 EVERY_SECONDS = 0.5
@@ -43,8 +44,8 @@ T = TypeVar("T")
 class LiveTree:
     """An observer of the run log. Nothing that goes wrong here may touch the run: the picture ends, the run goes on."""
 
-    def __init__(self, watcher: ProgressTracker, out: NonBlockingWriter) -> None:
-        self._watcher, self._out = watcher, out
+    def __init__(self, tracker: ProgressTracker, out: NonBlockingWriter) -> None:
+        self._tracker, self._out = tracker, out
         self._began = datetime.now(UTC)
         self._console = Console(file=cast("TextIO", out), force_terminal=True, highlight=False, soft_wrap=False)
         self._live = Live(console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
@@ -91,7 +92,7 @@ class LiveTree:
 
     def _picture(self) -> Group:
         now = datetime.now(UTC)
-        moment = TreeInput(self._watcher.run, self._watcher.timeline, self._watcher.progress(now), now)
+        moment = TreeInput(self._tracker.run, self._tracker.timeline, self._tracker.progress(now), now)
         width, height = self._console.size
         return Group(*(styled(each) for each in tree(moment, width=width, height=height - 1)))
 
@@ -102,7 +103,7 @@ class LiveTree:
             draw()
         except Exception as error:
             self._broken = True
-            self._out.write(f"\ncutoverd: the picture ends here ({type(error).__name__}: {error}); the run goes on\n")
+            self._out.write(f"\ncutoverd: the picture ends here ({format_error(error)}); the run goes on\n")
 
 
 def styled(each: str) -> Text:

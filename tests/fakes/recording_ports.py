@@ -1,6 +1,6 @@
-"""A world for the runner alone: every port answers at once, keeps a list of what was asked, and may be told to misbehave.
+"""A world for the loop alone: every port answers at once, keeps a list of what was asked, and may be told to misbehave.
 
-It keeps the ports' promises only where the runner depends on them: switches that stay as they were set, and probes.
+It keeps the ports' promises only where the loop depends on them: switches that stay as they were set, and probes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class World:
         self.done: list[str] = []
         self.on = {"worker/old", "api/old", "door"}
         self.wrong: dict[str, Callable[[], Any]] = {}
-        self.watching = Watching()
+        self.monitor_checks = MonitorChecks()
 
     async def act(self, port: str, method: str, args: tuple[Any, ...]) -> Any:
         name = ".".join([port, method, *(str(arg) for arg in args[1:] if isinstance(arg, str) and arg)])
@@ -72,7 +72,7 @@ class World:
 
     def ports(self) -> Ports:
         names = ("databases", "scripts", "validation", "backups", "services", "traffic", "checks")
-        return Ports(**{name: _Port(self, name) for name in names}, watching=self.watching, clock=_Clock())
+        return Ports(**{name: _Port(self, name) for name in names}, monitor_checks=self.monitor_checks, clock=_Clock())
 
 
 class _Port:
@@ -83,7 +83,7 @@ class _Port:
         return lambda *args: self._world.act(self._name, method, args)
 
 
-class Watching:
+class MonitorChecks:
     """Checks of Monitor whose samples a test sets; what was kept outlives a daemon."""
 
     def __init__(self) -> None:

@@ -85,7 +85,7 @@ class World:
             Services(self),
             Traffic(self),
             Checks(),
-            Watching(self),
+            MonitorChecks(self),
             Clock(),
         )
 
@@ -210,7 +210,7 @@ class Clock:
 
 
 @dataclass
-class Watching:
+class MonitorChecks:
     world: World
     rules = Rules({"errors": Rule(0.0, above=1.0)})
 

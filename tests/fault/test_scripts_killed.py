@@ -78,7 +78,7 @@ async def taken_over(site: Site):
 
 
 async def raise_epoch_in_new(site: Site) -> None:
-    """As take_fence does for a new that build_new recorded."""
+    """As acquire_fence does for a new that build_new recorded."""
     site.execute("UPDATE cutoverd.fence SET epoch = 2", "app_next")
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ WANTED_BYTES = 3 * 10**9
 PREFIX = "cutoverd-tests-"
 LOCK = "lock"  # held for as long as the session lives
 PROBE_SECONDS = 10
+NEW_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def workplace(where: Path) -> Iterator[Path]:
 
 
 def _sweep(where: Path) -> None:
+    """A folder that is new may not be locked yet."""
     for lock in where.glob(f"{PREFIX}*/{LOCK}"):
         with try_lock(lock) as locked:
-            if locked is not None:
+            if locked is not None and time.time() - lock.stat().st_mtime > NEW_SECONDS:
                 shutil.rmtree(lock.parent, ignore_errors=True)
 
 

@@ -62,7 +62,7 @@ async def tables(inside: Connection) -> Tables:
 
 
 @asynccontextmanager
-async def looking_into(
+async def session_inside(
     conn: Connection, server: Server, attempt_id: AttemptId, known: TrackedDatabase
 ) -> AsyncIterator[Connection]:
     """A session in a database of ours; one that refused connections is opened to us alone, and closed again afterwards.

@@ -102,7 +102,7 @@ async def close_old(server: Server, attempt_id: AttemptId, *, evict_seconds: flo
         # an attempt that was killed half-way has closed it, and proven nothing
         if not known.accepts_connections and ("closed" in kept or "opened" not in kept):
             return await ledger.replay_evidence(conn, attempt_id, {"database": known.name})
-        async with counters.looking_into(conn, server, attempt_id, known) as inside:
+        async with counters.session_inside(conn, server, attempt_id, known) as inside:
             async with ledger.fenced_transaction(conn, attempt_id):
                 await pg_database.accept_connections(conn, known.oid, False)
             # alone before anything is counted: what moves afterwards, without another session, is autovacuum's

@@ -56,7 +56,7 @@ async def _refuse_written(conn: Connection, names: Names, attempt_id: AttemptId,
 
 async def _baseline(conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase) -> Evidence:
     """The counters of every table of new before clients write to it."""
-    async with counters.looking_into(conn, server, attempt_id, new) as inside:
+    async with counters.session_inside(conn, server, attempt_id, new) as inside:
         return {"tables": await counters.tables(inside), **await counters.of_database(conn, new.oid)}
 
 

@@ -28,7 +28,7 @@ async def written(server: Server, attempt_id: AttemptId) -> Evidence:
         new = (await tracked_databases(conn, attempt_id.run)).get("new")
         if before is None or new is None:
             return {"tables": {}, "complete": True}
-        async with counters.looking_into(conn, server, attempt_id, new) as inside:
+        async with counters.session_inside(conn, server, attempt_id, new) as inside:
             now = await counters.tables(inside)
         complete = (await counters.of_database(conn, new.oid))["server_stats_reset"] == before["server_stats_reset"]
         return {"tables": changed(before["tables"] if complete else _uncounted(before["tables"]), now), "complete": complete}

@@ -6,7 +6,6 @@ A stale daemon is refused, and a redo finds "already done".
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import psycopg
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
+from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
@@ -105,7 +105,7 @@ ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch < exclud
 
 
 async def _raise_epoch(server: Server, database: str) -> None:
-    deadline = time.monotonic() + TAKE_SECONDS
+    polling = Polling(TAKE_SECONDS, pause_seconds=0)  # a lock is waited for instead
     async with session(server, database) as conn:
         await conn.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
         while True:
@@ -115,7 +115,7 @@ async def _raise_epoch(server: Server, database: str) -> None:
                 await conn.execute(RAISE, {"run": server.run, "epoch": server.epoch})
                 break
             except errors.LockNotAvailable as error:
-                if time.monotonic() > deadline:
+                if polling.is_over:
                     raise OutcomeUnknown(f"the fence row of run {server.run} stays locked for {TAKE_SECONDS:.0f} s") from error
         await _lock(conn, server.run, server.epoch)
 

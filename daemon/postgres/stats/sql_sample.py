@@ -30,7 +30,7 @@ class SqlSample:
         try:
             row = await self._row(seconds)
         except psycopg.Error as error:
-            raise CheckFailed(_in_words(error)) from error
+            raise CheckFailed(_format_error(error)) from error
         return _number(row) if self.wants_number else _boolean(row)
 
     async def _row(self, seconds: float) -> list[tuple[Any, ...]]:
@@ -43,7 +43,7 @@ class SqlSample:
             await conn.close()
 
 
-def _in_words(error: psycopg.Error) -> str:
+def _format_error(error: psycopg.Error) -> str:
     """Errors about data quote the data, which is nobody's business."""
     if isinstance(error, (DataError, IntegrityError)):
         return f"SQLSTATE {error.sqlstate} ({type(error).__name__})"

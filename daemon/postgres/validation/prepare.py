@@ -34,7 +34,7 @@ class ValidationPlan:
 
     async def try_on(self, server: Server, database: str) -> list[str]:
         """Warnings; raises `CheckFailed` with every finding."""
-        asking = _Asking()
+        asking = _Findings()
         async with session(server, database) as conn, conn.transaction(force_rollback=True):
             await conn.execute(READ_ONLY)
             for comparison in self.comparisons:
@@ -50,7 +50,7 @@ class ValidationPlan:
 
 
 @dataclass
-class _Asking:
+class _Findings:
     """What was found wrong so far."""
 
     findings: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import stat
@@ -28,14 +29,20 @@ async def test_a_file_anchor_gives_back_what_was_saved_last(tmp_path: Path) -> N
     assert os.listdir(tmp_path) == ["anchor.json"]
 
 
-async def test_a_file_anchor_is_private_even_where_a_kill_left_its_beginnings(tmp_path: Path) -> None:
+async def test_a_file_anchor_is_private_even_where_one_was_not(tmp_path: Path) -> None:
     path = tmp_path / "anchor.json"
-    left = tmp_path / f".anchor.json.{os.getpid()}"
-    left.write_text('{"seq": 1, "hash": "half of it and much more text than an anchor has' + "x" * 200)
-    left.chmod(0o644)
+    path.write_text('{"seq": 1, "hash": "half of it and much more text than an anchor has' + "x" * 200)
+    path.chmod(0o644)
     await FileAnchor(path).save(7, "a" * 64)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert await FileAnchor(path).load() == Anchored(7, "a" * 64)
+
+
+async def test_two_saves_at_once_leave_one_whole_anchor_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "anchor.json"
+    await asyncio.gather(*(FileAnchor(path).save(n, "a" * 64) for n in range(20)))
+    assert (await FileAnchor(path).load() or Anchored(0, "")).hash == "a" * 64
+    assert os.listdir(tmp_path) == ["anchor.json"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"seq": "x", "hash": "y"}', b"[1]"])

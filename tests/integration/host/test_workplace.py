@@ -72,5 +72,6 @@ def test_what_a_killed_session_left_is_removed_and_what_a_living_one_has_is_not(
     for folder in (left, living, strange):
         folder.mkdir()
     (left / workplace.LOCK).touch()
+    os.utime(left / workplace.LOCK, (0, 0))
     with try_lock(living / workplace.LOCK), workplace.workplace(tmp_path):
         assert (left.exists(), living.exists(), strange.exists()) == (False, True, True)

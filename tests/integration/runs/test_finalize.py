@@ -1,6 +1,6 @@
 """`cutoverd finalize`: what an ended run left over is dropped on a typed word, and nothing else ever is.
 
-After a way back: test_run_watched.py.
+After a way back: test_run_monitored.py.
 """
 
 from __future__ import annotations

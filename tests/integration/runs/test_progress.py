@@ -90,17 +90,17 @@ async def test_what_the_server_tells_of_a_statement_is_told_on(cluster: Cluster,
 
 async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_nothing(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
-        watcher = ProgressTracker(load(night.plan_file))
+        tracker = ProgressTracker(load(night.plan_file))
         for event in (
             facts.RunStarted(plan_sha256="", files={}, items={}, gates=[]),
             facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1),
         ):
             recorded = Recorded(1, Envelope("", night.run, datetime.now(UTC), 1, "", 1, 0, event))
-            watcher(evolve(watcher.run, recorded), recorded)
+            tracker(evolve(tracker.run, recorded), recorded)
         gone = Server("postgresql://cutover@127.0.0.1:1/app", night.run, 1, tmp_path)
-        async with watcher.tracking(gone):
+        async with tracker.tracking(gone):
             await asyncio.sleep(1.5)  # one look has failed by then
-            progress = watcher.progress(datetime.now(UTC))
+            progress = tracker.progress(datetime.now(UTC))
     assert progress is not None
     assert (progress.reading.describe(), progress.seconds > 1) == ("", True)
 

@@ -22,7 +22,7 @@ from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.http import HttpCheck
-from cutoverd.daemon.systems.monitor import WatchingByKind
+from cutoverd.daemon.systems.monitor import MonitorChecksByKind
 from cutoverd.daemon.systems.samples import ExecSample, HttpSample, SampleKind
 from cutoverd.events import facts
 from cutoverd.states.check_rules import ClockReading, Rule, Rules, Sample, Watched, changes, fold_round
@@ -35,7 +35,7 @@ PAGES = {"/health": b"ok", "/number": b" 4.5\n", "/metrics": b"# HELP errors\ner
 async def sampled(kind: SampleKind, folder: Path, *, seconds: float = 10.0) -> Sample:
     """As the step gets it: an error is a sample that has not passed."""
     rules = Rules({"it": Rule(0.0)}, sample_seconds=seconds)
-    return (await WatchingByKind(rules, {"it": kind}, folder).sample(ATTEMPT_ID))["it"]
+    return (await MonitorChecksByKind(rules, {"it": kind}, folder).sample(ATTEMPT_ID))["it"]
 
 
 class Page(BaseHTTPRequestHandler):
@@ -130,7 +130,7 @@ def served(folder: Path, monitor: str) -> LoadedPlan:
 async def test_a_new_version_that_dies_while_it_is_watched_is_a_breach_within_minutes(tmp_path: Path) -> None:
     """Found: nobody asked for its status before the watch of 48 hours was over."""
     loaded = served(tmp_path, "{for: 48h}")
-    watching = ports_of(loaded, Server("dbname=app", "night-1", 1, loaded.run_dir)).watching
+    watching = ports_of(loaded, Server("dbname=app", "night-1", 1, loaded.run_dir)).monitor_checks
     watched, on_record = Watched(ClockReading(datetime(2026, 12, 5, tzinfo=UTC), "boot", 0.0)), set[str]()
     changed = []
     for each, state in enumerate(("up", "ill", "gone", "gone", "up")):

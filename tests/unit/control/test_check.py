@@ -45,7 +45,7 @@ def dashboard() -> Any:
     ],
 )
 async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: Exception, description: str) -> None:
-    """Found: `cutoverd check` ended with a traceback where the runner tells of a failed step."""
+    """Found: `cutoverd check` ended with a traceback where the loop tells of a failed step."""
     loaded, ports = with_failing_check(error)
     [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
     assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", check.Verdict.UNFIT)

@@ -337,8 +337,8 @@ BAD, GOOD = Sample(True, 9.0, "9"), Sample(True, 0.0, "0")
 
 
 def watched(night: Night, sample: Sample) -> Night:
-    night.world.watching.rules = Rules({"errors": Rule(0.05, above=1.0)}, every_seconds=0.01)
-    night.world.watching.samples = {"errors": sample}
+    night.world.monitor_checks.rules = Rules({"errors": Rule(0.05, above=1.0)}, every_seconds=0.01)
+    night.world.monitor_checks.samples = {"errors": sample}
     return night
 
 
@@ -348,7 +348,7 @@ async def let_in(night: Night) -> asyncio.Task[Stopped]:
     for gate in ("downtime", "cutover"):
         await night.until(lambda gate=gate: night.log.run.gate is not None and night.log.run.gate.name == gate)
         await night.say("advance")
-    await night.until(lambda: night.world.watching.kept is not None)
+    await night.until(lambda: night.world.monitor_checks.kept is not None)
     return daemon
 
 
@@ -366,7 +366,7 @@ async def test_a_held_run_goes_on_being_watched_and_resume_ends_the_watch_when_i
     night = watched(Night(watch_seconds=1.0), BAD)
     daemon = await let_in(night)
     await night.until(lambda: night.log.run.held is not None)
-    night.world.watching.samples = {"errors": GOOD}
+    night.world.monitor_checks.samples = {"errors": GOOD}
     await night.until(lambda: not night.log.run.breached)
     assert night.log.run.held is not None, "it is a person who goes on"
     await night.say("note", reason="the deploy was rolled forward")
@@ -384,8 +384,8 @@ async def test_hold_in_monitor_ends_no_watch_and_hold_now_is_watched_on():
     for now in (False, True):
         await night.say("hold", now=now)
         await night.until(lambda now=now: night.log.run.held is not None and night.log.run.held.now is now)
-        rounds = night.world.watching.kept.rounds
-        await night.until(lambda rounds=rounds: night.world.watching.kept.rounds > rounds + 1)
+        rounds = night.world.monitor_checks.kept.rounds
+        await night.until(lambda rounds=rounds: night.world.monitor_checks.kept.rounds > rounds + 1)
     daemon.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await daemon
@@ -395,7 +395,7 @@ async def test_a_daemon_that_may_lead_no_more_learns_it_while_the_run_is_held():
     night = watched(Night(watch_seconds=60), BAD)
     daemon = await let_in(night)
     await night.until(lambda: night.log.run.held is not None)
-    night.world.watching.wrong = NotLeader("epoch 1 may start no check")
+    night.world.monitor_checks.wrong = NotLeader("epoch 1 may start no check")
     async with asyncio.timeout(5):
         with pytest.raises(NotLeader):
             await daemon

@@ -8,7 +8,7 @@ from unit.states.test_check_rules import ERRORS, at
 
 from cutoverd.daemon.cli.status import _plain
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
-from cutoverd.daemon.systems.monitor import WatchingByKind
+from cutoverd.daemon.systems.monitor import MonitorChecksByKind
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states.check_rules import CheckStanding, Watched
 
@@ -21,7 +21,7 @@ def watched(value: float | None, *, ok: bool) -> Watched:
 
 async def test_a_scrape_tells_the_last_number_of_a_check_and_none_that_is_past(tmp_path: Path):
     metrics = RunMetrics("night", "1")
-    watching = WatchingByKind(ERRORS, {}, tmp_path, [metrics.record_round])
+    watching = MonitorChecksByKind(ERRORS, {}, tmp_path, [metrics.record_round])
     labels = {"run": "night", "check": "errors"}
 
     async def scrape_after(value: float | None, *, ok: bool) -> tuple[float | None, float | None]:
@@ -35,7 +35,7 @@ async def test_a_scrape_tells_the_last_number_of_a_check_and_none_that_is_past(t
 
 async def test_status_tells_the_last_samples_of_this_machine(tmp_path: Path):
     assert checks_of({"state": "monitor"}, tmp_path) == {}
-    await WatchingByKind(ERRORS, {}, tmp_path).keep(watched(7.0, ok=False))
+    await MonitorChecksByKind(ERRORS, {}, tmp_path).keep(watched(7.0, ok=False))
     document = checks_of({"state": "monitor"}, tmp_path)
     assert document["checks"] == {"errors": {"ok": False, "value": 7.0, "saw": "seen"}}
     assert _plain(document["checks"]) == "errors bad (seen)"

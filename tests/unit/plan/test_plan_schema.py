@@ -62,7 +62,7 @@ def test_a_mistake_is_found_where_it_is(old, new, where):
 
 
 def test_durations_stand_in_it_as_they_are_written():
-    timeouts = schema()["$defs"]["TimeoutsSection"]["properties"]
+    timeouts = schema()["$defs"]["Timeouts"]["properties"]
     assert (timeouts["step"]["default"], timeouts["step"]["type"]) == ("4h", "string")
     assert [format_duration(n) for n in (0, 0.5, 90, 600, 86400, 1.5)] == ["0s", "500ms", "90s", "10m", "1d", "1500ms"]
     assert all(seconds_of(each["default"]) for each in _with_default(timeouts))

@@ -116,48 +116,48 @@ def test_a_step_tells_only_those_who_listen():
     assert reporter.reading == ProgressReading("hashing", 1, 2, "rows")
 
 
-def a_watcher(watch_seconds: float = 0.0) -> tuple[ProgressTracker, object]:
-    watcher = ProgressTracker(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
+def a_tracker(watch_seconds: float = 0.0) -> tuple[ProgressTracker, object]:
+    tracker = ProgressTracker(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
     seq = 0
 
     def happens(event: facts.Event, seconds: float = 0.0) -> None:
         nonlocal seq
         seq += 1
         recorded = Recorded(seq, Envelope("", "r", NOW + timedelta(seconds=seconds), seq, "", 1, 0, event))
-        watcher(evolve(watcher.run, recorded), recorded)
+        tracker(evolve(tracker.run, recorded), recorded)
 
     happens(facts.RunStarted(plan_sha256="", files={}, items={}, gates=[], watch_seconds=watch_seconds))
-    return watcher, happens
+    return tracker, happens
 
 
 def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
-    watcher, happens = a_watcher()
-    assert watcher.progress(NOW) is None
+    tracker, happens = a_tracker()
+    assert tracker.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=2), 10)
-    watcher.reporter.reading = ProgressReading("looking")
-    assert watcher.progress(NOW + timedelta(seconds=13)) == Progress(
+    tracker.reporter.reading = ProgressReading("looking")
+    assert tracker.progress(NOW + timedelta(seconds=13)) == Progress(
         "precheck.check_server", "forward", 2, 3.0, ProgressReading("looking")
     )
-    assert watcher.progress(NOW).seconds == 0, "a clock that was set back"
+    assert tracker.progress(NOW).seconds == 0, "a clock that was set back"
     happens(facts.NoteTaken(by=None, text="still there?"), 14)
-    assert watcher.progress(NOW).reading.doing == "looking"
+    assert tracker.progress(NOW).reading.doing == "looking"
     happens(facts.StepSucceeded(step="precheck.check_server", direction="forward", seconds=5), 15)
-    assert watcher.progress(NOW) is None
+    assert tracker.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_files", direction="forward", attempt=1), 16)
-    assert watcher.progress(NOW).reading == ProgressReading(), "what another step told is no news of this one"
+    assert tracker.progress(NOW).reading == ProgressReading(), "what another step told is no news of this one"
 
 
 async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_stale_and_the_looking_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    watcher, happens = a_watcher()
+    tracker, happens = a_tracker()
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
     polls, over = 0, asyncio.Event()
     readings: list[ProgressReading] = []
 
     async def read(server: object, running: object) -> ProgressReading:
         nonlocal polls
-        readings.append(watcher.progress(NOW).reading)
+        readings.append(tracker.progress(NOW).reading)
         polls += 1
         if polls == 2:
             raise KeyError("relname")
@@ -166,17 +166,17 @@ async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_sta
         return ProgressReading(f"look {polls}")
 
     monkeypatch.setattr("cutoverd.daemon.runtime.progress_tracker.EVERY_SECONDS", 0.001)
-    monkeypatch.setattr(watcher, "_read", read)
-    async with watcher.tracking(None):
+    monkeypatch.setattr(tracker, "_read", read)
+    async with tracker.tracking(None):
         await asyncio.wait_for(over.wait(), 30)
     assert [reading.doing for reading in readings[:4]] == ["", "look 1", "", "look 3"]
 
 
 def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
-    watcher, happens = a_watcher()
+    tracker, happens = a_tracker()
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=1))
     happens(facts.LeaderAcquired(epoch=2, host="h", pid=1))
-    assert watcher.progress(NOW) is None
+    assert tracker.progress(NOW) is None
 
 
 def test_metrics_of_the_running_step_come_and_go():

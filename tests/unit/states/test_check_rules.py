@@ -13,7 +13,7 @@ from fakes.world import Checks, Items, World, finished
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutoverd.daemon.systems.monitor import WatchingByKind, read_kept
+from cutoverd.daemon.systems.monitor import MonitorChecksByKind, read_kept
 from cutoverd.events import facts
 from cutoverd.states.check_rules import (
     CheckStanding,
@@ -181,7 +181,7 @@ class Site:
 
     def context(self, *, watch_seconds: float = 48 * HOUR, **more: object) -> Context:
         items: Items = {}
-        ports = replace(World(items, {}, {}).ports(), watching=self, clock=self, checks=Checks())
+        ports = replace(World(items, {}, {}).ports(), monitor_checks=self, clock=self, checks=Checks())
         attempt_id = AttemptId("night", 1, "monitor.watch", Direction.FORWARD, "e1")
         return Context(ports, attempt_id, "", ENTERED, watch_seconds, record=self.record, **more)  # type: ignore[arg-type]
 
@@ -377,9 +377,9 @@ def test_after_resume_what_is_still_bad_counts_anew_and_what_is_good_lets_the_wa
 
 async def test_what_is_known_of_a_watch_is_read_again_by_the_next_daemon(tmp_path: Path):
     watched = Watched(at(5), 3, 5.0, 1.0, 0.5, 2, {"errors": CheckStanding(False, 9.0, "9", 1.5)})
-    await WatchingByKind(ERRORS, {}, tmp_path).keep(watched)
+    await MonitorChecksByKind(ERRORS, {}, tmp_path).keep(watched)
     assert read_kept(tmp_path) == watched
     (tmp_path / "watch.json").write_text('{"at"')
     assert read_kept(tmp_path) is None
-    await WatchingByKind(ERRORS, {}, tmp_path / "gone").keep(watched)
+    await MonitorChecksByKind(ERRORS, {}, tmp_path / "gone").keep(watched)
     assert read_kept(tmp_path / "gone") is None
