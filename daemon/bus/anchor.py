@@ -7,13 +7,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import structlog
-
 from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.engine.errors import AnchorUnreadable
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.private_files import write_private
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class FileAnchor:

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import nats.aio.client
 import nats.errors
-import structlog
 from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage_log import Outage
 from cutoverd.daemon.host.cancellation import cancel_all, deadline, run_to_completion
+from cutoverd.daemon.host.log import Logger
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 CONNECT_SECONDS = 10.0
 CLOSE_SECONDS = 2.0

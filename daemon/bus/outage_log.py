@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import structlog
+from cutoverd.daemon.host.log import Logger
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class Outage:

@@ -13,16 +13,16 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any
 
-import structlog
 from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.host.cancellation import deadline
+from cutoverd.daemon.host.log import Logger
 from cutoverd.events.subjects import STATUS, status_of
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 NAME = "cutoverd"
 Answer = Callable[[], Mapping[str, Any]]

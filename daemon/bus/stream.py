@@ -11,7 +11,6 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import nats.errors
 from nats.js import errors as js_errors
 
@@ -153,6 +152,8 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
     """
     if not monitoring_url:
         return None
+    import httpx  # by whoever starts a run; not by those who send to it or look at it
+
     try:
         async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
             answer = (await http.get(f"{monitoring_url.rstrip('/')}/jsz")).raise_for_status().json()

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import OutputFormat, PlanArgument, app, ended, loaded
+from cutoverd.daemon.cli.common import OutputFormat, PlanArgument, ended, loaded
 from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
+app = typer.Typer(add_completion=False)
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_CHECKED: WAITING}
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: the application, the plan they are given, and how they end."""
+"""What all commands share: the plan they are given, and how they end."""
 
 from __future__ import annotations
 
@@ -23,14 +23,6 @@ from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import Run
 
-CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed:
-`run --auto`, `status --wait`), 6 left unfinished (held, or stopped: start it again)."""
-
-app = typer.Typer(
-    help=f"Move a production PostgreSQL database to a new schema, and back.\n\n{CODES}",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
 PlanArgument = Annotated[Path, typer.Argument(help="The plan file (YAML).", envvar="CUTOVERD_PLAN")]
 PlanOption = Annotated[Path, typer.Option("--plan", "-p", help="The plan file of the run.", envvar="CUTOVERD_PLAN")]
 FORM = "text, or json for programs."

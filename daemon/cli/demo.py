@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import app
 from cutoverd.daemon.demo.environment import Break
 from cutoverd.daemon.demo.example import EXAMPLES, Name
 from cutoverd.daemon.demo.play import show
@@ -15,6 +14,8 @@ from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.states.errors import StepError
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(help="Watch a whole run: a PostgreSQL, a NATS, services and clients of its own; it leaves nothing behind.")

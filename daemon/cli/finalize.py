@@ -10,11 +10,13 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cutoverd.daemon.cli.common import OutputFormat, PlanOption, app, ended, loaded
+from cutoverd.daemon.cli.common import OutputFormat, PlanOption, ended, loaded
 from cutoverd.daemon.control import finalize as final
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.progress import format_bytes
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(help="Drop the databases that an ended run has left over, once you have typed its name. Dumps stay.")

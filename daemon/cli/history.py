@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, next_words, say
 from cutoverd.daemon.control.observe import observe, read_run
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -21,6 +21,7 @@ from cutoverd.events.codec import Recorded
 from cutoverd.events.facts import TYPES
 from cutoverd.states.run import Run
 
+app = typer.Typer(add_completion=False)
 HELP = (
     "All that happened in a run, from its journal alone: when, how long it took, who said it and why.\n\n"
     "The numbers are places in the stream of the bus. What lies in a gap between them is no event of this run: a command, say, "

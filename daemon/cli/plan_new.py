@@ -10,23 +10,22 @@ import psycopg
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from cutoverd.daemon.cli.common import app, say
+from cutoverd.daemon.cli.common import say
 from cutoverd.daemon.control.draft_plan import draft
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.fields import DatabaseUrl
 from cutoverd.daemon.postgres.catalog.introspect import introspect
 from cutoverd.daemon.postgres.session.reach import primary_message
 
-plans = typer.Typer(help="Plan files.", no_args_is_help=True)
-app.add_typer(plans, name="plan")
+app = typer.Typer(name="plan", help="Plan files.", no_args_is_help=True, add_completion=False)
 
 
-@plans.callback()
+@app.callback()
 def _plans() -> None:
     """Plan files."""
 
 
-@plans.command(help="Draft a plan from a live database, which is only read: its tables as comparisons, the rest to be filled in.")
+@app.command(help="Draft a plan from a live database, which is only read: its tables as comparisons, the rest to be filled in.")
 def new(
     url: Annotated[str, typer.Option("--url", help="postgresql://role@host:port/DATABASE, without a password.")],
     to: Annotated[Path | None, typer.Option("--to", help="Write it there; a file that is there is left alone.")] = None,

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import CODES, PlanArgument, app, ended, loaded
+from cutoverd.daemon.cli.application import CODES
+from cutoverd.daemon.cli.common import PlanArgument, ended, loaded
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
@@ -21,6 +22,8 @@ from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.live import LiveTree
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_json import json_line
+
+app = typer.Typer(add_completion=False)
 
 
 class RunFormat(StrEnum):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
-from cutoverd.daemon.cli.common import app, say
+import typer
+
+from cutoverd.daemon.cli.common import say
 from cutoverd.daemon.plan.json_schema import schema as plan_schema
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(help="The JSON Schema of a plan file, for editors: `# yaml-language-server: $schema=plan.schema.json`.")

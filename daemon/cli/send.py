@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, next_words, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, next_words, say
 from cutoverd.daemon.control import send as desk
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, format_problems
 from cutoverd.events.subjects import commands_of
+
+app = typer.Typer(add_completion=False)
 
 
 @app.command(help="Say something to a run and wait until a daemon has handled it. Verbs: " + ", ".join(Verb) + ".")

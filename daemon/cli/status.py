@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, app, ended, loaded, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, say
 from cutoverd.daemon.control import observe
 from cutoverd.daemon.control.liveness import driven
 from cutoverd.daemon.control.observe import Observation
@@ -18,6 +18,7 @@ from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run
 
+app = typer.Typer(add_completion=False)
 GATE, HELD, FAILED = "gate", "held", "failed"
 MOMENTS = (*STATES, STUCK, *ENDS, GATE, HELD, FAILED)
 WAIT = """Wait until the run is over, Stuck, or PreCheck has failed (5), and exit as `cutoverd run --auto` would."""

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import structlog
-
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.embedded_bus import has_a_bus, is_reachable_without_starting, needed_by_observer
@@ -26,7 +25,7 @@ from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.subjects import events_of
 from cutoverd.states.run import Run
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 PAUSE_SECONDS = 0.5
 READ_SECONDS = 30.0

@@ -18,17 +18,16 @@ import subprocess
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import structlog
-
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.host.file_lock import is_locked, try_lock
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import open_private, write_private
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 READY_SECONDS = 30
 ANSWER_SECONDS = 2

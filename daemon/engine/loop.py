@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-import structlog
-
 from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, StepObservation
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
 from cutoverd.daemon.engine.run_log import RunLog
+from cutoverd.daemon.host.log import Logger
 from cutoverd.events import facts
 from cutoverd.events.commands import Command
 from cutoverd.states import STATES
@@ -25,7 +24,7 @@ from cutoverd.states.ports import AttemptId, Direction, Found, Ports, Probed
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0

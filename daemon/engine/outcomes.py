@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import structlog
-
 from cutoverd.daemon.engine.truncate import shortened
+from cutoverd.daemon.host.log import Logger
 from cutoverd.events import facts
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence
 from cutoverd.states.run import StepKey
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LARGEST_EVIDENCE_BYTES = 40 * 1024  # a message has 64 KiB
 LARGEST_TEXT_BYTES = 6 * 1024

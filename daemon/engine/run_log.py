@@ -7,17 +7,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from uuid import uuid4
 
-import structlog
-
 from cutoverd.daemon.engine.anchor import Anchor, check_anchored
 from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.daemon.engine.message import EventLog
+from cutoverd.daemon.host.log import Logger
 from cutoverd.events.codec import Chain, Corrupt, Envelope, Recorded, encode
 from cutoverd.events.facts import Event
 from cutoverd.states.evolve import evolve
 from cutoverd.states.run import Run
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 Observer = Callable[[Run, Recorded], None]  # the run after the event; must not fail, must not wait
 

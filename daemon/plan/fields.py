@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import httpx
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -109,6 +108,8 @@ def _can_be_asked(url: str) -> str:
 
 def host_of(url: str) -> str:
     """As it is looked up; "" where it cannot be."""
+    import httpx  # only of a plan that has an address
+
     try:
         asked = httpx.URL(url)
         encoded = asked.raw_host.decode("ascii")

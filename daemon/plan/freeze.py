@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import structlog
-
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.private_files import write_private
 from cutoverd.daemon.plan.files import named_programs, relative
 from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
@@ -19,7 +18,7 @@ from cutoverd.states.errors import StepError
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LARGEST_LIST_BYTES = 24 * 1024  # a message has 64 KiB; a longer list stands in the event by its hash
 WAY_BACK = (Rollback.name, STUCK)

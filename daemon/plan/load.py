@@ -17,7 +17,6 @@ from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
 from cutoverd.daemon.plan.diagnostics import line_of, mistakes, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.files import Files, programs, relative, scripts
 from cutoverd.daemon.plan.model import Plan
-from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.states import WAY
 from cutoverd.states.data import Data
 from cutoverd.states.schema import Schema
@@ -121,6 +120,8 @@ def _sha256(file: Path, *, must: bool) -> str:
 
 
 def _included_by(files: list[Path], folder: Path) -> list[Path]:
+    from cutoverd.daemon.sqltext.lint import ScriptLint  # its patterns cost a start 0.05 s, and most commands read no script
+
     reading = ScriptLint(folder)
     for file in files:
         reading.read(file)

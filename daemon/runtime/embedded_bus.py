@@ -15,16 +15,15 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import structlog
-
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.daemon_lock import is_any_driven
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 LEAST_FREE_BYTES = 1 << 20  # docs/measured.md, "Sizes of events"; and the store writes in blocks
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import structlog
 
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import backups, dump
@@ -28,7 +28,7 @@ from cutoverd.states import STATES
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import ProgressSource
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 EVERY_SECONDS = 1.0
 SILENT = (psycopg.Error, OSError, TimeoutError)  # the server may be away: then nothing is known, and nobody needs to be told

@@ -1,4 +1,4 @@
-"""The checks of Monitor by whatever kind each is, and the file that remembers the watch (`MonitorChecks` of states/ports.py)."""
+"""The checks of Monitor by whatever kind each is (`MonitorChecks` of states/ports.py)."""
 
 from __future__ import annotations
 
@@ -7,19 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-from pydantic import TypeAdapter
-
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.systems.samples import SampleKind
+from cutoverd.daemon.systems.watch_file import FILE, keep, read_kept
 from cutoverd.states.check_rules import Rules, Sample, Watched
 from cutoverd.states.errors import NotLeader, StepError, format_error
 from cutoverd.states.ports import AttemptId
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
-FILE = "watch.json"  # in the run's folder
-_WATCHED = TypeAdapter(Watched)
 RoundObserver = Callable[[Watched], None]  # told after each round; must not fail, must not wait
 
 
@@ -61,20 +57,9 @@ class MonitorChecksByKind:
         for observer in self.round_observers:
             observer(watched)
         try:
-            await asyncio.to_thread(write_private, self.folder / FILE, _WATCHED.dump_json(watched))
+            await asyncio.to_thread(keep, self.folder, watched)
         except OSError as error:
             log.warning("watch_not_kept", path=str(self.folder / FILE), error=str(error))
-
-
-def read_kept(folder: Path) -> Watched | None:
-    """What was kept last in a run's folder; None if there is nothing that can be read."""
-    try:
-        return _WATCHED.validate_json((folder / FILE).read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        log.warning("watch_not_recalled", path=str(folder / FILE), error=str(error))
-        return None
 
 
 async def _ended(tasks: list[asyncio.Task[Sample]]) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from cutoverd.daemon.host.log import configure_now
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, line
@@ -71,6 +72,7 @@ class LiveTree:
 
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         """Draw for as long as the work lasts, and how it stands at its end."""
+        configure_now()
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(cast("TextIO", self)))
         self._try(self._live.start)
         drawing = asyncio.create_task(self._draw_on())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cutoverd.daemon.systems.monitor import read_kept
+from cutoverd.daemon.systems.watch_file import read_kept
 
 
 def checks_of(status: dict[str, Any], run_dir: Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import psycopg
-import structlog
 
 from cutoverd.daemon.engine.anchor import Anchored
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 SAVE_SECONDS = 2.0
 LOAD_SECONDS = 10.0

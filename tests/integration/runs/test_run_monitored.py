@@ -17,7 +17,7 @@ from support.production import names, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.embedded.loopback import free_port
-from cutoverd.daemon.systems.monitor import read_kept
+from cutoverd.daemon.systems.watch_file import read_kept
 from cutoverd.events import facts
 from cutoverd.states.check_rules import ClockReading, Watched
 

@@ -13,7 +13,8 @@ from fakes.world import Checks, Items, World, finished
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cutoverd.daemon.systems.monitor import MonitorChecksByKind, read_kept
+from cutoverd.daemon.systems.monitor import MonitorChecksByKind
+from cutoverd.daemon.systems.watch_file import read_kept
 from cutoverd.events import facts
 from cutoverd.states.check_rules import (
     CheckStanding,
