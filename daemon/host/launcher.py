@@ -7,7 +7,6 @@ two questions, so whoever fences this epoch or finds our parent dead either sees
 import json
 import os
 import signal
-import subprocess
 import sys
 
 FENCE = "epoch"  # file beside the records: no child of a lower epoch may begin
@@ -34,6 +33,8 @@ def _birth_in_proc(pid: int) -> str | None:
 
 def birth_by_ps(pid: int) -> str | None:
     """Where there is no /proc: to the second, which pids do not wrap around in."""
+    import subprocess  # a third of this script's time, and of no use before most commands
+
     listing = subprocess.run(
         ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=10, check=False
     )
