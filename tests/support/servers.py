@@ -19,9 +19,11 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 from psycopg import sql
+from support.quick_logins import make_quick
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
+from cutoverd.daemon.embedded.initdb import SUPERUSER
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
 from cutoverd.daemon.embedded.unprivileged import identity
 from cutoverd.daemon.host.procfs import Process, kill_all
@@ -152,6 +154,7 @@ class Clusters:
         copy_cluster(major, folder)
         self._servers[major] = server = _server(folder, major)
         server.start()
+        make_quick(server, [SUPERUSER])
         return server
 
     def _discard(self, major: str) -> None:
@@ -184,6 +187,7 @@ def _made_once(major: str) -> Path:
 def prepare(server: Postgres) -> None:
     for role in ROLES:
         server.add_login(role)
+    make_quick(server, ROLES)
     grant = "GRANT app_owner TO cutover" + (" WITH INHERIT TRUE, SET TRUE" if server.major >= 16 else "")
     with server.connect() as connection:
         for statement in (
