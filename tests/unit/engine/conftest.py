@@ -1,0 +1,13 @@
+"""The loop waits here for nobody: what it waits for in a pretended world is there at once or never."""
+
+from __future__ import annotations
+
+import pytest
+
+from cutoverd.daemon.engine import loop
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PENDING_COMMAND_SECONDS", 0.05)
+    monkeypatch.setattr(loop, "SLOWEST_RETRY_SECONDS", 0.05)
