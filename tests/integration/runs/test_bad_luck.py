@@ -100,6 +100,7 @@ def test_a_service_whose_stop_hangs_takes_the_run_back(cluster: Cluster, tmp_pat
 
 FLOODS_AND_KILLS = """
 import os, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is told at once when its parent is gone, maybe before it gets to its group
 for _ in range(100):
     os.write(1, b"x" * 1_000_000)
 os.write(1, b"the end of the flood")
