@@ -1,15 +1,16 @@
 # `make help` lists what there is.
 PYTHON ?= python3
 VENV   ?= .venv
-JOBS   ?= 2
+# on two cores three: tests wait for servers more than they work
+JOBS   ?= 3
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint fault soak bench clean
+.PHONY: help setup demo test test-all test-disk lint fault soak bench clean
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv and install cutoverd in it
 
@@ -21,8 +22,20 @@ $(STAMP): pyproject.toml
 demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=precheck|service|schema|data|validate|smoke|cutover|monitor]
 	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
-test: setup  ## every test but the soaks
-	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist worksteal $(ARGS)
+test: setup  ## every test but the soaks; on PostgreSQL 15 as well as 18 only what depends on the version
+	$(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) --dist loadgroup $(ARGS)
+
+test-all: setup  ## every test but the soaks, on both versions: what CI runs
+	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist loadgroup $(ARGS)
+
+# the rest of the suite is in memory where there is room: what is about a disk (servers that are killed while they write, one that
+# is full, fsync), and a whole run
+ON_DISK := tests/fault/test_journal_server_killed.py tests/fault/test_names_server_killed.py tests/fault/test_disk_full.py \
+	tests/integration/embedded tests/integration/bus/test_anchor.py \
+	tests/integration/runs/test_run_ends.py::test_0_completed_and_an_ended_run_is_never_continued
+
+test-disk: setup  ## on a disk, what is about one
+	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) --dist loadgroup $(ON_DISK)
 
 lint: setup  ## ruff and mypy, strict
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
+from support.versions import mark_other_version
 from support.workplace import place, workplace
 
 from cutoverd.daemon.bus.connection import Client, connect
@@ -26,6 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return config.stash.get(HEADER, "")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects, and before xdist adds its groups to the names
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_other_version(items)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import NotLeader, TimedOut
 
+pytestmark = pytest.mark.both_versions
 ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutoverd/r1/1'"
 
 

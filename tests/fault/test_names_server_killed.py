@@ -5,9 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 
 import psycopg
+import pytest
 from support.daemons import BACK, CLONING, FORWARD, Operation, daemon, mark_of, stopped_before_its_record
 from support.production import furnish, lead, log_in, photograph
 from support.servers import Cluster
+
+pytestmark = pytest.mark.both_versions
 
 
 def kill_the_server(cluster: Cluster, operation: Operation, epoch: int) -> None:

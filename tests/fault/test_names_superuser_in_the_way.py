@@ -10,6 +10,8 @@ from support.servers import Cluster
 
 from cutoverd.states.errors import TimedOut
 
+pytestmark = pytest.mark.both_versions
+
 
 async def test_a_superuser_who_stays_in_new_stops_the_exchange_but_not_the_way_back(cluster: Cluster) -> None:
     furnish(cluster)

@@ -18,6 +18,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 
+pytestmark = pytest.mark.both_versions
 PRODUCTION = """
 SET ROLE app_owner;
 CREATE SCHEMA shop;

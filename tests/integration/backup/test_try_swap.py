@@ -21,6 +21,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
 
+pytestmark = pytest.mark.both_versions
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 STEP = "precheck.prove_backup"
 OURS = "SELECT pid, query FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%'"

@@ -15,6 +15,7 @@ from cutoverd.daemon.systems.login import LoginCheck
 from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import AttemptId, Direction
 
+pytestmark = pytest.mark.both_versions
 FORWARD = ("make_placeholder", "fence", "build_new", "open_old", "close_old", "exchange")
 ATTEMPT_ID = AttemptId("r1", 1, "smoke.smoke_test:login", Direction.FORWARD, "e1")
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)

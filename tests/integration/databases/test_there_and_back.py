@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Direction
 
+pytestmark = pytest.mark.both_versions
 FORWARD = ("make_placeholder", "fence", "build_new", "open_old", "close_old", "exchange")
 BACK = {
     "fence": "lift_fence",

@@ -16,6 +16,7 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed, StepError, TimedOut, Unproven
 from cutoverd.states.ports import Evidence
 
+pytestmark = pytest.mark.both_versions
 TO_CLOSED = ("build_new", "open_old", "close_old")
 
 

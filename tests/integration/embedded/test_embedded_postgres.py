@@ -25,6 +25,7 @@ from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.embedded.unprivileged import Identity
 from cutoverd.daemon.host.procfs import Process, wait_gone
 
+pytestmark = pytest.mark.both_versions
 Make = Callable[..., Postgres]
 on_18 = pytest.mark.parametrize("make", ["18"], indirect=True)  # the same code: nothing of the server's version is in it
 SEGMENTS = Path("/proc/sysvipc/shm")

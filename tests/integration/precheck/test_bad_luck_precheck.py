@@ -22,6 +22,7 @@ from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck import clock_skew, disk_space
 from cutoverd.states.errors import Unfit
 
+pytestmark = pytest.mark.both_versions
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 

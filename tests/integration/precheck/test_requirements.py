@@ -11,6 +11,8 @@ from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import Unfit
 
+pytestmark = pytest.mark.both_versions
+
 
 async def refused(databases: PostgresDatabases, run: str = "r1") -> list[str]:
     with pytest.raises(Unfit) as found:

@@ -12,6 +12,7 @@ from support.servers import Cluster
 
 from cutoverd.daemon.plan.load import BadPlan, load
 
+pytestmark = pytest.mark.both_versions
 OLD = '''
 CREATE TABLE machine (id serial PRIMARY KEY, serial text NOT NULL UNIQUE, "it's: odd" text);
 CREATE TABLE tag (machine int NOT NULL, name text NOT NULL, note text, UNIQUE (name, machine));

@@ -28,6 +28,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve
 
+pytestmark = pytest.mark.both_versions
 WAIT_SECONDS = 30.0
 SLOW = """
 CREATE FUNCTION slow(n bigint) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS

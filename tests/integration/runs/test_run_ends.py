@@ -17,6 +17,7 @@ from cutoverd.events import facts
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
 
+@pytest.mark.both_versions  # one whole run
 def test_0_completed_and_an_ended_run_is_never_continued(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.start("--auto")

@@ -19,6 +19,7 @@ from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.session.connect import connect
 from cutoverd.daemon.postgres.session.session import session
 
+pytestmark = pytest.mark.both_versions
 PROTOCOL_3 = 196608
 BOUND_SECONDS = 10
 

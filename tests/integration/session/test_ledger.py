@@ -14,6 +14,8 @@ from cutoverd.daemon.postgres.session import backends
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
 from cutoverd.states.ports import Direction
 
+pytestmark = pytest.mark.both_versions
+
 
 async def epoch_of(cluster: Cluster) -> int:
     return int(cluster.execute("SELECT epoch FROM cutoverd.fence WHERE run = 'r1'", "cutoverd")[0][0])

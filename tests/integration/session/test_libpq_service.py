@@ -13,6 +13,8 @@ from support.servers import Cluster
 from cutoverd.daemon.postgres.backup import dump
 from cutoverd.daemon.postgres.session.server import Server
 
+pytestmark = pytest.mark.both_versions
+
 
 @pytest.fixture
 def by_service(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:

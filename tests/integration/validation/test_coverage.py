@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 
+pytestmark = pytest.mark.both_versions
 TABLES = """
 CREATE TABLE a (id int PRIMARY KEY, v text);
 CREATE TABLE b (id int PRIMARY KEY, a_id int);

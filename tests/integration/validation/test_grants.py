@@ -9,6 +9,7 @@ from cutoverd.daemon.postgres.validation.grants import check_grants
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
+pytestmark = pytest.mark.both_versions
 LEGACY = """
 CREATE TABLE a (id int, v text, secret text);
 CREATE TABLE b (id serial);

@@ -10,6 +10,7 @@ from cutoverd.daemon.postgres.validation.invariants import check_invariants
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
+pytestmark = pytest.mark.both_versions
 LEGACY = """
 CREATE TABLE a (id serial PRIMARY KEY, v text);
 CREATE TABLE b (id int, a_id int REFERENCES a);

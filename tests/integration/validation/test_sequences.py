@@ -11,6 +11,8 @@ from cutoverd.daemon.postgres.validation.sequences import set_sequences
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
+pytestmark = pytest.mark.both_versions
+
 
 def clone(cluster: Cluster, legacy: str = "", scripts: str = "") -> None:
     """Old with `legacy` in it, and new made from it as Schema does, with `scripts` run there by the owner."""
