@@ -48,7 +48,7 @@ def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
 def ended(work: Coroutine[Any, Any, T]) -> T:
     """The result, or a clear word and `typer.Exit` with the code for it."""
     try:
-        return asyncio.run(_until_told_to_stop(work))
+        return asyncio.run(_cancel_on_signal(work))
     except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
         hint = getattr(error, "hint", "")
         typer.echo(f"cutoverd: {error}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
@@ -72,7 +72,7 @@ def next_words(run: Run) -> str:
     return f"ended: {run.state}" if run.is_over else f"next: {', '.join(allowed_verbs(run)) or '`cutoverd run` starts it'}"
 
 
-async def _until_told_to_stop(work: Coroutine[Any, Any, T]) -> T:
+async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup

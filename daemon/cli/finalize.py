@@ -29,17 +29,17 @@ def finalize(
 ) -> None:
     given = loaded(plan)
     found = ended(final.read_inventory(given))
-    told = found.as_json()
+    document = found.as_json()
     if form is OutputFormat.TEXT:
-        typer.echo("\n".join(_lines(told)))
+        typer.echo("\n".join(_lines(document)))
     if found.decision.drop:
         ask = f"What is dropped does not come back. Type {given.plan.run} to drop them"
-        _check_confirmed(given.plan.run, confirm if confirm is not None else _asked(ask, form), told, form)
-    said = {word for word, given_up in ((ACCEPT_LOSS, accept_loss), (WITHOUT_DUMP, without_dump)) if given_up}
-    _check_said(found.wanted, said, told, form)
+        _check_confirmed(given.plan.run, confirm if confirm is not None else _asked(ask, form), document, form)
+    confirmations = {word for word, given_up in ((ACCEPT_LOSS, accept_loss), (WITHOUT_DUMP, without_dump)) if given_up}
+    _check_confirmations(found.wanted, confirmations, document, form)
     dropped = ended(final.finalize(given, found, {*found.wanted}))
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({**told, "dropped": dropped}, indent=2))
+        typer.echo(json.dumps({**document, "dropped": dropped}, indent=2))
     elif dropped:
         typer.echo(f"dropped: {', '.join(dropped)}")
 
@@ -51,38 +51,40 @@ def _asked(question: str, form: OutputFormat) -> str:
     return str(typer.prompt(question, default="", show_default=False))
 
 
-def _check_confirmed(run: str, said: str, told: dict[str, Any], form: OutputFormat) -> None:
-    if said != run:
-        saw = f"saw {said!r}" if said else "nobody confirmed"
-        _refuse([f"{saw}, expected the run's name: --confirm {run}"], told, form)
+def _check_confirmed(run: str, typed: str, document: dict[str, Any], form: OutputFormat) -> None:
+    if typed != run:
+        saw = f"saw {typed!r}" if typed else "nobody confirmed"
+        _refuse([f"{saw}, expected the run's name: --confirm {run}"], document, form)
 
 
-def _check_said(wanted: Mapping[str, str], said: set[str], told: dict[str, Any], form: OutputFormat) -> None:
+def _check_confirmations(
+    wanted: Mapping[str, str], confirmations: set[str], document: dict[str, Any], form: OutputFormat
+) -> None:
     """What would be lost for good is asked for by itself: the run's name alone is typed out of habit."""
-    unsaid = {word: why for word, why in wanted.items() if word not in said}
-    missing = [f"{why}: --{word}" for word, why in unsaid.items() if _asked(f"{why}\nType {word} to drop it", form) != word]
+    unconfirmed = {word: why for word, why in wanted.items() if word not in confirmations}
+    missing = [f"{why}: --{word}" for word, why in unconfirmed.items() if _asked(f"{why}\nType {word} to drop it", form) != word]
     if missing:
-        _refuse(missing, told, form)
+        _refuse(missing, document, form)
 
 
-def _refuse(reasons: list[str], told: dict[str, Any], form: OutputFormat) -> NoReturn:
+def _refuse(reasons: list[str], document: dict[str, Any], form: OutputFormat) -> NoReturn:
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({**told, "dropped": []}, indent=2))
+        typer.echo(json.dumps({**document, "dropped": []}, indent=2))
     typer.echo("\n".join(f"cutoverd: {reason}" for reason in reasons) + "\n  → nothing was dropped", err=True)
     raise typer.Exit(Exit.USAGE)
 
 
-def _lines(told: dict[str, Any]) -> Iterator[str]:
-    left = "It left behind:" if told["left_over"] else "Nothing of it is left over."
-    yield f"run {told['run']} has ended: {told['state']}. {left}"
-    for each in told["left_over"]:
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    left = "It left behind:" if document["left_over"] else "Nothing of it is left over."
+    yield f"run {document['run']} has ended: {document['state']}. {left}"
+    for each in document["left_over"]:
         size = format_bytes(each["bytes"]) if each["bytes"] is not None else "?"
         yield f"  {each['database']}  oid {each['oid']}  {size}  {_since(each)}  {each['what']}"
-    yield from (f"  left alone: {why}" for why in told["left_alone"])
-    yield from (f"  stays: the dump {file}" for file in told["dumps"])
-    yield from (f"  missing: the dump {file} is not there" for file in told["dumps_missing"])
-    yield from (f"  stays: {what}" for what in told["stays"])
-    yield from (f"  only copy: {why}" for why in told["wanted"].values())
+    yield from (f"  left alone: {why}" for why in document["left_alone"])
+    yield from (f"  stays: the dump {file}" for file in document["dumps"])
+    yield from (f"  missing: the dump {file} is not there" for file in document["dumps_missing"])
+    yield from (f"  stays: {what}" for what in document["stays"])
+    yield from (f"  only copy: {why}" for why in document["wanted"].values())
 
 
 def _since(each: dict[str, Any]) -> str:

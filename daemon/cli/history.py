@@ -40,7 +40,7 @@ def history(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the run is over.")] = False,
 ) -> None:
     wanted = _known(types or [])
-    run = ended(_tell(loaded(plan), _Teller(form, since, wanted), follow))
+    run = ended(_print_events(loaded(plan), _HistoryPrinter(form, since, wanted), follow))
     if run.plan is None:
         typer.echo("this run has not started", err=True)
         raise typer.Exit(Exit.ERROR)
@@ -58,7 +58,7 @@ def _known(types: list[str]) -> set[str]:
     return set(types)
 
 
-class _Teller:
+class _HistoryPrinter:
     """Prints an event if it is wanted."""
 
     def __init__(self, form: OutputFormat, since: int, types: set[str]) -> None:
@@ -69,7 +69,7 @@ class _Teller:
         self._began = self._began or recorded.envelope.time
         if recorded.seq <= self._since:
             return
-        self._since = recorded.seq  # seen again at the next look
+        self._since = recorded.seq  # it comes again with the next observation
         if not self._types or recorded.event.wire_type() in self._types:
             say(json_line(run, recorded) if self._form is OutputFormat.JSON else self._text(run, recorded))
 
@@ -80,11 +80,11 @@ class _Teller:
         return f"{recorded.seq:>6}  {since:>9}  {at:%Y-%m-%d} {line(run, recorded)}"
 
 
-async def _tell(given: LoadedPlan, tell: _Teller, follow: bool) -> Run:
+async def _print_events(given: LoadedPlan, printer: _HistoryPrinter, follow: bool) -> Run:
     """The run as it is at the end."""
-    seen = await read_run(given, tell)
+    observation = await read_run(given, printer)
     if follow:
-        async with aclosing(observe(given, tell)) as looks:
-            async for _seen in looks:
-                seen = _seen
-    return seen.run
+        async with aclosing(observe(given, printer)) as observations:
+            async for latest in observations:
+                observation = latest
+    return observation.run

@@ -51,27 +51,32 @@ def run(
     given = loaded(plan)
     tracker = ProgressTracker(given)
     try:
-        with measured(given, tracker) as seen:
+        with measured(given, tracker) as exporter:
             with _shown(form or _fitting(), tracker) as face:
-                observers, round_observers = [seen.metrics, face], [seen.metrics.record_round]
+                observers, round_observers = [exporter.metrics, face], [exporter.metrics.record_round]
                 night = drive(
-                    given, auto=auto, observers=observers, round_observers=round_observers, scrapes=seen.scrapes, tracker=tracker
+                    given,
+                    auto=auto,
+                    observers=observers,
+                    round_observers=round_observers,
+                    scrapes=exporter.scrapes,
+                    tracker=tracker,
                 )
                 code = ended(face.beside(night))
-            _let_the_end_be_seen(seen, code)
+            _linger_for_last_scrape(exporter, code)
     except (OSError, OverflowError) as error:
         typer.echo(f"cutoverd: metrics.listen {given.plan.metrics and given.plan.metrics.listen}: {error}", err=True)
         raise typer.Exit(Exit.ERROR) from None
     raise typer.Exit(code)
 
 
-def _let_the_end_be_seen(seen: Measured, code: Exit) -> None:
+def _linger_for_last_scrape(exporter: Measured, code: Exit) -> None:
     """Whoever scrapes regularly sees the last state too; a signal ends the wait, and the code stays what it is."""
-    if code is Exit.UNFINISHED or not seen.linger_seconds:
+    if code is Exit.UNFINISHED or not exporter.linger_seconds:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
-        seen.linger()
+        exporter.linger()
 
 
 def _fitting() -> RunFormat:

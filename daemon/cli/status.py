@@ -36,13 +36,13 @@ def status(
     _check_options(wait, until, timeout)
     given = loaded(plan)
     if wait:
-        seen, is_so = ended(observe.wait_until(given, lambda seen: _has_come(seen, until), timeout))
+        observation, is_so = ended(observe.wait_until(given, lambda observation: _has_come(observation, until), timeout))
     else:
-        seen, is_so = ended(observe.read_run(given)), False
-    told = seen.status_document()
-    daemon = {"daemon": ended(driven(given, seen))} if told else {}
-    _tell(told | daemon | checks_of(told, given.run_dir), form)
-    raise typer.Exit(_code(seen, until, is_so) if wait else Exit.COMPLETED if seen.run.plan else Exit.ERROR)
+        observation, is_so = ended(observe.read_run(given)), False
+    document = observation.status_document()
+    daemon = {"daemon": ended(driven(given, observation))} if document else {}
+    _print_document(document | daemon | checks_of(document, given.run_dir), form)
+    raise typer.Exit(_code(observation, until, is_so) if wait else Exit.COMPLETED if observation.run.plan else Exit.ERROR)
 
 
 def _check_options(wait: bool, until: str | None, timeout: float | None) -> None:
@@ -52,14 +52,14 @@ def _check_options(wait: bool, until: str | None, timeout: float | None) -> None
         raise typer.BadParameter("--until and --timeout belong to --wait")
 
 
-def _has_come(seen: Observation, until: str | None) -> bool:
+def _has_come(observation: Observation, until: str | None) -> bool:
     """A state counts once it was entered, even if the run has gone on."""
-    run = seen.run
+    run = observation.run
     if until is None:
         return run.is_stuck or (run.failed_in_place and run.held is None)
     if until in _NOW:
         return _NOW[until](run)
-    return any(state == until for state, _ in seen.timeline.entered)
+    return any(state == until for state, _ in observation.timeline.entered)
 
 
 _NOW: dict[str, Callable[[Run], bool]] = {
@@ -69,22 +69,22 @@ _NOW: dict[str, Callable[[Run], bool]] = {
 }
 
 
-def _code(seen: Observation, until: str | None, is_so: bool) -> Exit:
+def _code(observation: Observation, until: str | None, is_so: bool) -> Exit:
     if not is_so:
         return Exit.UNFINISHED
     if until is None:
-        return exit_of(seen.run)
-    if _has_come(seen, until):
+        return exit_of(observation.run)
+    if _has_come(observation, until):
         return Exit.COMPLETED
-    return exit_of(seen.run) or Exit.ERROR  # completed, and never came there
+    return exit_of(observation.run) or Exit.ERROR  # completed, and never came there
 
 
-def _tell(told: dict[str, Any], form: OutputFormat) -> None:
+def _print_document(document: dict[str, Any], form: OutputFormat) -> None:
     if form is OutputFormat.JSON:
-        say(json.dumps(told, indent=2, ensure_ascii=False))
-    elif told:
-        say("\n".join(f"{name:>17}  {_plain(value)}" for name, value in told.items() if value not in ("", [], {}, None)))
-    if not told:
+        say(json.dumps(document, indent=2, ensure_ascii=False))
+    elif document:
+        say("\n".join(f"{name:>17}  {_plain(value)}" for name, value in document.items() if value not in ("", [], {}, None)))
+    if not document:
         typer.echo("this run has not started", err=True)
 
 
