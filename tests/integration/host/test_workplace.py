@@ -16,7 +16,7 @@ from cutoverd.daemon.host.file_lock import try_lock
 
 
 @pytest.fixture(autouse=True)
-def _not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(workplace.CHOSEN, raising=False)
 
 
