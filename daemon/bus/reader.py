@@ -49,7 +49,8 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
                         start = message.seq + 1
                         yield message
         except DOUBT as error:
-            outage.goes_on(start=start, error=client.explain(error, began))
+            if not client.closing:  # else that the server goes is no news
+                outage.goes_on(start=start, error=client.explain(error, began))
         _check_allowed(client, subjects, began)
         await asyncio.sleep(PAUSE_SECONDS)
 

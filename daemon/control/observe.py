@@ -18,7 +18,7 @@ from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runtime.embedded_bus import has_a_bus, is_reachable_without_starting, needed_by_observer
+from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, has_a_bus, has_a_server, needed_by_observer, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Timeline
@@ -27,7 +27,6 @@ from cutoverd.states.run import Run
 
 log = Logger(__name__)
 
-PAUSE_SECONDS = 0.5
 READ_SECONDS = 30.0
 
 
@@ -78,16 +77,7 @@ async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | 
     async with connected_observer(loaded) as client:
         if client is None:
             return Observation(Run(loaded.plan.run))
-        seeing = asyncio.create_task(observe_once(client, loaded.plan.run, *observers))
-        try:
-            while not seeing.done():
-                await asyncio.wait([seeing], timeout=PAUSE_SECONDS)
-                if not seeing.done() and not _has_a_server(loaded):
-                    return None
-            return seeing.result()
-        finally:
-            seeing.cancel()
-            await asyncio.wait([seeing])
+        return await while_it_runs(loaded, observe_once(client, loaded.plan.run, *observers))
 
 
 async def observe_once(client: Client, name: str, *observers: Observer) -> Observation:
@@ -103,7 +93,7 @@ async def observe(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Ob
 
     Raises what `read_run` raises the first time; from then on a bus that is away is waited for.
     """
-    had_a_server = _has_a_server(loaded)
+    had_a_server = has_a_server(loaded)
     observation, stamp = await read_run(loaded, *observers), _stamp(loaded)
     while True:
         yield observation
@@ -112,7 +102,7 @@ async def observe(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Ob
         await asyncio.sleep(PAUSE_SECONDS)  # a busy run is looked at twice a second, not at each event
         with suppress(BusError, *DOUBT):  # the server went as we came: look again
             await _until_there_is_more(loaded, observation.run.last_seq, had_a_server, stamp)
-        had_a_server = _has_a_server(loaded)
+        had_a_server = has_a_server(loaded)
         observation, stamp = await _read_when_back(loaded, *observers), _stamp(loaded)
 
 
@@ -141,19 +131,13 @@ async def wait_until(loaded: LoadedPlan, is_so: Callable[[Observation], bool], s
 
 async def _until_there_is_more(loaded: LoadedPlan, last_seq: int, had_a_server: bool, stamp: int) -> None:
     """An event, or an embedded server that has come, or gone (it goes at the orderly end of a run), or has done both."""
-    if not _has_a_server(loaded):
-        while not (had_a_server or _has_a_server(loaded) or _stamp(loaded) != stamp):
+    if not has_a_server(loaded):
+        while not (had_a_server or has_a_server(loaded) or _stamp(loaded) != stamp):
             await asyncio.sleep(PAUSE_SECONDS)
         return
     async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
         client.closing = True
-        happening = asyncio.create_task(_next_event(client, loaded.plan.run, last_seq))
-        try:
-            while not happening.done() and _has_a_server(loaded):
-                await asyncio.wait([happening], timeout=PAUSE_SECONDS)
-        finally:
-            happening.cancel()
-            await asyncio.wait([happening])
+        await while_it_runs(loaded, _next_event(client, loaded.plan.run, last_seq))
 
 
 def _stamp(loaded: LoadedPlan) -> int:
@@ -162,10 +146,6 @@ def _stamp(loaded: LoadedPlan) -> int:
         return (loaded.run_dir / "anchor.json").stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def _has_a_server(loaded: LoadedPlan) -> bool:
-    return has_a_bus(loaded) and is_reachable_without_starting(loaded)
 
 
 async def _next_event(client: Client, name: str, last_seq: int) -> None:

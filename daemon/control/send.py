@@ -12,6 +12,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.control.observe import observe_once, read_run
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.events.codec import Recorded, decode
@@ -50,13 +51,19 @@ class NotOpen(BusError):
 
 
 async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_seconds: float) -> Receipt:
-    """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `ServerRefused`, `Unavailable`."""
+    """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `ServerRefused`, `Unavailable`.
+
+    Found: who sent the last command of a run started the server again that the daemon had just stopped, and left it running.
+    """
     run = _open((await read_run(loaded)).run)  # before a server is kept for it
-    async with bus(loaded) as client:
+    async with bus(loaded, keep=False, stays=True) as client:
         seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)
-        answer = await _answer_within(wait_seconds, client, run.name, seq)
-        client.closing = True  # what was said may be the end of the run, and of its server
-        return Receipt(seq, answer, (await observe_once(client, run.name)).run if answer else run)
+        client.closing = True  # what was sent may be the end of the run, and of its server
+        answer = await _answer_within(wait_seconds, loaded, client, seq)
+        now = await while_it_runs(loaded, observe_once(client, run.name)) if answer else None
+    if answer and now is None:
+        now = await read_run(loaded)
+    return Receipt(seq, answer, now.run if now else run)
 
 
 def _open(run: Run) -> Run:
@@ -68,12 +75,28 @@ def _open(run: Run) -> Run:
     return run
 
 
-async def _answer_within(seconds: float, client: Client, run: str, seq: int) -> Recorded | None:
+async def _answer_within(seconds: float, loaded: LoadedPlan, client: Client, seq: int) -> Recorded | None:
     try:
         async with asyncio.timeout(seconds):
-            return await _answer(client, run, seq)
+            if answer := await while_it_runs(loaded, _answer(client, loaded.plan.run, seq)):
+                return answer
+            while not (answer := await _answer_on_record(loaded, seq)):
+                await asyncio.sleep(PAUSE_SECONDS)
+            return answer
     except TimeoutError:
         return None
+
+
+async def _answer_on_record(loaded: LoadedPlan, seq: int) -> Recorded | None:
+    """Where the server went before the answer was read: with the run's end, say."""
+    answers: list[Recorded] = []
+
+    def observe(_: Run, recorded: Recorded) -> None:
+        if recorded.envelope.command_position >= seq:
+            answers.append(recorded)
+
+    await read_run(loaded, observe)
+    return min(answers, key=lambda each: each.seq, default=None)
 
 
 async def _answer(client: Client, run: str, seq: int) -> Recorded | None:

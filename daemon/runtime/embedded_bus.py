@@ -10,9 +10,10 @@ import asyncio
 import fcntl
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from cutoverd.daemon.bus.connection import Client, connect
@@ -25,7 +26,9 @@ from cutoverd.daemon.runtime.daemon_lock import is_any_driven
 
 log = Logger(__name__)
 
+PAUSE_SECONDS = 0.5
 LEAST_FREE_BYTES = 1 << 20  # docs/measured.md, "Sizes of events"; and the store writes in blocks
+_Result = TypeVar("_Result")
 
 
 def _folder(loaded: LoadedPlan) -> Path:
@@ -33,11 +36,11 @@ def _folder(loaded: LoadedPlan) -> Path:
 
 
 @asynccontextmanager
-async def embedded_bus(loaded: LoadedPlan, keep: bool) -> AsyncIterator[Client]:
-    """A connection to it; started if need be, and with `keep` again whenever it dies, but never stopped."""
+async def embedded_bus(loaded: LoadedPlan, *, keep: bool, stays: bool) -> AsyncIterator[Client]:
+    """A connection to it; started if need be, with `keep` again whenever it dies; with `stays` no observer stops it."""
     folder = _folder(loaded)
     server = await embedded.ensure(folder)
-    if keep:
+    if stays:
         started_for_observers(loaded).unlink(missing_ok=True)
     keeping = asyncio.create_task(embedded.keep(folder) if keep else asyncio.sleep(0))
     client = await connect(server.url, user=server.user, password=server.password)
@@ -130,3 +133,22 @@ def is_reachable_without_starting(loaded: LoadedPlan) -> bool:
 def has_a_bus(loaded: LoadedPlan) -> bool:
     """Whether there can be a journal at all: a team's NATS, or the store of an embedded one."""
     return bool(loaded.plan.bus) or (_folder(loaded)).is_dir()
+
+
+def has_a_server(loaded: LoadedPlan) -> bool:
+    """Whether there is a server now that has a journal."""
+    return has_a_bus(loaded) and is_reachable_without_starting(loaded)
+
+
+async def while_it_runs(loaded: LoadedPlan, work: Coroutine[Any, Any, _Result]) -> _Result | None:
+    """What `work` gives; None if the server was stopped in the middle of it: by the daemon at its end, or by an observer."""
+    working = asyncio.create_task(work)
+    try:
+        while not working.done():
+            await asyncio.wait([working], timeout=PAUSE_SECONDS)
+            if not working.done() and not has_a_server(loaded):
+                return None
+        return working.result()
+    finally:
+        working.cancel()
+        await asyncio.wait([working])

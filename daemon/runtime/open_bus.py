@@ -12,11 +12,12 @@ from cutoverd.daemon.runtime.embedded_bus import embedded_bus, embedded_bus_as_i
 
 
 @asynccontextmanager
-async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]:
+async def bus(loaded: LoadedPlan, *, keep: bool = True, stays: bool | None = None) -> AsyncIterator[Client]:
     """A connection for as long as the block lasts; an embedded server is started if need be, and left running.
 
-    With `keep` it is also started again whenever it dies: so for the daemon, not for those who only look, else they would
-    undo the daemon's orderly end.
+    With `keep` it is also started again whenever it dies: so for the daemon, not for those who only look or send, else they
+    would undo the daemon's orderly end. With `stays` no observer stops it: so for the daemon, and for what was sent to one
+    that has yet to come; by default as `keep`.
     """
     if loaded.plan.bus:
         credentials = loaded.plan.bus.credentials
@@ -26,7 +27,7 @@ async def bus(loaded: LoadedPlan, *, keep: bool = True) -> AsyncIterator[Client]
         finally:
             await client.close()
         return
-    async with embedded_bus(loaded, keep) as client:
+    async with embedded_bus(loaded, keep=keep, stays=keep if stays is None else stays) as client:
         yield client
 
 

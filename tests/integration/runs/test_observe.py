@@ -7,7 +7,7 @@ import fcntl
 import os
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon.bus.anchor import FileAnchor
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import prepare
@@ -24,7 +25,7 @@ from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven, one_daemon
-from cutoverd.daemon.runtime.embedded_bus import end_embedded, started_for_observers
+from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_server, started_for_observers
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
@@ -207,3 +208,31 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
         await daemon.append(ABORTED)
         observation, is_so = await asyncio.wait_for(waiting, 60)
     assert (is_so, observation.run.state, outcomes) == (True, "aborted", [])
+
+
+async def test_a_send_that_ends_the_run_leaves_no_server_running_and_says_nothing_of_its_going(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Found: on a busy machine the daemon was gone before the answer was read; then the sender started the server again."""
+    answer = send._answer
+
+    async def late(*args: Any) -> Any:
+        while has_a_server(loaded):
+            await asyncio.sleep(0.02)
+        return await answer(*args)
+
+    monkeypatch.setattr(send, "_answer", late)
+    async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
+        sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 60))
+        async with aclosing(CommandStream(client).read(1)) as commands:
+            command = await anext(commands)
+        await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=command.seq)
+        await daemon.append(ABORTED)
+    capsys.readouterr()
+    await end_embedded(loaded)
+    receipt = await asyncio.wait_for(sending, 60)
+    assert receipt.answer is not None
+    assert isinstance(receipt.answer.event, facts.AbortRequested)
+    assert receipt.run.state == "aborted"
+    assert nats.find(loaded.state_dir / "nats") is None
+    assert capsys.readouterr().out == ""
