@@ -6,6 +6,7 @@ import what they need at their top.
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TextIO, cast
 
@@ -19,6 +20,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """The entry point."""
     configure_at_first_use(_configure_log)
+    gc.disable()  # what an import makes stays: to look for garbage in it costs 0.1 s of CPU
     app()
 
 
