@@ -23,10 +23,10 @@ demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [RO
 	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
 test: setup  ## every test but the soaks; on PostgreSQL 15 as well as 18 only what depends on the version
-	$(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) $(ARGS)
 
 test-all: setup  ## every test but the soaks, on both versions: what CI runs
-	$(BIN)/pytest -m 'not soak' -n $(JOBS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest -m 'not soak' -n $(JOBS) $(ARGS)
 
 # the rest of the suite is in memory where there is room: what is about a disk (servers that are killed while they write, one that
 # is full, fsync), and a whole run
@@ -35,7 +35,7 @@ ON_DISK := tests/fault/test_journal_server_killed.py tests/fault/test_names_serv
 	tests/integration/runs/test_run_ends.py::test_0_completed_and_an_ended_run_is_never_continued
 
 test-disk: setup  ## on a disk, what is about one
-	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) --dist loadgroup $(ON_DISK)
+	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) $(ON_DISK)
 
 lint: setup  ## ruff and mypy, strict
 	$(BIN)/ruff format --check .

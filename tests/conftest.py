@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.servers import Cluster, Clusters, NatsServer, running_clusters, running_nats
@@ -29,9 +30,16 @@ def pytest_report_header(config: pytest.Config) -> str:
     return config.stash.get(HEADER, "")
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m` selects, and before xdist adds its groups to the names
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     mark_other_version(items)
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist: without it there is nothing to share
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from support.distribution import OneByOne
+
+    return OneByOne(config, log) if config.getvalue("dist") == "load" else None
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from support.servers import Clusters
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.plan.load import load
 
-pytestmark = pytest.mark.xdist_group("flights")  # what a module makes once is made by one worker
 EXAMPLE = Example("flights", ports=("DOOR_PORT", "APP_PORT", "BOARD_PORT", "TEST_PORT"))
 COMPARISONS = EXAMPLE.comparisons
 

@@ -23,9 +23,7 @@ WAIVED = {"session", "import_2014"}
 ROWS = 12_000
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(major, marks=pytest.mark.xdist_group(f"printoptim-{major}")) for major in ("15", "18")]
-)
+@pytest.fixture(scope="module", params=["15", "18"])
 def migrated(request: pytest.FixtureRequest, clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     """Made once for all tests of this file: nobody may write to `printoptim` or `printoptim_next`."""
     with Migrated.made(clusters, request.param, tmp_path_factory.mktemp("printoptim"), EXAMPLE, ROWS) as made:

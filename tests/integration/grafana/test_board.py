@@ -29,7 +29,6 @@ from cutoverd.events.codec import Recorded
 from cutoverd.states.evolve import evolve
 from cutoverd.states.run import Run
 
-pytestmark = pytest.mark.xdist_group("watched")  # what a module makes once is made by one worker
 BOARD = json.loads((GRAFANA / "dashboards" / "cutoverd.json").read_text(encoding="utf-8"))
 INTERVAL_SECONDS = 0.2
 ONLY_DURING = ("cutover_step_elapsed", "cutover_step_progress", "cutover_check_")  # nothing runs at the end

@@ -9,7 +9,6 @@ import zipfile
 import pytest
 from support.paths import ROOT
 
-pytestmark = pytest.mark.xdist_group("wheel")  # what a module makes once is made by one worker
 SHIPPED = {"daemon": "daemon", "events": "events", "states": "states", "deploy/examples": "examples"}
 
 
