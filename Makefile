@@ -1,8 +1,8 @@
 # `make help` lists what there is.
 PYTHON ?= python3
 VENV   ?= .venv
-# on two cores three: tests wait for servers more than they work
-JOBS   ?= 3
+# on two cores four: tests wait for servers more than they work
+JOBS   ?= 4
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
@@ -22,8 +22,8 @@ $(STAMP): pyproject.toml
 demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=precheck|service|schema|data|validate|smoke|cutover|monitor]
 	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
-test: setup  ## every test but the soaks; on PostgreSQL 15 as well as 18 only what depends on the version
-	$(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) $(ARGS)
+test: setup  ## the tests, without what takes long; on PostgreSQL 15 as well as 18 only what depends on the version
+	$(BIN)/pytest -m 'not soak and not long and not other_version' -n $(JOBS) $(ARGS)
 
 test-all: setup  ## every test but the soaks, on both versions: what CI runs
 	$(BIN)/pytest -m 'not soak' -n $(JOBS) $(ARGS)

@@ -22,6 +22,7 @@ WATCH_SECONDS = 15.0
 HOUR = 3600.0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def test_a_clock_set_back_and_then_far_forward_shortens_no_watch_and_turns_no_order(cluster: Cluster, tmp_path: Path) -> None:
     """The daemon believes the clock of people for what is written, and never for how long something took."""

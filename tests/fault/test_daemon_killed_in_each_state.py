@@ -73,6 +73,7 @@ BACK: dict[str, list[Kill]] = {
         ("rollback.prove_health:page", "before"),
     ],
 }
+SOON = ("schema", "cutover")  # in `make test`; the others in `make test-all`
 ON_15 = ("downtime", "data", "smoke")
 
 
@@ -89,7 +90,10 @@ def kill_at_each(night: Night, kills: list[Kill], direction: str = "forward") ->
 
 @pytest.mark.parametrize(
     ("cluster", "state"),
-    [*(("18", state) for state in THERE), *(("15", state) for state in ON_15)],
+    [
+        *(pytest.param("18", state, marks=[] if state in SOON else pytest.mark.long) for state in THERE),
+        *(("15", state) for state in ON_15),
+    ],
     indirect=["cluster"],
 )
 def test_a_daemon_killed_in_a_state_is_carried_on_by_the_next(cluster: Cluster, tmp_path: Path, state: str) -> None:
@@ -122,6 +126,7 @@ def test_closing_old_killed_half_way_is_not_taken_for_done(cluster: Cluster, tmp
         assert closed.evidence["attempts"] >= 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def test_a_daemon_killed_while_it_watches_is_carried_on_by_the_next(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, monitor={"for": "8s"}) as night:
@@ -132,7 +137,11 @@ def test_a_daemon_killed_while_it_watches_is_carried_on_by_the_next(cluster: Clu
         assert_completed(night)
 
 
-@pytest.mark.parametrize(("cluster", "part"), [("18", "names"), ("18", "systems"), ("15", "names")], indirect=["cluster"])
+@pytest.mark.parametrize(
+    ("cluster", "part"),
+    [("18", "names"), pytest.param("18", "systems", marks=pytest.mark.long), ("15", "names")],
+    indirect=["cluster"],
+)
 def test_a_daemon_killed_on_the_way_back_is_carried_on_by_the_next(cluster: Cluster, tmp_path: Path, part: str) -> None:
     with a_night(cluster, tmp_path) as night:
         night.knob("smoke api test", exit=1)

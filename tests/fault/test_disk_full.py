@@ -22,6 +22,7 @@ def in_the_middle_of_a_script(night: Night) -> None:
     night.wait_for_step(SCRIPT)
 
 
+@pytest.mark.long
 def test_a_disk_that_is_full_while_events_are_written_stops_the_run_until_there_is_room(cluster: Cluster, tmp_path: Path) -> None:
     """Nothing is done that could not be recorded; what was acknowledged is kept, and what was offered is there once."""
     with small_disk(tmp_path / "state/nats") as disk, a_night(cluster, tmp_path) as night:

@@ -23,6 +23,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import decode
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning"
 )  # nats-py leaves the sockets of failed attempts open

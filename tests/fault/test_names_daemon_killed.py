@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
 from support.daemons import (
     BACK,
     CLONING,
@@ -55,6 +56,7 @@ def kill_at_random(cluster: Cluster, operation: Operation, epoch: int, seconds: 
             running.kill()
 
 
+@pytest.mark.long
 async def test_every_operation_survives_three_kills_of_its_daemon(cluster: Cluster) -> None:
     furnish(cluster)
     cluster.execute("CHECKPOINT")

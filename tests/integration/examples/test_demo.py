@@ -75,6 +75,7 @@ def test_the_demo_completes_under_load_and_leaves_nothing(tmp_path):
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.long
 def test_the_flights_complete_and_leave_nothing(tmp_path):
     done = demo(tmp_path, *FLIGHTS)
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
@@ -117,7 +118,7 @@ def named_keys(output: str) -> list[str]:
     return sorted(json.dumps(entry["key"]) for entry in json.loads(keys_line.partition("keys: ")[2]))
 
 
-@pytest.mark.parametrize("where", FAILS_IN)
+@pytest.mark.parametrize("where", [pytest.param(each, marks=[] if each == "validate" else pytest.mark.long) for each in FAILS_IN])
 def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
     done = demo(tmp_path, *FEW, "--break", where)
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
@@ -136,6 +137,7 @@ def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
         assert named_keys(done.stdout) == corrupted("printoptim", "readings")
 
 
+@pytest.mark.long
 def test_a_demo_broken_in_monitor_goes_back_and_the_writes_that_it_gives_up_are_kept(tmp_path):
     done = demo(tmp_path, *FEW, "--break", "monitor")
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr

@@ -87,6 +87,7 @@ def watched(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Ite
     clusters.clean("18")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_demo_is_on_the_board_as_its_journal_tells_it(tmp_path: Path) -> None:
     """printoptim under its clients, scraped from outside."""

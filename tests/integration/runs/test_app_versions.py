@@ -84,6 +84,7 @@ def test_a_new_version_that_answers_for_the_old_one_is_noticed_before_clients_ar
         assert json.dumps('"version": "new"')[1:-1].replace("\\", "") in expected
 
 
+@pytest.mark.long
 def test_a_new_version_that_dies_while_it_is_watched_holds_the_run_and_no_completion_is_claimed(
     cluster: Cluster, tmp_path: Path
 ) -> None:

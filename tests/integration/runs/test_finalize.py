@@ -98,6 +98,7 @@ def assert_the_next_run_finds_the_names_free(night: Night) -> None:
     assert "precheck.check_server" in succeeded
 
 
+@pytest.mark.long
 @on_18
 def test_an_open_run_a_session_a_wrong_word_and_a_kill_between_a_drop_and_its_event(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:

@@ -113,6 +113,7 @@ def test_3_a_smoke_test_that_fails_takes_the_run_back_and_production_is_as_it_wa
             night.witnesses("app_next")
 
 
+@pytest.mark.long
 @on_18
 def test_4_stuck_then_retried_by_a_word_sent_while_nobody_was_there(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:

@@ -119,6 +119,7 @@ def finalized_after_the_way_back(night: Night) -> None:
     assert names(night.cluster) == {"app"}
 
 
+@pytest.mark.long
 def test_a_daemon_killed_twice_while_it_watches_ends_the_watch_when_it_should(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, **watches("20s", bad_for="4s", timeouts=SLOW)) as night:
         for _ in range(2):
