@@ -61,6 +61,14 @@ def test_a_mistake_is_found_where_it_is(old, new, where):
     assert all(each == where or not where or each == where.rpartition(".")[0] for each in found), found
 
 
+def test_its_parts_are_called_as_in_a_plan_and_not_as_our_classes():
+    """Found: a class was given another name, and editors showed it."""
+    document = schema()
+    names = {*document["$defs"], *(part.get("title") for part in document["$defs"].values())}
+    assert {"Monitor", "Check", "Commands", "Timeouts", "Window"} <= names
+    assert not [name for name in names if str(name).endswith(("Section", "Commands")) and name != "Commands"]
+
+
 def test_durations_stand_in_it_as_they_are_written():
     timeouts = schema()["$defs"]["Timeouts"]["properties"]
     assert (timeouts["step"]["default"], timeouts["step"]["type"]) == ("4h", "string")
