@@ -140,7 +140,8 @@ def _callbacks(client: Client) -> dict[str, Any]:
     async def reconnected() -> None:
         client.outage.is_over()
         url = client.nc.connected_url
-        log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
+        if not client.closing:
+            log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
     async def closed() -> None:
         if not client.closing:

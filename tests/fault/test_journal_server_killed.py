@@ -124,3 +124,22 @@ async def test_an_outage_is_told_once_when_it_begins_and_once_when_it_is_over(
     assert events == [("reading_again", "warning"), ("reading_goes_on", "info")] * (len(events) // 2)
     assert len(events) >= 4
     assert sum(each.get("after_seconds", 0) for each in logged) > AWAY_SECONDS
+
+
+async def test_a_connection_that_is_about_to_end_says_nothing_of_a_server_that_goes_and_comes_back(nats_server: Any) -> None:
+    """Found: `send abort` told on a busy machine that it was connected again, to a server that an observer had started."""
+    client = await connect(nats_server.url)
+    client.closing = True
+    try:
+        with capture_logs() as lines:
+            await asyncio.to_thread(nats_server.kill)
+            async with asyncio.timeout(BOUND_SECONDS):
+                while client.nc.is_connected:
+                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(nats_server.start)
+                while not client.nc.is_connected:
+                    await asyncio.sleep(0.02)
+                await asyncio.sleep(0.1)  # what it has to say of it comes in a task of its own
+        assert lines == []
+    finally:
+        await client.close()

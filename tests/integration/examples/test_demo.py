@@ -153,6 +153,7 @@ def test_a_demo_broken_in_monitor_goes_back_and_the_writes_that_it_gives_up_are_
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_demo_broken_in_precheck_is_aborted_and_nothing_was_touched(tmp_path):
     done = demo(tmp_path, *FEW, "--break", "precheck")
     assert (done.returncode, last_line(done.stdout)) == (5, "Aborted"), done.stdout + done.stderr

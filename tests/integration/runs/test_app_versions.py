@@ -71,6 +71,7 @@ def test_a_new_version_that_dies_after_its_start_is_noticed_before_clients_are_i
         assert '⚠ written: ["fleet.note"]' in app.night.output
 
 
+@pytest.mark.long
 def test_a_new_version_that_answers_for_the_old_one_is_noticed_before_clients_are_in(cluster: Cluster, tmp_path: Path) -> None:
     """It finds the old tables, which were cloned: everything looks fine but what it says of itself."""
     with an_app_night(cluster, tmp_path) as app:

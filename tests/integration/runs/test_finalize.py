@@ -45,6 +45,7 @@ def oids(cluster: Cluster) -> dict[str, int]:
     return dict(cluster.execute("SELECT datname, oid::bigint FROM pg_database WHERE datname LIKE 'app%'"))
 
 
+@pytest.mark.long
 def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the_runs_name(
     cluster: Cluster, tmp_path: Path
 ) -> None:

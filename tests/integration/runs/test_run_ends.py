@@ -58,6 +58,7 @@ def test_1_a_changed_plan_or_script_is_refused_and_named(cluster: Cluster, tmp_p
         assert_completed(night)
 
 
+@pytest.mark.long
 @on_18
 def test_5_a_schema_file_that_was_mended_after_precheck_refused_it_can_be_aborted_and_a_new_run_begins(
     cluster: Cluster, tmp_path: Path

@@ -47,6 +47,7 @@ def status(night: Night) -> dict[str, Any]:
     return dict(json.loads(night.cli("status", "-f", "json").stdout))
 
 
+@pytest.mark.long
 def test_a_breach_holds_the_run_and_once_it_is_mended_resume_completes_it(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
     metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}
