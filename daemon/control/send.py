@@ -57,8 +57,8 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
     """
     run = _open((await read_run(loaded)).run)  # before a server is kept for it
     async with bus(loaded, keep=False, stays=True) as client:
+        client.closing = True  # what is sent may be the end of the run, and of its server before its receipt is read
         seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)
-        client.closing = True  # what was sent may be the end of the run, and of its server
         answer = await _answer_within(wait_seconds, loaded, client, seq)
         now = await while_it_runs(loaded, observe_once(client, run.name)) if answer else None
     if answer and now is None:

@@ -210,18 +210,28 @@ async def test_who_waits_outlives_an_outage_of_the_teams_nats(loaded: Any, monke
     assert (is_so, observation.run.state, outcomes) == (True, "aborted", [])
 
 
+@pytest.mark.parametrize("late", ["receipt", "answer"])
 async def test_a_send_that_ends_the_run_leaves_no_server_running_and_says_nothing_of_its_going(
-    loaded: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    loaded: Any, late: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Found: on a busy machine the daemon was gone before the answer was read; then the sender started the server again."""
-    answer = send._answer
+    """Found: on a busy machine the daemon was gone before its answer was read; then the sender started the server again."""
+    publish, answer = CommandStream.publish, send._answer
 
-    async def late(*args: Any) -> Any:
-        while has_a_server(loaded):
+    async def server_has_gone(of: str) -> None:
+        while late == of and has_a_server(loaded):
             await asyncio.sleep(0.02)
+
+    async def late_receipt(*args: Any, **options: Any) -> int:
+        seq = await publish(*args, **options)
+        await server_has_gone("receipt")
+        return seq
+
+    async def late_answer(*args: Any) -> Any:
+        await server_has_gone("answer")
         return await answer(*args)
 
-    monkeypatch.setattr(send, "_answer", late)
+    monkeypatch.setattr(CommandStream, "publish", late_receipt)
+    monkeypatch.setattr(send, "_answer", late_answer)
     async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
         sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 60))
         async with aclosing(CommandStream(client).read(1)) as commands:
