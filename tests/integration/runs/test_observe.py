@@ -246,3 +246,16 @@ async def test_a_send_that_ends_the_run_leaves_no_server_running_and_says_nothin
     assert receipt.run.state == "aborted"
     assert nats.find(loaded.state_dir / "nats") is None
     assert capsys.readouterr().out == ""
+
+
+async def test_many_senders_at_the_end_of_a_run_all_learn_of_it_and_leave_no_server_running(loaded: Any) -> None:
+    async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
+        sending = [asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 20)) for _ in range(5)]
+        async with aclosing(CommandStream(client).read(1)) as commands:
+            received = [await anext(commands) for _ in sending]
+        await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=received[-1].seq)
+        await daemon.append(ABORTED)
+    await end_embedded(loaded)
+    receipts = await asyncio.wait_for(asyncio.gather(*sending), 60)
+    assert {(receipt.answer is not None, receipt.run.state) for receipt in receipts} == {(True, "aborted")}
+    assert nats.find(loaded.state_dir / "nats") is None
