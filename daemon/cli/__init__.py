@@ -12,13 +12,14 @@ from typing import TextIO, cast
 
 from cutoverd.daemon.cli.application import app
 from cutoverd.daemon.host.log import configure_at_first_use
-from cutoverd.daemon.terminal.unbreakable import BestEffortStream
+from cutoverd.daemon.terminal.unbreakable import BestEffortStream, open_closed_streams
 
 __all__ = ["app", "main"]
 
 
 def main() -> None:
     """The entry point."""
+    open_closed_streams()
     configure_at_first_use(_configure_log)
     gc.disable()  # what an import makes stays: to look for garbage in it costs 0.1 s of CPU
     app()

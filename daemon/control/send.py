@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client
@@ -12,7 +13,8 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.control.observe import observe_once, read_run
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, while_it_runs
+from cutoverd.daemon.runtime.daemon_lock import is_any_driven
+from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, end_embedded, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.events.codec import Recorded, decode
@@ -21,6 +23,8 @@ from cutoverd.events.facts import CommandRejected
 from cutoverd.events.subjects import events_of
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.run import Run
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,19 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
     """Put a command on the bus and wait until a daemon has handled it; raises `NotOpen`, `ServerRefused`, `Unavailable`.
 
     Found: who sent the last command of a run started the server again that the daemon had just stopped, and left it running.
+    Where no daemon drives, nobody else keeps the server for the one that comes.
     """
     run = _open((await read_run(loaded)).run)  # before a server is kept for it
-    async with bus(loaded, keep=False, stays=True) as client:
+    keep = not is_any_driven(loaded.state_dir)
+    async with bus(loaded, keep=keep, stays=True) as client:
         client.closing = True  # what is sent may be the end of the run, and of its server before its receipt is read
         seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)
-        answer = await _answer_within(wait_seconds, loaded, client, seq)
-        now = await while_it_runs(loaded, observe_once(client, run.name)) if answer else None
-    if answer and now is None:
+        answer = await _answer_within(wait_seconds, loaded, client, seq, keep)
+        now = await while_it_runs(loaded, observe_once(client, run.name)) if answer and not keep else None
+    if answer and now is None:  # of one that was kept only now: nobody starts it again any more
         now = await read_run(loaded)
+    if keep and now and now.run.is_over and not is_any_driven(loaded.state_dir):
+        await end_embedded(loaded)  # a daemon came, ended the run and stopped it, and it was kept all the same
     return Receipt(seq, answer, now.run if now else run)
 
 
@@ -75,16 +83,21 @@ def _open(run: Run) -> Run:
     return run
 
 
-async def _answer_within(seconds: float, loaded: LoadedPlan, client: Client, seq: int) -> Recorded | None:
+async def _answer_within(seconds: float, loaded: LoadedPlan, client: Client, seq: int, keep: bool) -> Recorded | None:
     try:
         async with asyncio.timeout(seconds):
-            if answer := await while_it_runs(loaded, _answer(client, loaded.plan.run, seq)):
+            if answer := await _as_long_as_it_runs(loaded, keep, _answer(client, loaded.plan.run, seq)):
                 return answer
             while not (answer := await _answer_on_record(loaded, seq)):
                 await asyncio.sleep(PAUSE_SECONDS)
             return answer
     except TimeoutError:
         return None
+
+
+async def _as_long_as_it_runs(loaded: LoadedPlan, keep: bool, work: Coroutine[Any, Any, T]) -> T | None:
+    """None if the server was stopped meanwhile; one that is kept comes back."""
+    return await (work if keep else while_it_runs(loaded, work))
 
 
 async def _answer_on_record(loaded: LoadedPlan, seq: int) -> Recorded | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TextIO
 
 
@@ -24,6 +25,19 @@ class BestEffortStream:
             self._stream.flush()
         except OSError:
             mute(self._stream)
+
+
+def open_closed_streams() -> None:
+    """Standard streams that whoever started us has closed lead nowhere.
+
+    Python has None for such a stream, which fails at the first line of the log; and the next socket would get its number.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, mode))
 
 
 def mute(stream: TextIO) -> None:

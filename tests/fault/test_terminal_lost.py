@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from support.night import Night, a_night
+from support.night import Night, a_night, until
 from support.servers import Cluster
 from support.terminal import on_a_terminal
 
 from cutoverd.events import facts
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+
+
+CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]  # cron jobs and services may be started so
+
+
+@on_18
+def test_found_a_run_whose_streams_were_closed_died_at_its_first_line_of_the_log(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        (tmp_path / "daemon.log").touch()
+        night.stall("data.run_script:data/010.sql")
+        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(night.plan_file), "--auto"]
+        night.daemons.append(subprocess.Popen([*CLOSED, *command]))
+        night.wait_for_step("data.run_script:data/010.sql")
+        os.kill(night.nats().pid, signal.SIGKILL)
+        until(lambda: night.nats().pid, "the server is started again")
+        night.release()
+        assert night.exit_code() == 0
+        assert night.last_transition().target == "completed"
 
 
 def started(night: Night, *options: str) -> subprocess.Popen[bytes]:

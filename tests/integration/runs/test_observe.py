@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -232,14 +233,15 @@ async def test_a_send_that_ends_the_run_leaves_no_server_running_and_says_nothin
 
     monkeypatch.setattr(CommandStream, "publish", late_receipt)
     monkeypatch.setattr(send, "_answer", late_answer)
-    async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
-        sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 60))
-        async with aclosing(CommandStream(client).read(1)) as commands:
-            command = await anext(commands)
-        await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=command.seq)
-        await daemon.append(ABORTED)
-    capsys.readouterr()
-    await end_embedded(loaded)
+    with one_daemon(loaded):
+        async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
+            sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 60))
+            async with aclosing(CommandStream(client).read(1)) as commands:
+                command = await anext(commands)
+            await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=command.seq)
+            await daemon.append(ABORTED)
+        capsys.readouterr()
+        await end_embedded(loaded)
     receipt = await asyncio.wait_for(sending, 60)
     assert receipt.answer is not None
     assert isinstance(receipt.answer.event, facts.AbortRequested)
@@ -249,13 +251,82 @@ async def test_a_send_that_ends_the_run_leaves_no_server_running_and_says_nothin
 
 
 async def test_many_senders_at_the_end_of_a_run_all_learn_of_it_and_leave_no_server_running(loaded: Any) -> None:
-    async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
-        sending = [asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 20)) for _ in range(5)]
-        async with aclosing(CommandStream(client).read(1)) as commands:
-            received = [await anext(commands) for _ in sending]
-        await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=received[-1].seq)
-        await daemon.append(ABORTED)
-    await end_embedded(loaded)
+    with one_daemon(loaded):
+        async with bus(loaded) as client, a_daemon(loaded, STARTED) as daemon:
+            sending = [asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 20)) for _ in range(5)]
+            async with aclosing(CommandStream(client).read(1)) as commands:
+                received = [await anext(commands) for _ in sending]
+            await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=received[-1].seq)
+            await daemon.append(ABORTED)
+        await end_embedded(loaded)
     receipts = await asyncio.wait_for(asyncio.gather(*sending), 60)
     assert {(receipt.answer is not None, receipt.run.state) for receipt in receipts} == {(True, "aborted")}
+    assert nats.find(loaded.state_dir / "nats") is None
+
+
+async def started_and_left(loaded: Any) -> None:
+    """A run that a daemon has begun; the daemon was killed since, the server lives on."""
+    async with a_daemon(loaded, STARTED):
+        pass
+
+
+def starts_of_the_server(loaded: Any) -> int:
+    return (loaded.state_dir / "nats" / "server.log").read_text().count("Server is ready")
+
+
+def kill_server(loaded: Any) -> None:
+    server = nats.find(loaded.state_dir / "nats")
+    assert server
+    os.kill(server.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("killed", ["before it is published", "while it is waited for"])
+async def test_a_sender_keeps_the_server_for_the_daemon_that_has_yet_to_come(
+    loaded: Any, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: killed while no daemon drove, the server was started and stopped for each look, and gone in the end."""
+    publish = CommandStream.publish
+
+    async def after_a_kill(*args: Any, **options: Any) -> int:
+        kill_server(loaded)
+        return await publish(*args, **options)
+
+    await started_and_left(loaded)
+    if killed == "before it is published":
+        monkeypatch.setattr(CommandStream, "publish", after_a_kill)
+    sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.NOTE, reason="hello"), None, 4))
+    if killed == "while it is waited for":
+        await asyncio.sleep(2)
+        kill_server(loaded)
+    receipt = await asyncio.wait_for(sending, 60)
+    assert receipt.answer is None
+    assert nats.find(loaded.state_dir / "nats") is not None
+    assert starts_of_the_server(loaded) == 2
+    async with bus(loaded) as client, aclosing(CommandStream(client).read(receipt.seq)) as commands:
+        assert (await asyncio.wait_for(anext(commands), 10)).seq == receipt.seq
+
+
+async def test_a_sender_that_kept_the_server_does_not_leave_it_once_the_run_has_ended(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, has_ended = send._answer, asyncio.Event()
+
+    async def late_answer(*args: Any) -> Any:
+        await has_ended.wait()
+        return await answer(*args)
+
+    monkeypatch.setattr(send, "_answer", late_answer)
+    await started_and_left(loaded)
+    sending = asyncio.create_task(send.send(loaded, Command(verb=Verb.ABORT), None, 20))
+    await asyncio.sleep(0.5)
+    with one_daemon(loaded):
+        async with bus(loaded) as client, a_daemon(loaded) as daemon:
+            async with aclosing(CommandStream(client).read(1)) as commands:
+                command = await anext(commands)
+            await daemon.append(facts.AbortRequested(by=None, reason=""), command_position=command.seq)
+            await daemon.append(ABORTED)
+        await end_embedded(loaded)
+    has_ended.set()
+    receipt = await asyncio.wait_for(sending, 60)
+    assert (receipt.answer is not None, receipt.run.state) == (True, "aborted")
     assert nats.find(loaded.state_dir / "nats") is None
