@@ -36,6 +36,8 @@ class TimedOut(StepError):
 class NotLeader(StepError):
     """another daemon has taken this run; this one must stop"""
 
+    hint = "`cutoverd status` shows who drives it; nothing is left to be done here"
+
 
 class OutcomeUnknown(StepError):
     """whether the effect happened cannot be known yet: never a failure, never a success; probe it again"""

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed:
-`run --auto`, `status --wait`), 6 left unfinished (held, or stopped: start it again)."""
+`run --auto`, `status --wait`), 6 left unfinished (held, or stopped: start it again), 7 another daemon drives the run."""
 
 # command → its module, which has an `app` of its own; this order is that of `--help`
 MODULES = {

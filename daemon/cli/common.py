@@ -20,7 +20,7 @@ from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.events.codec import Corrupt
 from cutoverd.states.decide import allowed_verbs
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.run import Run
 
 PlanArgument = Annotated[Path, typer.Argument(help="The plan file (YAML).", envvar="CUTOVERD_PLAN")]
@@ -52,7 +52,8 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
     except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
         hint = getattr(error, "hint", "")
         typer.echo(f"cutoverd: {error}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
-        raise typer.Exit(Exit.ERROR) from None
+        is_driven = isinstance(error, (NotLeader, AlreadyDriven))
+        raise typer.Exit(Exit.SUPERSEDED if is_driven else Exit.ERROR) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("cutoverd: stopped; the run goes on when it is started again", err=True)
         raise typer.Exit(Exit.UNFINISHED) from None

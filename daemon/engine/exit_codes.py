@@ -16,6 +16,7 @@ class Exit(IntEnum):
     STUCK = 4
     ABORTED = 5  # or PreCheck failed, and nobody is there to be asked
     UNFINISHED = 6  # held, or stopped in the middle; start it again
+    SUPERSEDED = 7  # another daemon drives the run; not to be started again
 
 
 _ENDS = {COMPLETED: Exit.COMPLETED, ROLLED_BACK: Exit.ROLLED_BACK, ABORTED: Exit.ABORTED}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, StepObservation
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
 from cutoverd.daemon.engine.run_log import RunLog
@@ -18,17 +19,22 @@ from cutoverd.events import facts
 from cutoverd.events.commands import Command
 from cutoverd.states import STATES
 from cutoverd.states.decide import decide, rejected
-from cutoverd.states.errors import StepError, format_error
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, format_error
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import AttemptId, Direction, Found, Ports, Probed
 from cutoverd.states.run import Run, StepKey
-from cutoverd.states.step import Context
+from cutoverd.states.step import Context, Effect
 
 log = Logger(__name__)
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 SLOWEST_RETRY_SECONDS = 10.0
 CLOCK_READ_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
+
+
+async def _leads() -> bool:
+    """Where there is one daemon."""
+    return True
 
 
 class Stopped(Enum):
@@ -52,13 +58,16 @@ class RunLoop:
         connection_lost: tuple[type[Exception], ...] = (),
         check_files: Callable[[Run], None] = lambda run: None,
         check_plan: Callable[[Run], None] = lambda run: None,
+        check_leads: Callable[[], Awaitable[bool]] = _leads,
     ) -> None:
         """`check_files` is asked before a step that runs or reads the plan's files, and raises `StepError` if it must not.
 
         `check_plan` is asked before PreCheck is tried again, and looks at the plan on disk as well.
         `connection_lost`: errors of the adapters that say nothing of what happened at the other end.
+        `check_leads` raises `NotLeader` if a newer daemon has the run, and is False if nobody could be asked.
         """
         self._log = runlog
+        self._check_leads = check_leads
         self._check_files = check_files
         self._check_plan = check_plan
         self._ports = ports
@@ -75,22 +84,31 @@ class RunLoop:
     async def drive(self) -> Stopped:
         """Until the run is over; with `auto` also until it waits for a person. Raises `NotLeader`, `Conflict`."""
         while True:
-            upcoming = next_action(self.run)
-            match upcoming:
-                case Finished():
-                    return Stopped.OVER
-                case AppendEvent(event):
-                    await self._log.append(event)
-                case AttemptStep(key, direction, attempt):
-                    # announced before anything is done, by the loop itself: only it appends
-                    event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
-                    await self._run_interruptibly(key, direction, self._act(upcoming, event_id))
-                case ProbeStep(key, direction):
-                    await self._run_interruptibly(key, direction, self._probe(key, direction))
-                case AwaitOperator():
-                    async with self._held_loop(upcoming.meanwhile):
-                        if await self._wait(upcoming):
-                            return Stopped.NEEDS_A_PERSON
+            try:
+                if stopped := await self._turn():
+                    return stopped
+            except Conflict as conflict:  # what was decided on the old end of the journal is decided again
+                await self._log.catch_up(conflict)
+
+    async def _turn(self) -> Stopped | None:
+        """One action; why the loop ends, if it does."""
+        upcoming = next_action(self.run)
+        match upcoming:
+            case Finished():
+                return Stopped.OVER
+            case AppendEvent(event):
+                await self._log.append(event)
+            case AttemptStep(key, direction, attempt):
+                # announced before anything is done, by the loop itself: only it appends
+                event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
+                await self._run_interruptibly(key, direction, self._act(upcoming, event_id))
+            case ProbeStep(key, direction):
+                await self._run_interruptibly(key, direction, self._probe(key, direction))
+            case AwaitOperator():
+                async with self._held_loop(upcoming.meanwhile):
+                    if await self._wait(upcoming):
+                        return Stopped.NEEDS_A_PERSON
+        return None
 
     @asynccontextmanager
     async def _held_loop(self, key: StepKey | None) -> AsyncIterator[None]:
@@ -226,6 +244,8 @@ class RunLoop:
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # next_action() asks only for those that have one
         try:
             await self._back_off()
+            if take.key.definition.effect is Effect.PROBED:  # no ledger row of its own turns a stale daemon away
+                await self._check_leads()
             if take.direction is Direction.FORWARD and STATES[take.key.state].reads_files:
                 await asyncio.to_thread(self._check_files, self.run)
             async with asyncio.timeout(self._timeout_of(take.key)):
@@ -233,7 +253,14 @@ class RunLoop:
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
             seconds = time.monotonic() - began
-            return ended_by(error, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
+            seen = await self._unless_taken(error)
+            return ended_by(seen, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
+
+    async def _unless_taken(self, error: Exception) -> Exception:
+        """What became of the step; raises `NotLeader` where a takeover has ended its children or sessions."""
+        if isinstance(error, NotLeader) or await self._check_leads():
+            return error
+        return OutcomeUnknown(f"{format_error(error)}; whether another daemon has taken the run could not be asked")
 
     async def _back_off(self) -> None:
         """After an outcome that nobody saw: a server that fell needs a moment."""
@@ -250,6 +277,7 @@ class RunLoop:
             async with asyncio.timeout(self._step_seconds):
                 probed = await probe(self._context(key, direction, ""))
         except Exception as error:  # a probe that fails has seen nothing
+            await self._check_leads()
             probed = Probed(Found.UNKNOWN, {"error": format_error(error)[:1000]})
         return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
 

@@ -8,16 +8,18 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from cutoverd.daemon.engine.anchor import Anchor, check_anchored
-from cutoverd.daemon.engine.errors import Unavailable
+from cutoverd.daemon.engine.errors import Conflict, Unavailable
 from cutoverd.daemon.engine.message import EventLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.events.codec import Chain, Corrupt, Envelope, Recorded, encode
-from cutoverd.events.facts import Event
+from cutoverd.events.facts import Event, StepStarted
+from cutoverd.states.errors import NotLeader
 from cutoverd.states.evolve import evolve
 from cutoverd.states.run import Run
 
 log = Logger(__name__)
 
+MOST_CONFLICTS = 20  # an older daemon records little once it is fenced
 Observer = Callable[[Run, Recorded], None]  # the run after the event; must not fail, must not wait
 
 
@@ -41,21 +43,39 @@ class RunLog:
         self._observers = observers
         self._chain = Chain()
         self._anchoring: asyncio.Task[None] | None = None
+        self._observed_seq = 0
+        self._conflicts = 0  # since something but a beginning was recorded
 
     async def replay(self) -> None:
         """Read the journal to its end and prove it; raises `Corrupt`, and `LogRegressed` if it ends before an anchor."""
+        # before the end is asked for: an older daemon that still records must not look like a journal that lost its end
+        anchored = [await anchor.load() for anchor in self._anchors]
         hashes: dict[int, str] = {}
+        self.run, self._chain = Run(self.run.name), Chain()
         async for message in self._journal.replay():
             recorded = self._chain.checked(message.data, message.seq)
             if recorded.envelope.run != self.run.name:
                 raise Corrupt(f"the journal of run {self.run.name} holds an event of run {recorded.envelope.run}")
             self._apply(recorded, message.data)
             hashes[message.seq] = self._chain.head
-        for anchor in self._anchors:
-            check_anchored(await anchor.load(), hashes)
+        for end in anchored:
+            check_anchored(end, hashes)
+
+    async def catch_up(self, conflict: Conflict) -> None:
+        """Another daemon has appended: read what, so that the next step is decided on it.
+
+        Raises `NotLeader` if a newer one has the run, and `conflict` after 20 in a row.
+        """
+        self._conflicts += 1
+        if self._conflicts > MOST_CONFLICTS:
+            raise conflict
+        log.warning("journal_conflict", reason=str(conflict), doing="reads the journal again")
+        await self.replay()
+        if self.run.epoch > self.epoch:
+            raise superseded(self.run.name, self.run.epoch)
 
     async def append(self, event: Event, command_position: int = 0) -> str:
-        """Persist an event and evolve the run by it; its id. Raises `Conflict` if another daemon leads, `ServerRefused`.
+        """Persist an event and evolve the run by it; its id. Raises `Conflict` if another has appended, `ServerRefused`.
 
         While the bus is away nothing else is done: the same message is offered until it is taken.
         """
@@ -71,6 +91,8 @@ class RunLog:
         )
         body = encode(envelope)
         seq = await self._stored(envelope.id, body)
+        if not isinstance(event, StepStarted):  # else a step whose outcome always comes too late would be taken for ever
+            self._conflicts = 0
         self._apply(Recorded(seq, envelope), body)
         await self.settled()
         self._anchoring = asyncio.create_task(self._anchor(seq, self._chain.head))
@@ -97,5 +119,13 @@ class RunLog:
     def _apply(self, recorded: Recorded, body: bytes) -> None:
         self.run = evolve(self.run, recorded)
         self._chain = self._chain.extended(body, recorded.seq)
+        if recorded.seq <= self._observed_seq:  # read once more after a conflict
+            return
+        self._observed_seq = recorded.seq
         for observer in self._observers:
             observer(self.run, recorded)
+
+
+def superseded(run: str, epoch: int) -> NotLeader:
+    """Why an older daemon stops."""
+    return NotLeader(f"another daemon has taken run {run} (epoch {epoch}): this one has stopped, and does nothing more")

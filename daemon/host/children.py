@@ -154,6 +154,11 @@ async def end_orphans(folder: Path, older_than_epoch: int | None = None) -> list
     return found
 
 
+def fenced_epoch(folder: Path) -> int:
+    """No child of a lower epoch may begin; 0 if none was ever fenced."""
+    return launcher.fence(str(_records(folder)))
+
+
 def _output(path: Path, tail_bytes: int, drained: bool) -> Output:
     return Drained(tail_bytes, LEFT_BEHIND_SECONDS) if drained else Filed(path, tail_bytes)
 

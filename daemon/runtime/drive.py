@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.anchor import FileAnchor
@@ -19,7 +20,7 @@ from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
 from cutoverd.daemon.engine.inbox import InboxItem, NotACommand
 from cutoverd.daemon.engine.loop import RunLoop
-from cutoverd.daemon.engine.message import CommandLog, Message
+from cutoverd.daemon.engine.message import CommandLog, EventLog, Message
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
@@ -30,7 +31,7 @@ from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, revive
-from cutoverd.daemon.runtime.leadership import take_over
+from cutoverd.daemon.runtime.leadership import check_leads, take_over, watch_for_newer
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
@@ -88,7 +89,7 @@ async def _drive(
         journal = Journal(client, events_of(loaded.plan.run))
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client))
         server = await take_over(loaded, runlog, server)
-        async with _watched(tracker, server, client), _inbox(client, runlog) as inbox:
+        async with _watched(tracker, server, client), _inbox(client, runlog, journal) as inbox:
             runner = RunLoop(
                 runlog,
                 ports(loaded, server),
@@ -98,6 +99,7 @@ async def _drive(
                 connection_lost=CONNECTION_LOST,
                 check_files=StillFrozen(loaded),
                 check_plan=partial(check_anew, loaded.path),
+                check_leads=partial(check_leads, server),
             )
             try:
                 await runner.drive()
@@ -134,22 +136,35 @@ class Anchors:
 
 
 @asynccontextmanager
-async def _inbox(client: Client, runlog: RunLog) -> AsyncIterator[asyncio.Queue[InboxItem]]:
-    """What operators say from the last command on that the run took into account."""
+async def _inbox(client: Client, runlog: RunLog, journal: EventLog) -> AsyncIterator[asyncio.Queue[InboxItem]]:
+    """What operators say from the last command on that the run took into account; and that a newer daemon has the run."""
     inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
-    listening = asyncio.create_task(listen(CommandStream(client), runlog.run.command_position + 1, inbox))
+    listening = [
+        asyncio.create_task(listen(CommandStream(client), runlog.run.command_position + 1, inbox)),
+        asyncio.create_task(_until_heard(watch_for_newer(journal, runlog, inbox), inbox)),
+    ]
     try:
         yield inbox
     finally:
-        listening.cancel()
-        await asyncio.wait([listening])
+        for task in listening:
+            task.cancel()
+        await asyncio.wait(listening)
 
 
 async def listen(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
     """Everything that is said, and at last why nothing more can be heard."""
+    await _until_heard(_read_commands(commands, start, inbox), inbox)
+
+
+async def _read_commands(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
+    async for message in commands.read(start):
+        inbox.put_nowait(_understood(message))
+
+
+async def _until_heard(reading: Coroutine[Any, Any, None], inbox: asyncio.Queue[InboxItem]) -> None:
+    """Why nothing more can be heard is the last that is."""
     try:
-        async for message in commands.read(start):
-            inbox.put_nowait(_understood(message))
+        await reading
     except Exception as error:
         inbox.put_nowait(error)
 

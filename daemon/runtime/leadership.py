@@ -1,20 +1,31 @@
-"""How a daemon takes a run: the journal replayed and proven, the fence taken, what an earlier daemon left running ended."""
+"""How a daemon takes a run, and learns that another has.
+
+The journal is replayed and proven, the run claimed, what an earlier daemon left running ended, the fence taken, and then it is
+said in the journal. The earlier daemon may live: what it records meanwhile is read, and the word said after it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+from contextlib import aclosing
 from dataclasses import replace
 from importlib.metadata import version
 
-from cutoverd.daemon.engine.run_log import RunLog
+from cutoverd.daemon.engine.errors import Conflict
+from cutoverd.daemon.engine.inbox import InboxItem
+from cutoverd.daemon.engine.message import EventLog
+from cutoverd.daemon.engine.run_log import RunLog, superseded
 from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger import claims, ledger
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.events import facts
+from cutoverd.events.codec import Corrupt, decode
+from cutoverd.states.errors import StepError
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
 
@@ -24,26 +35,67 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
 
     `server` is that of no epoch yet; gives that of ours.
 
-    Raises `PlanChanged`, `NotLeader`, `Conflict`, `LogRegressed`, `OutcomeUnknown`.
+    Raises `PlanChanged`, `NotLeader` (a newer one was faster), `Conflict`, `LogRegressed`, `OutcomeUnknown`.
     """
     await runlog.replay()
     there = await ledger.current_epoch(server)
     changed = _changed(loaded, runlog.run, server, there)
-    epoch = max(runlog.run.epoch, there) + 1
+    epoch = await claims.claim(server, above=max(runlog.run.epoch, there))
     server = replace(server, epoch=epoch)
-    orphans = await _end_orphans(server)
-    await ledger.acquire_fence(server)
-    runlog.epoch = epoch
-    await runlog.append(
-        facts.LeaderAcquired(
-            epoch=epoch, host=socket.gethostname(), pid=os.getpid(), version=version("cutoverd"), orphans=orphans
-        )
-    )
+    await _acquire(runlog, server)
+    changed = changed and _changed(loaded, runlog.run, server, epoch)  # it may have gone on meanwhile
     if runlog.run.plan is None:
         await runlog.append(frozen(loaded, server.names.production))
     elif changed and not _is_known(runlog.run, changed):
         await runlog.append(facts.FailureReported(by=facts.DAEMON, reason=changed))
     return server
+
+
+async def _acquire(runlog: RunLog, server: Server) -> None:
+    """The run is ours in PostgreSQL, and then in the journal."""
+    try:
+        orphans = await _end_orphans(server)
+        await ledger.acquire_fence(server)
+    except StepError:  # a newer daemon ends our sessions
+        await check_leads(server)
+        raise
+    runlog.epoch = server.epoch
+    acquired = facts.LeaderAcquired(
+        epoch=server.epoch, host=socket.gethostname(), pid=os.getpid(), version=version("cutoverd"), orphans=orphans
+    )
+    await _append_after_older_daemon(runlog, acquired)
+
+
+async def _append_after_older_daemon(runlog: RunLog, acquired: facts.LeaderAcquired) -> None:
+    """Found: what the older daemon recorded while it was fenced made the newer one give up, and nobody led."""
+    while True:
+        try:
+            await runlog.append(acquired)
+            return
+        except Conflict as conflict:
+            await runlog.catch_up(conflict)
+
+
+async def check_leads(server: Server) -> bool:
+    """No newer daemon means to lead the run; False if PostgreSQL does not answer. Raises `NotLeader`."""
+    newest = await claims.newest(server)
+    highest = max(newest or 0, children.fenced_epoch(server.folder))
+    if highest > server.epoch:
+        raise superseded(server.run, highest)
+    return newest is not None
+
+
+async def watch_for_newer(journal: EventLog, runlog: RunLog, inbox: asyncio.Queue[InboxItem]) -> None:
+    """Until a newer daemon has said in the journal that it leads: then the loop stops, in whatever it waits for."""
+    async with aclosing(journal.follow(runlog.run.last_seq + 1)) as messages:
+        async for message in messages:
+            try:
+                event = decode(message.data).event
+            except Corrupt:  # the loop finds out when it appends
+                continue
+            if isinstance(event, facts.LeaderAcquired) and event.epoch > runlog.epoch:
+                inbox.put_nowait(superseded(runlog.run.name, event.epoch))
+                return
 
 
 def _changed(loaded: LoadedPlan, run: Run, server: Server, epoch_there: int) -> str:

@@ -125,6 +125,7 @@ class Night:
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
         self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
+        self.leads: Callable[[], bool] = lambda: True
         self.log: RunLog = self._log()
 
     def _log(self) -> RunLog:
@@ -148,9 +149,18 @@ class Night:
                 )
             )
         runner = RunLoop(
-            self.log, self.world.ports(), self.inbox, step_seconds=step_seconds, auto=auto, check_plan=self.check_plan
+            self.log,
+            self.world.ports(),
+            self.inbox,
+            step_seconds=step_seconds,
+            auto=auto,
+            check_plan=self.check_plan,
+            check_leads=self._check_leads,
         )
         return await runner.drive()
+
+    async def _check_leads(self) -> bool:
+        return self.leads()
 
     async def say(self, verb: str, **fields: Any) -> None:
         seq = await self.stream.store("cutover.cmd.alice", "", b"")

@@ -163,8 +163,12 @@ class Night:
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """`cutoverd run PLAN OPTIONS` in a session of its own."""
+        return self.start_plan(self.plan_file, *options)
+
+    def start_plan(self, plan_file: Path, *options: str) -> subprocess.Popen[bytes]:
+        """The run of this night by a plan file of its own, say with another `state_dir`."""
         form = () if "--format" in options else ("--format", "lines")
-        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(self.plan_file), *form, *options]
+        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(plan_file), *form, *options]
         with (self.folder / "daemon.log").open("ab") as log:
             daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         self.daemons.append(daemon)

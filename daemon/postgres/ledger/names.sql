@@ -27,3 +27,9 @@ CREATE TABLE IF NOT EXISTS cutoverd.counters (
     seen jsonb NOT NULL,
     PRIMARY KEY (run, moment)
 );
+
+-- the epoch of whoever is about to take a run: the fence row stays locked while a step of the older daemon runs
+CREATE TABLE IF NOT EXISTS cutoverd.claims (
+    run text PRIMARY KEY,
+    epoch bigint NOT NULL
+);

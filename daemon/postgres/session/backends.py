@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import psycopg
+
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.fetch import fetch_all
-from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry
+from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import OutcomeUnknown
 
@@ -23,7 +25,7 @@ SELECT pid FROM (
     FROM pg_stat_activity
     WHERE starts_with(application_name, %(prefix)s) AND pid <> pg_backend_pid()
 ) ours
-WHERE epoch ~ '^\d+$'
+WHERE epoch ~ '^[1-9]\d*$' -- 0: of a daemon that has not claimed the run yet, or of whoever looks; it changes nothing
   AND (epoch::numeric < %(older_than_epoch)s OR epoch::numeric = %(epoch)s OR pid = ANY(%(pids)s))
 """
 
@@ -47,7 +49,10 @@ async def end_backends(
         "pids": list(pids),
     }
     async with await connect_with_retry(server) as conn:
-        return await _end(conn, wanted, Polling(gone_seconds, pause_seconds=PAUSE_SECONDS))
+        try:
+            return await _end(conn, wanted, Polling(gone_seconds, pause_seconds=PAUSE_SECONDS))
+        except psycopg.Error as error:  # a newer daemon ends this session, too
+            raise to_step_error(conn, error) from error
 
 
 async def _end(conn: Connection, wanted: dict[str, object], polling: Polling) -> int:

@@ -36,6 +36,7 @@ class Runs:
         self.epoch_there: int | None = None
         self.log = self._log()
         monkeypatch.setattr(leadership.ledger, "current_epoch", self._epoch)
+        monkeypatch.setattr(leadership.claims, "claim", self._claim)
         monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
         monkeypatch.setattr(leadership.ledger, "acquire_fence", self._no_orphans)
 
@@ -44,6 +45,9 @@ class Runs:
 
     async def _epoch(self, server: Server) -> int:
         return self.log.run.epoch if self.epoch_there is None else self.epoch_there
+
+    async def _claim(self, server: Server, above: int) -> int:
+        return above + 1
 
     async def _no_orphans(self, server: Server) -> list[str]:
         return []
