@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cutoverd.events.subjects import operator_of
 
 LONGEST_NAME = 128
+UNREADABLE = "\ufffd"
 LONGEST_TTL_SECONDS = 366 * 24 * 3600.0
 
 
@@ -57,13 +58,26 @@ VERBS = ", ".join(Verb)
 
 def parse(subject: str, data: bytes, seq: int, sent_at: datetime) -> Command:
     """The command in a message; raises `NotUnderstood` with what was seen and what would be right."""
+    by = _operator(subject)
     fields = _fields(data)
     if forged := _FROM_THE_BUS & fields.keys():
         raise NotUnderstood(f"a command cannot carry {', '.join(sorted(forged))}: who sent it, and when, is read from the bus")
     try:
-        return Command.model_validate({**fields, "by": operator_of(subject), "seq": seq, "sent_at": sent_at})
+        return Command.model_validate({**fields, "by": by, "seq": seq, "sent_at": sent_at})
     except ValidationError as error:
         raise NotUnderstood(format_problems(error)) from error
+
+
+def _operator(subject: str) -> str | None:
+    """Raises `NotUnderstood` for one who cannot be named again: what is not UTF-8 comes from the bus as U+FFFD."""
+    by = operator_of(subject)
+    if by and UNREADABLE in by:
+        raise NotUnderstood(f"it came on {subject[:80]!r}, which is not UTF-8: nobody knows who said it")
+    if by and len(by) > LONGEST_NAME:
+        raise NotUnderstood(
+            f"it came on {subject[:80]!r}…: an operator's name has {len(by)} characters, at most {LONGEST_NAME} can be"
+        )
+    return by
 
 
 def _fields(data: bytes) -> dict[str, object]:

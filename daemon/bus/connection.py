@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.outage_log import Outage
+from cutoverd.daemon.bus.wire import TolerantClient
 from cutoverd.daemon.host.cancellation import cancel_all, deadline, run_to_completion
 from cutoverd.daemon.host.log import Logger
 
@@ -100,7 +101,7 @@ async def connect(
 ) -> Client:
     """Connect to one server of a cluster, or to the only one; raises `Unreachable` with the last error seen."""
     urls = [servers] if isinstance(servers, str) else list(servers)
-    nc = nats.aio.client.Client()
+    nc = TolerantClient()
     client = Client(nc, nc.jetstream(timeout=REQUEST_SECONDS))
     login: dict[str, Any] = {"user": user, "password": password, "token": token, "user_credentials": credentials_file, "tls": tls}
     # apart from us: it tries for ever, and a cancel that it lost would be heard by nobody

@@ -17,13 +17,13 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import BUDGET_SECONDS, RegressionGuard, RetryBudget
+from cutoverd.daemon.bus.stored import fetch_last
 from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
 # What the server says to an append in doubt depends on how it is run: docs/measured.md, "An append in doubt"
-NO_MESSAGE = 10037
 # too large for the stream, wrong stream, stream full, no room on the server, account limits
 LASTING = {10054, 10060, 10077, 10047, 10002, 10023, 10028}
 
@@ -153,14 +153,8 @@ class Journal:
         return whole
 
     async def _leader_tail(self) -> Tail:
-        try:
-            async with deadline(2 * REQUEST_SECONDS):
-                last = await self._client.js.get_last_msg(STREAM, self._subject)
-        except js_errors.NotFoundError as error:
-            if error.err_code != NO_MESSAGE:  # the stream itself is missing
-                raise
-            return Tail()
-        return Tail(last.seq or 0, (last.headers or {}).get("Nats-Msg-Id", ""))
+        last = await fetch_last(self._client, self._subject)
+        return Tail(last.seq, last.id) if last else Tail()
 
     async def _next(self, messages: AsyncIterator[Message]) -> Message:
         try:

@@ -1,17 +1,21 @@
 """Messages in stream order, each once, across restarts of the server.
 
 One short-lived push consumer at a time. The server numbers what it delivers, 1, 2, 3, …, and tells the last number in each
-heartbeat; at the first jump or silence the consumer is given up and the next one starts right after the last message that
-was handed on. nats-py's own ordered consumer starts again at the beginning of the stream if it had seen nothing yet.
+heartbeat; at the first jump or silence the consumer is given up. What is stored by then is fetched by requests, whose answers
+no message can break, and the next consumer starts right after the last message that was handed on: so no message keeps a
+reader at its place. nats-py's own ordered consumer starts again at the beginning of the stream if it had seen nothing yet.
+
+Control is what comes with the inbox as its subject: a stored message has its own, whatever its headers say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC
+from functools import partial
 from uuid import uuid4
 
 from nats.aio.msg import Msg
@@ -21,6 +25,7 @@ from nats.js import api
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.outage_log import Outage
 from cutoverd.daemon.bus.retry import RegressionGuard
+from cutoverd.daemon.bus.stored import fetch_all
 from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.cancellation import deadline
@@ -31,6 +36,8 @@ HEARTBEAT_SECONDS = 1.0
 SILENCE_SECONDS = 2.5  # more than two heartbeats
 PAUSE_SECONDS = 0.25
 CONTROL, STALLED, LAST = "100", "Nats-Consumer-Stalled", "Nats-Last-Consumer"
+FLOW_CONTROL = "$JS.FC."
+Source = Callable[[Client, Sequence[str], int], AsyncGenerator[Message, None]]
 
 
 async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGenerator[Message, None]:
@@ -39,20 +46,26 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
     Raises `LogRegressed` if the stream is shorter than what was read, `ServerRefused` if we may not read, `Unavailable` never.
     """
     guard, outage = RegressionGuard(), Outage("reading_again", "reading_goes_on", subjects=list(subjects))
+    deliver = partial(_deliver, outage=outage)
+    source: Source = deliver
     while True:
-        began = time.monotonic()
+        began, at_once = time.monotonic(), False
         try:
             # a consumer that starts beyond the end would wait there without a word
             if guard.is_whole(f"stream {STREAM}", await _last_seq(client), start - 1):
-                async with aclosing(_deliver(client, subjects, start, outage)) as messages:
+                async with aclosing(source(client, subjects, start)) as messages:
                     async for message in messages:
                         start = message.seq + 1
                         yield message
+                at_once = source is deliver  # who speaks after a message that broke the consumer must not wait for it
+                source = fetch_all if source is deliver else deliver
         except DOUBT as error:
+            source = fetch_all  # the end is reached by requests before anything is delivered again
             if not client.closing:  # else that the server goes is no news
                 outage.goes_on(start=start, error=client.explain(error, began))
         _check_allowed(client, subjects, began)
-        await asyncio.sleep(PAUSE_SECONDS)
+        if not at_once:
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 def _check_allowed(client: Client, subjects: Sequence[str], since: float) -> None:
@@ -68,7 +81,7 @@ async def _last_seq(client: Client) -> int:
         return (await client.js.stream_info(STREAM)).state.last_seq
 
 
-async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: Outage) -> AsyncGenerator[Message, None]:
+async def _deliver(client: Client, subjects: Sequence[str], start: int, *, outage: Outage) -> AsyncGenerator[Message, None]:
     """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
     inbox = client.nc.new_inbox()
     async with deadline(REQUEST_SECONDS):
@@ -79,7 +92,7 @@ async def _deliver(client: Client, subjects: Sequence[str], start: int, outage: 
         while True:
             async with deadline(SILENCE_SECONDS):
                 msg = await subscription.next_msg(timeout=None)
-            if msg.headers and "Status" in msg.headers:
+            if msg.subject == inbox:
                 if not await _go_on(client, msg, delivered):
                     return
                 outage.is_over()
@@ -113,15 +126,18 @@ async def _consume(client: Client, subjects: Sequence[str], start: int, inbox: s
 
 
 async def _go_on(client: Client, msg: Msg, delivered: int) -> bool:
-    """Answer flow control; False if the consumer is gone or has sent more than we got."""
+    """Answer flow control; False if the consumer is gone or has sent more than we got.
+
+    Who guesses the inbox can send there too: an answer goes nowhere but to flow control, never into the stream with our rights.
+    """
     headers = msg.headers or {}
-    if headers["Status"] != CONTROL:
+    if headers.get("Status") != CONTROL:
         return False
-    answer = msg.reply or headers.get(STALLED)
-    if answer:
+    answer = msg.reply or headers.get(STALLED, "")
+    if answer.startswith(FLOW_CONTROL):
         async with deadline(REQUEST_SECONDS):
             await client.nc.publish(answer)
-    return int(headers.get(LAST, delivered)) == delivered
+    return headers.get(LAST, str(delivered)) == str(delivered)
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

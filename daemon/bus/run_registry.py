@@ -92,7 +92,7 @@ def _read(data: bytes) -> dict[str, Any]:
             return dict(body)
         if body["type"] == CLOSED and isinstance(body["run"], str) and isinstance(body["end"], str):
             return dict(body)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise LogRegressed(
         f"a message on the runs subject is not one of the daemon's: {data[:200]!r}",

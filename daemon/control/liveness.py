@@ -19,6 +19,7 @@ from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events.subjects import status_of
 
 NONE_HERE = "none on this machine"
+NOT_AN_ANSWER = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # any client may answer there
 MAY_NOT_SERVE = "one whose NATS user may not serve would not"
 
 
@@ -49,7 +50,7 @@ async def asked(client: Client, observation: Observation) -> dict[str, Any]:
         return _liveness_document(True, _drives(observation, int(answer["epoch"])))
     except nats.errors.NoRespondersError:
         return _liveness_document(False, f"{NONE_HERE}, and none answers on the bus ({MAY_NOT_SERVE})")
-    except (*DOUBT, ValueError, KeyError, TypeError) as error:
+    except (*DOUBT, *NOT_AN_ANSWER) as error:
         why = client.forbidden(subject, began) or str(error) or repr(error)
         return _liveness_document(None, f"{NONE_HERE}; elsewhere cannot be known, {subject} gave no answer: {why}")
 

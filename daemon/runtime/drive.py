@@ -36,7 +36,7 @@ from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.monitor import RoundObserver
-from cutoverd.events.commands import NotUnderstood, parse
+from cutoverd.events.commands import LONGEST_NAME, NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
@@ -173,4 +173,4 @@ def _understood(message: Message) -> InboxItem:
     try:
         return parse(message.subject, message.data, message.seq, message.at)
     except NotUnderstood as error:
-        return NotACommand(message.seq, operator_of(message.subject), str(error))
+        return NotACommand(message.seq, (operator_of(message.subject) or "")[:LONGEST_NAME] or None, str(error))

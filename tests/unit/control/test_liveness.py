@@ -71,3 +71,16 @@ async def test_a_daemon_elsewhere_is_known_by_its_answer(answer: Any, drives: bo
     client: Any = SimpleNamespace(nc=SimpleNamespace(request=request), forbidden=lambda subject, since: "")
     liveness = await asked(client, sight("db1/7"))
     assert (liveness["drives"], liveness["says"].startswith(says)) == (drives, True), liveness
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"", b"\xff", b"[]", b"{}", b'{"epoch": Infinity}', b'{"epoch": "x"}', b"[" * 100_000, b"9" * 5000]
+)
+async def test_an_answer_of_somebody_else_leaves_it_unknown(garbage: bytes) -> None:
+    """Any client may answer there. Found: an epoch without end, or brackets without end, and `status` ended in a traceback."""
+
+    async def request(subject: str, timeout: float) -> Any:
+        return SimpleNamespace(data=garbage)
+
+    client: Any = SimpleNamespace(nc=SimpleNamespace(request=request), forbidden=lambda subject, since: "")
+    assert (await asked(client, sight("db1/7")))["drives"] is None

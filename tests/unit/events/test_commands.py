@@ -20,9 +20,9 @@ def understood(data: bytes, subject: str = COMMANDS) -> Command:
     return parse(subject, data, 42, SENT)
 
 
-def refused(data: bytes) -> str:
+def refused(data: bytes, subject: str = COMMANDS) -> str:
     with pytest.raises(NotUnderstood) as error:
-        understood(data)
+        understood(data, subject)
     return str(error.value)
 
 
@@ -124,6 +124,19 @@ def test_a_reason_of_blanks_is_none():
 def test_half_a_character_is_refused():
     assert "unicode" in refused(b'{"verb": "note", "reason": "\\ud800"}')
     assert "unicode" in refused(b'{"verb": "note", "\\ud800": 1}')
+
+
+def test_an_operator_whose_name_cannot_be_said_again_is_refused():
+    """The bus gives U+FFFD for what is not UTF-8; a subject may have 4 KB, which no event is to carry twice."""
+    assert "which is not UTF-8: nobody knows who said it" in refused(b"fail", "cutover.cmd.\ufffd")
+    assert "an operator's name has 129 characters, at most 128 can be" in refused(b"fail", f"cutover.cmd.{'a' * 129}")
+    assert understood(b"fail", f"cutover.cmd.{'a' * 128}").verb is Verb.FAIL
+    assert understood(b"fail", "cutover.cmd.jürgen").by == "jürgen"
+
+
+@pytest.mark.parametrize("depth", [10, 300, 600, 900, 950, 980, 990, 995, 1000, 5000])
+def test_whatever_is_nested_is_refused(depth):
+    assert refused(b'{"verb": "note", "reason": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}")
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode(errors="replace")))

@@ -11,12 +11,14 @@ import pytest
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
+from nats.protocol.parser import Parser
 
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.embedded.postgres import bundled_bin_dir
 
 INFO = b'INFO {"server_id":"X","version":"2.12.0","max_payload":1048576,"proto":1,"headers":true}\r\n'
 CLOSES = "daemon/bus/connection.py: Client.close ends all that nats-py has begun by"
+READS = "daemon/bus/wire.py: TolerantClient reads every message by"
 DROPS = "tests/integration/bus/test_commands.py loses messages by"
 
 
@@ -30,6 +32,13 @@ DROPS = "tests/integration/bus/test_commands.py loses messages by"
         (nats.aio.client.Client(), "_ping_interval_task", CLOSES),
         (nats.aio.client.Client(), "_flusher_task", CLOSES),
         (nats.aio.client.Client(), "_process_msg", DROPS),
+        (nats.aio.client.Client(), "_ps", READS),
+        (nats.aio.client.Client(), "_process_headers", READS),
+        (nats.aio.client.Client(), "_build_message", READS),
+        (Parser(), "state", READS),
+        (Parser(), "needed", READS),
+        (Parser(), "header_needed", READS),
+        (Parser(), "msg_arg", READS),
         (Subscription(nats.aio.client.Client()), "_wait_for_msgs_task", CLOSES),
         (TcpTransport(), "_io_writer", CLOSES),
     ],
