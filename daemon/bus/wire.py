@@ -46,7 +46,7 @@ class TolerantParser(Parser):
         end = self._wire.find(CRLF)
         if end < 0:
             if len(self._wire) > LONGEST_LINE_BYTES:
-                raise ProtocolError(f"nats: a line of more than {LONGEST_LINE_BYTES} bytes")
+                raise ProtocolError
             return False
         line = bytes(self._wire[:end])
         del self._wire[: end + CRLF_SIZE]
@@ -65,7 +65,7 @@ class TolerantParser(Parser):
             self.msg_arg = {"subject": subject, "sid": int(sid), "reply": reply}
             self.header_needed, self.needed = (int(size) for size in [b"0", *fields[-sizes:]][-2:])
         except ValueError as error:
-            raise ProtocolError(f"nats: malformed {op.decode()}") from error
+            raise ProtocolError from error
         self.state = AWAITING_MSG_PAYLOAD
 
     async def _read_payload(self) -> bool:
