@@ -11,7 +11,7 @@ from __future__ import annotations
 from cutoverd.states.cutover import Cutover
 from cutoverd.states.data import Data
 from cutoverd.states.downtime import Downtime
-from cutoverd.states.guards import loss_accepted, traffic_not_opened
+from cutoverd.states.guards import loss_accepted, nothing_written
 from cutoverd.states.machine import Row, machine_of
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.precheck import PreCheck
@@ -41,19 +41,19 @@ TABLE: tuple[Row, ...] = (
     Row("monitor", "proceed", COMPLETED, "the time to watch is over"),
     # nothing was touched
     Row("precheck", "abort", ABORTED, "`abort`"),
-    # by itself, as long as traffic was not opened
+    # by itself, as long as nobody has written to new
     Row("downtime", "fail", "rollback", "a step failed, or `fail`"),
     Row("schema", "fail", "rollback", "a step failed, or `fail`"),
     Row("data", "fail", "rollback", "a step failed, or `fail`"),
     Row("validate", "fail", "rollback", "a step failed, or `fail`"),
-    Row("smoke", "fail", "rollback", "a step failed, or `fail`"),
-    Row("cutover", "fail", "rollback", "a step failed, or `fail`, and traffic was not opened", traffic_not_opened),
-    # by a person; once traffic may be open only with `accept_loss`
+    Row("smoke", "fail", "rollback", "a step failed, or `fail`, and nothing was written to new", nothing_written),
+    Row("cutover", "fail", "rollback", "a step failed, or `fail`, and nothing was written to new", nothing_written),
+    # by a person; what was written to new is given up only with `accept_loss`
     Row("downtime", "rollback", "rollback", "`rollback`"),
     Row("schema", "rollback", "rollback", "`rollback`"),
     Row("data", "rollback", "rollback", "`rollback`"),
     Row("validate", "rollback", "rollback", "`rollback`"),
-    Row("smoke", "rollback", "rollback", "`rollback`"),
+    Row("smoke", "rollback", "rollback", "`rollback`", loss_accepted),
     Row("cutover", "rollback", "rollback", "`rollback`", loss_accepted),
     Row("monitor", "rollback", "rollback", "`rollback`", loss_accepted),
     # the end of the way back

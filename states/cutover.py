@@ -1,6 +1,7 @@
 """Cutover: the new version takes over, then clients are let in. From then on going back may cost writes."""
 
 from cutoverd.states.ports import Evidence, Found, Probed, Version
+from cutoverd.states.smoke import count_writes
 from cutoverd.states.step import Context, Effect, State, step
 
 
@@ -25,7 +26,10 @@ async def close_traffic(at: Context) -> Evidence:
 class Cutover(State):
     """Hand production to the new version."""
 
-    uses_database = False
+    @step(Effect.LEDGER, no_way_back="the swap back closes the new database to all")
+    async def admit_clients(at: Context) -> Evidence:
+        """whoever could connect to production before can connect again"""
+        return await at.ports.databases.admit_clients(at.attempt_id)
 
     @step(Effect.PROBED, per_item="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
     async def start_service(at: Context) -> Evidence:
@@ -46,3 +50,5 @@ class Cutover(State):
     async def prove_health(at: Context) -> Evidence:
         """seen from outside, the new version is healthy"""
         return await at.ports.checks.prove_health(at.attempt_id, at.item)
+
+    count_writes = step(Effect.NONE, after_failure=True)(count_writes)

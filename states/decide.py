@@ -9,6 +9,7 @@ from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states import STUCK, target, triggers
 from cutoverd.states.guards import loss_accepted
+from cutoverd.states.next_action import what_was_written
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run
@@ -137,10 +138,13 @@ def _rollback(run: Run, command: Command, now: datetime) -> facts.Event:
     if "rollback" not in triggers(run.state):
         raise CommandRefused(_NO_WAY_BACK.get(run.state, f"from {run.state} there is no way back"))
     if not loss_accepted(run, command):
+        if run.is_exposed and not run.traffic_may_be_open and run.writes is None:  # it is counted first, then decided
+            return facts.FailureReported(by=command.by, reason=f"rollback: {command.reason}".removesuffix(": "))
         missing = "accept_loss and a reason (`--accept-loss --reason …`)"
         if command.accept_loss:
             missing = "a reason too (`--reason …`): only that is missing"
-        raise CommandRefused(f"traffic may have been open: going back gives up what clients wrote since. Say it with {missing}")
+        why = "traffic may have been open" if run.traffic_may_be_open else what_was_written(run)
+        raise CommandRefused(f"{why}: going back gives up what clients wrote since. Say it with {missing}")
     return _transitioned(run, command, "rollback")
 
 

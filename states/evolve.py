@@ -12,7 +12,7 @@ from cutoverd.events.codec import Recorded
 from cutoverd.states import STUCK, target
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate
+from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate, Writes
 
 LONGEST_PROBE_OUTPUT = 400  # characters of what a probe saw
 Attempted = Mapping[tuple[str, Direction], Attempts]
@@ -50,8 +50,8 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
 
 
 def _leader_acquired(run: Run, event: facts.LeaderAcquired, at: Recorded) -> Run:
-    """What an earlier daemon's probes saw may be long past."""
-    return replace(run, epoch=event.epoch, attempts=_without_probe_answers(run))
+    """What an earlier daemon's probes saw, or counted, may be long past."""
+    return replace(run, epoch=event.epoch, attempts=_without_probe_answers(_uncounted(run)))
 
 
 def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
@@ -91,8 +91,9 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
 
 def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
     failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, seconds=event.seconds)
-    if _is_overtaken(run, event):
+    if _is_overtaken(run, event) or StepKey.of(event.step).definition.after_failure:
         return failed
+    failed = _uncounted(failed)
     failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
     return replace(_let_through_no_more(failed), failure=failure)
 
@@ -128,7 +129,8 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
     """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
-    failure = None if run.may_lose_writes else run.failure
+    is_weighed = run.traffic_may_be_open or run.writes in (Writes.SOME, Writes.UNKNOWN)
+    failure = None if is_weighed else run.failure
     return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.seq)
 
 
@@ -138,7 +140,13 @@ def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run
 
 def _answered(run: Run) -> Run:
     """A person has seen the failure, or the run has turned: it is looked at afresh."""
-    return replace(run, failure=None, attempts=_without_probe_answers(run))
+    return replace(_uncounted(run), failure=None, attempts=_without_probe_answers(_uncounted(run)))
+
+
+def _uncounted(run: Run) -> Run:
+    """What was counted of the writes to new holds until the next failure, or until clients can write again."""
+    kept = {key: tried for key, tried in run.attempts.items() if not StepKey.of(key[0]).definition.after_failure}
+    return replace(run, attempts=MappingProxyType(kept))
 
 
 def _without_probe_answers(run: Run) -> Attempted:
@@ -152,7 +160,7 @@ def _abort_requested(run: Run, event: facts.AbortRequested, at: Recorded) -> Run
 
 def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> Run:
     failure = Failure("", Direction.FORWARD, event.reason, at.seq)
-    return replace(_let_through_no_more(run), failure=failure, gate=None)
+    return replace(_uncounted(_let_through_no_more(run)), failure=failure, gate=None)
 
 
 def _operator_ready(run: Run, event: facts.OperatorReady, at: Recorded) -> Run:

@@ -24,11 +24,11 @@ class Consent(Protocol):
     def reason(self) -> str: ...
 
 
-def traffic_not_opened(run: Exposed) -> bool:
-    """no step that opens traffic has begun, or its probe proved that traffic was not opened"""
+def nothing_written(run: Exposed) -> bool:
+    """nobody could write to new yet, or it was counted and nothing was written"""
     return not run.may_lose_writes
 
 
 def loss_accepted(run: Exposed, consent: Consent) -> bool:
-    """traffic was not opened, or `accept_loss` was given with a reason"""
-    return traffic_not_opened(run) or (consent.accept_loss and bool(consent.reason))
+    """nothing was written to new, or `accept_loss` was given with a reason"""
+    return nothing_written(run) or (consent.accept_loss and bool(consent.reason))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from cutoverd.events import facts
 from cutoverd.states import target
-from cutoverd.states.guards import traffic_not_opened
+from cutoverd.states.guards import nothing_written
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rollback import Rollback
-from cutoverd.states.run import Attempts, Run, Status, StepKey
+from cutoverd.states.run import Attempts, Run, Status, StepKey, Writes
 from cutoverd.states.step import Effect
 
 LONGEST_REASON = 300  # characters of one reason within another
@@ -141,19 +141,38 @@ def _failed(run: Run) -> NextAction:
     """Where a failure leads: PreCheck stays, the way back gets stuck, the way there turns unless traffic may be open."""
     if run.state == PreCheck.name:
         return AwaitOperator(f"PreCheck failed: {_why(run)}")
-    if run.state != Rollback.name and (probe := _was_it_opened(run)):
-        return probe
+    if run.state != Rollback.name and (asked := _what_may_be_lost(run)):
+        return asked
     return _transition(run, "fail", _why(run))
 
 
-def _was_it_opened(run: Run) -> NextAction | None:
-    """Once the step that opens traffic has begun a failure holds, unless its probe proves that traffic never opened."""
+def _what_may_be_lost(run: Run) -> NextAction | None:
+    """Where somebody may have written to new a failure holds, unless a count proves that nobody has.
+
+    Before that, if the step that opens traffic has begun, its probe has to prove that traffic never opened.
+    """
     unproven = [key for key in run.opened if run.of(key, FORWARD).status is not Status.DONE]
     if run.opened and run.opened == unproven and run.of(unproven[0], FORWARD).found is None:
         return ProbeStep(unproven[0], FORWARD)
-    if not traffic_not_opened(run):
-        return AppendEvent(facts.RunHeld(reason=f"{_why(run)}; clients may have written: `rollback` needs accept_loss", by=None))
+    if run.is_exposed and not run.traffic_may_be_open and run.writes is None:
+        return _attempt(run, run.count_key, FORWARD)
+    if not nothing_written(run):
+        return AppendEvent(facts.RunHeld(reason=f"{_why(run)}; {what_was_written(run)}: `rollback` needs accept_loss", by=None))
     return None
+
+
+def what_was_written(run: Run) -> str:
+    """To new, in words, of a run that may not go back without `accept_loss`."""
+    if run.traffic_may_be_open:
+        return "clients may have written"
+    counted = run.of(run.count_key, FORWARD)
+    if run.writes is Writes.SOME:
+        return f"{production_name(run)} was written to since the names changed hands ({counted.evidence.get('reason', '')})"
+    return f"what was written since the names changed hands is not known ({counted.reason or counted.evidence.get('reason', '')})"
+
+
+def production_name(run: Run) -> str:
+    return run.frozen.production or "production"
 
 
 def _going_back(run: Run) -> NextAction:

@@ -11,7 +11,7 @@ Errors: `StepError` and its subclasses (states/errors.py). A lost connection who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -103,6 +103,20 @@ class Databases(Protocol):
 
         It proves that nobody is in old, nothing is prepared there, and nothing was written since it was opened; raises
         `CheckFailed`, or `Unproven` if counters cannot tell.
+        """
+
+    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
+        """Who was kept out of new since the exchange gets in again: {"written", "differs", "roles", …} or {"withheld": false}.
+
+        `written`: tables that were written until then, counted with nobody in. Raises `CheckFailed` if somebody who could log in
+        before could not; then nobody is let in.
+        """
+
+    async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
+        """{"writes": "none" | "some" | "unknown", "reason", "tables"} of new since the exchange, or since clients were admitted.
+
+        `shared`: roles of the smoke tests that others use, too: then each row may be somebody else's. With "none" new stays
+        closed, so that it stays true; else it has the access that it had, as where `TimedOut` says that somebody does not leave.
         """
 
     async def check_logins(self, attempt_id: AttemptId) -> Evidence:

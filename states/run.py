@@ -13,6 +13,7 @@ from cutoverd.states import ENDS, STATES, STUCK, WAY
 from cutoverd.states.cutover import Cutover
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.ports import Direction, Evidence, Found
+from cutoverd.states.smoke import Smoke
 from cutoverd.states.step import Step
 
 
@@ -36,6 +37,14 @@ class StepKey:
     @property
     def definition(self) -> Step:
         return next(step for step in STATES[self.state].steps if step.name == self.step)
+
+
+class Writes(StrEnum):
+    """What a count of the writes to new found, before a failure turns the run."""
+
+    NONE = "none"  # going back costs nothing
+    SOME = "some"
+    UNKNOWN = "unknown"  # never taken for none
 
 
 class Status(StrEnum):
@@ -175,13 +184,36 @@ class Run:
         return [key for key in begun if self.of(key, Direction.FORWARD).found is not Found.ABSENT]
 
     @property
-    def may_lose_writes(self) -> bool:
-        """Whether going back from here may cost what clients wrote to new."""
+    def traffic_may_be_open(self) -> bool:
         return self.state == Monitor.name or (self.state == Cutover.name and bool(self.opened))
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether somebody may have written to new: from the swap on, until the run turns."""
+        return self.state in (Smoke.name, Cutover.name) and any(key.definition.exposes_new for key in self.begun())
+
+    @property
+    def count_key(self) -> StepKey:
+        """The step of this state that counts what was written to new."""
+        [counting] = (step for step in STATES[self.state].steps if step.after_failure)
+        return StepKey(self.state, counting.name)
+
+    @property
+    def writes(self) -> Writes | None:
+        """What was counted since the last failure; None if nobody has counted. A count that failed tells nothing."""
+        tried = self.of(self.count_key, Direction.FORWARD) if self.is_exposed else Attempts()
+        if tried.status is Status.FAILED:
+            return Writes.UNKNOWN
+        return Writes(tried.evidence.get("writes", "unknown")) if tried.status is Status.DONE else None
+
+    @property
+    def may_lose_writes(self) -> bool:
+        """Whether going back from here may cost what somebody wrote to new."""
+        return self.traffic_may_be_open or (self.is_exposed and self.writes is not Writes.NONE)
 
     def keys(self, state: str) -> Iterator[StepKey]:
         """The steps of a state in order, one per item."""
-        for step in STATES[state].steps:
+        for step in (step for step in STATES[state].steps if not step.after_failure):
             items: Any = self.frozen.items.get(step.per_item, ()) if step.per_item else ("",)
             for item in reversed(items) if step.newest_first else items:
                 yield StepKey(state, step.name, item)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from cutoverd.states.downtime import Downtime
 from cutoverd.states.errors import StepError, Unproven
 from cutoverd.states.ports import Evidence, Found, Probed, Version
+from cutoverd.states.precheck import PreCheck
 from cutoverd.states.step import Context, Effect, State, step
 from cutoverd.states.validate import Validate
 
@@ -51,6 +52,12 @@ async def compare_again(at: Context, why: str) -> Evidence:
     return {"counters": why, "compared_again": compared}
 
 
+async def count_writes(at: Context) -> Evidence:
+    """what was written to the new database since the names changed hands is counted, before anything is undone"""
+    shared = at.evidence.get(str(PreCheck.check_server), {}).get("shared_roles", [])
+    return await at.ports.databases.count_writes(at.attempt_id, shared)
+
+
 class Smoke(State):
     """Try the new version on the new database, out of reach of clients."""
 
@@ -63,7 +70,7 @@ class Smoke(State):
         except Unproven as unproven:
             return await compare_again(at, str(unproven))
 
-    @step(Effect.LEDGER, undo=exchange_back)
+    @step(Effect.LEDGER, undo=exchange_back, exposes_new=True)
     async def exchange_names(at: Context) -> Evidence:
         """the new database has production's name, and nothing was written to the old one up to that moment"""
         try:
@@ -107,3 +114,5 @@ class Smoke(State):
         """the tables written during the smoke tests are on record"""
         written = await at.ports.databases.written(at.attempt_id)
         return {**written, "written": sorted(written["tables"])}
+
+    count_writes = step(Effect.NONE, after_failure=True)(count_writes)

@@ -151,7 +151,7 @@ def _copy_example(example: Example, target: Path, broken: Break | None) -> None:
 
 def _load(postgres: Postgres, example: Example, home: Path, rows: int | None) -> None:
     """Roles with passwords of their own, then the example's own loader."""
-    for role in (ROLE, example.application):
+    for role in (ROLE, example.application, example.smoke):
         postgres.add_login(role)
     words = [postgres.url(), example.database, *(["--rows", str(rows)] if rows else [])]
     seconds = COMMAND_SECONDS + (rows or 0) / LOADED_ROWS_PER_SECOND
@@ -173,6 +173,7 @@ def _plan(folder: Path, example: Example, postgres: Postgres, lists: Mapping[str
         "STATE_DIR": str(folder / "state"),
         "URL": postgres.url(example.database, ROLE),
         "APP_URL": postgres.url(example.database, example.application),
+        "SMOKE_URL": postgres.url(example.database, example.smoke),
         "TOOLS": str(postgres.bin_dir),
         "PYTHON": sys.executable,
         "MONITOR": f"{(MONITOR_SECONDS_BROKEN if broken is Break.MONITOR else MONITOR_SECONDS):g}s",

@@ -36,6 +36,11 @@ class Example:
     def application(self) -> str:
         return f"{self.name}_app"
 
+    @property
+    def smoke(self) -> str:
+        """The role of its service in test mode."""
+        return f"{self.name}_smoke"
+
 
 PRINTOPTIM = Example(
     name=Name.PRINTOPTIM,

@@ -56,12 +56,23 @@ def not_yaml(path: object, error: yaml.YAMLError) -> str:
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     """Each with its line, its key, the value seen and what would be right."""
     for mistake in error.errors(include_url=False):
-        where = mistake["loc"]  # names and numbers of the plan alone: no key of it is a union, which pydantic would label
+        at = mistake["loc"]  # names and numbers of the plan alone: no key of it is a union, which pydantic would label
+        where = tuple(_as_written(root, at))
         key = ".".join(str(part) for part in where) or "the plan"
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
-            right = f"there is no such key{_nearest(where)}"
+            right = f"there is no such key{_nearest(at)}"
         yield f"{_line(root, where)}: {key}{_format_value(mistake, where)}; {_format_expectation(mistake['type'], right)}"
+
+
+def _as_written(node: yaml.Node | None, where: tuple[Any, ...]) -> Iterator[Any]:
+    """Without the key of a part that the plan may leave out, where it did: of `smoke: [...]` the word `tests`."""
+    for part in where:
+        if isinstance(node, yaml.SequenceNode) and isinstance(part, str):
+            continue
+        yield part
+        found = _child(node, part)
+        node = found[1] if found else None
 
 
 def _format_value(mistake: Any, where: tuple[Any, ...]) -> str:

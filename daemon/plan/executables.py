@@ -13,7 +13,7 @@ def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     yield from _of_checks("health", plan.health)
     for service in plan.services:
         yield from _of_service(service)
-    yield from _of_checks("smoke", plan.smoke)
+    yield from _of_checks("smoke", plan.smoke.tests)
     for door in plan.traffic:
         for verb in ("close", "open", "status"):
             yield f"traffic.{door.name}.{verb}", getattr(door, verb)
@@ -24,7 +24,7 @@ def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 def logins(plan: Plan) -> dict[str, str]:
     """{"smoke.page": libpq's address}; not those under `health`, which PreCheck tries."""
-    checks = [("smoke", check) for check in plan.smoke]
+    checks = [("smoke", check) for check in plan.smoke.tests]
     for service in plan.services:
         checks += [(f"services.{service.name}.new.health", check) for check in (service.new.health if service.new else ())]
         checks += [(f"services.{service.name}.test.health", check) for check in (service.test.health if service.test else ())]

@@ -15,12 +15,19 @@ from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 from cutoverd.states.rollback import Rollback
 
+LONGEST_ROLE_NAME_BYTES = 63
 LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, cut at 63 bytes: docs/measured.md, "Names"
 
 
 def _run_name(name: str) -> str:
     if not is_token(name) or len(name) > LONGEST_RUN_NAME:
         raise ValueError(f"a run's name has only letters, digits, '-' and '_', and at most {LONGEST_RUN_NAME} of them")
+    return name
+
+
+def _role_name(name: str) -> str:
+    if not name or len(name.encode()) > LONGEST_ROLE_NAME_BYTES or not name.isprintable():
+        raise ValueError(f"a role's name is printable and has 1 to {LONGEST_ROLE_NAME_BYTES} bytes, as \\du of psql shows it")
     return name
 
 
@@ -140,6 +147,7 @@ def _command_line(given: Any) -> Any:
 
 
 CommandLine = Annotated[list[str], BeforeValidator(_command_line), Field(min_length=1)]
+RoleName = Annotated[str, AfterValidator(_role_name)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]

@@ -13,6 +13,7 @@ from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, MonitorSection, of
 from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, TimeoutsSection, Window
 from cutoverd.daemon.plan.systems import CheckSection, Door, Service
 from cutoverd.daemon.plan.validation import ValidateSection
+from cutoverd.daemon.plan.window_access import CutoverSection, Smoke
 from cutoverd.states.downtime import Downtime
 
 
@@ -47,8 +48,10 @@ class Plan(Part):
     """What moves the rows from the old tables to the new, and drops the old at last."""
     validate_: ValidateSection = Field(alias="validate")
     """What has to be true of the new database before any client sees it."""
-    smoke: list[CheckSection] = Field(min_length=1)
-    """Checks of the new version before any client sees it."""
+    smoke: Smoke
+    """Checks of the new version before any client sees it: a list, or `tests` with the `roles` that they connect as."""
+    cutover: CutoverSection = CutoverSection()
+    """What may be given up when the run goes back before clients are let in."""
     traffic: list[Door] = Field(min_length=1)
     """The doors between clients and services: closed first, opened last."""
     monitor: MonitorSection = MonitorSection()
@@ -80,7 +83,7 @@ class Plan(Part):
             "services": [service.name for service in self.services],
             "traffic": [door.name for door in self.traffic],
             "health": [check.title for check in self.health],
-            "smoke": [check.title for check in self.smoke],
+            "smoke": [check.title for check in self.smoke.tests],
             "comparisons": [comparison.name for comparison in self.validate_.compare],
             "queries": [query.name for query in self.validate_.queries],
             "watched": [*self.watched_services(), *(check.name for check in self.monitor.checks)],

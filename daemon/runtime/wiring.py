@@ -31,7 +31,13 @@ def ports_of(
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
     scripts = _scripts(loaded, server)
     return Ports(
-        databases=PostgresDatabases(server, evict_seconds=plan.timeouts.fence, logins=logins(plan)),
+        databases=PostgresDatabases(
+            server,
+            evict_seconds=plan.timeouts.fence,
+            logins=logins(plan),
+            smoke_roles=plan.smoke.roles,
+            disposable=plan.cutover.disposable,
+        ),
         scripts=scripts,
         validation=_validation(loaded, server),
         backups=PgDump(

@@ -47,7 +47,7 @@ def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -
     """What PreCheck, Smoke and the way back ask."""
     return ChecksByKind(
         _checks(loaded.plan.health, loaded, site),
-        _checks(loaded.plan.smoke, loaded, site),
+        _checks(loaded.plan.smoke.tests, loaded, site),
         _dashboards(loaded),
         _scraped(loaded, scrapes),
         list(commands(loaded.plan)),

@@ -93,7 +93,7 @@ def _smoke(night: Stage) -> str:
     assert api.test
     assert api.new
     test, new = (commands.start[commands.start.index("--port") + 1] for commands in (api.test, api.new))
-    commands = [check.command for check in night.loaded.plan.smoke if check.command]
+    commands = [check.command for check in night.loaded.plan.smoke.tests if check.command]
     return _shell([[word.replace(f":{test}", f":{new}") for word in words] for words in commands])
 
 

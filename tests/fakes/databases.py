@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from fakes.world import World
 
 OLD, NEW, PLACEHOLDER = 16400, 16500, 16600  # oids
+ONCE = {"inserted": 1, "updated": 0, "deleted": 0, "replaced": False}
 NOBODY_IN: Evidence = {"sessions_ended": 0, "sessions_refused": []}
 
 
@@ -95,7 +97,28 @@ class Databases:
         if not self.world.exchanged:
             self._prove_old_unchanged(attempt_id)
         exchanged = {"database": "app", "oid": NEW, "differs": list[str](), **NOBODY_IN}
-        return self.world.recorded(attempt_id, exchanged, exchanged=True, new_closed=False)
+        if self.world.exchanged:
+            return self.world.recorded(attempt_id, exchanged, exchanged=True)
+        return self.world.recorded(attempt_id, exchanged, exchanged=True, new_closed=False, withheld=self.world.smoke_roles)
+
+    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
+        world = self.world
+        if not world.withheld:
+            return world.recorded(attempt_id, {"withheld": False})
+        if not world.exchanged:
+            raise StepError("app is not the new database yet")
+        written, world.new_written = dict.fromkeys(sorted(world.new_written), ONCE), set()
+        admitted = {"written": written, "complete": True, "differs": list[str](), **NOBODY_IN}
+        return world.recorded(attempt_id, admitted, withheld=False, new_closed=False)
+
+    async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
+        world = self.world
+        if not world.exchanged:
+            return {"writes": "none", "reason": "the names did not change hands", "tables": {}}
+        world.refuse_stale(attempt_id)
+        tables = {} if world.withheld and not shared else dict.fromkeys(sorted(world.new_written), ONCE)
+        world.new_closed = not tables
+        return {"writes": "some" if tables else "none", "reason": ", ".join(tables), "tables": tables}
 
     async def check_logins(self, attempt_id: AttemptId) -> Evidence:
         if not self.world.exchanged:
@@ -104,7 +127,7 @@ class Databases:
             raise CheckFailed(
                 "could log in to app before the fence and cannot now: app_user", evidence={"shut_out": ["app_user"]}
             )
-        return {"roles": 1, "warnings": []}
+        return {"withheld_but_for": ["app_user"]} if self.world.withheld else {"roles": 1, "warnings": []}
 
     async def exchange_back(self, attempt_id: AttemptId) -> Evidence:
         world = self.world
@@ -112,11 +135,11 @@ class Databases:
         if not world.built:
             return world.recorded(attempt_id, {"nothing_exchanged": True})
         evidence: dict[str, Any] = {"database": "app_next", "oid": NEW} if world.exchanged else {"nothing_exchanged": True}
-        return world.recorded(attempt_id, {**evidence, "left_over": ["app_next"]}, exchanged=False, new_closed=True)
+        back = {**evidence, "left_over": ["app_next"]}
+        return world.recorded(attempt_id, back, exchanged=False, new_closed=True, withheld=False)
 
     async def written(self, attempt_id: AttemptId) -> Evidence:
-        once = {"inserted": 1, "updated": 0, "deleted": 0, "replaced": False}
-        return {"tables": dict.fromkeys(sorted(self.world.new_written), once), "complete": True}
+        return {"tables": dict.fromkeys(sorted(self.world.new_written), ONCE), "complete": True}
 
     async def leftovers(self) -> Evidence:
         return {"databases": sorted(self.names().keys() - {"app"})}
@@ -135,6 +158,8 @@ class Databases:
     def _new_lets_in(self) -> str:
         if self.world.new_closed:
             return "closed"
+        if self.world.withheld:
+            return "ours"
         return "open" if self.world.exchanged else "ours"
 
     def _refuse_taken(self, name: str) -> None:

@@ -29,12 +29,14 @@ class Oracle:
 
     def __init__(self) -> None:
         self.begun: set[str] = set()  # the steps that open traffic
+        self.exposed = False  # the names may have changed hands
+        self.counted: str | None = None  # what was written to new, as a count since the last failure has it
         self.shut: set[str] = set()  # of these, what a probe proved not to have opened it, and nothing has happened since
         machine_of(TABLE, ALL, model=self)
 
     # the guards
 
-    def traffic_not_opened(self, event: facts.Transitioned) -> bool:
+    def nothing_written(self, event: facts.Transitioned) -> bool:
         return not self.may_lose_writes
 
     def loss_accepted(self, event: facts.Transitioned) -> bool:
@@ -42,6 +44,10 @@ class Oracle:
 
     @property
     def may_lose_writes(self) -> bool:
+        return self.traffic_may_be_open or (self.state in ("smoke", "cutover") and self.exposed and self.counted != "none")
+
+    @property
+    def traffic_may_be_open(self) -> bool:
         return self.state == "monitor" or (self.state == "cutover" and bool(self.begun - self.shut))
 
     # the events
@@ -58,7 +64,24 @@ class Oracle:
                 (self.shut.add if found == "absent" else self.shut.discard)(step)
             case facts.LeaderAcquired() | facts.RunResumed() | facts.RetryRequested():
                 self.shut.clear()  # much may have happened since the probe
+        self.count(event)
         self.compare(event, run)
+
+    def count(self, event: facts.Event) -> None:
+        """Whether somebody may have written to new, and what a count of it found; a new failure wants a new count."""
+        match event:
+            case facts.StepStarted(step="smoke.exchange_names", direction="forward"):
+                self.exposed = True
+            case facts.StepSucceeded(step="smoke.count_writes" | "cutover.count_writes", evidence=evidence):
+                self.counted = evidence["writes"]
+            case facts.StepStarted(step="smoke.count_writes" | "cutover.count_writes"):
+                self.counted = None
+            case facts.StepFailed(step=step) if step.endswith(".count_writes"):
+                self.counted = "unknown"
+            case (
+                facts.StepFailed() | facts.FailureReported() | facts.LeaderAcquired() | facts.RunResumed() | facts.Transitioned()
+            ):
+                self.counted = None
 
     def take(self, event: facts.Transitioned) -> None:
         if event.source != self.state:
@@ -74,6 +97,9 @@ class Oracle:
         """The run is where the table is, and knows as much about what may be lost."""
         if getattr(event, "target", self.state) != self.state:
             raise Disagreement(f"{event!r}, but the table leads to {self.state}")
-        if (self.state, self.may_lose_writes) != (run.state, run.may_lose_writes):
-            ours, theirs = (f"{of.state}, may lose writes: {of.may_lose_writes}" for of in (self, run))
+        ours, theirs = (
+            f"{of.state}, may lose writes: {of.may_lose_writes}, traffic may be open: {of.traffic_may_be_open}"
+            for of in (self, run)
+        )
+        if ours != theirs:
             raise Disagreement(f"after {event!r} the table is in {ours}; evolve in {theirs}")

@@ -116,7 +116,7 @@ class Referee:
     def judge_transition(self, event: facts.Transitioned, command: Command | None, world: World) -> None:
         if event.target != "rollback" or event.trigger == "retry":
             return
-        if self.doors_unproven or world.clients_were_let_in:
+        if self.doors_unproven or world.clients_were_let_in or world.stranger_wrote:
             assert command, f"{event!r} by itself, with clients in"
             assert command.verb is Verb.ROLLBACK, f"{event!r} although {command} does not ask for it"
             assert event.accept_loss, f"{event!r} gives up writes that nobody gave up"
@@ -135,12 +135,15 @@ class Simulation:
     opens: datetime | None = None
     operators: Sequence[str] = ()
     ailing: int = 0  # rounds of Monitor's checks that see errors
+    strangers: bool = False  # who write to production past the traffic switch
+    smoke_roles: bool = False  # CONNECT is withheld from all others until clients are admitted
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
 
     def __post_init__(self) -> None:
         self.world = World.before_the_window(self.items, self.ran)
         self.world.ailing = self.ailing
+        self.world.strangers, self.world.smoke_roles = self.strangers, self.smoke_roles
         self.facade = self.world.facade()
         self.referee, self.oracle = Referee(), Oracle()
         self.run, self.chain = Run(NAME), Chain()
@@ -274,6 +277,7 @@ class Simulation:
             evidence = finished(act(self.context(key, direction, mark_id))) if fate.takes_effect else {}
         except CheckFailed:
             fate, evidence = Fate.FAILED_AFTER, {}
+        self.world.let_strangers_write()
         done_before = key.definition.effect is Effect.PROBED and evidence.get("already_done")
         assert not done_before, f"{key} was taken again although it was done"
         if fate.kills:

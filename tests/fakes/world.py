@@ -58,7 +58,11 @@ class World:
     compared_again: bool = False  # for which old was opened once more
     old_written: bool = False
     counted: bool = False  # that write, by the counters since old was last opened
-    new_written: set[str] = field(default_factory=set)  # tables, by clients
+    new_written: set[str] = field(default_factory=set)  # tables
+    smoke_roles: bool = False  # the plan names who may connect until clients are admitted
+    withheld: bool = False  # from all others
+    strangers: bool = False  # who write whenever they get into production's name
+    stranger_wrote: bool = False  # to new
     taken_names: set[str] = field(default_factory=set)  # by databases of somebody else
     wrong: set[str] = field(default_factory=set)  # what fails: "compare:flights", "run_script:1.sql", "analyze"
     scripts_done: set[str] = field(default_factory=set)
@@ -102,6 +106,12 @@ class World:
 
     def happened(self, attempt_id: AttemptId) -> None:
         self.effects[attempt_id.step, attempt_id.direction] += 1
+
+    def let_strangers_write(self) -> None:
+        """Past the traffic switch: a cron job, a console."""
+        if self.strangers and self.exchanged and not (self.withheld or self.new_closed):
+            self.new_written.add("public.orders")
+            self.stranger_wrote = True
 
     def refuse_stale(self, attempt_id: AttemptId) -> None:
         if attempt_id.epoch != self.epoch:

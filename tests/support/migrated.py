@@ -44,6 +44,7 @@ class Example:
             "OPERATORS": "[]",
             "MONITOR": "2s",
             "APP_URL": f"postgresql://{self.name}_app@127.0.0.1/{self.name}",
+            "SMOKE_URL": f"postgresql://{self.name}_smoke@127.0.0.1/{self.name}",
         }
         return string.Template((self.folder / "plan.yaml").read_text()).substitute(harmless | given)
 
@@ -75,7 +76,8 @@ class Migrated:
         """On a server of its own; `loaded` goes to the example's loader. Nobody may write to either database."""
         cluster = clusters.fresh(major, folder)
         try:
-            cluster.postgres.add_login(f"{example.name}_app")
+            for role in (f"{example.name}_app", f"{example.name}_smoke"):
+                cluster.postgres.add_login(role)
             loader = example.loader()
             loader.create(cluster.superuser_url())
             made = cls(cluster, example, loader.load(cluster.superuser_url(example.name), *loaded))

@@ -100,9 +100,9 @@ def back(step: str, *, epoch: int = 1) -> AttemptId:
     return attempt_id(step, Direction.BACK, epoch=epoch)
 
 
-async def lead(cluster: Cluster, epoch: int = 1, *, run: str = "r1", evict_seconds: float = 20) -> PostgresDatabases:
+async def lead(cluster: Cluster, epoch: int = 1, *, run: str = "r1", evict_seconds: float = 20, **more: Any) -> PostgresDatabases:
     """The databases as the daemon of that epoch sees them, once it has the fence."""
     server = cluster.server(run=run, epoch=epoch)
     await ledger.prepare(server)
     await ledger.acquire_fence(server)
-    return PostgresDatabases(server, evict_seconds=evict_seconds, clone_seconds=60)
+    return PostgresDatabases(server, evict_seconds=evict_seconds, clone_seconds=60, **more)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
@@ -20,8 +20,8 @@ WHERE d.oid = %s AND a.privilege_type = 'CONNECT' AND a.grantee <> (SELECT oid F
 """
 
 
-async def restrict(conn: Connection, oid: int) -> None:
-    """Nobody but our role may connect (superusers excepted); raises `StepError` if a grant of CONNECT stays."""
+async def restrict(conn: Connection, oid: int, but_for: Sequence[str] = ()) -> None:
+    """Nobody but our role, and `but_for`, may connect (superusers excepted); raises `StepError` if a grant of CONNECT stays."""
     row = await read_row(conn, oid)
     await _revoke(conn, row, "CONNECT")
     await conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO CURRENT_USER").format(sql.Identifier(row.name)))
@@ -31,6 +31,8 @@ async def restrict(conn: Connection, oid: int) -> None:
             f"CONNECT on {row.name} could not be taken from {others[0] if others else 'anybody'}",
             hint=f"our role must be a member of {row.owner}, the database's owner",
         )
+    for role in but_for:
+        await conn.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(sql.Identifier(row.name), sql.Identifier(role)))
 
 
 async def restore(conn: Connection, oid: int, was: DatabaseRow) -> list[str]:

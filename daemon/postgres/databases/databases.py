@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from cutoverd.daemon.postgres.databases import clone, fence, logins, old_access, placeholder, unchanged
+from cutoverd.daemon.postgres.databases import admission, clone, count_writes, fence, logins, old_access, placeholder, unchanged
 from cutoverd.daemon.postgres.databases import swap as exchange
 from cutoverd.daemon.postgres.databases import writes as written
 from cutoverd.daemon.postgres.ledger.databases import tracked_databases, unfinished_databases
@@ -21,7 +21,8 @@ class PostgresDatabases:
     """Every method is right from any half-way point, and done twice has the effect of once.
 
     `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy;
-    `logins`: addresses that the plan will log in to, by its keys.
+    `logins`: addresses that the plan will log in to, by its keys; `smoke_roles`: who alone may connect to new until clients are
+    admitted (None: whoever may connect to production); `disposable`: tables of new whose rows a way back may give up, and why.
     """
 
     def __init__(
@@ -31,14 +32,18 @@ class PostgresDatabases:
         evict_seconds: float = EVICT_SECONDS,
         clone_seconds: float = CLONE_SECONDS,
         logins: Mapping[str, str] | None = None,
+        smoke_roles: Sequence[str] | None = None,
+        disposable: Mapping[str, str] | None = None,
     ) -> None:
         self._server = server
         self._logins = logins or {}
         self._evict_seconds = evict_seconds
         self._clone_seconds = clone_seconds
+        self._smoke_roles = smoke_roles
+        self._disposable = disposable or {}
 
     async def check_fit(self, attempt_id: AttemptId) -> Evidence:
-        return await requirements.check_fit(self._server, attempt_id, self._logins)
+        return await requirements.check_fit(self._server, attempt_id, self._logins, self._smoke_roles)
 
     async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
         return await placeholder.make_placeholder(self._server, attempt_id)
@@ -73,7 +78,15 @@ class PostgresDatabases:
         return await unchanged.check_unchanged(self._server, attempt_id, position)
 
     async def exchange(self, attempt_id: AttemptId) -> Evidence:
-        return await exchange.exchange(self._server, attempt_id, evict_seconds=self._evict_seconds)
+        return await exchange.exchange(self._server, attempt_id, evict_seconds=self._evict_seconds, but_for=self._smoke_roles)
+
+    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
+        return await admission.admit_clients(self._server, attempt_id, evict_seconds=self._evict_seconds)
+
+    async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
+        return await count_writes.count_writes(
+            self._server, attempt_id, evict_seconds=self._evict_seconds, shared=shared, disposable=self._disposable
+        )
 
     async def check_logins(self, attempt_id: AttemptId) -> Evidence:
         return await logins.check_logins(self._server, attempt_id)

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Settings, tracked_databases
+from cutoverd.daemon.postgres.ledger.withheld import withheld_but_for
 from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed, StepError
@@ -34,9 +36,16 @@ async def check_logins(server: Server, attempt_id: AttemptId) -> Evidence:
         known = await tracked_databases(conn, attempt_id.run)
         if not {"old", "new"} <= known.keys() or known["new"].name != server.names.production:
             raise StepError(f"{server.names.production} is not the new database yet", hint="the exchange comes first")
-        was, now = known["old"].row, await pg_database.read_row(conn, known["new"].oid)
-        then = [grant.grantee for grant in was.grants if grant.privilege == "CONNECT"]
-        roles = await fetch_all(conn, ROLES, {"now": now.oid, "then": then})
+        if (but_for := await withheld_but_for(conn, attempt_id.run)) is not None:
+            return {"withheld_but_for": but_for}  # asked when clients are admitted
+        return await prove_logins(conn, known["old"].row, known["new"].oid)
+
+
+async def prove_logins(conn: Connection, was: DatabaseRow, oid: int) -> Evidence:
+    """As `check_logins`, of the database with that oid as this transaction sees it."""
+    now = await pg_database.read_row(conn, oid)
+    then = [grant.grantee for grant in was.grants if grant.privilege == "CONNECT"]
+    roles = await fetch_all(conn, ROLES, {"now": now.oid, "then": then})
     _check(now, [role for role, may_connect in roles if not may_connect])
     return {"roles": len(roles), "warnings": list(differing(was.settings, now.settings))}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cutoverd.daemon.postgres.databases import counters
@@ -14,6 +14,8 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId, Evidence
 
 COUNTED = ("inserted", "updated", "deleted")
+SYSTEM = ("pg_catalog.", "pg_toast.", "information_schema.")
+LARGE_OBJECTS = ("pg_catalog.pg_largeobject", "pg_catalog.pg_largeobject_metadata")
 NOTHING: Mapping[str, Any] = {"inserted": 0, "updated": 0, "deleted": 0, "file": None}
 
 
@@ -34,10 +36,28 @@ async def written(server: Server, attempt_id: AttemptId) -> Evidence:
         return {"tables": changed(before["tables"] if complete else _uncounted(before["tables"]), now), "complete": complete}
 
 
+def changed_since(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """{"written", "complete"}: as `written`, with tables that were made or dropped, and large objects; nobody is in any more.
+
+    `complete` is false where somebody, or a crash, has reset the counters.
+    """
+    resets = ("stats_reset", "server_stats_reset")
+    complete = [before.get(key) for key in resets] == [now.get(key) for key in resets]
+    then = before["tables"] if complete else _uncounted(before["tables"])
+    large = {name: _difference(then.get(name, NOTHING), now["tables"][name]) for name in LARGE_OBJECTS if name in now["tables"]}
+    written = {**changed(then, now["tables"]), **{name: counts for name, counts in large.items() if any(counts.values())}}
+    for what, names in (("made", now["tables"].keys() - then.keys()), ("dropped", then.keys() - now["tables"].keys())):
+        written.update({name: {**written.get(name, {}), what: True} for name in _of_users(names)})
+    return {"written": written, "complete": complete}
+
+
+def _of_users(names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if not name.startswith(SYSTEM))
+
+
 def changed(before: Tables, now: Tables) -> dict[str, dict[str, Any]]:
     """User tables whose counters or file differ."""
-    names = [name for name in now if not name.startswith(("pg_catalog.", "pg_toast.", "information_schema."))]
-    differences = {name: _difference(before.get(name, NOTHING), now[name]) for name in names}
+    differences = {name: _difference(before.get(name, NOTHING), now[name]) for name in _of_users(now)}
     return {name: difference for name, difference in differences.items() if any(difference.values())}
 
 

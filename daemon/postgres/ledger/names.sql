@@ -33,3 +33,9 @@ CREATE TABLE IF NOT EXISTS cutoverd.claims (
     run text PRIMARY KEY,
     epoch bigint NOT NULL
 );
+
+-- while there is a row, nobody but these roles and ours may connect to new
+CREATE TABLE IF NOT EXISTS cutoverd.withheld (
+    run text PRIMARY KEY,
+    but_for jsonb NOT NULL
+);

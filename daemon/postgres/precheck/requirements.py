@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from psycopg import sql
@@ -10,7 +10,7 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
-from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, string_literals
+from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, smoke_roles, string_literals
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -25,8 +25,13 @@ LONGEST_APPLICATION_NAME = 63  # bytes; cut, the orphans of a run would not be f
 RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
 
 
-async def check_fit(server: Server, attempt_id: AttemptId, logins: Mapping[str, str] | None = None) -> Evidence:
-    """{"server_version", "role", "owner", "not_carried": […], "clock_ahead_seconds", "warnings": […]}.
+async def check_fit(
+    server: Server,
+    attempt_id: AttemptId,
+    logins: Mapping[str, str] | None = None,
+    smoke_roles_named: Sequence[str] | None = None,
+) -> Evidence:
+    """{"server_version", "role", "owner", "not_carried": […], "shared_roles": […], "clock_ahead_seconds", "warnings": […]}.
 
     `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason found. Who only looks does not
     try the rights: that is a write, rolled back.
@@ -43,9 +48,11 @@ async def check_fit(server: Server, attempt_id: AttemptId, logins: Mapping[str, 
         row = await pg_database.read_row(conn, oid)
         otherwise, unasked = await string_literals.read_otherwise(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
-        reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred]
+        of_tests = await smoke_roles.look(conn, row, smoke_roles_named)
+        reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
         not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
-        warnings = [*unasked, *doubtful, *[warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]]
+        to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
+        warnings = [*unasked, *doubtful, *of_tests.warnings, *to_know]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {
@@ -53,6 +60,7 @@ async def check_fit(server: Server, attempt_id: AttemptId, logins: Mapping[str, 
             "role": conn.info.user,
             "owner": row.owner,
             "not_carried": [*not_carried, *await _labels(conn, row)],
+            "shared_roles": of_tests.shared,
             "clock_ahead_seconds": round(ahead.total_seconds(), 3),
             "warnings": warnings,
         }

@@ -69,6 +69,7 @@ async def test_the_way_back_undoes_newest_first():
     await night.daemon()
     back = night.world.done[night.world.done.index("checks.smoke.page") + 1 :]
     assert back == [
+        "databases.count_writes",
         "services.stop.api.test",
         "databases.exchange_back",
         "databases.written",

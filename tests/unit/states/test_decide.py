@@ -268,15 +268,29 @@ def test_who_goes_back_without_a_word_is_told_both_as_the_terminal_spells_them()
     assert reason.endswith("Say it with accept_loss and a reason (`--accept-loss --reason …`)")
 
 
-@pytest.mark.parametrize("state", ["downtime", "schema", "data", "validate", "smoke", "cutover"])
-def test_before_clients_are_in_going_back_is_free(state):
+@pytest.mark.parametrize("state", ["downtime", "schema", "data", "validate", "smoke"])
+def test_before_the_names_change_hands_going_back_is_free(state):
     assert isinstance(answer(entering(state).run, "rollback", accept_loss=False, reason=""), facts.Transitioned)
+
+
+def test_once_somebody_may_have_written_to_new_going_back_is_decided_by_a_count():
+    """Found: cron jobs and consoles wrote to new past the traffic switch, and `rollback` gave it up without a word."""
+    reported = answer(entering("cutover").run, "rollback", accept_loss=False, reason="")
+    assert reported == facts.FailureReported(by="alice", reason="rollback")
+    assert isinstance(answer(entering("cutover").run, "rollback", accept_loss=True), facts.Transitioned)
+    assert waiting(entering("cutover"), "rollback").run.state == "rolledback"
+    stranger = waiting(entering("cutover", strangers=True), "rollback", reason="slow")
+    assert "rollback: slow; production was written to since" in stranger.run.held.reason
+    assert "was written to since the names changed hands (public.orders)" in refusal(
+        answer(stranger.run, "rollback", accept_loss=False)
+    )
+    assert waiting(stranger, "rollback", accept_loss=True, reason="worse").run.state == "rolledback"
 
 
 def test_a_probe_that_proves_the_door_shut_makes_going_back_free_again():
     simulation = in_the_middle_of(DOOR)
     simulation.append(facts.StepProbed(step=str(DOOR), direction=Direction.FORWARD, found=Found.ABSENT))
-    assert isinstance(answer(simulation.run, "rollback", accept_loss=False), facts.Transitioned)
+    assert waiting(simulation, "rollback").run.state == "rolledback"
 
 
 # hold and note

@@ -119,7 +119,9 @@ def test_a_failure_in_precheck_stays_there():
 def test_a_door_that_fails_to_open_is_looked_at_and_if_shut_the_run_turns():
     simulation = failed(in_the_middle_of(DOOR), DOOR)
     assert next_action(simulation.run) == ProbeStep(DOOR, FORWARD)
-    upcoming = next_action(probed(simulation, DOOR, "absent").run)
+    assert next_action(probed(simulation, DOOR, "absent").run) == AttemptStep(StepKey("cutover", "count_writes"), FORWARD, 1)
+    simulation.turn()
+    upcoming = next_action(simulation.run)
     assert isinstance(upcoming, AppendEvent)
     assert upcoming.event.target == "rollback"
 

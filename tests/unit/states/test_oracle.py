@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from fakes.oracle import Disagreement, Oracle
 from fakes.simulation import Referee, Simulation
-from fakes.situations import DOOR, about_to, clients_in, entering, failing, night, saying
+from fakes.situations import DOOR, ITEMS, about_to, clients_in, entering, failing, night, saying
 
 from cutoverd.events import facts
 from cutoverd.states import TABLE, decide, evolve, next_action
 from cutoverd.states.ports import Found
-from cutoverd.states.run import Run
+from cutoverd.states.run import Run, StepKey, Writes
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -43,7 +43,7 @@ def want_no_reason(mutate: pytest.MonkeyPatch) -> None:
 
 
 def turn_back_with_clients_in(mutate: pytest.MonkeyPatch) -> None:
-    mutate.setattr(next_action, "traffic_not_opened", lambda run: True)
+    mutate.setattr(next_action, "nothing_written", lambda run: True)
 
 
 def forget_what_was_opened(mutate: pytest.MonkeyPatch) -> None:
@@ -83,8 +83,37 @@ def held_and_resumed() -> None:
     saying(simulation, "resume")
 
 
+def forget_the_swap(mutate: pytest.MonkeyPatch) -> None:
+    mutate.setattr(Run, "is_exposed", False)
+
+
+def trust_a_count_from_before_the_failure(mutate: pytest.MonkeyPatch) -> None:
+    mutate.setattr(evolve, "_uncounted", lambda run: run)
+
+
+def take_a_failed_count_for_none(mutate: pytest.MonkeyPatch) -> None:
+    writes = Run.writes.fget  # type: ignore[attr-defined]
+    mutate.setattr(Run, "writes", property(lambda run: Writes.NONE if writes(run) is Writes.UNKNOWN else writes(run)))
+
+
+def counted_twice() -> None:
+    """Nothing was written when it was counted, and then something else fails."""
+    simulation = failing(smoke_tested())
+    simulation.turn()
+    saying(simulation, "fail", reason="look again")
+
+
+def smoke_tested() -> Simulation:
+    return about_to(StepKey("smoke", "smoke_test", "page"), items={**ITEMS, "smoke": ["page"]})
+
+
+def count_failed() -> None:
+    failing(failing(smoke_tested()))
+
+
 REFUSED = "which its guard refuses"
-UNGUARDED = "may lose writes: True; evolve in cutover, may lose writes: False"
+UNGUARDED = "traffic may be open: True; evolve in cutover, may lose writes: True, traffic may be open: False"
+UNCOUNTED = "may lose writes: True, traffic may be open: False; evolve in smoke, may lose writes: False"
 RULES: list[tuple[Mutation, Callable[[], object], str]] = [
     (ignore_accept_loss, lambda: saying(clients_in(), "rollback", reason="errors"), REFUSED),
     (ignore_accept_loss, lambda: saying(entering("monitor"), "rollback", reason="errors"), REFUSED),
@@ -94,7 +123,14 @@ RULES: list[tuple[Mutation, Callable[[], object], str]] = [
     (take_a_shrug_for_a_proof, lambda: probed("unknown"), UNGUARDED),
     (trust_the_proof_of_another_daemon, lambda: probed("absent").take_over(), UNGUARDED),
     (trust_a_proof_from_before_a_person_came, held_and_resumed, UNGUARDED),
-    (stay_where_it_is, lambda: entering("downtime"), "the table is in downtime, may lose writes: False; evolve in precheck"),
+    (forget_the_swap, smoke_tested, UNCOUNTED),
+    (trust_a_count_from_before_the_failure, counted_twice, UNCOUNTED),
+    (take_a_failed_count_for_none, count_failed, UNCOUNTED),
+    (
+        stay_where_it_is,
+        lambda: entering("downtime"),
+        "the table is in downtime, may lose writes: False, traffic may be open: False; evolve in precheck",
+    ),
     (leave_out_a_state, lambda: entering("cutover"), "but the table leads to downtime"),
     (go_back_from_precheck, lambda: saying(night(), "rollback"), "Can't trigger event rollback from state precheck"),
 ]
@@ -121,5 +157,5 @@ def test_the_same_history_of_the_core_as_it_is_has_no_fault(
 
 
 def test_every_guard_of_the_table_is_one_that_the_oracle_knows() -> None:
-    assert {row.guard.__name__ for row in TABLE if row.guard} == {"traffic_not_opened", "loss_accepted"}
+    assert {row.guard.__name__ for row in TABLE if row.guard} == {"nothing_written", "loss_accepted"}
     assert all(callable(getattr(Oracle, row.guard.__name__)) for row in TABLE if row.guard)

@@ -19,7 +19,7 @@ from cutoverd.states import evolve as evolve_module
 from cutoverd.states import next_action as next_action_module
 from cutoverd.states.decide import _ANSWERS
 from cutoverd.states.evolve import _MEANING
-from cutoverd.states.guards import loss_accepted, traffic_not_opened
+from cutoverd.states.guards import loss_accepted, nothing_written
 from cutoverd.states.machine import Row, UnknownName, machine_of, transitions_of
 from cutoverd.states.run import StepKey
 from cutoverd.states.step import Effect, Step, step
@@ -98,11 +98,13 @@ def test_the_triggers_of_a_state_are_those_of_its_rows():
 def test_what_clients_may_have_written_is_guarded_wherever_it_can_be_lost():
     guarded = {(row.source, row.trigger): row.guard for row in TABLE if row.guard}
     assert guarded == {
-        ("cutover", "fail"): traffic_not_opened,
+        ("smoke", "fail"): nothing_written,
+        ("smoke", "rollback"): loss_accepted,
+        ("cutover", "fail"): nothing_written,
         ("cutover", "rollback"): loss_accepted,
         ("monitor", "rollback"): loss_accepted,
     }
-    opening = {state.name for state, each in STEPS if each.opens_traffic} | {"monitor"}
+    opening = {state.name for state, each in STEPS if each.opens_traffic or each.exposes_new} | {"monitor"}
     assert {row.source for row in TABLE if row.target == "rollback" and row.source in opening and not row.guard} == set()
 
 

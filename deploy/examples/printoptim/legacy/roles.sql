@@ -7,5 +7,9 @@ BEGIN
     IF to_regrole('printoptim_app') IS NULL THEN
         CREATE ROLE printoptim_app LOGIN;
     END IF;
+    IF to_regrole('printoptim_smoke') IS NULL THEN
+        CREATE ROLE printoptim_smoke LOGIN;  -- of the service in test mode: what it writes is known to be a test's
+    END IF;
 END
 $$;
+GRANT printoptim_app TO printoptim_smoke;

@@ -1,0 +1,121 @@
+"""Before a failure turns the run: whether anybody wrote to new since it has production's name, of whom nobody knows.
+
+What decides is who could write, not whether the traffic switch was used. Counters lag for as long as a session lives, so they
+are read once nobody is in; what they cannot tell is never taken for "nothing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from cutoverd.daemon.postgres.databases.admission import close_and_empty, counted_inside, give_access
+from cutoverd.daemon.postgres.databases.eviction import INSIDE
+from cutoverd.daemon.postgres.databases.writes import changed_since
+from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.counters import kept_counters
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases
+from cutoverd.daemon.postgres.ledger.withheld import withheld_but_for
+from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError
+from cutoverd.states.ports import AttemptId, Evidence
+
+SHOWN = 5
+# of our own session, of any database, of any role: what is written there is counted nowhere
+UNCOUNTED = """
+SELECT 'track_counts is off' WHERE current_setting('track_counts') = 'off'
+UNION ALL
+SELECT 'track_counts is off for ' || coalesce('role ' || r.rolname, 'database ' || d.datname, 'all')
+  FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON d.oid = s.setdatabase
+ WHERE EXISTS (SELECT FROM unnest(s.setconfig) c WHERE c ~* '^track_counts=(off|false|no|0|f|n|of)$')
+"""
+
+
+async def count_writes(
+    server: Server,
+    attempt_id: AttemptId,
+    *,
+    evict_seconds: float,
+    shared: Sequence[str] = (),
+    disposable: Mapping[str, str] | None = None,
+) -> Evidence:
+    """{"writes": "none" | "some" | "unknown", "reason", "tables"}; with "none" new stays closed to all.
+
+    `shared`: roles of the smoke tests that others use, too; `disposable`: tables whose rows may go, and why.
+    """
+    async with session(server) as conn:
+        known = await tracked_databases(conn, attempt_id.run)
+        if "new" not in known or known["new"].name != server.names.production:
+            return {"writes": "none", "reason": "the names did not change hands", "tables": {}}
+        but_for = await withheld_but_for(conn, attempt_id.run)
+        try:
+            found = await _count(conn, server, attempt_id, known, but_for, shared, disposable or {}, evict_seconds)
+        except (NotLeader, OutcomeUnknown):
+            raise
+        except (StepError, psycopg.DatabaseError):
+            await _give_access_back(conn, attempt_id, known, but_for)
+            raise
+        if found["writes"] != "none":
+            await _give_access_back(conn, attempt_id, known, but_for)
+        return found
+
+
+async def _count(
+    conn: Connection,
+    server: Server,
+    attempt_id: AttemptId,
+    known: Mapping[str, TrackedDatabase],
+    but_for: list[str] | None,
+    shared: Sequence[str],
+    disposable: Mapping[str, str],
+    evict_seconds: float,
+) -> Evidence:
+    new, uncounted = known["new"], [str(row[0]) for row in await fetch_all(conn, UNCOUNTED)]
+    strangers = await _strangers(conn, new.oid, but_for)
+    before = (await kept_counters(conn, attempt_id.run)).get("exchanged")
+    await close_and_empty(conn, server, attempt_id, new, evict_seconds=evict_seconds)
+    if but_for is not None and not strangers and not set(shared) & set(but_for):
+        return {"writes": "none", "reason": f"nobody could connect but {', '.join([*but_for, 'us'])}", "tables": {}}
+    if before is None:
+        return {"writes": "unknown", "reason": "what was there at the exchange is not on record", "tables": {}}
+    written = changed_since(before, await counted_inside(conn, server, attempt_id, new))
+    return {**_judge(written, uncounted, disposable), **({"strangers": strangers} if strangers else {})}
+
+
+def _judge(written: Evidence, uncounted: Sequence[str], disposable: Mapping[str, str]) -> dict[str, Any]:
+    tables = {name: counts for name, counts in written["written"].items() if name not in disposable}
+    given_up = {name: disposable[name] for name in written["written"] if name in disposable}
+    evidence = {"tables": tables, **({"disposable": given_up} if given_up else {})}
+    if tables:
+        return {"writes": "some", "reason": in_words(tables), **evidence}
+    if uncounted or not written["complete"]:
+        why = "; ".join(uncounted) or "the server's counters were reset"
+        return {"writes": "unknown", "reason": why, **evidence}
+    return {"writes": "none", "reason": "no row was written", **evidence}
+
+
+def in_words(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """`public.t: 3 inserted, public.u: dropped`."""
+    words = [
+        f"{name}: " + ", ".join(kind if how is True else f"{how} {kind}" for kind, how in counts.items() if how)
+        for name, counts in tables.items()
+    ]
+    return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more tables" if len(words) > SHOWN else "")
+
+
+async def _strangers(conn: Connection, oid: int, but_for: list[str] | None) -> list[str]:
+    """Roles that are in now although CONNECT is withheld from them: superusers, members of the owner."""
+    inside = {str(row[1]) for row in await fetch_all(conn, INSIDE, (oid, 0)) if row[1]}
+    return [] if but_for is None else sorted(inside - {*but_for, conn.info.user})
+
+
+async def _give_access_back(
+    conn: Connection, attempt_id: AttemptId, known: Mapping[str, TrackedDatabase], but_for: list[str] | None
+) -> None:
+    async with ledger.fenced_transaction(conn, attempt_id):
+        await give_access(conn, known["new"].oid, known, but_for)
