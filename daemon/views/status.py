@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from cutoverd.daemon.views.summary import left_over
+from cutoverd.daemon.views.summary import left_over, to_do
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.leftovers import SWAPPED
@@ -39,6 +39,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "breached": sorted(run.breached),
         **{name: value for name, value in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
         "left_over": left_over(run, timeline),
+        "to_do": to_do(run),
         "next": list(allowed_verbs(run)),
     }
 

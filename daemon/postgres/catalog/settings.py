@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
+from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 
 READ_ONLY = "default_transaction_read_only"
@@ -32,6 +33,42 @@ async def carry(conn: Connection, database: str, was: DatabaseRow) -> list[str]:
                 raise
             refused.append(f"{later.as_string(conn)};  -- {primary_message(error)}")
     return refused
+
+
+# (role or NULL, parameter) → whether our role may set it: another's needs CREATEROLE, and ADMIN on it since 16; a parameter that
+# not everybody may set, or that nobody knows, needs a grant of its own
+MAY_SET = """
+SELECT (w.role IS NULL OR me.rolsuper OR w.role = me.rolname OR (me.rolcreaterole AND NOT r.rolsuper AND {admin})),
+       me.rolsuper OR has_parameter_privilege(w.name, 'SET')
+           OR coalesce((SELECT s.context = 'user' FROM pg_settings s WHERE lower(s.name) = lower(w.name)), false)
+  FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS w(role, name, n)
+  JOIN pg_roles me ON me.rolname = current_user LEFT JOIN pg_roles r ON r.rolname = w.role
+ ORDER BY w.n
+"""
+ADMIN = "pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION')"
+
+
+async def not_ours_to_set(conn: Connection, was: DatabaseRow) -> list[str]:
+    """The statements that `carry` would give, asked of the catalog alone, each with what would let us give it."""
+    entries = [(settings.role, entry.split("=", 1)[0]) for settings in was.settings for entry in settings.config]
+    query = MAY_SET.format(admin=ADMIN if conn.info.server_version >= 160000 else "true")
+    may = await fetch_all(conn, query.encode(), [list(column) for column in zip(*entries, strict=True)] or [[], []])
+    refused = []
+    for statement, (role, name), (whose, what) in zip(statements(was.name, was), entries, may, strict=True):
+        if not (whose and what):
+            help_ = [] if whose or role is None else [_administer(conn, role)]
+            help_ += [] if what else [f"GRANT SET ON PARAMETER {name} TO {_us(conn)}"]
+            refused.append(f"{statement.as_string(conn)};  -- or beforehand: {'; '.join(help_)}")
+    return refused
+
+
+def _administer(conn: Connection, role: str) -> str:
+    grant = f"; GRANT {sql.Identifier(role).as_string(conn)} TO {_us(conn)} WITH ADMIN OPTION"
+    return f"ALTER ROLE {_us(conn)} CREATEROLE" + (grant if conn.info.server_version >= 160000 else "")
+
+
+def _us(conn: Connection) -> str:
+    return sql.Identifier(conn.info.user).as_string(conn)
 
 
 def statements(database: str, was: DatabaseRow) -> Iterator[sql.Composed]:

@@ -25,6 +25,9 @@ LONGEST_APPLICATION_NAME = 63  # bytes; cut, the orphans of a run would not be f
 RIGHTS = ("pg_signal_backend", "pg_monitor", "pg_read_all_data", "pg_checkpoint")
 
 
+LOST = "new will not have this, and our role may not set it; after the swap somebody who may gives"
+
+
 async def check_fit(
     server: Server,
     attempt_id: AttemptId,
@@ -53,6 +56,9 @@ async def check_fit(
         not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
         warnings = [*unasked, *doubtful, *of_tests.warnings, *to_know]
+        if server.read_only:
+            not_carried = await settings.not_ours_to_set(conn, row)
+            warnings += [f"{LOST}: {statement}" for statement in [*not_carried, *await _labels(conn, row)]]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {

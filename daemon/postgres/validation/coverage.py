@@ -81,7 +81,7 @@ async def _asked(connection: Connection, comparisons: Sequence[Comparison]) -> t
     for each in comparisons:
         try:
             async with connection.transaction():
-                read[each.name] = await _read_by(connection, each)
+                read[each.name] = await tables_read(connection, each.name, each.old)
                 keyless += filter(None, [await _without_key(connection, each)])
         except CheckFailed as error:
             wrong.append(error)
@@ -90,10 +90,10 @@ async def _asked(connection: Connection, comparisons: Sequence[Comparison]) -> t
     return read, keyless
 
 
-async def _read_by(connection: Connection, comparison: Comparison) -> set[str]:
-    """The names of the tables that the query of old scans, views and partitions expanded."""
-    statement = f"EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {subquery(comparison.old)} AS q"  # noqa: S608
-    with explained(f"comparison {comparison.name}, the query of old"):
+async def tables_read(connection: Connection, comparison: str, query: str, *, side: str = "old") -> set[str]:
+    """The names of the tables that a query of a comparison scans, views and partitions expanded; raises `CheckFailed`."""
+    statement = f"EXPLAIN (VERBOSE, FORMAT JSON) SELECT * FROM {subquery(query)} AS q"  # noqa: S608
+    with explained(f"comparison {comparison}, the query of {side}"):
         cursor = await connection.execute(statement.encode())
     [[plan]] = await cursor.fetchall()
     return {f"{node['Schema']}.{node['Relation Name']}" for node in _nodes(plan) if "Relation Name" in node}

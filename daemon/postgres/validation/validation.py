@@ -69,7 +69,8 @@ class PostgresValidation:
 
     async def check_grants(self, attempt_id: AttemptId) -> Evidence:
         names = self._server.names
-        return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous)
+        comparisons = list(self._comparisons.values())
+        return await check_grants(self._server, self._waive_grants, new=names.next, old=names.previous, comparisons=comparisons)
 
     async def check_query(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await check_query(self._server, self._queries[name], old=await self._old(), seconds_max=self._query_seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import psycopg
 import pytest
 from support.production import attempt_id, back, furnish, lead, photograph
@@ -35,6 +37,25 @@ async def test_a_fit_server_is_told_what_a_clone_cannot_carry_and_nothing_is_tou
     assert cluster.execute(
         "SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE datname = 'cutoverd'"
     ) == [(0,)]
+
+
+async def test_who_only_looks_is_told_of_settings_that_the_clone_loses_with_the_statement(cluster: Cluster) -> None:
+    """Found: `check` said fit, and after the run the search_path that a role had in the database was gone."""
+    furnish(cluster)
+    cluster.execute(
+        "ALTER ROLE app_user IN DATABASE app SET search_path = store, public; ALTER ROLE cutover IN DATABASE app SET jit = off"
+    )
+    tried = (await (await lead(cluster)).check_fit(attempt_id("check_server")))["not_carried"]
+    looking = PostgresDatabases(replace(cluster.server(), read_only=True))
+    warnings = [w for w in (await looking.check_fit(attempt_id("check_server")))["warnings"] if "after the swap" in w]
+    assert [w.partition(": ")[2].partition(";  --")[0] for w in warnings] == [s.partition(";  --")[0] for s in tried]
+    [path] = [warning for warning in warnings if "search_path" in warning]
+    assert """ALTER ROLE "app_user" IN DATABASE "app" SET "search_path" TO 'store', 'public';""" in path
+    for statement in path.partition("or beforehand: ")[2].split("; "):
+        cluster.execute(statement)
+    cluster.execute("GRANT SET ON PARAMETER app.tenant TO cutover")
+    assert (await (await lead(cluster, 2)).check_fit(attempt_id("check_server")))["not_carried"] == []
+    assert [w for w in (await looking.check_fit(attempt_id("check_server")))["warnings"] if "after the swap" in w] == []
 
 
 async def test_the_check_may_be_done_again_once_the_placeholder_is_there(cluster: Cluster) -> None:

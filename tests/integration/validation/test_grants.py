@@ -29,7 +29,7 @@ GRANT EXECUTE ON FUNCTION f(int) TO robot;
 GRANT SELECT ON store.v TO PUBLIC;
 ALTER DEFAULT PRIVILEGES IN SCHEMA store GRANT SELECT ON TABLES TO app_user;
 """
-ROLES = "CREATE ROLE clerk; CREATE ROLE robot; CREATE ROLE idle;"
+ROLES = "CREATE ROLE clerk; CREATE ROLE robot; CREATE ROLE idle; CREATE ROLE clerks; GRANT clerks TO app_user;"
 
 
 def clone(cluster: Cluster, scripts: str = "") -> None:
@@ -110,7 +110,7 @@ FINE = {
     "": "a plain clone",
     "CREATE TABLE n (id int)": "new tables",
     "DROP TABLE a; CREATE TABLE x (id int, v text); GRANT SELECT ON x TO clerk, app_user": "other tables that are granted",
-    "REVOKE SELECT ON a FROM app_user; GRANT SELECT ON a TO PUBLIC": "the same right by another way",
+    "REVOKE SELECT ON a FROM app_user; GRANT SELECT ON a TO clerks": "the same right by another way",
     "DROP TABLE store.c; DROP VIEW store.v; ALTER DEFAULT PRIVILEGES IN SCHEMA store REVOKE SELECT ON TABLES FROM app_user;"
     "DROP SCHEMA store; CREATE VIEW seen AS SELECT 1 AS x; GRANT SELECT ON seen TO PUBLIC": "a schema that is gone",
 }
@@ -143,8 +143,5 @@ async def test_a_finding_is_waived_by_role_by_object_or_by_both_and_a_waiver_in_
 
 @on_18
 async def test_a_role_that_reaches_none_of_the_new_tables_is_warned_of(cluster: Cluster) -> None:
-    clone(cluster, "CREATE TABLE n (id int); GRANT SELECT ON n TO clerk; ALTER POLICY own ON store.c USING (true)")
-    assert (await judged(cluster))["warnings"] == [
-        "policy own on store.c reads otherwise than in old",
-        "app_user reaches no table that old did not have",
-    ]
+    clone(cluster, "CREATE TABLE n (id int); GRANT SELECT ON n TO clerk")
+    assert (await judged(cluster))["warnings"] == ["app_user reaches no table that old did not have"]

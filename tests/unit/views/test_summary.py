@@ -10,6 +10,7 @@ from unit.views.test_run_tree import moment
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.terminal.event_printer import TextFormat
 from cutoverd.daemon.views.run_tree import TreeInput, tree
+from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.summary import FINALIZE, HISTORY, left_over
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.events.codec import Recorded, decode
@@ -62,6 +63,28 @@ async def test_the_last_screen_says_why_it_turned_back_what_is_left_over_and_wha
     assert [line.strip() for line in last.splitlines()[1:]] == [line.strip() for line in lines[-4:]]
 
 
+async def test_the_last_lines_repeat_what_our_role_could_not_carry_and_what_was_waived_or_warned_of() -> None:
+    """Found: the setting of a role in the database was gone after a completed run; the one line that said so was hours up."""
+    lost = """ALTER ROLE "app_user" IN DATABASE "app" SET "search_path" TO 'shop';  -- permission denied"""
+    label = "SECURITY LABEL FOR selinux ON DATABASE app IS 'x';"
+    made = Night()
+    made.world.wrong["databases.check_fit"] = lambda: {"not_carried": [lost, label], "warnings": ["seen before the window"]}
+    made.world.wrong["databases.build_new"] = lambda: {"not_carried": [lost]}
+    made.world.wrong["validation.check_grants"] = lambda: {
+        "waived": {"row level security is off: public.a": "no tenants"}, "warnings": ["clerk can do more than in old"]
+    }  # fmt: skip
+    await made.daemon()
+    at, last = ending_of(events_of(made.stream))
+    assert at.run.state == "completed"
+    assert [line.strip() for line in last.splitlines()[-5:-1]] == [
+        f"to do: {' '.join(lost.split())}",
+        f"to do: {label}",
+        "waived: row level security is off: public.a (no tenants)",
+        "look at: clerk can do more than in old",
+    ]
+    assert status_document(at.run, at.timeline, at.now)["to_do"] == [lost, label]
+
+
 async def test_the_last_screen_is_wrapped_where_it_is_narrow_and_never_higher_than_the_screen() -> None:
     at, _ = ending_of(await turned_back())
     lines = tree(at, width=40)
@@ -73,7 +96,11 @@ async def test_the_last_screen_is_wrapped_where_it_is_narrow_and_never_higher_th
 async def test_a_completed_run_names_old_and_the_placeholder_until_they_are_dropped() -> None:
     [path] = [path for path in JOURNALS if path.stem.startswith("completed")]
     at, last = ending_of([recorded for _, recorded in await replayed(path)])
-    assert tree(at, width=160)[-3:-1] == ["✔ the run has ended: completed", "  left over: app_closed, app_previous"]
+    ended, left, *to_do, _ = tree(at, width=200)[-5:]
+    assert (ended, left) == ("✔ the run has ended: completed", "  left over: app_closed, app_previous")
+    assert [line.strip().partition(" SET ")[0] for line in to_do] == [
+        'to do: ALTER DATABASE "app"', 'to do: ALTER ROLE "app_user" IN DATABASE "app"'
+    ]  # fmt: skip
     assert "left over: app_closed, app_previous" in last
     at.timeline.dropped.update(("app_previous", "app_closed"))
     assert left_over(at.run, at.timeline) == []

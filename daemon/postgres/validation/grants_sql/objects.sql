@@ -1,5 +1,5 @@
 -- All that rights may be granted on in this database; what follows says which of them are meant.
-WITH ours AS (
+WITH RECURSIVE ours AS (
     SELECT oid, nspname, nspowner, nspacl FROM pg_catalog.pg_namespace
      WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'cutoverd')
 ), relations AS (

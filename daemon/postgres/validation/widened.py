@@ -1,0 +1,125 @@
+"""Rights that are wider in new than in old: whoever could not see a row, or run something as its owner, and can now.
+
+A name that old has is the measure. What only new has is judged by what everybody could do in old at all: a new table needs
+grants of its own, and a role that is named in one was thought of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from cutoverd.daemon.postgres.validation.rights import PUBLIC, Given, Rights, RightsFinding, Security, View
+
+PAST = "a view reads past row level security"
+EVERYBODY = "everybody can do what not everybody could"
+AS_OWNER = "what runs as its owner has another one"
+
+
+def find_widened(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterator[RightsFinding]:
+    """`gained`: of what new gives, what was not held in old on the object of the same name."""
+    yield from _policies(before, now)
+    yield from _views(before, now)
+    yield from _routines(before, now)
+    for kind, name, role, privilege in sorted(gained):
+        if role == PUBLIC:
+            yield RightsFinding(EVERYBODY, role, name, f"{privilege} on {_of(kind, name)}")
+    for kind, name, _, privilege in sorted(_given_anew(before, now)):
+        if not _could_everybody(before, kind, privilege):
+            yield RightsFinding(EVERYBODY, PUBLIC, name, f"{privilege} on {_of(kind, name)}")
+    for schema, what, role, privilege in sorted(now.defaults - before.defaults):
+        if role == PUBLIC and (not schema or schema in before.schemas):
+            yield RightsFinding(EVERYBODY, role, schema, f"{privilege} by {what}")
+
+
+def find_wider(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterator[str]:
+    """What a person should look at: it is wider, and may well be meant."""
+    for kind, name, role, privilege in sorted(gained):
+        if role != PUBLIC:
+            yield f"{role} can do more than in old: {privilege} on {_of(kind, name)}"
+    for kind, name, _, privilege in sorted(_given_anew(before, now)):
+        if _could_everybody(before, kind, privilege):
+            yield f"everybody has {privilege} on {_of(kind, name)}, which old did not have"
+    for kind, name in sorted(before.owners.keys() & now.owners.keys()):
+        if (was := before.owners[kind, name]) != (is_ := now.owners[kind, name]):
+            yield f"{_of(kind, name)} belongs to {is_}, in old to {was}"
+
+
+def _policies(before: Rights, now: Rights) -> Iterator[RightsFinding]:
+    """Where the table keeps its name and had row level security."""
+    for table in sorted(before.policies.keys() & now.policies.keys()):
+        was, is_ = before.policies[table], now.policies[table]
+        if was.is_on and not is_.is_on:
+            yield RightsFinding("row level security is off", "", table, table)
+        if not (was.is_on and is_.is_on):
+            continue
+        if was.is_forced and not is_.is_forced:
+            yield RightsFinding("row level security is not forced on the owner", "", table, table)
+        for name, (_, permissive, *_) in sorted(is_.policies.items()):
+            if name not in was.policies and permissive == "PERMISSIVE":
+                yield RightsFinding("policy is new and lets more rows through", "", table, f"{name} on {table}")
+            if name in was.policies and reads_otherwise(was, is_, name):
+                yield RightsFinding("policy reads otherwise than in old", "", table, f"{name} on {table}")
+
+
+def reads_otherwise(was: Security, is_: Security, name: str) -> bool:
+    """A column that was renamed changes how the server writes a policy, and not what it keeps."""
+    before, now = was.policies[name], is_.policies[name]
+    return before[3:5] != now[3:5] and not (was.oid == is_.oid and before[5] == now[5])
+
+
+def _views(before: Rights, now: Rights) -> Iterator[RightsFinding]:
+    secured = any(security.is_on for security in before.policies.values())
+    for name, view in sorted(now.views.items()):
+        if (was := before.views.get(name)) is not None:
+            yield from _view_kept(name, was, view)
+        elif secured and view.is_shared and view.past:
+            yield RightsFinding(PAST, "", name, f"{name} (of {', '.join(view.past)})")
+
+
+def _view_kept(name: str, was: View, view: View) -> Iterator[RightsFinding]:
+    if was.as_caller and not view.as_caller:
+        yield RightsFinding("a view has lost security_invoker: it shows what its owner may see", "", name, name)
+    elif not was.as_caller and not view.as_caller and view.owner != was.owner:
+        yield RightsFinding(AS_OWNER, "", name, f"{name} ({view.owner}, in old {was.owner})")
+    elif set(view.past) - set(was.past) and was.past:
+        yield RightsFinding(PAST, "", name, f"{name} (of {', '.join(view.past)})")
+    if was.is_barrier and not view.is_barrier:
+        yield RightsFinding("a view has lost security_barrier", "", name, name)
+
+
+def _routines(before: Rights, now: Rights) -> Iterator[RightsFinding]:
+    for name, routine in sorted(now.routines.items()):
+        was = before.routines.get(name)
+        if was is None or not routine.as_owner:
+            continue
+        if not was.as_owner:
+            yield RightsFinding("a function has become SECURITY DEFINER", "", name, name)
+        elif was.owner != routine.owner:
+            yield RightsFinding(AS_OWNER, "", name, f"{name} ({routine.owner}, in old {was.owner})")
+        if was.has_path and not routine.has_path:
+            yield RightsFinding("a SECURITY DEFINER function has lost its search_path", "", name, name)
+
+
+def _given_anew(before: Rights, now: Rights) -> Iterator[Given]:
+    """To everybody, on what old does not have; a function that has no other rights than its caller's gives nothing."""
+    tables = {name for kind, name in before.owners if kind == "table"}
+    for given in now.given:
+        kind, name, role, privilege = given
+        if role != PUBLIC or (kind, name) in before.owners or (kind == "column" and name.rpartition(".")[0] in tables):
+            continue
+        if kind == "function" and not ((routine := now.routines.get(name)) and routine.as_owner and routine.by_everybody):
+            continue
+        if kind != "schema" or privilege.startswith("CREATE"):
+            yield given
+
+
+def _could_everybody(before: Rights, kind: str, privilege: str) -> bool:
+    """On whatever there was of the kind in old."""
+    if kind == "function":
+        return any(routine.as_owner and routine.by_everybody for routine in before.routines.values())
+    kinds = ("table", "column") if kind in ("table", "column") else (kind,)
+    return any(each in kinds and role == PUBLIC and might == privilege for each, _, role, might in before.given)
+
+
+def _of(kind: str, name: str) -> str:
+    return name if kind in ("table", "sequence") else f"{kind} {name}"
