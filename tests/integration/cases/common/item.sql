@@ -1,0 +1,7 @@
+-- The old database: ten rows in one table, of app_owner.
+CREATE DATABASE app OWNER app_owner;
+\c app
+SET ROLE app_owner;
+CREATE TABLE public.item (id int generated always as identity primary key, name text);
+INSERT INTO item(name) SELECT 'n'||g FROM generate_series(1,10) g;
+RESET ROLE;
