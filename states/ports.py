@@ -192,6 +192,10 @@ class Backups(Protocol):
 
         `dumped_bytes`: the size of a dump that was taken, if one was."""
 
+    async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
+        """Our role may read what is dumped and restore it, and the copy will be what the window works on, as far as the catalog
+        tells: {"warnings", "left_out"}; raises `Unfit` with every reason, the object and the statement in it."""
+
     async def prove(self, attempt_id: AttemptId) -> Evidence:
         """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
         files there, execute the way back there, drop the scratch database; {"file", "bytes", "tables", "rows", "parts",

@@ -50,6 +50,11 @@ class PreCheck(State):
         """disks have room for the backups, the clone and the new tables"""
         return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(str(PreCheck.prove_backup), {}).get("bytes"))
 
+    @step(Effect.NONE)
+    async def check_dumpable(at: Context) -> Evidence:
+        """our role may read and restore what the backup holds, and the files may change what they name"""
+        return await at.ports.backups.check_dumpable(at.attempt_id)
+
     @step(Effect.NONE, per_item="dashboards", recheck_after_gate=True)
     async def prove_dashboard(at: Context) -> Evidence:
         """a dashboard answers"""

@@ -14,6 +14,8 @@ def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     for service in plan.services:
         yield from _of_service(service)
     yield from _of_checks("smoke", plan.smoke.tests)
+    if plan.backup.restore:
+        yield "backup.restore", plan.backup.restore
     for door in plan.traffic:
         for verb in ("close", "open", "status"):
             yield f"traffic.{door.name}.{verb}", getattr(door, verb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -53,6 +54,11 @@ class Backup(Part):
     """Where the dumps are written, relative to the plan's folder; room for two."""
     jobs: int = Field(default=2, ge=1, le=64)
     """How many tables are dumped or restored at once."""
+    leave_out: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Why a table, view, type or function is not restored to prove the backup: by its name as SQL writes it, `public.geo` or
+    `public.f(integer)`. It is dumped all the same; what depends on it is left out with it."""
+    restore: list[str] = Field(default_factory=list)
+    """A command of your own that restores CUTOVERD_DUMP into the empty database CUTOVERD_DATABASE: as a superuser, say."""
 
 
 class TimeoutsSection(Part):

@@ -13,6 +13,7 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
+from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
@@ -47,6 +48,7 @@ def ports_of(
             scripts,
             evict_seconds=plan.timeouts.fence,
             questions=_questions(loaded),
+            proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
         ),
         services=services(loaded, site),
         traffic=traffic(loaded, site),

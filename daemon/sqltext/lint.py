@@ -6,7 +6,7 @@ Included files are read too: `\\i` relative to psql's folder, `\\ir` to the file
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,7 @@ class ScriptLint:
     cwd: Path
     findings: list[LintFinding] = field(default_factory=list)
     included_by: dict[Path, tuple[Path, int]] = field(default_factory=dict)
+    judge: Callable[[Statement], Sequence[tuple[str, str]]] | None = None  # what else is wrong with a statement: problem, advice
 
     def read(self, file: Path, *, in_transaction: bool = True) -> None:
         """Read one file and all that it includes; each finding is kept."""
@@ -81,6 +82,9 @@ class ScriptLint:
                 self._refuse(file, piece.line, f"\\{piece.name}", _LEAVES[piece.name])
             elif piece.name in _INCLUDES:
                 self._include(file, piece, in_transaction, including)
+        elif self.judge:
+            for problem, advice in self.judge(piece):
+                self._refuse(file, piece.line, problem, advice)
         elif in_transaction and is_transaction_command(piece):
             advice = f"the file is run in one transaction of ours; take it out, or begin the file with `{NO_TRANSACTION}`"
             self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)

@@ -28,6 +28,11 @@ class Backups:
             raise Unfit("too little disk", evidence={"reasons": ["too little disk"]})
         return {"production_bytes": 1, "backup": needed, "data": needed}
 
+    async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
+        if "dumpable" in self.world.wrong:
+            raise Unfit("large object 7 may not be read", evidence={"reasons": ["large object 7 may not be read"]})
+        return {"warnings": [], "left_out": []}
+
     async def prove(self, attempt_id: AttemptId) -> Evidence:
         self.world.refuse_stale(attempt_id)
         self.world.unfinished_proof.clear()

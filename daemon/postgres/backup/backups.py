@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup import dump, restore, row_counts
+from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
 from cutoverd.daemon.postgres.backup.try_swap import try_way_back
 from cutoverd.daemon.postgres.catalog import pg_database, settings
+from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
+from cutoverd.daemon.postgres.catalog.owned import OwnedObject, is_superuser, read_owned
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
-from cutoverd.daemon.postgres.precheck import disk_space
+from cutoverd.daemon.postgres.precheck import disk_space, dumpable
+from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.ports import AttemptId, Evidence
 
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -32,6 +38,19 @@ class SchemaTrial(Protocol):
     """Tries the schema files on a scratch database; {"schema_files": n}."""
 
     async def try_schema(self, database: str, step: str) -> Evidence: ...
+
+    def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
+        """What is wrong with the statements of the SQL files, each with its place."""
+
+
+@dataclass(frozen=True)
+class DumpContent:
+    """What production held under the dump's snapshot."""
+
+    rows: Mapping[str, int]  # by table, without those that are not restored
+    excluded: Sequence[NotRestorable]
+    owned: Sequence[OwnedObject]
+    by_superuser: bool  # our role is one, and restores all
 
 
 class QuestionsTrial(Protocol):
@@ -53,6 +72,7 @@ class PgDump:
         timeout_seconds: float = TIMEOUT_SECONDS,
         evict_seconds: float = EVICT_SECONDS,
         questions: QuestionsTrial | None = None,
+        proof: ProofPlan | None = None,
     ) -> None:
         """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, in the trial of the way back."""
         self._server = server
@@ -62,17 +82,22 @@ class PgDump:
         self._timeout_seconds = timeout_seconds
         self._evict_seconds = evict_seconds
         self._questions = questions
+        self._proof = proof or ProofPlan()
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
     async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
         return await disk_space.check_room(self._server, self._directory, dumped_bytes)
 
-    async def prove(self, attempt_id: AttemptId) -> Evidence:
-        """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings", "left_out"}.
+    async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
+        return await dumpable.check_dumpable(self._server, self._proof, self._schema.find_statements)
 
-        `parts`: seconds by name; `left_out`: what only a superuser could restore. Raises `CheckFailed` if it does not
-        dump, restore or count the same, and whatever the trial of the way back raises.
+    async def prove(self, attempt_id: AttemptId) -> Evidence:
+        """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings",
+        "left_out"}.
+
+        `parts`: seconds by name; `left_out`: what our role could not restore, or the plan leaves out. Raises `CheckFailed`
+        if it does not dump, restore or count the same, and whatever the trial of the way back raises.
         """
         started = time.monotonic()
         await self._remove_unfinished(attempt_id, BEFORE)
@@ -80,18 +105,18 @@ class PgDump:
         parts = Parts()
         try:
             with parts.timed("dump"):
-                rows, superusers, warned = await self._dump_and_count(attempt_id, taken)
+                content, warned = await self._dump_and_count(attempt_id, taken)
             async with scratch(self._server, attempt_id) as database:
                 with parts.timed("restore"):
-                    proven = await self._restore_and_count(attempt_id, taken, rows, superusers)
-                way_back = await self._try_way_back(attempt_id, rows)
+                    proven = await self._restore_and_count(attempt_id, taken, content)
+                way_back = await self._try_way_back(attempt_id, content.rows)
                 with parts.timed("schema"):
                     tried = await self._schema.try_schema(database, attempt_id.step)
                 unsure = await self._questions.try_on(self._server, database) if self._questions else []
             taken.keep()
         finally:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
-        counted = {"tables": len(rows), "rows": sum(rows.values()), **proven, **tried, "way_back": way_back}
+        counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven, **tried, "way_back": way_back}
         warnings = [*warned, *unsure, *proven["warnings"]][:_WARNINGS_MAX]
         return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
 
@@ -143,15 +168,18 @@ class PgDump:
         taken.keep()
         return {**_measured(taken, started), "warnings": warnings[:_WARNINGS_MAX]}
 
-    async def _dump_and_count(self, attempt_id: AttemptId, taken: Dump) -> tuple[dict[str, int], list[str] | None, list[str]]:
-        """Rows by table under the dump's own snapshot, what only a superuser restores, and pg_dump's warnings."""
+    async def _dump_and_count(self, attempt_id: AttemptId, taken: Dump) -> tuple[DumpContent, list[str]]:
+        """What is in production under the dump's own snapshot, and pg_dump's warnings."""
         production = self._server.names.production
         async with session(self._server, production) as conn, conn.transaction(force_rollback=True):
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
             row = await fetch_one(conn, "SELECT pg_export_snapshot()")
             warnings = await self._take(attempt_id, taken, production, snapshot=row[0] if row else None)
-            return await row_counts.count_rows(conn), await restore.not_ours_to_restore(conn), warnings
+            excluded = [] if self._proof.restore else await read_not_restorable(conn, list(self._proof.leave_out))
+            missing = {f"{each.schema}.{each.name}" for each in excluded if each.has_rows}
+            rows = {name: count for name, count in (await row_counts.count_rows(conn)).items() if name not in missing}
+            return DumpContent(rows, excluded, await read_owned(conn), await is_superuser(conn)), warnings
 
     async def _take(self, attempt_id: AttemptId, taken: Dump, database: str, snapshot: str | None = None) -> list[str]:
         return await dump.take(
@@ -159,19 +187,34 @@ class PgDump:
             jobs=self._jobs, step=attempt_id.step, timeout_seconds=self._timeout_seconds, snapshot=snapshot,
         )  # fmt: skip
 
-    async def _restore_and_count(
-        self, attempt_id: AttemptId, taken: Dump, rows: Mapping[str, int], superusers: list[str] | None
-    ) -> dict[str, list[str]]:
-        production = await self._production()
-        warnings, left_out = await restore.restore(
-            self._server, taken.part, production.owner, superusers,
-            jobs=self._jobs, step=attempt_id.step, timeout_seconds=self._timeout_seconds,
-        )  # fmt: skip
-        async with session(self._server, self._server.names.scratch) as conn:
-            row_counts.compare(rows, await row_counts.count_rows(conn))
+    async def _restore_and_count(self, attempt_id: AttemptId, taken: Dump, content: DumpContent) -> dict[str, list[str]]:
+        production, scratch_name = await self._production(), self._server.names.scratch
+        warnings, left_out = await self._restore(attempt_id, taken, production.owner, content)
+        async with session(self._server, scratch_name) as conn:
+            restored = {name: n for name, n in (await row_counts.count_rows(conn)).items() if name in content.rows}
+            row_counts.compare(content.rows, restored)
             async with conn.transaction():  # for the schema files, which come by sessions of their own
-                await settings.carry(conn, self._server.names.scratch, production)
+                await settings.carry(conn, scratch_name, production)
         return {"warnings": warnings, "left_out": left_out}
+
+    async def _restore(self, attempt_id: AttemptId, taken: Dump, owner: str, content: DumpContent) -> tuple[list[str], list[str]]:
+        """By the plan's own command, or by pg_restore, with owners and grants as in production as far as our rights go."""
+        step, seconds = attempt_id.step, self._timeout_seconds
+        if self._proof.restore:
+            said = await restore.restore_by_command(
+                self._server, self._proof.restore, taken.part, cwd=self._proof.cwd, step=step, timeout_seconds=seconds
+            )
+            return said, []
+        warnings, left_out = await restore.restore(
+            self._server, taken.part, owner, content.excluded,
+            is_superuser=content.by_superuser, jobs=self._jobs, step=step, timeout_seconds=seconds,
+        )  # fmt: skip
+        if not content.by_superuser:
+            async with session(self._server, self._server.names.scratch) as conn:
+                warnings += await copy_owners(conn, content.owned)
+            grants = await restore.restore_grants(self._server, taken.part, content.excluded, step=step, timeout_seconds=seconds)
+            warnings += [f"not granted in the copy: {what}" for what in grants]
+        return warnings, left_out
 
     async def _try_way_back(self, attempt_id: AttemptId, rows: Mapping[str, int]) -> Evidence:
         """The names of the scratch database change hands, there and back, and it holds what it held."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import run_to_completion
+from cutoverd.daemon.postgres.backup.tool_errors import tool_failure
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.server import Server
@@ -20,7 +21,6 @@ from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"
 LOCK_WAIT = "60s"
-_OUTPUT_BYTES = 2000
 OURS_SINCE = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> ALL (%s)
@@ -116,13 +116,7 @@ async def run(server: Server, tool: str, argv: list[str], *, database: str, step
 
 
 def failed(tool: str, completed: children.Completed) -> CheckFailed:
-    output = completed.stderr_tail[-_OUTPUT_BYTES:].strip()
-    how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
-    return CheckFailed(
-        f"{tool} {how}: {output.splitlines()[0] if output else 'it said nothing'}",
-        hint=f"{tool} must be of the server's major version, and our role may read everything that is dumped",
-        evidence={"stderr": output},
-    )
+    return tool_failure(tool, completed.returncode, completed.stderr_tail)
 
 
 async def _sessions(server: Server, database: str) -> tuple[datetime, list[int]]:

@@ -1,82 +1,109 @@
-"""pg_restore of a dump into the scratch database, without what only a superuser could restore."""
+"""pg_restore of a dump into the scratch database: the window's copy as far as our rights go, without what they do not reach."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.postgres.backup.dump import failed, run
-from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
-from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.states.errors import CheckFailed
 
 _LIST_SECONDS = 60
 _LIST_BYTES_MAX = 64 * 1024 * 1024
-_PARTIAL = (  # docs/measured.md, "Rights of the daemon's role"
-    "--no-owner",
-    "--no-tablespaces",
-    "--no-privileges",
-    "--no-publications",
-    "--no-subscriptions",
-    "--no-security-labels",
-)
-_ENTRY = re.compile(r"^\d+; \d+ \d+ (?P<what>.*)$")
-SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-UNTRUSTED = """
-SELECT e.extname FROM pg_extension e
-JOIN pg_available_extension_versions v ON v.name = e.extname AND v.version = e.extversion
-WHERE v.superuser AND NOT v.trusted
-"""
+_ALWAYS = ("-w", "--no-tablespaces", "--no-subscriptions", "--no-security-labels")
+_AS_OWNER = ("--no-owner", "--no-privileges")  # docs/measured.md, "Rights of the daemon's role"; both come afterwards
+_ENTRY = re.compile(r"^\d+; (?P<class_oid>\d+) (?P<oid>\d+) (?P<what>.*)$")
+_OF_ANOTHER = r"(?:ACL|COMMENT|SEQUENCE SET|SEQUENCE OWNED BY)"
+_GRANTS = ("ACL ", "DEFAULT ACL ")
 
 
-async def not_ours_to_restore(conn: Connection) -> list[str] | None:
-    """Extensions of conn's database that only a superuser may create; None if our role is one."""
-    row = await fetch_one(conn, SUPERUSER)
-    if row and row[0]:
-        return None
-    return [name for (name,) in await fetch_all(conn, UNTRUSTED)]
+@dataclass(frozen=True)
+class DumpEntry:
+    """A line of a dump's table of contents: `3452; 3466 16385 EVENT TRIGGER - name owner`."""
+
+    line: str
+    class_oid: int  # 0: it is part of another one
+    oid: int
+    what: str
+
+    def is_of(self, each: NotRestorable) -> bool:
+        """Whether it is that object, or the rows, rights or comment of it."""
+        if self.oid:
+            return self.oid == each.oid and self.class_oid in (each.class_oid, 0)
+        if not each.name:
+            return False
+        words = f"{re.escape(each.schema)} (?:[A-Z ]+ )?"
+        return bool(re.match(rf"{_OF_ANOTHER} {words}{re.escape(each.name)}(?:[ .(]|$)", self.what))
 
 
 async def restore(
-    server: Server, dump: Path, owner: str, superusers: Collection[str] | None, *, jobs: int, step: str, timeout_seconds: float
-) -> tuple[list[str], list[str]]:
+    server: Server, dump: Path, owner: str, excluded: Collection[NotRestorable], *,
+    is_superuser: bool, jobs: int, step: str, timeout_seconds: float,
+) -> tuple[list[str], list[str]]:  # fmt: skip
     """Restore into the scratch database as `owner`: pg_restore's warnings, and the entries that were left out.
 
-    Raises `CheckFailed` with pg_restore's last words.
+    A superuser restores everything as it was. Raises `CheckFailed` with pg_restore's last words.
     """
-    lines = await _entries(server, dump, step)
-    left_out = [] if superusers is None else [line for line in lines if _is_superusers(line, superusers)]
-    listed = dump.with_name(f"{dump.name}.list")
-    listed.write_text("".join(f"{line}\n" for line in lines if line not in left_out), encoding="utf-8")
-    scratch = server.names.scratch
-    argv = [f"-j{jobs}", "-e", "-w", "-L", str(listed), f"--role={owner}", *_PARTIAL, str(dump)]
+    entries = await _entries(server, dump, step)
+    left_out = [entry for entry in entries if any(entry.is_of(each) for each in excluded)]
+    kept = [entry for entry in entries if entry not in left_out]
+    how = [] if is_superuser else [f"--role={owner}", *_AS_OWNER]
+    warnings = await _restore(server, dump, kept, [*how, f"-j{jobs}", "-e"], step=step, timeout_seconds=timeout_seconds)
+    return warnings, [entry.what for entry in left_out]
+
+
+async def restore_grants(
+    server: Server, dump: Path, excluded: Collection[NotRestorable], *, step: str, timeout_seconds: float
+) -> list[str]:
+    """What is granted on what was restored, as our role, once each object has its owner; what could not be granted."""
+    entries = [entry for entry in await _entries(server, dump, step) if entry.what.startswith(_GRANTS)]
+    kept = [entry for entry in entries if not any(entry.is_of(each) for each in excluded)]
+    if not kept:
+        return []
     try:
-        warnings = await run(server, "pg_restore", argv, database=scratch, step=step, timeout_seconds=timeout_seconds)
+        return await _restore(server, dump, kept, [], step=step, timeout_seconds=timeout_seconds)
+    except CheckFailed as error:  # pg_restore has gone on after each error, and counts them at its end
+        lines = str(error.evidence.get("stderr", "")).splitlines()
+        return [line.partition("ERROR:  ")[2] for line in lines if "ERROR:  " in line] or [str(error)]
+
+
+async def _restore(
+    server: Server, dump: Path, entries: Sequence[DumpEntry], how: Sequence[str], *, step: str, timeout_seconds: float
+) -> list[str]:
+    listed = dump.with_name(f"{dump.name}.list")
+    listed.write_text("".join(f"{entry.line}\n" for entry in entries), encoding="utf-8")
+    argv = [*how, *_ALWAYS, "-L", str(listed), str(dump)]
+    try:
+        return await run(server, "pg_restore", argv, database=server.names.scratch, step=step, timeout_seconds=timeout_seconds)
     finally:
         listed.unlink()
-    return warnings, [_what(line) for line in left_out]
 
 
-async def _entries(server: Server, dump: Path, step: str) -> list[str]:
-    """The dump's table of contents: `3452; 3466 16385 EVENT TRIGGER - name owner`."""
+async def restore_by_command(
+    server: Server, command: Sequence[str], dump: Path, *, cwd: Path, step: str, timeout_seconds: float
+) -> list[str]:
+    """A team's own way to restore what our role cannot; what it said. Raises `CheckFailed` if it exits otherwise than by 0."""
+    given: Mapping[str, str] = {"CUTOVERD_RUN": server.run, "CUTOVERD_DUMP": str(dump), "CUTOVERD_DATABASE": server.names.scratch}
+    completed = await children.run(
+        list(command), folder=server.folder, epoch=server.epoch, step=step, cwd=cwd,
+        env={**server.environment(), **given}, timeout_seconds=timeout_seconds,
+    )  # fmt: skip
+    if completed.returncode != 0:
+        raise failed(command[0], completed)
+    return completed.stderr_tail.splitlines()
+
+
+async def _entries(server: Server, dump: Path, step: str) -> list[DumpEntry]:
     argv = [server.tool("pg_restore"), "-l", str(dump)]
     completed = await children.run(
         argv, folder=server.folder, epoch=server.epoch, step=step, timeout_seconds=_LIST_SECONDS, output_bytes_max=_LIST_BYTES_MAX
     )
     if completed.returncode != 0:
         raise failed("pg_restore -l", completed)
-    return [line for line in completed.stdout_tail.splitlines() if _ENTRY.match(line)]
-
-
-def _is_superusers(line: str, extensions: Collection[str]) -> bool:
-    what = _what(line)
-    if what.startswith(("EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ")):
-        return True
-    return any(f"{what} ".startswith((f"EXTENSION - {name} ", f"COMMENT - EXTENSION {name} ")) for name in extensions)
-
-
-def _what(line: str) -> str:
-    entry = _ENTRY.match(line)
-    return entry["what"].rstrip() if entry else line
+    found = ((line, _ENTRY.match(line)) for line in completed.stdout_tail.splitlines())
+    return [DumpEntry(line, int(m["class_oid"]), int(m["oid"]), m["what"].rstrip()) for line, m in found if m]

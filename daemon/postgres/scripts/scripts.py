@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import LintFinding, ScriptLint, runs_without_transaction
 from cutoverd.daemon.sqltext.lint import finding_lines as lines_of
+from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
 from cutoverd.states.precheck import PreCheck
@@ -88,6 +89,15 @@ class PsqlScripts:
                 evidence={"findings": findings},
             )
         return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built}
+
+    def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
+        """What `judge` finds wrong with the statements of all files, `file:line: problem: advice`; for a thread."""
+        reading = ScriptLint(self._cwd, judge=judge)
+        for file in [*self._schema_files, *(script.file.absolute() for script in self._scripts.values())]:
+            reading.read(file)
+        origins = self._origins()
+        found = [origins.finding(finding) if origins else finding for finding in reading.findings if finding.file.exists()]
+        return [line.removeprefix(f"{self._cwd}/") for line in lines_of(found)]
 
     def _read(self) -> ScriptLint:
         reading = ScriptLint(self._cwd)

@@ -28,6 +28,10 @@ PATIENT = {"statement_timeout": "0"}
 # With presorting (16 and later), DISTINCT sorts whole rows instead of bare hashes: docs/decisions/0003-comparison.md.
 NOT_PRESORTED = "SELECT set_config(name, 'off', false) FROM pg_catalog.pg_settings WHERE name = 'enable_presorted_aggregate'"
 LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+NO_RIGHT = "42501"
+NO_RIGHT_HINT = (
+    "our role has to see all of it: ALTER ROLE … BYPASSRLS where row level security is in the way, else GRANT what is missing"
+)
 WRONG_QUERY = ("0A", "22", "42")
 
 
@@ -55,6 +59,8 @@ def _step_error(error: psycopg.Error, what: str) -> StepError:
         return OutcomeUnknown(
             f"{what}: the connection was lost: {primary_message(error)}", hint="nothing was judged; do it again"
         )
+    if state == NO_RIGHT:
+        return CheckFailed(f"{what}: {primary_message(error)}", hint=NO_RIGHT_HINT)
     if state.startswith(WRONG_QUERY):
         return CheckFailed(f"{what}: {str(error).strip()}", hint="correct the query in the plan")
     return StepError(f"{what}: {primary_message(error)} (SQLSTATE {state})")
