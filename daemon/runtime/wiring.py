@@ -76,7 +76,10 @@ def _questions(loaded: LoadedPlan) -> ValidationPlan:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
     return ValidationPlan(
-        comparisons, [TimedQuery(**each.model_dump()) for each in given.queries], dict(loaded.validation_scripts)
+        comparisons,
+        [TimedQuery(**each.model_dump()) for each in given.queries],
+        dict(loaded.validation_scripts),
+        given.grants.waive,
     )
 
 

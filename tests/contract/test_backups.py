@@ -45,6 +45,9 @@ class Rig(Protocol):
 
     def mend_schema(self) -> None: ...
 
+    def forbid_reading(self) -> None:
+        """Something that our role may not read is in production."""
+
     def left_by_a_kill(self, kind: str) -> None:
         """`proof` or `final`: a daemon of epoch 1 was killed while it took that one."""
 
@@ -72,6 +75,9 @@ class InMemory:
 
     def mend_schema(self) -> None:
         self._world.wrong.clear()
+
+    def forbid_reading(self) -> None:
+        self._world.wrong.add("dumpable")
 
     def left_by_a_kill(self, kind: str) -> None:
         if kind == "proof":
@@ -107,6 +113,9 @@ class ByPgDump:
     def mend_schema(self) -> None:
         self._schema.write_text("SELECT 1;")
 
+    def forbid_reading(self) -> None:
+        self._site.execute("SELECT lo_from_bytea(7, 'a superuser''s')", "app")
+
     def left_by_a_kill(self, kind: str) -> None:
         name = {"proof": "before", "final": "final"}[kind]
         (self._directory / f"r1-{name}-20260101T000000.000000Z.1.part").mkdir(parents=True)
@@ -125,6 +134,15 @@ class BackupsContract:
         with pytest.raises(Unfit, match="too little disk") as unfit:
             await backups.check_room(attempt_id("precheck.check_room"), 10**18)
         assert len(unfit.value.evidence["reasons"]) == 1
+
+    async def test_what_our_role_may_not_read_is_a_reason_before_anything_is_dumped(self, rig: Rig) -> None:
+        backups = await rig.led_by(1)
+        assert (await backups.check_dumpable(attempt_id("precheck.check_dumpable"))).keys() == {"warnings", "left_out"}
+        rig.forbid_reading()
+        with pytest.raises(Unfit, match=r"large object 7 .*may not be read") as unfit:
+            await backups.check_dumpable(attempt_id("precheck.check_dumpable"))
+        assert len(unfit.value.evidence["reasons"]) == 1
+        assert rig.kept() == []
 
     async def test_a_proof_leaves_a_whole_dump_and_nothing_else_and_so_does_the_next(self, rig: Rig) -> None:
         backups = await rig.led_by(1)

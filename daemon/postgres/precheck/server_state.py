@@ -65,6 +65,10 @@ TO_KNOW: Sequence[ServerQuestion] = (
         "WAL {0} could not be archived, so pg_wal grows, and the night writes much: mend archive_command",
     ),
     (
+        "SELECT subname FROM pg_subscription WHERE subdbid = %(oid)s AND NOT subenabled",
+        "subscription {0} is disabled and stays with old, a clone has none: note its CREATE SUBSCRIPTION if new is to have it",
+    ),
+    (
         "SELECT application_name, coalesce(host(client_addr), 'local') FROM pg_stat_replication",
         "standby {0} ({1}) follows: its readers are not fenced, they see the names change hands; tell them, or stop it",
     ),

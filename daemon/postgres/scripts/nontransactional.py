@@ -75,7 +75,7 @@ async def _run_file(psql: Psql, attempt_id: AttemptId, file: Path) -> None:
         reading = ScriptLint(psql.cwd)
         await asyncio.to_thread(reading.read, file, in_transaction=False)
         raise psql_errors.psql_failure(
-            completed, reading, kept="it ran without a transaction: what came before the error was kept"
+            completed, reading, owner=psql.role, kept="it ran without a transaction: what came before the error was kept"
         )
 
 

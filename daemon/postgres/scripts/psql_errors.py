@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host.children import Completed
+from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
 from cutoverd.states.errors import NotLeader, StepError
 
@@ -17,6 +18,7 @@ _NO_ERROR = {"00", "01", "02"}
 _DETAIL_LINES = 12
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
+OWNER = "the database's owner"
 NOT_LEADER, LEFT_TRANSACTION, UNFINISHED = "CV001", "CV002", "CV003"
 
 
@@ -53,12 +55,12 @@ def _detail(lines: list[str]) -> str:
 
 
 def psql_failure(
-    completed: Completed, reading: ScriptLint, *, kept: str = "nothing of it was kept", then: str = AT_NIGHT
+    completed: Completed, reading: ScriptLint, *, owner: str = OWNER, kept: str = "nothing of it was kept", then: str = AT_NIGHT
 ) -> StepError:
     """The error for a psql run whose step is not finished in the ledger.
 
-    `kept` says what became of its effect, `then` what is to be done. A mended file is never run by the run that it failed
-    in: that goes through with what it began with.
+    `owner`: as whom the files run; `kept` says what became of its effect, `then` what is to be done. A mended file is never
+    run by the run that it failed in: that goes through with what it began with.
     """
     error = first_error(completed.stderr_tail, reading.cwd)
     if error is None:
@@ -76,7 +78,8 @@ def psql_failure(
             "an earlier attempt was committed without its end: a file ended the transaction that it was run in",
             hint=f"take COMMIT out of the files; {then}",
         )
-    return _at_its_place(error, reading, f"{kept}; {then}")
+    helps = right_errors.helps(error.sqlstate, error.message, owner)
+    return _at_its_place(error, reading, "; ".join(filter(None, (helps, kept, then))))
 
 
 def _at_its_place(error: ScriptError, reading: ScriptLint, hint: str) -> StepError:

@@ -158,9 +158,10 @@ class PsqlScripts:
         if self._builder:
             await self._builder.ensure(step)
         script = include(SQL / "begin.sql") + "".join(map(_in_turn, self._schema_files))
-        completed = await (await self._psql(database)).run(script, step=step, variables={})
+        psql = await self._psql(database)
+        completed = await psql.run(script, step=step, variables={})
         if completed.returncode != 0:
-            raise await self._to_error(completed, psql_errors.IN_PRECHECK)
+            raise await self._to_error(completed, psql.role, psql_errors.IN_PRECHECK)
         return {"schema_files": len(self._schema_files)}
 
     async def _run(self, attempt_id: AttemptId, files: Sequence[Path]) -> Evidence:
@@ -174,17 +175,17 @@ class PsqlScripts:
                 _script(files), step=attempt_id.step, variables=_variables(attempt_id, {"files": len(files)})
             )
         if not ((row := await self._settled(attempt_id)) and row.finished):
-            raise await self._failed(completed)
+            raise await self._failed(completed, psql.role)
         already_done = row.event_id != attempt_id.event_id
         return {**row.evidence, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
 
-    async def _failed(self, completed: Completed | None) -> StepError:
+    async def _failed(self, completed: Completed | None, owner: str) -> StepError:
         if completed is None:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
-        return await self._to_error(completed)
+        return await self._to_error(completed, owner)
 
-    async def _to_error(self, completed: Completed, then: str = psql_errors.AT_NIGHT) -> StepError:
-        error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), then=then)
+    async def _to_error(self, completed: Completed, owner: str, then: str = psql_errors.AT_NIGHT) -> StepError:
+        error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), owner=owner, then=then)
         origins = self._origins()
         return origins.error(error) if origins else error
 

@@ -18,9 +18,12 @@ from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.validation import check_script
+from cutoverd.daemon.postgres.validation.grants import compare_rights, waiver_of
 from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
+from cutoverd.daemon.postgres.validation.widened import AS_OWNER
 from cutoverd.states.errors import CheckFailed
 
+REFUSES = "Validate refuses that, unless a data script changes it or the plan waives it (validate.grants.waive)"
 READ_ONLY = "SET TRANSACTION READ ONLY"
 
 
@@ -31,22 +34,29 @@ class ValidationPlan:
     comparisons: Sequence[Comparison]
     queries: Sequence[TimedQuery]
     scripts: Mapping[str, Path]
+    waive_grants: Mapping[str, str] = field(default_factory=dict)
 
     async def try_on(self, server: Server, database: str) -> list[str]:
         """Warnings; raises `CheckFailed` with every finding."""
         asking = _Findings()
         async with session(server, database) as conn, conn.transaction(force_rollback=True):
             await conn.execute(READ_ONLY)
-            for comparison in self.comparisons:
-                await asking.compare(conn, comparison)
+            asked = [comparison for comparison in self.comparisons if await asking.compare(conn, comparison)]
             for query in self.queries:
                 await asking.columns(conn, f"query {query.name}, on new", query.new)
             for file in self.scripts.values():
                 await asking.script(conn, file)
+        asking.warnings += await self._widened(server, database, asked)
         if found := asking.findings:
             evidence = {"reasons": found, "warnings": asking.warnings}
             raise CheckFailed("; ".join(found), hint="correct it; a changed plan is a new run", evidence=evidence)
         return asking.warnings
+
+    async def _widened(self, server: Server, database: str, asked: Sequence[Comparison]) -> list[str]:
+        """What the schema files make wider than in production. Whose a thing is, a restore by our role cannot tell."""
+        difference = await compare_rights(server, new=database, old=server.names.production, comparisons=asked)
+        found = [each for each in difference.widened if each.what != AS_OWNER and waiver_of(each, self.waive_grants) is None]
+        return [f"{each.what}: {each.text}: {REFUSES}" for each in found]
 
 
 @dataclass
@@ -56,15 +66,17 @@ class _Findings:
     findings: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    async def compare(self, conn: Connection, comparison: Comparison) -> None:
+    async def compare(self, conn: Connection, comparison: Comparison) -> bool:
+        """Whether both sides can be asked here."""
         new = await self.columns(conn, f"comparison {comparison.name}, the query of new", comparison.new)
         old = await _columns_or_error(conn, comparison.old)
         if new is None or isinstance(old, psycopg.Error):  # the schema may have taken away what old asks, here
-            return
+            return False
         try:
             check_alike(comparison.name, old, new, comparison.key)
         except CheckFailed as failed:
             self.findings.append(f"{failed} ({failed.hint})")
+        return True
 
     async def columns(self, conn: Connection, what: str, query: str) -> tuple[Column, ...] | None:
         found = await _columns_or_error(conn, query)

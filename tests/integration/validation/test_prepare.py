@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,21 @@ async def test_a_name_that_only_a_data_script_can_make_is_a_warning(cluster: Clu
     comparison, script = await asked.try_on(cluster.server(), "app")
     assert comparison.startswith('comparison c, the query of new: column "w" does not exist while there is only the schema; ')
     assert script.startswith('v.sql:1: relation "late" does not exist while there is only the schema')
+
+
+async def test_a_right_that_the_schema_files_widen_is_said_before_the_window(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: a view that lost security_invoker was seen by nobody; only a data script could still put it right."""
+    cluster.execute(
+        "CREATE TABLE old (id int, v text); ALTER TABLE old ENABLE ROW LEVEL SECURITY; ALTER TABLE old OWNER TO app_owner;"
+        "CREATE VIEW seen WITH (security_invoker) AS SELECT * FROM old; ALTER VIEW seen OWNER TO app_owner",
+        "app",
+    )
+    cluster.execute("CREATE DATABASE app_try TEMPLATE app OWNER app_owner")
+    cluster.execute("CREATE TABLE new (id int, v text); ALTER VIEW seen RESET (security_invoker)", "app_try")
+    asked = questions(tmp_path, GOOD.replace("ask()", "true"), "SELECT id, v FROM new", "SELECT 1")
+    cluster.execute("ALTER ROLE cutover BYPASSRLS")
+    view, rows = [w for w in await asked.try_on(cluster.server(), "app_try") if "Validate refuses that" in w]
+    assert view.startswith("a view has lost security_invoker: it shows what its owner may see: public.seen: ")
+    assert rows.startswith("row level security does not follow the rows: public.old → public.new (comparison c): ")
+    waived = replace(asked, waive_grants={"public.seen": "meant", "public.new": "meant"})
+    assert not [w for w in await waived.try_on(cluster.server(), "app_try") if "Validate refuses that" in w]
