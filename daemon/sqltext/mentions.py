@@ -26,6 +26,7 @@ _BEFORE_A_TABLE = frozenset(
     {"from", "join", "into", "update", "table", "using", "only", "truncate", "lock", "copy", "references"}
 )
 _WITH = re.compile(r'("[^"]+"|\w+)\s+as\s+(?:(?:not\s+)?materialized\s*)?\(', re.IGNORECASE)
+_MAKES = frozenset({"view", "function", "procedure", "type", "sequence", "domain", "aggregate", "exists"})
 _DOLLARS = re.compile(r"\A(\$\w*\$)(.*)\1\Z", re.DOTALL)
 
 
@@ -67,7 +68,8 @@ def _of_text(text: str, verb: str) -> Iterator[Mention]:
         yield from (Mention(name, Need.OWNER) for _, name in names)
     elif verb not in ("grant", "revoke"):
         named_here = {_plain(found) for found in _WITH.findall(text)}
-        read = (name for before, name in names if before in _BEFORE_A_TABLE)
+        words = _BEFORE_A_TABLE | (_MAKES if verb == "create" else frozenset())
+        read = (name for before, name in names if before in words)
         yield from (Mention(name, Need.PRIVILEGE) for name in read if len(name) > 1 or name[0] not in named_here)
 
 

@@ -27,7 +27,7 @@ class OwnedObject:
     owner: str
     by_owner: bool  # the database's owner may act for its owner
     by_us: bool  # our role may become its owner
-    is_readable: bool  # by the database's owner
+    is_usable: bool  # by the database's owner: a table to be read, a schema to create in
 
     def given_to(self, owner: str) -> sql.Composed:
         """The statement that makes it somebody's."""

@@ -1,5 +1,5 @@
 -- What belongs to others than the database's owner: (classid, objid, type, schema, identity, owner, whether the database's owner may
--- act for them, whether our role may, whether the database's owner may read it). An extension's members and what goes with its table are left out.
+-- act for them, whether our role may, whether the database's owner may read it, or create in it). An extension's members and what goes with its table are left out.
 WITH me AS (
     SELECT d.datdba AS owner FROM pg_catalog.pg_database d WHERE d.datname = current_database()
 ), objects AS (
@@ -27,7 +27,8 @@ WITH me AS (
 SELECT o.classid::bigint, o.objid::bigint, i.type, coalesce(i.schema, ''), i.identity, pg_get_userbyid(o.owner)::text,
        pg_has_role(me.owner, o.owner, 'USAGE'),
        pg_has_role(o.owner, 'USAGE') AND pg_has_role(o.owner, CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END),
-       o.classid <> 'pg_class'::regclass OR has_table_privilege(me.owner, o.objid, 'SELECT')
+       CASE o.classid WHEN 'pg_class'::regclass THEN has_table_privilege(me.owner, o.objid, 'SELECT')
+                      WHEN 'pg_namespace'::regclass THEN has_schema_privilege(me.owner, o.objid, 'CREATE') ELSE true END
   FROM me CROSS JOIN objects o CROSS JOIN LATERAL pg_identify_object(o.classid, o.objid, 0) i
  WHERE o.owner <> me.owner AND (o.classid = 'pg_largeobject'::regclass OR o.objid >= 16384)
    AND coalesce(i.schema, i.name, '') NOT IN ('cutoverd') AND coalesce(i.schema, i.name, '') !~ '^pg_(toast|temp)'

@@ -25,6 +25,7 @@ from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 
+PARTS = ("operator of access method", "function of access method", "composite type")  # they go with what is named
 SHOWN = 12  # warnings of a kind
 FindStatements: TypeAlias = Callable[[Callable[[Statement], Sequence[tuple[str, str]]]], list[str]]
 UNKNOWN = """
@@ -90,7 +91,7 @@ def _left_out(left_out: Sequence[NotRestorable], proof: ProofPlan) -> list[str]:
     roots = {each.root: each for each in shown if each.is_root}
     by_root: dict[str, list[str]] = {root: [] for root in roots}
     for each in shown:
-        if not each.is_root and each.name:
+        if not each.is_root and each.type not in PARTS:
             by_root.setdefault(each.root, []).append(str(each))
     return [*named, *(_of_root(root, roots.get(root), below) for root, below in by_root.items())][: 2 * SHOWN]
 

@@ -25,15 +25,17 @@ class ScriptJudge:
     def __call__(self, statement: Statement) -> list[tuple[str, str]]:
         """(what is wrong, what helps), each."""
         named = list(mentions(statement))
-        return [*self._of_others(named), *self._of_hidden(statement, named)]
+        return [*self._of_others(statement, named), *self._of_hidden(statement, named)]
 
-    def _of_others(self, named: Sequence[Mention]) -> Iterator[tuple[str, str]]:
+    def _of_others(self, statement: Statement, named: Sequence[Mention]) -> Iterator[tuple[str, str]]:
         for each in self._others:
             touched = [mention for mention in named if mention.is_of(each.schema, _name(each))]
             if any(mention.need is Need.OWNER for mention in touched):
                 may = "only its owner may do that"
-            elif touched and each.type in RELATIONS and not each.is_readable:
+            elif touched and each.type in RELATIONS and not each.is_usable:
                 may = f"{self._owner} has no right to read it"
+            elif each.type == "schema" and not each.is_usable and _creates_in(statement, named, _name(each)):
+                may = f"{self._owner} may not create anything in it"
             else:
                 continue
             self.named.add(each)
@@ -50,6 +52,10 @@ class ScriptJudge:
                 continue
             wrong = f"row level security hides rows of {table} from {self._owner}, as whom the files run, and is an error there"
             yield wrong, f"ALTER ROLE {self._owner} BYPASSRLS, or begin with ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY"
+
+
+def _creates_in(statement: Statement, named: Sequence[Mention], schema: str) -> bool:
+    return statement.words[:1] == ("create",) and bool(named) and len(named[0].name) > 1 and named[0].name[0] == schema
 
 
 def _name(each: OwnedObject) -> str:

@@ -97,8 +97,8 @@ def _defaults(before: Rights, now: Rights) -> Iterator[RightsFinding]:
 
 
 def _policies(before: Rights, now: Rights) -> Iterator[RightsFinding]:
-    """Where the table keeps its name."""
-    for table in sorted(before.policies.keys() & now.policies.keys()):
+    """Where the table keeps its name, and is a table still."""
+    for table in sorted((before.policies.keys() & now.policies.keys()) - now.views.keys()):
         was, now_there = before.policies[table].policies, now.policies[table].policies
         for name in sorted(was):
             if name not in now_there or was[name][:3] != now_there[name][:3]:

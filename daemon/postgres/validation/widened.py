@@ -48,17 +48,28 @@ def _policies(before: Rights, now: Rights) -> Iterator[RightsFinding]:
     """Where the table keeps its name and had row level security."""
     for table in sorted(before.policies.keys() & now.policies.keys()):
         was, is_ = before.policies[table], now.policies[table]
-        if was.is_on and not is_.is_on:
+        if was.is_on and not is_.is_on and not _asks_below(now.views.get(table)):
             yield RightsFinding("row level security is off", "", table, table)
-        if not (was.is_on and is_.is_on):
-            continue
-        if was.is_forced and not is_.is_forced:
-            yield RightsFinding("row level security is not forced on the owner", "", table, table)
-        for name, (_, permissive, *_) in sorted(is_.policies.items()):
-            if name not in was.policies and permissive == "PERMISSIVE":
-                yield RightsFinding("policy is new and lets more rows through", "", table, f"{name} on {table}")
-            if name in was.policies and reads_otherwise(was, is_, name):
-                yield RightsFinding("policy reads otherwise than in old", "", table, f"{name} on {table}")
+        if was.is_on and is_.is_on:
+            yield from _secured(table, was, is_)
+            owners = before.owners["table", table], now.owners["table", table]
+            if owners[0] != owners[1] and not is_.is_forced:
+                yield RightsFinding("row level security does not hold for a new owner", "", table, f"{table} ({owners[1]})")
+
+
+def _asks_below(view: View | None) -> bool:
+    """Whether a view that has the place of a table leaves it to the tables below; one that reads past them is named as such."""
+    return view is not None and (view.as_caller or bool(view.past and view.is_shared))
+
+
+def _secured(table: str, was: Security, is_: Security) -> Iterator[RightsFinding]:
+    if was.is_forced and not is_.is_forced:
+        yield RightsFinding("row level security is not forced on the owner", "", table, table)
+    for name, (_, permissive, *_) in sorted(is_.policies.items()):
+        if name not in was.policies and permissive == "PERMISSIVE":
+            yield RightsFinding("policy is new and lets more rows through", "", table, f"{name} on {table}")
+        if name in was.policies and reads_otherwise(was, is_, name):
+            yield RightsFinding("policy reads otherwise than in old", "", table, f"{name} on {table}")
 
 
 def reads_otherwise(was: Security, is_: Security, name: str) -> bool:
@@ -74,6 +85,10 @@ def _views(before: Rights, now: Rights) -> Iterator[RightsFinding]:
             yield from _view_kept(name, was, view)
         elif secured and view.is_shared and view.past:
             yield RightsFinding(PAST, "", name, f"{name} (of {', '.join(view.past)})")
+    for name, was in sorted(before.views.items()):
+        table = now.policies.get(name) if name not in now.views else None
+        if secured and was.as_caller and table and not table.is_on:
+            yield RightsFinding("a view with security_invoker is a table without row level security now", "", name, name)
 
 
 def _view_kept(name: str, was: View, view: View) -> Iterator[RightsFinding]:

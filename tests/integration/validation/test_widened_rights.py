@@ -75,6 +75,20 @@ WIDENED = {
         "a view has lost security_invoker: it shows what its owner may see": ["public.v_item"],
         FOLLOWS: ["public.item → shop.tb_item (comparison items)"],
     },
+    "DROP VIEW v_item; CREATE MATERIALIZED VIEW v_item AS SELECT FROM item WITH NO DATA; GRANT SELECT ON v_item TO app_user": {
+        "a view has lost security_invoker: it shows what its owner may see": ["public.v_item"]
+    },
+    "DROP VIEW v_item; CREATE TABLE v_item (id int); GRANT SELECT ON v_item TO app_user": {
+        "a view with security_invoker is a table without row level security now": ["public.v_item"]
+    },
+    f"{SECURED} ALTER TABLE shop.tb_item NO FORCE ROW LEVEL SECURITY; DROP TABLE item CASCADE;"
+    "CREATE VIEW item AS TABLE shop.tb_item; GRANT SELECT ON item TO app_user": {PAST: ["public.item (of shop.tb_item)"]},
+    f"{NEW} DROP TABLE item CASCADE; CREATE VIEW item AS TABLE shop.tb_item; GRANT SELECT ON item TO app_user": {
+        "row level security is off": ["public.item"]
+    },
+    "SET ROLE postgres; ALTER TABLE item NO FORCE ROW LEVEL SECURITY; ALTER TABLE item OWNER TO app_user": {
+        "row level security does not hold for a new owner": ["public.item (app_user)"]
+    },
     f"{SECURED} ALTER TABLE shop.tb_item NO FORCE ROW LEVEL SECURITY": {
         "row level security is not forced on the owner where the rows went": ["public.item → shop.tb_item (comparison items)"]
     },
@@ -89,6 +103,8 @@ FINE = {
     "CREATE FUNCTION t() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RETURN NEW; END'": "nobody calls a trigger",
     "CREATE SCHEMA shop; GRANT USAGE ON SCHEMA shop TO PUBLIC": "entering a schema shows nothing by itself",
     f"{SECURED} CREATE POLICY mine ON shop.tb_item TO app_user USING (tenant = 'a')": "security that follows the rows",
+    f"{SECURED} DROP VIEW v_item; DROP TABLE item; CREATE VIEW item WITH (security_invoker) AS SELECT * FROM shop.tb_item;"
+    "GRANT SELECT ON item TO app_user": "a view of the old name that leaves it to the table below",
     "CREATE VIEW secret AS SELECT * FROM item": "a view that nobody else may read",
 }
 

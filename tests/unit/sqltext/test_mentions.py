@@ -19,7 +19,8 @@ STATEMENTS = {
     "CREATE OR REPLACE TRIGGER t BEFORE UPDATE ON note FOR EACH ROW EXECUTE FUNCTION f()": ["note owner"],
     "DROP POLICY p ON note": ["note owner"],
     "CREATE OR REPLACE VIEW public.v AS SELECT * FROM shop.t": ["public.v owner", "shop.t privilege"],
-    "CREATE VIEW v AS SELECT * FROM t -- FROM comment": ["t privilege"],
+    "CREATE VIEW su.v AS SELECT * FROM t -- FROM comment": ["su.v privilege", "t privilege"],
+    "CREATE TABLE IF NOT EXISTS su.t (id int)": ["su.t privilege"],
     "WITH note AS (SELECT 1) SELECT 'FROM text' FROM note, LATERAL (SELECT 1) q": [],
     "TRUNCATE public.note": ["public.note privilege"],
     "ALTER FUNCTION public.f(int) STABLE": ["public.f owner"],
@@ -29,7 +30,7 @@ STATEMENTS = {
         "public.note owner", "public.b privilege"
     ],
 }  # fmt: skip
-NO_NAMES = {"drop", "table", "if", "exists", "cascade", "comment", "on", "is", "policy"}
+NO_NAMES = {"drop", "table", "if", "exists", "cascade", "comment", "on", "is", "policy", "not"}
 
 
 @pytest.mark.parametrize("text", STATEMENTS)

@@ -19,6 +19,6 @@
        AND (v.relkind = 'm' OR o.rolsuper OR o.rolbypassrls OR (pg_has_role(v.relowner, t.relowner, 'USAGE') AND NOT t.relforcerowsecurity))
      GROUP BY v.oid
 )
-SELECT v.name, v.relkind = 'm' OR v.invoker, v.relkind = 'm' OR v.barrier, pg_get_userbyid(v.relowner)::text,
+SELECT v.name, v.invoker, v.relkind = 'm' OR v.barrier, pg_get_userbyid(v.relowner)::text,
        EXISTS (SELECT FROM aclexplode(v.acl) a WHERE a.grantee <> v.relowner AND a.privilege_type = 'SELECT'), coalesce(p.tables, '{}')
   FROM views v LEFT JOIN past p ON p.oid = v.oid

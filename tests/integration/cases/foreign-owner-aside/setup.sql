@@ -1,2 +1,2 @@
 \ir item.sql
-CREATE TABLE public.note (id int primary key, t text); INSERT INTO public.note VALUES (1,'x');
+CREATE TABLE public.note (id serial primary key, t text); INSERT INTO public.note (t) VALUES ('x');
