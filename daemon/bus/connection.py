@@ -65,6 +65,17 @@ class Client:
         violation = self.forbidden("$JS.API.", since)
         return f"{str(error) or repr(error)}{f' ({violation})' if violation else ''}"
 
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether the server that we are connected to says so; another of its cluster may have it all the same."""
+        return bool(self.nc._server_info.get("jetstream"))
+
+    @property
+    def server_name(self) -> str:
+        """Its address, without a password."""
+        url = self.nc.connected_url
+        return _bare(url.geturl()) if url else "that we are connected to"
+
     async def close(self) -> None:
         """Close, even if the server does not read any more; nothing of it goes on afterwards."""
         self.closing = True

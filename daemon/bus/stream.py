@@ -8,6 +8,7 @@ its monitoring port does (`/jsz`), and it is often closed: `sync_always` answers
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.retry import RetryBudget
-from cutoverd.daemon.engine.errors import ServerRefused
+from cutoverd.daemon.engine.errors import ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
@@ -27,7 +28,12 @@ OLDEST_SERVER = (2, 12)  # docs/measured.md, "Server versions"
 STREAM_BYTES = 1 << 30
 DUPLICATE_SECONDS = 24 * 3600
 ROOM_SHARE = 0.1
-NO_STREAM, NAME_IN_USE, NO_DISK = 10059, 10058, 10047
+NO_STREAM, NAME_IN_USE, NO_DISK, OVERLAP = 10059, 10058, 10047, 10065
+OFF_FOR_ACCOUNT = {10035, 10039, 10076}  # whatever the server does for others
+OFF = "set `jetstream { store_dir: …, sync_interval: always }` in its configuration, or give bus.url another server"
+NO_LEADER = "nobody answers for JetStream: it has no leader, or is off for this account"
+OVERLAP_HINT = "end that stream, take these subjects from it, or give this run a NATS account of its own"
+OFF_HINT = "give the account JetStream, or the plan a NATS user of one that has it"
 # what a server may tell about itself, or set without any effect on what is kept
 IGNORED = {"metadata", "description", "placement"}
 
@@ -84,7 +90,7 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
             config = (await _info(client) or await _create(client, expected))["config"]
             return check_settings(config, expected)
         except nats.errors.NoRespondersError:
-            budget.last_reason = "JetStream is off, or has no leader"
+            budget.last_reason = NO_LEADER
         except DOUBT as error:
             budget.last_reason = client.explain(error, budget.started)
             _check_allowed(client, budget.started)
@@ -177,8 +183,34 @@ async def check_sync(monitoring_url: str | None) -> None:
 
 
 async def exists(client: Client) -> bool:
-    """Whether any daemon has ever prepared the stream there."""
+    """Whether any daemon has ever prepared the stream there; raises `Unsuitable` where there can be none."""
     return await _info(client) is not None
+
+
+async def check_possible(client: Client) -> bool:
+    """Whether the stream is there; raises `Unsuitable`, `ServerRefused` or `Unavailable` where it could not be made."""
+    started = time.monotonic()
+    try:
+        if there := await exists(client):
+            return there
+        if taken := await _overlapping(client):
+            raise Unsuitable(f"stream {STREAM} cannot be had: {taken}", hint=OVERLAP_HINT)
+    except nats.errors.NoRespondersError as error:
+        raise Unavailable(f"stream {STREAM}: {NO_LEADER}") from error
+    except DOUBT as error:
+        _check_allowed(client, started)
+        raise Unavailable(f"stream {STREAM} cannot be asked for: {client.explain(error, started)}") from error
+    return False
+
+
+async def _overlapping(client: Client) -> str:
+    """The streams that have some of our subjects, in words; "" if there is none."""
+    found = dict[str, list[str]]()
+    for subject in STREAM_SUBJECTS:
+        answer = await _ask(client, "$JS.API.STREAM.NAMES", {"subject": subject})
+        for name in answer.get("streams") or ():
+            found.setdefault(name, []).append(subject)
+    return "; ".join(f"stream {name} has {', '.join(subjects)}" for name, subjects in found.items() if name != STREAM)
 
 
 async def _info(client: Client) -> dict[str, Any] | None:
@@ -189,15 +221,27 @@ async def _info(client: Client) -> dict[str, Any] | None:
 
 async def _create(client: Client, config: dict[str, Any]) -> dict[str, Any]:
     answer = await _ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
+    if answer.get("error", {}).get("err_code") == OVERLAP and (taken := await _overlapping_if_told(client)):
+        raise Unsuitable(f"stream {STREAM} cannot be had: subjects overlap: {taken}", hint=OVERLAP_HINT)
     if answer.get("error", {}).get("err_code") != NAME_IN_USE:  # in use: somebody was faster
         _checked(answer)
     return _checked(await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
+
+
+async def _overlapping_if_told(client: Client) -> str:
+    """As `_overlapping`; a user may be forbidden to list the streams."""
+    try:
+        return await _overlapping(client)
+    except DOUBT:
+        return ""
 
 
 def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     error = answer.get("error")
     if error is None:
         return answer
+    if error.get("err_code") in OFF_FOR_ACCOUNT:
+        raise Unsuitable(f"JetStream is off for the account of this NATS user: {error.get('description')}", hint=OFF_HINT)
     if error.get("code") == 503:
         raise js_errors.ServiceUnavailableError(**error)
     hint = (
@@ -207,6 +251,12 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Raises `Unsuitable` if nobody answers and the server itself says that it has no JetStream."""
     async with deadline(2 * REQUEST_SECONDS):
-        msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
+        try:
+            msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
+        except nats.errors.NoRespondersError:
+            if client.has_jetstream is False:
+                raise Unsuitable(f"JetStream is off on the NATS server {client.server_name}", hint=OFF) from None
+            raise
     return dict(json.loads(msg.data))

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cutoverd.daemon.sqltext.lint import LintFinding
+from cutoverd.daemon.sqltext.rules import LintFinding
 from cutoverd.states.errors import StepError
 
 _BEGINS = re.compile(r"^(?: \*|--) File: (?P<name>.+?)\s*$")
+NAMED_MAX = 5
 _CLOSES = re.compile(r"^(?: \* =+ \*/|-- =+)\s*$")
 
 
@@ -44,11 +45,17 @@ class Origins:
     def error(self, error: StepError) -> StepError:
         """The same error, saying where its line comes from."""
         evidence = error.evidence
-        origin = self.of(Path(evidence.get("file", "")), evidence.get("line", 0))
+        origin = self.of(Path(evidence.get("file", "")), evidence.get("line") or 0)
         if not origin:
-            return error
+            return self._of_all(error) if Path(evidence.get("file", "")) == self._built else error
         source = {"source": origin[0], "source_line": origin[1]}
         return type(error)(f"{_format_origin(origin)}{error}", hint=error.hint, evidence={**evidence, **source})
+
+    def _of_all(self, error: StepError) -> StepError:
+        """Found at the end of them all: a constraint that was put off, say."""
+        more = f" and {len(self._names) - NAMED_MAX} more" if len(self._names) > NAMED_MAX else ""
+        built = f" (built from {', '.join(self._names[:NAMED_MAX])}{more})" if self._names else ""
+        return type(error)(f"{error}{built}", hint=error.hint, evidence=error.evidence)
 
 
 def _format_origin(origin: tuple[str, int]) -> str:

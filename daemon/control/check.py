@@ -157,7 +157,7 @@ async def _of_bus(loaded: LoadedPlan) -> CheckResult:
         async with bus_as_it_is(loaded) as client:
             if client is None:
                 return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
-            if await stream.exists(client):
+            if await stream.check_possible(client):
                 await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
     except BusError as error:
         return CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint)

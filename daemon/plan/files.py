@@ -1,15 +1,11 @@
-"""Patterns of a plan made into files, and the files that its commands name."""
+"""Patterns of a plan made into files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from cutoverd.daemon.plan.executables import commands
 from cutoverd.daemon.plan.migration import Script
-from cutoverd.daemon.plan.model import Plan
-
-WRITTEN_BY_SERVICES = {".pid", ".lock", ".log", ".sock"}  # a service that runs changes them: nothing that a run begins with
 
 
 class Files:
@@ -73,24 +69,3 @@ def scripts(found: Files, scripts: list[Script], folder: Path) -> Iterator[tuple
 
 def relative(file: Path, folder: Path) -> str:
     return str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
-
-
-def programs(plan: Plan, folder: Path) -> list[Path]:
-    """The files of the plan's folder that its commands name; not those that services and this daemon write."""
-    return [file for file in named_programs(plan, folder) if _is_file(file)]
-
-
-def named_programs(plan: Plan, folder: Path) -> list[Path]:
-    """As `programs`, whether they are there or not: any word may be one."""
-    named = {folder / word for _, words in commands(plan) for word in words if word and not word.startswith("-")}
-    ours = folder / plan.state_dir
-    kept = (file for file in named if file.suffix not in WRITTEN_BY_SERVICES and not file.is_relative_to(ours))
-    return sorted(file for file in kept if file.is_relative_to(folder))
-
-
-def _is_file(path: Path) -> bool:
-    """A word may be anything: a statement is longer than a name of a file can be."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False

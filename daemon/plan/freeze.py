@@ -10,8 +10,9 @@ from pathlib import Path
 
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.private_files import write_private
-from cutoverd.daemon.plan.files import named_programs, relative
+from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
+from cutoverd.daemon.plan.programs import named_programs, other_words
 from cutoverd.events import facts
 from cutoverd.states import STUCK, WAY
 from cutoverd.states.errors import StepError
@@ -77,7 +78,9 @@ def check_frozen(loaded: LoadedPlan, run: Run) -> None:
 def _check_frozen(loaded: LoadedPlan, run: Run) -> None:
     changed = [] if loaded.sha256 == run.frozen.plan_sha256 else [str(loaded.path)]
     if run.state not in WAY_BACK:
-        counts, past = _apart(_changed(_hashes(loaded, run.state), run, loaded.run_dir / LIST), loaded, run.state)
+        hashes, state_words = _hashes(loaded, run.state), other_words(loaded.plan, loaded.folder)
+        changed_files = [each for each in _changed(hashes, run, loaded.run_dir / LIST) if each not in state_words - hashes.keys()]
+        counts, past = _apart(changed_files, loaded, run.state)
         changed += counts
         if past:
             log.warning("files_differ_from_those_that_were_run", run=run.name, state=run.state, files=past[:NAMED_MAX])
@@ -88,13 +91,13 @@ def _check_frozen(loaded: LoadedPlan, run: Run) -> None:
 def _apart(changed: list[str], loaded: LoadedPlan, state: str) -> tuple[list[str], list[str]]:
     """Those that count in this state, and those that no step will read again.
 
-    What one was that is gone can be told of a program alone, which the plan names by its path; as long as scripts are run
-    it counts.
+    What one was that is gone can be told of what the plan names by its path alone; as long as scripts are run it counts.
     """
     if state in ORDER[: READ_LAST + 1]:
         past = loaded.files().keys() - loaded.files_from(state).keys()
     else:
-        past = {*changed} - {relative(file, loaded.folder) for file in named_programs(loaded.plan, loaded.folder)}
+        still = [*loaded.kept_files, *named_programs(loaded.plan, loaded.folder)]
+        past = {*changed} - {relative(file, loaded.folder) for file in still} - {*loaded.plan.freeze}
     return [name for name in changed if name not in past], [name for name in changed if name in past]
 
 

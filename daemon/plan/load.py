@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,9 @@ from pydantic import ValidationError
 from cutoverd.daemon.plan.confiture import built_schema, sources
 from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
 from cutoverd.daemon.plan.diagnostics import line_of, mistakes, not_yaml, twice, unfilled
-from cutoverd.daemon.plan.files import Files, programs, relative, scripts
+from cutoverd.daemon.plan.files import Files, relative, scripts
 from cutoverd.daemon.plan.model import Plan
+from cutoverd.daemon.plan.programs import programs
 from cutoverd.states import WAY
 from cutoverd.states.data import Data
 from cutoverd.states.schema import Schema
@@ -41,6 +42,7 @@ class LoadedPlan:
     schema_files: tuple[Path, ...]
     data_scripts: tuple[tuple[str, Path, str | None], ...]  # name, file, probe
     validation_scripts: tuple[tuple[str, Path], ...]
+    kept_files: tuple[Path, ...] = ()  # by the plan's word
     gone: tuple[str, ...] = ()  # files that the plan names and that are not there or cannot be read, a line each
 
     @property
@@ -86,7 +88,7 @@ class LoadedPlan:
         }
         still = ORDER[ORDER.index(state) :] if state in ORDER else []
         files = [file for reader, files in read_in.items() if reader in still for file in files]
-        return {relative(file, self.folder): file for file in [*files, *programs(self.plan, self.folder)]}
+        return {relative(file, self.folder): file for file in [*files, *self.kept_files, *programs(self.plan, self.folder)]}
 
     @property
     def schema_sources(self) -> list[Path]:
@@ -100,9 +102,12 @@ class LoadedPlan:
 
     @cached_property
     def _included(self) -> dict[str, list[Path]]:
-        """By `\\i` and `\\ir`, at any depth, and by the state that runs them; one that is missing is a finding of PreCheck."""
+        """By `\\i`, `\\ir` and `\\copy`, at any depth, by the state that runs them; a missing one is a finding of PreCheck."""
         sql = [file for file in self.schema_sources if file.suffix != ".yaml"]
-        return {Schema.name: _included_by(sql, self.folder), Data.name: _included_by(self._data_files, self.folder)}
+        return {
+            Schema.name: _included_by([sql], self.folder),
+            Data.name: _included_by([[f] for f in self._data_files], self.folder),
+        }
 
     def hashes(self, state: str = ORDER[0]) -> dict[str, str]:
         """sha256 of each of `files`; raises OSError, but for one that no step from this state on reads: that has none."""
@@ -112,20 +117,25 @@ class LoadedPlan:
 
 def _sha256(file: Path, *, must: bool) -> str:
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as opened:  # what is copied from may be large
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
         if must:
             raise
         return ""
 
 
-def _included_by(files: list[Path], folder: Path) -> list[Path]:
+def _included_by(groups: Iterable[Sequence[Path]], folder: Path) -> list[Path]:
+    """Of files by the psql that runs them; not a file of data that they write themselves."""
     from cutoverd.daemon.sqltext.lint import ScriptLint  # its patterns cost a start 0.05 s, and most commands read no script
 
     reading = ScriptLint(folder)
-    for file in files:
-        reading.read(file)
-    return [file for file in reading.included_by if file.is_file()]
+    for files in groups:
+        reading.begin()
+        for file in files:
+            reading.read(file)
+    data = [file for file in reading.data_files if file not in reading.written]
+    return [file for file in dict.fromkeys([*reading.included_by, *data]) if file.is_file()]
 
 
 def load(path: Path, *, whole: bool = False) -> LoadedPlan:
@@ -145,6 +155,7 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
         (*found.all("schema.files", plan.schema_.files), *_built(plan, found)),
         tuple(scripts(found, plan.data.scripts, path.parent)),
         tuple((relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
+        tuple(found.all("freeze", plan.freeze)),
     )
     gone = found.gone if whole or not loaded.has_begun else []
     if wrong := [*found.mistakes, *gone, *_too_many(loaded.items())]:

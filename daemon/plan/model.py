@@ -60,6 +60,8 @@ class Plan(Part):
     """The states before which the run waits for `advance`."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """How long a step, a command, a check may take."""
+    freeze: list[str] = Field(default_factory=list)
+    """Patterns of further files that have to stay as they are for the whole run: configuration, modules that a program loads."""
     client_tools: Path | None = None
     """Folder of psql, pg_dump and pg_restore, an absolute path; left out: they are found on the PATH."""
 

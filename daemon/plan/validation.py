@@ -42,6 +42,13 @@ class Grants(Part):
     """Why a right may be gone: by role, by object (schema.name), or by `role on object`."""
 
 
+class Invariants(Part):
+    """`waive`: reasons by the name that a finding has."""
+
+    waive: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    """Why it need not hold in new: by `constraint on schema.table`, by schema.table or by schema.sequence, as it is named."""
+
+
 class ValidateSection(Part):
     scripts: list[str] = Field(default_factory=list)
     """Patterns of SQL files whose results have a text column `check` and a boolean column `ok`; they can write nothing."""
@@ -53,3 +60,5 @@ class ValidateSection(Part):
     """Questions of the application that may not have become slow."""
     grants: Grants = Grants()
     """Rights that may be gone."""
+    invariants: Invariants = Invariants()
+    """What need not hold in new: a constraint that is not enforced, a sequence that has come to its end."""

@@ -62,7 +62,8 @@ def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
     data = [DataScript(name, file, probe) for name, file, probe in loaded.data_scripts]
     timeout_seconds, builder = loaded.plan.timeouts.step, _confiture(loaded, server)
     schema = [builder.target] if builder else loaded.schema_files
-    return PsqlScripts(server, schema, data, cwd=loaded.folder, timeout_seconds=timeout_seconds, builder=builder)
+    others = [file for _, file in loaded.validation_scripts]
+    return PsqlScripts(server, schema, data, cwd=loaded.folder, timeout_seconds=timeout_seconds, builder=builder, others=others)
 
 
 def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
@@ -80,6 +81,8 @@ def _questions(loaded: LoadedPlan) -> ValidationPlan:
         [TimedQuery(**each.model_dump()) for each in given.queries],
         dict(loaded.validation_scripts),
         given.grants.waive,
+        waive_invariants=given.invariants.waive,
+        data_scripts=[file for _, file, _ in loaded.data_scripts],
     )
 
 
@@ -92,6 +95,7 @@ def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
         asked.scripts,
         server.folder / "differences",
         waive_grants=given.grants.waive,
+        waive_invariants=given.invariants.waive,
         queries=asked.queries,
         query_seconds=loaded.plan.timeouts.query,
     )

@@ -5,129 +5,138 @@ Included files are read too: `\\i` relative to psql's folder, `\\ir` to the file
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
-from cutoverd.daemon.sqltext.pieces import without_comments
-from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
+from cutoverd.daemon.sqltext import copy_files, encoding
+from cutoverd.daemon.sqltext.file_reader import FileReader, Judge, PendingCall, PsqlSession
+from cutoverd.daemon.sqltext.rules import CALL_ADVICE, NO_TRANSACTION, LintFinding
+from cutoverd.daemon.sqltext.splitter import MetaCommand
+from cutoverd.daemon.sqltext.transaction_control import Procedure, Procedures
 
-NO_TRANSACTION = "-- cutoverd: no-transaction"
 _HEADER_LINES = 10
-_LEAVES = {  # docs/measured.md, "psql and its exit code"
-    "q": "it ends the file early and psql still reports success",
-    "quit": "it ends the file early and psql still reports success",
-    "!": "what a shell does cannot be rolled back, and its failure goes unseen; make it a step of the plan",
-    "c": "the file would go on in another session, outside of the transaction; split it or take the line out",
-    "connect": "the file would go on in another session, outside of the transaction; split it or take the line out",
-}
-_TRANSACTION = {"begin", "commit", "end", "rollback", "abort"}
-_TRANSACTION_PAIRS = {("start", "transaction"), ("prepare", "transaction")}
-_QUOTES = re.compile(r"set\s+(?:(?:session|local)\s+)?standard_conforming_strings\b", re.IGNORECASE)
-_QUOTES_BY_CALL = re.compile(
-    r"\bset_config\s*\(\s*e?'standard_conforming_strings'\s*,(?!\s*e?'(?:on|true|yes|1)'\s*,)", re.IGNORECASE
-)
-_QUOTES_ON = re.compile(r"(?:=|\bto)\s*'?(?:on|true|yes|1|default)\b", re.IGNORECASE)
-QUOTES_ADVICE = "what follows would be read otherwise than it was here; take it out, and write E'…' where a backslash escapes"
-OUTSIDE_ADVICE = (
-    "it cannot run in a transaction, and the file is run in one of ours; "
-    f"move it to a file of its own that begins with `{NO_TRANSACTION}`"
-)
-_INCLUDES = {"i", "include", "ir", "include_relative"}
-
-
-@dataclass(frozen=True)
-class LintFinding:
-    """Why a file cannot be run as it is."""
-
-    file: Path
-    line: int
-    problem: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.problem}: {self.advice}"
+_REPEATS_MAX = 1000  # of includes: files that include each other twice over would be read for hours
 
 
 @dataclass
 class ScriptLint:
-    """What came out of reading files: the findings, and who includes whom."""
+    """What came out of reading files: the findings, who includes whom, and what only the server can judge."""
 
     cwd: Path
     findings: list[LintFinding] = field(default_factory=list)
+    warnings: list[LintFinding] = field(default_factory=list)
     included_by: dict[Path, tuple[Path, int]] = field(default_factory=dict)
-    judge: Callable[[Statement], Sequence[tuple[str, str]]] | None = None  # what else is wrong with a statement: problem, advice
+    data_files: dict[Path, tuple[Path, int]] = field(default_factory=dict)  # what `\copy … from` reads, and where
+    texts: encoding.Texts = field(default_factory=encoding.Texts)
+    procedures: Procedures = field(default_factory=Procedures)
+    calls: list[PendingCall] = field(default_factory=list)
+    judge: Judge | None = None  # what is wrong with a statement (problem, advice), in place of what is looked for here
+
+    def __post_init__(self) -> None:
+        self.written: set[Path] = set()  # by the files themselves
+        self._repeats = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """What is read from here on is run by a psql of its own."""
+        self._session = PsqlSession(self.cwd)
 
     def read(self, file: Path, *, in_transaction: bool = True) -> None:
-        """Read one file and all that it includes; each finding is kept."""
+        """Read one file and all that it includes; each finding is kept. Encoding and folder are those that psql began with."""
+        self._session.encoding, self._session.cwd = encoding.UTF8, self.cwd
         self._read(file, in_transaction, ())
+
+    def read_text(self, file: Path) -> None:
+        """Of a file that is not for psql: only whether it is text, in UTF-8."""
+        try:
+            raw = file.read_bytes()
+        except OSError as error:
+            self.refuse(file, 1, f"cannot read {file}", error.strerror or str(error))
+            return
+        if encoding.check_whole(raw, lambda *found: self.refuse(file, *found)):
+            if found := encoding.invalid(raw, encoding.UTF8):
+                self.refuse(file, found[0] + 1, f"byte 0x{found[1]:02x} is not valid UTF8", "save the file as UTF-8")
+            else:
+                self.texts.add(file, 1, encoding.UTF8, raw)
 
     def _read(self, file: Path, in_transaction: bool, including: tuple[Path, ...]) -> None:
         try:
-            text = file.read_text(encoding="utf-8", errors="surrogateescape")
+            raw = file.read_bytes()
         except OSError as error:
-            self._refuse(*self.included_by.get(file, (file, 1)), f"cannot read {file}", error.strerror or str(error))
+            self.refuse(*self.included_by.get(file, (file, 1)), f"cannot read {file}", error.strerror or str(error))
             return
-        try:
-            for piece in split(text):
-                self._judge(file, piece, in_transaction, (*including, file))
-        except Unclosed as unclosed:
-            self._refuse(file, unclosed.line, str(unclosed), "close it: psql would send all that follows as one statement")
+        if encoding.check_whole(raw, lambda *found: self.refuse(file, *found)):
+            FileReader(self, self._session, file, in_transaction, (*including, file)).read(raw)
 
-    def _judge(self, file: Path, piece: Statement | MetaCommand, in_transaction: bool, including: tuple[Path, ...]) -> None:
-        if isinstance(piece, MetaCommand):
-            if piece.name in _LEAVES:
-                self._refuse(file, piece.line, f"\\{piece.name}", _LEAVES[piece.name])
-            elif piece.name in _INCLUDES:
-                self._include(file, piece, in_transaction, including)
-        elif self.judge:
-            for problem, advice in self.judge(piece):
-                self._refuse(file, piece.line, problem, advice)
-        elif in_transaction and is_transaction_command(piece):
-            advice = f"the file is run in one transaction of ours; take it out, or begin the file with `{NO_TRANSACTION}`"
-            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], advice)
-        elif in_transaction and runs_in_no_transaction(piece):
-            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], OUTSIDE_ADVICE)
-        elif switches_quotes(piece):
-            self._refuse(file, piece.line, " ".join(piece.text.split())[:60], QUOTES_ADVICE)
-
-    def _include(self, file: Path, command: MetaCommand, in_transaction: bool, including: tuple[Path, ...]) -> None:
-        name = _unquoted(command.arguments[0]) if command.arguments else ""
-        if not name or ":" in name or "`" in name:
-            self._refuse(file, command.line, f"\\{command.name} {name}".rstrip(), "write out which file is included")
+    def include(self, reader: FileReader, command: MetaCommand) -> None:
+        """Each time anew, since what it sets goes on behind it; but one that is included very often only as often as that."""
+        argument = command.arguments[0] if command.arguments else ""
+        name = self._session.variables.resolve(argument)
+        if not name:
+            reader.refuse(command.line, f"\\{command.name} {argument}".rstrip(), "write out which file is included")
             return
-        base = file.parent if command.name in {"ir", "include_relative"} else self.cwd
+        base = reader.file.parent if command.name in {"ir", "include_relative"} else self._session.cwd
         included = (base / Path(name).expanduser()).resolve()
-        if included in including:
-            self._refuse(file, command.line, f"\\{command.name} {name}", "the file would include itself without end")
-        elif included not in self.included_by:
-            self.included_by[included] = (file, command.line)
-            self._read(included, in_transaction, including)
+        if included in reader.including:
+            reader.refuse(command.line, f"\\{command.name} {name}", "the file would include itself without end")
+            return
+        is_first = included not in self.included_by
+        self.included_by.setdefault(included, (reader.file, command.line))
+        self._repeats += not is_first
+        if is_first or self._repeats <= _REPEATS_MAX:
+            self._read(included, reader.in_transaction, reader.including)
 
-    def _refuse(self, file: Path, line: int, problem: str, advice: str) -> None:
-        self.findings.append(LintFinding(file, line, problem, advice))
+    def use_data(self, reader: FileReader, command: MetaCommand) -> None:
+        """A file of data is there and is valid in its encoding; one that the files write themselves may be missing."""
+        if (named := copy_files.of(command, self._session.variables)) is None:
+            return
+        path = (self._session.cwd / Path(named.name).expanduser()).resolve()
+        if not named.is_read:
+            self.written.add(path)
+        if not named.is_read or path in self.written:
+            return
+        self.data_files.setdefault(path, (reader.file, command.line))
+        given = encoding.known(named.encoding) if named.encoding else self._session.encoding
+        try:
+            wrong = copy_files.wrong_encoding(path, given if named.is_text else None, self.texts)
+        except OSError as error:
+            advice = f"{error.strerror or error}; the name is relative to {self._session.cwd}"
+            reader.refuse(command.line, f"\\{command.name} cannot read {path}", advice)
+            return
+        if wrong:
+            line, byte = wrong
+            problem = f"\\{command.name} {named.name}: line {line} has byte 0x{byte:02x}, which is not valid {given} there"
+            reader.refuse(command.line, problem, "say which encoding the file has: (ENCODING 'LATIN1') say, or save it as UTF-8")
+        elif named.is_marked_value and copy_files.begins_with_mark(path):
+            advice = "it would be a part of the first value; save the file without it"
+            reader.refuse(command.line, f"\\{command.name} {named.name}: it begins with a byte order mark", advice)
 
+    def judge_call(self, pending: PendingCall) -> None:
+        """Of a procedure that is not known yet, or calls one, later: by `judge_rest`."""
+        if not self._judge_call(pending) and self.procedures.unknown([pending.call]):
+            self.calls.append(pending)
 
-def is_transaction_command(statement: Statement) -> bool:
-    """Whether it begins or ends a transaction; savepoints do not."""
-    words = statement.words
-    if words[:1] == ("rollback",) and "to" in words[1:3]:
-        return False
-    return bool(words) and (words[0] in _TRANSACTION or words[:2] in _TRANSACTION_PAIRS)
+    def judge_rest(self, procedures: Iterable[Procedure]) -> None:
+        """The calls that are left, by what production has; one that nobody knows fails by itself, or a query makes it."""
+        self.procedures.add_older(procedures)
+        for pending in self.calls:
+            self._judge_call(pending)
+        self.calls = []
 
+    def _judge_call(self, pending: PendingCall) -> bool:
+        ends = self.procedures.ending(pending.call)
+        if True in ends:
+            kept = self.findings if all(ends) else self.warnings
+            doubt = "" if all(ends) else ", if it is the one of that name that does"
+            problem = f"CALL {pending.call}, a procedure that ends the transaction (COMMIT or ROLLBACK){doubt}"
+            kept.append(LintFinding(pending.file, pending.line, problem, CALL_ADVICE))
+        return True in ends
 
-def switches_quotes(statement: Statement) -> bool:
-    """Whether a backslash in '…' means something else after it, as far as it says so itself.
-
-    A routine that is made here may: it is not run by that, and a setting of its own ends with it.
-    """
-    if _QUOTES.match(statement.text):
-        return not _QUOTES_ON.search(statement.text)
-    if statement.words[:1] == ("create",) or not _QUOTES_BY_CALL.search(statement.text):
-        return False
-    return bool(_QUOTES_BY_CALL.search(without_comments(statement.text)))
+    def refuse(self, file: Path, line: int, problem: str, advice: str) -> None:
+        finding = LintFinding(file, line, problem, advice)
+        if finding not in self.findings:  # a file may be included twice
+            self.findings.append(finding)
 
 
 def runs_without_transaction(file: Path) -> bool:
@@ -153,7 +162,3 @@ def chain(reading: ScriptLint, file: Path) -> Iterator[tuple[Path, int]]:
     while file in reading.included_by:
         file, line = reading.included_by[file]
         yield file, line
-
-
-def _unquoted(argument: str) -> str:
-    return argument[1:-1].replace("''", "'") if argument[:1] in "'\"" else argument

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _TOKEN = re.compile(
     r"""
@@ -29,7 +29,7 @@ _BLANK = re.compile(r"[ \t\r\f\v]*")
 _DATA_END = re.compile(r"^\\\.[ \t]*\r?$", re.MULTILINE)
 _COPY_STDIN = re.compile(r"\bfrom\s+stdin\b", re.IGNORECASE)
 _WHOLE_LINE = {"!", "copy"}
-_SENDS = {"g", "gx", "gset", "gexec", "gdesc", "watch", "crosstabview", "r", "reset"}
+_SENDS = {"g", "gx", "gset", "gexec", "gdesc", "watch", "crosstabview", "r", "reset", "sendpipeline", "parse"}
 _FIRST_WORDS = 4
 _ROUTINES = {("function",), ("procedure",), ("or", "replace", "function"), ("or", "replace", "procedure")}
 
@@ -44,11 +44,15 @@ class Unclosed(ValueError):
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement without its semicolon; `line` is where it begins; `words` are its first, in lower case."""
+    """One statement without its semicolon; `line` is where it begins; `words` are its first, in lower case.
+
+    `lead`: from the first `/* … */` before it, which psql sends with it (but no `--` that stands before it).
+    """
 
     line: int
     text: str
     words: tuple[str, ...]
+    lead: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,21 @@ class MetaCommand:
     arguments: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class CopyData:
+    """The lines after `COPY … FROM stdin`, without the last, `\\.`."""
+
+    line: int
+    text: str
+
+
 def split(text: str) -> Iterator[Statement | MetaCommand]:
     """Statements and commands in the order psql meets them; raises `Unclosed`."""
+    return (piece for piece in split_with_data(text) if not isinstance(piece, CopyData))
+
+
+def split_with_data(text: str) -> Iterator[Statement | MetaCommand | CopyData]:
+    """As `split`, with the data that stands in the file."""
     return _Text(text.removeprefix("\ufeff")).pieces()
 
 
@@ -72,12 +89,13 @@ class _Text:
         self._counted = (0, 1)  # a position and its line
         self._data_starts: int | None = None
         self._start: int | None = None
+        self._lead: int | None = None  # of the first comment before it that psql sends
         self._begin_statement()
 
-    def pieces(self) -> Iterator[Statement | MetaCommand]:
+    def pieces(self) -> Iterator[Statement | MetaCommand | CopyData]:
         while self._position < len(self._text):
             if self._position == self._data_starts:
-                self._skip_data()
+                yield self._data()
                 continue
             token = _TOKEN.match(self._text, self._position, self._data_starts or len(self._text))
             assert token is not None  # noqa: S101 - the last branch matches anything
@@ -90,6 +108,7 @@ class _Text:
         if kind == "skip":
             return
         if kind == "comment":
+            self._lead = start if self._lead is None else self._lead
             self._skip_comment(start)
         elif kind == "command":
             yield from self._command(start)
@@ -102,7 +121,7 @@ class _Text:
                 mark(self, token)
 
     def _begin_statement(self) -> None:
-        self._start = None
+        self._start = self._lead = None
         self._words: list[str] = []
         self._last_word = ""
         self._copies_stdin = False
@@ -114,7 +133,8 @@ class _Text:
 
     def _end_statement(self, end: int) -> Iterator[Statement]:
         if self._start is not None:
-            yield Statement(self._line(self._start), self._text[self._start : end].rstrip(), tuple(self._words))
+            lead = self._text[self._start if self._lead is None else self._lead : self._start]
+            yield Statement(self._line(self._start), self._text[self._start : end].rstrip(), tuple(self._words), lead)
         if self._copies_stdin:
             self._expect_data()
         self._begin_statement()
@@ -199,10 +219,11 @@ class _Text:
     def _expect_data(self) -> None:
         self._data_starts = min(self._line_end(self._position) + 1, len(self._text))
 
-    def _skip_data(self) -> None:
-        end = _DATA_END.search(self._text, self._position)
+    def _data(self) -> CopyData:
+        start, end = self._position, _DATA_END.search(self._text, self._position)
         self._position = end.end() if end else len(self._text)
         self._data_starts = None
+        return CopyData(self._line(start), self._text[start : end.start() if end else None])
 
     def _line(self, position: int) -> int:
         counted, line = self._counted

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 from support.paths import ROOT
-from support.servers import Cluster, in_a_loop_of_its_own
+from support.servers import Cluster, configured_nats, in_a_loop_of_its_own
 
 from cutoverd.daemon.embedded import nats
 
@@ -52,6 +52,7 @@ class Expected:
     rows: Sequence[Mapping[str, Any]] = ()
     versions: Sequence[str] = ("15", "18")
     server: Mapping[str, str] = field(default_factory=dict)  # settings that want a start
+    nats: str | None = None  # configuration of a nats-server that the plan has at ${NATS}; none: the plan names no bus
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,24 @@ class Case:
         for statement in PREPARE:
             cluster.execute(statement)
         trial = Trial(cluster, work)
-        plan = work / "plan.yaml"
-        words = {"${PORT}": str(cluster.port), "${TOOLS}": str(cluster.bin_dir)}
-        for name, value in words.items():
-            plan.write_text(plan.read_text().replace(name, value))
         trial.psql("setup.sql")
-        try:
+        with self._bus(work) as address:
+            plan = work / "plan.yaml"
+            words = {"${PORT}": str(cluster.port), "${TOOLS}": str(cluster.bin_dir), "${NATS}": address}
+            for name, value in words.items():
+                plan.write_text(plan.read_text().replace(name, value))
             yield trial
+
+    @contextmanager
+    def _bus(self, work: Path) -> Iterator[str]:
+        """The address of a server for it, or "" and the end of the embedded one that its run began."""
+        if self.expected.nats is not None:
+            (work / "nats").mkdir()
+            with configured_nats(work / "nats", self.expected.nats) as address:
+                yield address
+            return
+        try:
+            yield ""
         finally:
             in_a_loop_of_its_own(nats.stop(work / "state" / "nats"))
 

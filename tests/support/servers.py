@@ -7,6 +7,7 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Coroutine, Iterator
@@ -24,6 +25,7 @@ from support.quick_logins import make_quick
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
 from cutoverd.daemon.embedded.initdb import SUPERUSER
+from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.daemon.embedded.postgres import Postgres, bundled_bin_dir
 from cutoverd.daemon.embedded.unprivileged import identity
 from cutoverd.daemon.host.procfs import Process, kill_all
@@ -327,6 +329,30 @@ def running_nats() -> Iterator[NatsServer]:
         finally:
             server.resume()
             server.stop()
+
+
+@contextmanager
+def configured_nats(folder: Path, configuration: str = "", port: int = 0) -> Iterator[str]:
+    """The address of a nats-server that is set as somebody else's may be: without JetStream, say."""
+    port = port or free_port()
+    (folder / "nats.conf").write_text(f"listen: 127.0.0.1:{port}\n{configuration}")
+    command = [nats.program(), "-c", "nats.conf", "-l", "nats.log"]
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 10
+        while "Server is ready" not in _log_of(folder):
+            assert server.poll() is None, _log_of(folder)
+            assert time.monotonic() < until, _log_of(folder)
+            time.sleep(0.02)
+        yield f"nats://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _log_of(folder: Path) -> str:
+    log = folder / "nats.log"
+    return log.read_text() if log.exists() else ""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.scripts import psql_errors
-from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, include
+from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import ScriptLint
@@ -69,13 +69,17 @@ async def _prove_done(server: Server, file: Path, question: str) -> None:
 
 
 async def _run_file(psql: Psql, attempt_id: AttemptId, file: Path) -> None:
-    script = include(SQL / "alone.sql") + include(file)
-    completed = await psql.run(script, step=attempt_id.step, variables={}, single_transaction=False)
+    wrapper = Wrapper()
+    wrapper.ours("alone.sql")
+    wrapper.include(file)
+    wrapper.ours("alone_end.sql")
+    wrapper.all_included()
+    completed = await psql.run(wrapper, step=attempt_id.step, variables={}, single_transaction=False)
     if completed.returncode != 0:
         reading = ScriptLint(psql.cwd)
         await asyncio.to_thread(reading.read, file, in_transaction=False)
         raise psql_errors.psql_failure(
-            completed, reading, owner=psql.role, kept="it ran without a transaction: what came before the error was kept"
+            completed, reading, wrapper, owner=psql.role, kept="it ran without a transaction: what came before the error was kept"
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import run_to_completion
@@ -23,6 +25,44 @@ PAUSE_SECONDS = 0.2
 SQL = Path(__file__).parent / "sql"
 
 
+_OF_OURS = re.compile(r"^\\ir (.+)\n", re.MULTILINE)
+
+
+def _ours(name: str) -> str:
+    return _OF_OURS.sub(lambda found: _ours(found[1]), (SQL / name).read_text(encoding="utf-8"))
+
+
+@dataclass
+class Wrapper:
+    """What psql is given: statements of ours around the user's files, all in one text, so that a place in it tells which file."""
+
+    text: str = ""
+    path: Path | None = None  # where it was written
+    files: list[tuple[int, Path]] = field(default_factory=list)  # the line that includes it
+    end: int = 0  # the last line that is about the last of them alone
+    _lines: int = 0
+
+    def add(self, text: str) -> None:
+        self.text += text
+        self._lines += text.count("\n")
+
+    def ours(self, name: str) -> None:
+        """A file of sql/, with what it includes."""
+        self.add(_ours(name))
+
+    def include(self, file: Path) -> None:
+        self.files.append((self._lines + 1, file))
+        self.add(include(file))
+
+    def all_included(self) -> None:
+        """What comes now is about all of them."""
+        self.end = self._lines
+
+    def files_before(self, line: int) -> list[Path]:
+        """Those that were run when it comes to this line."""
+        return [file for at, file in self.files if at <= line]
+
+
 @dataclass(frozen=True)
 class Psql:
     """psql on one database, as `role`; `\\i` is relative to `cwd`."""
@@ -34,17 +74,18 @@ class Psql:
     timeout_seconds: float
 
     async def run(
-        self, script: str, *, step: str, variables: Mapping[str, str], single_transaction: bool = True
+        self, wrapper: Wrapper, *, step: str, variables: Mapping[str, str], single_transaction: bool = True
     ) -> children.Completed:
-        """Run `script`, whose first query must write its backend's pid to :cutoverd_pid_file (begin.sql does).
+        """Run it; its first query must write its backend's pid to :cutoverd_pid_file (begin.sql does).
 
         However it ends, its backend is gone on return: what it committed can be read, and nothing more will come. Raises
         `TimedOut`, `CancelledError`, and `OutcomeUnknown` if the server cannot be reached to prove it.
         """
-        with self._files(script) as (wrapper, pid_file):
+        with self._files(wrapper) as (path, pid_file):
+            known = {**variables, "cutoverd_pid_file": str(pid_file), "cutoverd_folder": str(self.cwd)}
             try:
                 return await children.run(
-                    self._argv(wrapper, {**variables, "cutoverd_pid_file": str(pid_file)}, single_transaction),
+                    self._argv(path, known, single_transaction),
                     folder=self.server.folder,
                     epoch=self.server.epoch,
                     step=step,
@@ -55,24 +96,25 @@ class Psql:
             finally:
                 await run_to_completion(backend_is_gone(self.server, _pid(pid_file)))
 
-    def _argv(self, wrapper: Path, variables: Mapping[str, str], single_transaction: bool) -> list[str]:
+    def _argv(self, path: Path, variables: Mapping[str, str], single_transaction: bool) -> list[str]:
         given = {"ON_ERROR_STOP": "on", "VERBOSITY": "verbose", **variables}
         options = [part for name, value in given.items() for part in ("-v", f"{name}={value}")]
         transaction = ["--single-transaction"] if single_transaction else []
-        target = ["-d", self.server.conninfo(self.database, {"role": self.role})]
-        return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *target, *transaction, *options, "-f", str(wrapper)]
+        # UTF8 whatever database.url says: files were read as that before they are run
+        target = ["-d", make_conninfo(self.server.conninfo(self.database, {"role": self.role}), client_encoding="UTF8")]
+        return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *target, *transaction, *options, "-f", str(path)]
 
     @contextmanager
-    def _files(self, script: str) -> Iterator[tuple[Path, Path]]:
+    def _files(self, wrapper: Wrapper) -> Iterator[tuple[Path, Path]]:
         folder = self.server.folder / "psql"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        wrapper = folder / f"{secrets.token_hex(8)}.sql"
-        pid_file = wrapper.with_suffix(".pid")
+        wrapper.path = path = folder / f"{secrets.token_hex(8)}.sql"
+        pid_file = path.with_suffix(".pid")
         try:
-            wrapper.write_text(script, encoding="utf-8")
-            yield wrapper, pid_file
+            path.write_text(wrapper.text, encoding="utf-8")
+            yield path, pid_file
         finally:
-            wrapper.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             pid_file.unlink(missing_ok=True)
 
 

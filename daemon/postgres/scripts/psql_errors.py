@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts import right_errors
+from cutoverd.daemon.postgres.scripts.psql import Wrapper
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
 from cutoverd.states.errors import NotLeader, StepError
 
@@ -19,7 +22,8 @@ _DETAIL_LINES = 12
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 OWNER = "the database's owner"
-NOT_LEADER, LEFT_TRANSACTION, UNFINISHED = "CV001", "CV002", "CV003"
+NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, PASSED_OVER, OPEN = "CV001", "CV002", "CV003", "CV004", "CV005"
+NAMED_MAX = 5
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,13 @@ def _detail(lines: list[str]) -> str:
 
 
 def psql_failure(
-    completed: Completed, reading: ScriptLint, *, owner: str = OWNER, kept: str = "nothing of it was kept", then: str = AT_NIGHT
+    completed: Completed,
+    reading: ScriptLint,
+    wrapper: Wrapper | None = None,
+    *,
+    owner: str = OWNER,
+    kept: str = "nothing of it was kept",
+    then: str = AT_NIGHT,
 ) -> StepError:
     """The error for a psql run whose step is not finished in the ledger.
 
@@ -79,21 +89,46 @@ def psql_failure(
             hint=f"take COMMIT out of the files; {then}",
         )
     helps = right_errors.helps(error.sqlstate, error.message, owner)
+    if wrapper and error.file == wrapper.path:
+        return _in_ours(error, wrapper, reading, "; ".join(filter(None, (helps, kept, then))))
+    if f"  {PASSED_OVER}: " in completed.stderr_tail:
+        kept = f"the file went on after it and so was not taken for done (was ON_ERROR_STOP off, or a pipeline open?); {kept}"
     return _at_its_place(error, reading, "; ".join(filter(None, (helps, kept, then))))
+
+
+def _in_ours(error: ScriptError, wrapper: Wrapper, reading: ScriptLint, hint: str) -> StepError:
+    """A statement of ours failed by what the files left: a constraint that was put off, say; a place in it helps nobody.
+
+    Which of several files it was nobody can tell at the end of them all.
+    """
+    message = {
+        PASSED_OVER: f"something in it failed with SQLSTATE {error.message}, and the file went on",
+        OPEN: "it begins a transaction and does not end it: what it did there is lost",
+    }.get(error.sqlstate or "", error.message)
+    files = wrapper.files_before(error.line)
+    files = files if error.line > wrapper.end else files[-1:]
+    names = [_shown(file, reading.cwd) for file in files]
+    where = ", ".join(names[:NAMED_MAX]) + (f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else "")
+    when = f"{'at the end of ' if error.sqlstate else ''}{where}" if where else "before the first file"
+    return StepError(f"{when}: {message}{_state(error)}", hint=hint, evidence=_evidence(error, [str(file) for file in files]))
+
+
+def _state(error: ScriptError) -> str:
+    return f" (SQLSTATE {error.sqlstate})" if error.sqlstate and not error.sqlstate.startswith("CV") else ""
+
+
+def _evidence(error: ScriptError, files: Sequence[str]) -> dict[str, Any]:
+    """`file`: the one that it was, if it was one."""
+    file = {"file": files[0]} if len(files) == 1 else {"files": list(files)}
+    return {**file, "sqlstate": error.sqlstate, "message": error.message, "detail": error.detail}
 
 
 def _at_its_place(error: ScriptError, reading: ScriptLint, hint: str) -> StepError:
     places = [(error.file, error.line), *chain(reading, error.file)]
     where = ", included by ".join(f"{_shown(file, reading.cwd)}:{line}" for file, line in places)
-    state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
-    return StepError(
-        f"{where}: {error.message}{state}",
-        hint=hint,
-        evidence={
-            "file": str(error.file), "line": error.line, "sqlstate": error.sqlstate, "message": error.message,
-            "detail": error.detail, "included_by": [f"{file}:{line}" for file, line in places[1:]],
-        },
-    )  # fmt: skip
+    included_by = [f"{file}:{line}" for file, line in places[1:]]
+    evidence = {**_evidence(error, [str(error.file)]), "line": error.line, "included_by": included_by}
+    return StepError(f"{where}: {error.message}{_state(error)}", hint=hint, evidence=evidence)
 
 
 def _without_place(completed: Completed, kept: str, then: str) -> StepError:

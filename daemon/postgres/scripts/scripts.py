@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,12 +18,14 @@ from typing import Protocol
 from cutoverd.daemon.confiture.source_map import Origins
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.precheck import sql_files
 from cutoverd.daemon.postgres.scripts import nontransactional, psql_errors
-from cutoverd.daemon.postgres.scripts.psql import SQL, Psql, assign, include
+from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper, assign
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.sqltext.lint import LintFinding, ScriptLint, runs_without_transaction
+from cutoverd.daemon.sqltext.lint import ScriptLint, runs_without_transaction
 from cutoverd.daemon.sqltext.lint import finding_lines as lines_of
+from cutoverd.daemon.sqltext.rules import LintFinding
 from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
@@ -65,30 +67,47 @@ class PsqlScripts:
         cwd: Path,
         timeout_seconds: float = TIMEOUT_SECONDS,
         builder: Builder | None = None,
+        others: Sequence[Path] = (),
     ) -> None:
-        """With a `builder` the one schema file is what it builds."""
+        """With a `builder` the one schema file is what it builds; `others` are SQL files that psql does not run."""
         self._server = server
         self._schema_files = [file.absolute() for file in schema_files]
         self._scripts = {script.name: script for script in data_scripts}
         self._cwd = cwd.absolute()
         self._timeout_seconds = timeout_seconds
         self._builder = builder
+        self._others = others
 
     async def check_files(self) -> Evidence:
-        """{"files": n}; raises `CheckFailed` with evidence {"findings": ["file:line: what: what to do", …]}.
+        """{"files": n, "warnings": […]}; raises `CheckFailed` with evidence {"findings": ["file:line: what: what to do", …]}.
 
         A schema that is built is built here; then {"schema": what was built, out of what} as well.
         """
         built = await self._builder.build(str(PreCheck.check_files)) if self._builder else {}
         reading = await asyncio.to_thread(self._read)
+        await self._judge(reading)
+        warnings = {"warnings": lines_of(reading.warnings)} if reading.warnings else {}
         if reading.findings:
             findings = lines_of(reading.findings)
             raise CheckFailed(
                 f"{len(findings)} line(s) of the SQL files cannot be run: {'; '.join(findings[:5])}",
                 hint="change the files, then `abort` and start a run with a name of its own",
-                evidence={"findings": findings},
+                evidence={"findings": findings, **warnings},
             )
-        return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built}
+        return {"files": len(self._schema_files) + len(self._scripts) + len(reading.included_by), **built, **warnings}
+
+    async def _judge(self, reading: ScriptLint) -> None:
+        """What the server has to say; if it cannot be asked, what is wrong without it is told first."""
+        try:
+            await sql_files.judge(self._server, reading)
+        except StepError:
+            if not reading.findings:
+                raise
+        reading.findings, reading.warnings = self._at_source(reading.findings), self._at_source(reading.warnings)
+
+    def _at_source(self, findings: list[LintFinding]) -> list[LintFinding]:
+        origins = self._origins()
+        return [origins.finding(finding) for finding in findings] if origins else findings
 
     def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
         """What `judge` finds wrong with the statements of all files, `file:line: problem: advice`; for a thread."""
@@ -101,7 +120,7 @@ class PsqlScripts:
 
     def _read(self) -> ScriptLint:
         reading = ScriptLint(self._cwd)
-        for file in self._schema_files:
+        for file in self._schema_files:  # one psql runs them all
             if runs_without_transaction(file):
                 advice = "schema files are one transaction; make it a data script with a probe"
                 reading.findings.append(LintFinding(file, 1, "no-transaction", advice))
@@ -109,9 +128,10 @@ class PsqlScripts:
         for script in self._scripts.values():
             without = runs_without_transaction(script.file)
             reading.findings.extend(_probe_findings(script, without))
+            reading.begin()
             reading.read(script.file.absolute(), in_transaction=not without)
-        if origins := self._origins():
-            reading.findings = [origins.finding(finding) for finding in reading.findings]
+        for file in self._others:
+            reading.read_text(file)
         return reading
 
     def _origins(self) -> Origins | None:
@@ -157,35 +177,35 @@ class PsqlScripts:
         """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}. Raises `StepError`."""
         if self._builder:
             await self._builder.ensure(step)
-        script = include(SQL / "begin.sql") + "".join(map(_in_turn, self._schema_files))
+        wrapper = Wrapper()
+        wrapper.ours("begin.sql")
+        _add_files(wrapper, self._schema_files)
         psql = await self._psql(database)
-        completed = await psql.run(script, step=step, variables={})
+        completed = await psql.run(wrapper, step=step, variables={})
         if completed.returncode != 0:
-            raise await self._to_error(completed, psql.role, psql_errors.IN_PRECHECK)
+            raise await self._to_error(completed, wrapper, psql.role, psql_errors.IN_PRECHECK)
         return {"schema_files": len(self._schema_files)}
 
     async def _run(self, attempt_id: AttemptId, files: Sequence[Path]) -> Evidence:
         if (row := await self._row(attempt_id)) and row.finished:
             return {**row.evidence, "already_done": True}
         started = time.monotonic()
-        completed = None
+        completed, wrapper = None, _script(files)
         psql = await self._psql(self._server.names.next)
         with contextlib.suppress(TimedOut):
-            completed = await psql.run(
-                _script(files), step=attempt_id.step, variables=_variables(attempt_id, {"files": len(files)})
-            )
+            completed = await psql.run(wrapper, step=attempt_id.step, variables=_variables(attempt_id, {"files": len(files)}))
         if not ((row := await self._settled(attempt_id)) and row.finished):
-            raise await self._failed(completed, psql.role)
+            raise await self._failed(completed, wrapper, psql.role)
         already_done = row.event_id != attempt_id.event_id
         return {**row.evidence, "already_done": already_done, "seconds": round(time.monotonic() - started, 3)}
 
-    async def _failed(self, completed: Completed | None, owner: str) -> StepError:
+    async def _failed(self, completed: Completed | None, wrapper: Wrapper, owner: str) -> StepError:
         if completed is None:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
-        return await self._to_error(completed, owner)
+        return await self._to_error(completed, wrapper, owner)
 
-    async def _to_error(self, completed: Completed, owner: str, then: str = psql_errors.AT_NIGHT) -> StepError:
-        error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), owner=owner, then=then)
+    async def _to_error(self, completed: Completed, wrapper: Wrapper, owner: str, then: str = psql_errors.AT_NIGHT) -> StepError:
+        error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), wrapper, owner=owner, then=then)
         origins = self._origins()
         return origins.error(error) if origins else error
 
@@ -206,14 +226,24 @@ class PsqlScripts:
         return Psql(self._server, database, owner, self._cwd, self._timeout_seconds)
 
 
-def _script(files: Iterable[Path]) -> str:
-    work = "".join(map(_in_turn, files)) + include(SQL / "finish.sql")
-    begin = include(SQL / "begin.sql") + include(SQL / "enter.sql")
-    return f"{begin}\\if :cutoverd_mine\n{work}\\endif\n"
+def _script(files: Sequence[Path]) -> Wrapper:
+    wrapper = Wrapper()
+    wrapper.ours("begin.sql")
+    wrapper.ours("enter.sql")
+    wrapper.add("\\if :cutoverd_mine\n")
+    _add_files(wrapper, files)
+    wrapper.ours("finish.sql")
+    wrapper.add("\\endif\n")
+    return wrapper
 
 
-def _in_turn(file: Path) -> str:
-    return assign("cutoverd_file", str(file)) + include(file) + include(SQL / "between.sql")
+def _add_files(wrapper: Wrapper, files: Sequence[Path]) -> None:
+    for file in files:
+        wrapper.add(assign("cutoverd_file", str(file)))
+        wrapper.include(file)
+        wrapper.ours("between.sql")
+    wrapper.all_included()
+    wrapper.ours("constraints.sql")
 
 
 def _variables(attempt_id: AttemptId, evidence: Evidence) -> dict[str, str]:

@@ -19,7 +19,7 @@ from psycopg import Column
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.sqltext.lint import QUOTES_ADVICE, is_transaction_command, switches_quotes
+from cutoverd.daemon.sqltext.rules import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import AttemptId, Evidence
@@ -39,17 +39,18 @@ class Tally:
     """What a script's result sets said so far."""
 
     checks: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: list[tuple[str, bool]] = field(default_factory=list)  # the name as the script has it, and whether `ok` was null
 
     def count(self, name: object, ok: object) -> None:
         self.checks += 1
         if ok is not True:
-            self.failed.append(f"{name if name is not None else '(no name)'}{'' if ok is False else ' (null)'}")
+            self.failed.append((str(name) if name is not None else "(no name)", ok is None))
 
 
 async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evidence:
-    """{"checks": n, "failed": []}; raises `CheckFailed` with evidence {"checks", "failed": [first 20], "failed_count"}.
+    """{"checks": n, "failed": []}; raises `CheckFailed` with evidence {"checks", "failed": [first 20], "null", "failed_count"}.
 
+    `null`: those of them that were neither true nor false.
     A statement that fails or whose result is no list of checks ends the script: {"file", "line", "sqlstate"} tell where.
     """
     statements = await asyncio.to_thread(_statements, file)
@@ -79,10 +80,17 @@ def _judged(file: Path, tally: Tally) -> Evidence:
         raise CheckFailed(f"{file.name} checks nothing: none of its statements has a result", hint=_SHAPE)
     if tally.failed:
         named = tally.failed[:NAMED_MAX]
+        nulls = {"null": [name for name, is_null in named if is_null]}
+        shown = ", ".join(f"{name} (null)" if is_null else name for name, is_null in named)
         raise CheckFailed(
-            f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {', '.join(named)}",
+            f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {shown}",
             hint=_BY_HAND,
-            evidence={"checks": tally.checks, "failed": named, "failed_count": len(tally.failed)},
+            evidence={
+                "checks": tally.checks,
+                "failed": [name for name, _ in named],
+                **(nulls if nulls["null"] else {}),
+                "failed_count": len(tally.failed),
+            },
         )
     return {"checks": tally.checks, "failed": []}
 
@@ -98,7 +106,12 @@ def _statements(file: Path) -> list[Statement]:
         return list(_allowed(file, file.read_text(encoding="utf-8")))
     except Unclosed as unclosed:
         raise _at(file, unclosed.line, str(unclosed)) from unclosed
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise _at(
+            file, line, f"byte 0x{error.object[error.start]:02x} is not valid UTF8", hint="save the file as UTF-8"
+        ) from error
+    except OSError as error:
         raise CheckFailed(f"{file} cannot be read: {error}", evidence={"file": str(file)}) from error
 
 

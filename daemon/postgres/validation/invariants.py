@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -17,6 +18,7 @@ from cutoverd.states.ports import Evidence
 FOLDER = Path(__file__).parent
 ODD = (FOLDER / "invariants.sql").read_bytes()
 RELATIONS = (FOLDER / "invariants_relations.sql").read_bytes()
+NOT_HELD = {"foreign key is not validated", "constraint is not validated", "constraint is not enforced"}
 SHOWN = 10  # in the message; the evidence has all
 
 Oddity: TypeAlias = tuple[str, str]  # what is wrong, with what
@@ -30,10 +32,12 @@ class InvariantSnapshot:
     relations: int
 
 
-async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
+async def check_invariants(server: Server, *, new: str, old: str, waive: Mapping[str, str] | None = None) -> Evidence:
     """{"relations": n, "sequences": n, "inherited": [...]}; `inherited` is odd in old too, and no reason to fail.
 
-    Raises CheckFailed with every finding at once, evidence {"found": {what: [names]}}.
+    With "waived", {what: reason}, and "warnings" if there are any. `waive`: reasons by the name that a finding has,
+    `constraint on schema.table`, `schema.table` or `schema.sequence`. Raises CheckFailed with every finding at once, evidence
+    {"found": {what: [names]}}.
     """
     before, given_out = await _snapshot(server, old), await positions(server, old)
     now = await _snapshot(server, new)
@@ -44,11 +48,29 @@ async def check_invariants(server: Server, *, new: str, old: str) -> Evidence:
         for each in standings
         if each.is_behind
     }
-    found = (now.odd - before.odd) | behind
+    found, waived = apart((now.odd - before.odd) | behind, waive or {})
     if found:
         raise _failure(found)
     inherited = [f"{what}: {name}" for what, name in sorted(now.odd & before.odd)]
-    return {"relations": now.relations, "sequences": len(standings), "inherited": inherited}
+    warnings = [each.warning for each in standings if each.warning and each.definition.full_name not in (waive or {})]
+    return {
+        "relations": now.relations,
+        "sequences": len(standings),
+        "inherited": inherited,
+        **({"waived": waived} if waived else {}),
+        **({"warnings": warnings} if warnings else {}),
+    }
+
+
+def apart(found: Iterable[Oddity], waive: Mapping[str, str]) -> tuple[frozenset[Oddity], dict[str, str]]:
+    """What nobody waived, and what somebody did with the reason."""
+    waived = {(what, name): waive[key] for what, name in found if (key := name.partition(": ")[0]) in waive}
+    return frozenset(found) - waived.keys(), {f"{what}: {name}": reason for (what, name), reason in sorted(waived.items())}
+
+
+async def odd_constraints(connection: Connection) -> frozenset[Oddity]:
+    """Constraints that do not hold for every row, and so do not count for a constraint."""
+    return frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD) if str(what) in NOT_HELD)
 
 
 async def _snapshot(server: Server, database: str) -> InvariantSnapshot:
@@ -68,6 +90,7 @@ def _failure(found: frozenset[Oddity]) -> CheckFailed:
     lines = [f"{what}: {', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''}" for what, names in by_kind.items()]
     return CheckFailed(
         "; ".join(lines),
-        hint="correct the schema files or data scripts; what old has the same way is let through",
+        hint="correct the schema files or data scripts, or waive it in the plan by its name with the reason "
+        "(validate.invariants.waive); what old has the same way is let through",
         evidence={"found": by_kind},
     )

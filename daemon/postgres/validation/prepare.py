@@ -6,6 +6,7 @@ A name that is not there is a warning: a data script may make it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +20,12 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.validation import check_script
 from cutoverd.daemon.postgres.validation.grants import compare_rights, waiver_of
+from cutoverd.daemon.postgres.validation.invariants import apart, odd_constraints
 from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.daemon.postgres.validation.widened import AS_OWNER
 from cutoverd.states.errors import CheckFailed
 
+WAIVE_HINT = "let the schema files make it hold, or say in the plan why it need not: validate.invariants.waive"
 REFUSES = "Validate refuses that, unless a data script changes it or the plan waives it (validate.grants.waive)"
 READ_ONLY = "SET TRANSACTION READ ONLY"
 
@@ -35,6 +38,8 @@ class ValidationPlan:
     queries: Sequence[TimedQuery]
     scripts: Mapping[str, Path]
     waive_grants: Mapping[str, str] = field(default_factory=dict)
+    waive_invariants: Mapping[str, str] = field(default_factory=dict)
+    data_scripts: Sequence[Path] = ()  # they may still put right what the schema files leave
 
     async def try_on(self, server: Server, database: str) -> list[str]:
         """Warnings; raises `CheckFailed` with every finding."""
@@ -46,6 +51,7 @@ class ValidationPlan:
                 await asking.columns(conn, f"query {query.name}, on new", query.new)
             for file in self.scripts.values():
                 await asking.script(conn, file)
+        await self._constraints(server, database, asking)
         asking.warnings += await self._widened(server, database, asked)
         if found := asking.findings:
             evidence = {"reasons": found, "warnings": asking.warnings}
@@ -57,6 +63,26 @@ class ValidationPlan:
         difference = await compare_rights(server, new=database, old=server.names.production, comparisons=asked)
         found = [each for each in difference.widened if each.what != AS_OWNER and waiver_of(each, self.waive_grants) is None]
         return [f"{each.what}: {each.text}: {REFUSES}" for each in found]
+
+    async def _constraints(self, server: Server, database: str, asking: _Findings) -> None:
+        """Those of the schema files that hold for no row or not for each: Validate would refuse them."""
+        async with session(server, server.names.production) as conn:
+            before = await odd_constraints(conn)
+        async with session(server, database) as conn:
+            found, _ = apart(await odd_constraints(conn) - before, self.waive_invariants)
+        texts = [await asyncio.to_thread(_text, file) for file in self.data_scripts] if found else []
+        for what, name in sorted(found):
+            words = (name.partition(" on ")[0], "convalidated", "conenforced")
+            if any(word in text for text in texts for word in words):
+                asking.warnings.append(
+                    f"{what}: {name}; right only if a data script makes it so, or the plan waives it by that name"
+                )
+            else:
+                asking.findings.append(f"{what}: {name}, and no data script names it ({WAIVE_HINT})")
+
+
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 @dataclass

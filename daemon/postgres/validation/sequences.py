@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from psycopg import sql
@@ -23,6 +23,17 @@ LARGEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1, "nu
 DATA = (
     "SELECT trunc({}({column})::numeric)::bigint FROM {table} WHERE {column} BETWEEN -(2::numeric ^ 63) AND 2::numeric ^ 63 - 1"
 )
+A_MARK_LEAVES = 4  # one in so many of all numbers free before it
+LOCK_WAIT = "SET LOCAL lock_timeout = '10s'"
+VALUES = "SELECT trunc({column}::numeric) FROM {table} WHERE {column} BETWEEN -(2::numeric ^ 63) AND 2::numeric ^ 63 - 1"
+# The furthest value behind which so many numbers are free.
+LAST_FREE = """
+SELECT max(value) FROM (
+    SELECT value, lead(value) OVER (ORDER BY value) AS following
+      FROM (SELECT {sign} * used AS value FROM ({values}) AS given (used)) AS signed
+) AS placed
+ WHERE least(following, {end}::numeric + 1) - value >= {free}
+"""
 
 
 @dataclass(frozen=True)
@@ -65,11 +76,15 @@ class Definition:
     def is_beyond(self, value: int, other: int) -> bool:
         return value > other if self.increment > 0 else value < other
 
+    @property
+    def end(self) -> int:
+        """The furthest number that it may give out and that the columns can hold."""
+        largest = min((LARGEST[t] for t in self.types if t in LARGEST), default=self.highest)
+        return min(self.highest, largest) if self.increment > 0 else max(self.lowest, -largest - 1)
+
     def has_room_after(self, value: int) -> bool:
         """Whether one more can be given out, that the columns can hold."""
-        largest = min((LARGEST[t] for t in self.types if t in LARGEST), default=self.highest)
-        following = value + self.increment
-        return max(self.lowest, -largest - 1) <= following <= min(self.highest, largest)
+        return not self.is_beyond(value + self.increment, self.end)
 
 
 @dataclass(frozen=True)
@@ -80,13 +95,17 @@ class SequencePosition:
     last_value: int
     is_called: bool
     needed: int | None
+    end: int | None = None  # what the data holds at the end of the type, if the sequence goes on below it
+
+    @property
+    def next_value(self) -> int:
+        return self.last_value + (self.definition.increment if self.is_called else 0)
 
     @property
     def is_behind(self) -> bool:
         if self.needed is None:
             return False
-        following = self.last_value + (self.definition.increment if self.is_called else 0)
-        return not self.definition.is_beyond(following, self.needed)
+        return not self.definition.is_beyond(self.next_value, self.needed)
 
     @property
     def target(self) -> int:
@@ -104,25 +123,59 @@ class SequencePosition:
             and not self.definition.has_room_after(position)
         )
 
+    @property
+    def warning(self) -> str | None:
+        """Of one that goes on below what the data holds at the end, or has come to its own end."""
+        columns = ", ".join(f"{table}.{column}" for table, column in self.definition.numbered) or "what it feeds"
+        name = self.definition.full_name
+        if self.end is not None:
+            position = self.target + self.definition.increment if self.is_behind else self.next_value
+            return (
+                f"sequence {name}: {columns} holds {self.end}, beyond which there is no number; it goes on with {position}, "
+                "below that one"
+            )
+        return f"sequence {name} has no number left to give: {columns} is at {self.last_value}" if self.is_exhausted else None
 
-async def set_sequences(server: Server, *, new: str, old: str) -> Evidence:
+
+async def set_sequences(server: Server, *, new: str, old: str, waive: Mapping[str, str] | None = None) -> Evidence:
     """{"set": {sequence: value}, "right": n, "unjudged": [...]}; `unjudged` are columns that are not integers.
 
-    A sequence that may cycle is held against old alone: behind its data is where it belongs. Raises CheckFailed with evidence
-    {"exhausted"}, and sets none, where one has no number left to give.
+    A sequence that may cycle is held against old alone: behind its data is where it belongs. Where the data holds the last
+    number of the type it goes on below it. With "waived" and "warnings" if there are any. Raises CheckFailed with evidence
+    {"exhausted"}, and sets none, where one has no number left to give and had one in old; `waive`: reasons by schema.sequence,
+    which is left where it is.
     """
     given_out = await positions(server, old)
     async with session(server, new) as connection:
-        standings = await standing(connection, given_out)
-        _check_room(standings)
+        found = await standing(connection, given_out)
+        waived = {
+            each.definition.full_name: (waive or {})[each.definition.full_name] for each in found if _is_waived(each, waive)
+        }
+        standings = [each for each in found if each.definition.full_name not in waived]
+        _check_room([each for each in standings if given_out.get(each.definition.full_name) != each.last_value])
         behind = [each for each in standings if each.is_behind]
         for each in behind:
             await connection.execute("SELECT setval(%s::regclass, %s, true)", (_quoted(connection, each), each.target))
+    warnings = [each.warning for each in standings if each.warning]
     return {
         "set": {each.definition.full_name: each.target for each in behind},
         "right": len(standings) - len(behind),
         "unjudged": sorted(column for each in standings for column in each.definition.unjudged),
+        **({"waived": waived} if waived else {}),
+        **({"warnings": warnings} if warnings else {}),
     }
+
+
+def _is_waived(position: SequencePosition, waive: Mapping[str, str] | None) -> bool:
+    """One that the data alone would move, or that is at its end; any other is judged though it is named."""
+    return position.definition.full_name in (waive or {}) and (position.is_exhausted or position.end is not None)
+
+
+async def at_their_end(server: Server, database: str) -> list[str]:
+    """Warnings of a database as it is: its sequences that data keeps from going on, or that have come to their end."""
+    async with reading(server, database) as connection:
+        await connection.execute(LOCK_WAIT)
+        return [each.warning for each in await standing(connection, {}) if each.warning]
 
 
 async def positions(server: Server, database: str) -> Mapping[str, int]:
@@ -137,9 +190,37 @@ async def standing(connection: Connection, given_out: Mapping[str, int]) -> list
     found = []
     for each in await definitions(connection):
         data = None if each.cycles else await _data(connection, each)
-        place = await _place(connection, each)
-        found.append(SequencePosition(each, *place, each.furthest([data, _of_old(each, given_out)])))
+        place, of_old = await _place(connection, each), _of_old(each, given_out)
+        position = SequencePosition(each, *place, each.furthest([data, of_old]))
+        if position.is_exhausted and position.is_behind:
+            position = await _below_the_end(connection, position, of_old)
+        found.append(position)
     return found
+
+
+async def _below_the_end(connection: Connection, position: SequencePosition, of_old: int | None) -> SequencePosition:
+    """Somebody has put the last number of the type into the data, as a mark: the sequence goes on where the next are free.
+
+    It is taken for a mark where old's sequence is below it, or where much is free before it; else the numbers are used up.
+    """
+    each = position.definition
+    given = [of_old, position.last_value - (0 if position.is_called else each.increment)]
+    values = sql.SQL(" UNION ").join(
+        [
+            *(sql.SQL(VALUES).format(column=sql.Identifier(column), table=sql.SQL(table)) for table, column in each.numbered),
+            *(sql.SQL("SELECT {}::numeric").format(sql.Literal(value)) for value in given if value is not None),
+        ]
+    )
+    sign = 1 if each.increment > 0 else -1
+    much = abs(each.end - (each.lowest if sign > 0 else each.highest)) // A_MARK_LEAVES
+    rounded = 2 * abs(each.increment)  # it stays on numbers of its own
+    wanted = rounded if of_old is not None and each.has_room_after(of_old) else max(rounded, much)
+    words = {"sign": sign, "end": each.end * sign, "free": wanted}
+    query = sql.SQL(LAST_FREE).format(values=values, **{name: sql.Literal(value) for name, value in words.items()})
+    [[free]] = await fetch_all(connection, query)
+    if free is None:
+        return position
+    return replace(position, needed=int(free) * sign, end=position.needed)
 
 
 async def definitions(connection: Connection) -> list[Definition]:
@@ -181,6 +262,7 @@ def _check_room(standings: Sequence[SequencePosition]) -> None:
         listed = ", ".join(f"{name} at {value}" for name, value in exhausted.items())
         raise CheckFailed(
             f"sequences with no number left to give, for themselves or for their column's type: {listed}",
-            hint="widen the column and the sequence (AS bigint, MAXVALUE) in the schema files",
+            hint="widen the column and the sequence (AS bigint, MAXVALUE) in the schema files, or say in the plan why it may "
+            "stay so (validate.invariants.waive)",
             evidence={"exhausted": exhausted},
         )

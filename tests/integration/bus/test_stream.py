@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from nats.js import api
+from support.servers import configured_nats
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.stream import check_room, check_settings, check_sync, check_version, prepare, settings, sync_always
+from cutoverd.daemon.bus.stream import (
+    check_possible,
+    check_room,
+    check_settings,
+    check_sync,
+    check_version,
+    exists,
+    prepare,
+    settings,
+    sync_always,
+)
 from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.events.subjects import STREAM, events_of
 
@@ -77,10 +90,42 @@ async def test_a_stream_in_memory_is_refused(client: Client) -> None:
         await prepare(client, stream_bytes=1 << 20)
 
 
-async def test_subjects_that_another_stream_has_are_refused_with_the_servers_words(client: Client) -> None:
-    await client.js.add_stream(name="OTHER", subjects=["cutover.>"])
-    with pytest.raises(Unsuitable, match="subjects overlap"):
+async def test_subjects_that_another_stream_has_are_refused_with_its_name(client: Client) -> None:
+    """Found: the server's words alone left the administrator to look for it; `check` said that all is well."""
+    await client.js.add_stream(name="OTHER", subjects=["cutover.evt.>"])
+    await client.js.add_stream(name="ANOTHER", subjects=["cutover.runs", "cutover.cmd"])
+    says = r"stream ANOTHER has cutover\.cmd, cutover\.runs; stream OTHER has cutover\.evt\.\*;"
+    with pytest.raises(Unsuitable, match=f"subjects overlap: {says}"):
         await prepare(client)
+    with pytest.raises(Unsuitable, match=says):
+        await check_possible(client)
+
+
+async def test_a_stream_that_can_be_made_and_one_that_is_there_are_told_apart(client: Client) -> None:
+    assert await check_possible(client) is False
+    await prepare(client)
+    assert await check_possible(client) is True
+
+
+async def test_a_server_without_jetstream_is_refused_at_once(tmp_path: Path) -> None:
+    """Found: `check` called it a fault of cutoverd, and `run` waited for half a minute."""
+    with configured_nats(tmp_path) as url:
+        client = await connect(url)
+        began = time.monotonic()
+        for ask in (prepare, check_possible, exists):
+            with pytest.raises(Unsuitable, match=r"^JetStream is off on the NATS server 127\.0\.0\.1:\d+; set `jetstream \{"):
+                await ask(client)
+        assert time.monotonic() - began < 2
+        await client.close()
+
+
+async def test_an_account_without_jetstream_is_refused_at_once(tmp_path: Path) -> None:
+    accounts = 'jetstream {store_dir: "js"}\naccounts {A {users: [{user: a, password: a}]}, B {jetstream: enabled}, SYS {}}\n'
+    with configured_nats(tmp_path, accounts) as url:
+        client = await connect(url, user="a", password="a")
+        with pytest.raises(Unsuitable, match="JetStream is off for the account of this NATS user"):
+            await prepare(client)
+        await client.close()
 
 
 def test_a_setting_that_we_do_not_know_must_be_off() -> None:

@@ -299,3 +299,147 @@ async def test_the_schema_can_be_tried_elsewhere_without_a_ledger(site: Site):
     assert failed.value.hint == "nothing of it was kept; mend the file, then `abort` and start a run with a name of its own"
     with psycopg.connect(site.cluster.url("app_try")) as conn:
         assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'cutoverd'").fetchone() == (0,)
+
+
+MISSED = "INSERT INTO nowhere VALUES (1);\n"
+GOES_ON = {
+    "off": f"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n{MISSED}",
+    "off and on again": f"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n{MISSED}\\set ON_ERROR_STOP on\nSELECT 1;\n",
+    "unset": f"\\unset ON_ERROR_STOP\n\\set ON_ERROR_ROLLBACK on\n{MISSED}",
+    "without a savepoint": f"\n\\set ON_ERROR_STOP off\n{MISSED}",
+}
+
+
+@pytest.mark.parametrize("text", GOES_ON.values(), ids=GOES_ON)
+async def test_a_file_that_goes_on_after_an_error_is_not_done(site: Site, text):
+    """Found: half of a script was missing, and the run completed."""
+    file = site.file("a.sql", site.witness("before").rstrip("\n") + text + site.witness("after"))
+    with pytest.raises(StepError, match=r"^a\.sql:3: relation \"nowhere\" does not exist \(SQLSTATE 42P01\)$"):
+        await site.scripts([file]).apply_schema(site.attempt_id("schema.apply"))
+    assert site.witnessed() == []
+
+
+async def test_what_an_included_file_switches_off_is_not_done_either(site: Site):
+    site.file("part.sql", f"\\unset ON_ERROR_STOP\n\\set ON_ERROR_ROLLBACK on\n{MISSED}")
+    with pytest.raises(StepError, match=r"^part\.sql:3, included by a\.sql:1: relation \"nowhere\" does not exist"):
+        await site.scripts([site.file("a.sql", "\\i part.sql\n")]).apply_schema(site.attempt_id("schema.apply"))
+
+
+async def test_an_error_that_scrolled_away_still_counts(site: Site):
+    flood = "DO $$BEGIN FOR i IN 1..5000 LOOP RAISE NOTICE '% %', i, repeat('y', 200); END LOOP; END$$;\n"
+    file = site.file("a.sql", f"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n{MISSED}{flood}")
+    with pytest.raises(
+        StepError, match=r"^at the end of a\.sql: something in it failed with SQLSTATE 42P01, and the file went on$"
+    ):
+        await site.scripts([file]).apply_schema(site.attempt_id("schema.apply"))
+
+
+@pytest.mark.both_versions
+async def test_an_error_in_a_pipeline_stops_nothing_and_is_seen(site: Site):
+    """psql 18 passes it over though ON_ERROR_STOP is on."""
+    if site.cluster.major < 18:
+        pytest.skip("psql has pipelines since 18")
+    text = "-- cutoverd: no-transaction\n\\startpipeline\nSELECT 1/0 \\bind \\sendpipeline\n\\endpipeline\n"
+    site.execute("CREATE TABLE public.asked ()", "app_next")
+    scripts = site.scripts([], [DataScript("index", site.file("index.sql", text), "SELECT to_regclass('asked') IS NULL")])
+    with pytest.raises(StepError, match=r"^index\.sql:4: division by zero"):
+        await scripts.run_script(site.attempt_id("data.run_script:index"), "index")
+
+
+ALONE = {
+    "\\set ON_ERROR_STOP off\nSELECT 1/0;\n": r"^index\.sql:3: division by zero \(SQLSTATE 22012\)$",
+    "BEGIN;\nINSERT INTO witness VALUES ('lost');\n": r"^at the end of index\.sql: it begins a transaction and does not end it",
+    "\\set AUTOCOMMIT off\nINSERT INTO witness VALUES ('lost');\n": r"^at the end of index\.sql: it begins a transaction",
+}
+
+
+@pytest.mark.parametrize("text", ALONE)
+async def test_a_file_without_a_transaction_that_goes_on_or_stays_open_is_not_done(site: Site, text):
+    """Found: its probe was all that could tell."""
+    file = site.file("index.sql", f"-- cutoverd: no-transaction\n{text}")
+    scripts = site.scripts([], [DataScript("index", file, "SELECT false")])
+    with pytest.raises(StepError, match=ALONE[text]):
+        await scripts.run_script(site.attempt_id("data.run_script:index"), "index")
+    assert site.witnessed() == []
+
+
+async def test_how_psql_reads_and_where_it_is_does_not_reach_the_next_file(site: Site):
+    (site.folder / "deep").mkdir()
+    first = site.file("a.sql", "\\set SINGLELINE on\n\\set FETCH_COUNT 1\n\\cd deep\nSELECT 1\n")
+    second = site.file("b.sql", f"\\i part.sql\nSELECT\n1;\n{site.witness('b')}")
+    site.file("part.sql", "SELECT 2;\n")
+    await site.scripts([first, second]).apply_schema(site.attempt_id("schema.apply"))
+    assert site.witnessed() == ["b"]
+
+
+PARENT = "CREATE TABLE p (i int PRIMARY KEY); CREATE TABLE c (i int REFERENCES p DEFERRABLE INITIALLY DEFERRED);"
+
+
+async def test_a_constraint_that_was_put_off_names_the_files_and_none_of_ours(site: Site):
+    """Found: the place was `script_finish.sql:2`."""
+    files = [site.file("a.sql", PARENT), site.file("b.sql", "INSERT INTO c VALUES (1);")]
+    fails = r"^at the end of a\.sql, b\.sql: insert or update on table \"c\" violates .* \(SQLSTATE 23503\)$"
+    with pytest.raises(StepError, match=fails) as failed:
+        await site.scripts(files).apply_schema(site.attempt_id("schema.apply"))
+    assert failed.value.evidence["files"] == [str(file) for file in files]
+    site.execute("CREATE DATABASE app_try OWNER app_owner")
+    with pytest.raises(StepError, match=fails):
+        await site.scripts(files).try_schema("app_try", "precheck.backup")
+
+
+async def test_a_file_that_is_gone_names_itself_and_none_of_ours(site: Site):
+    """Found: the place was `psql/<hex>.sql:4`."""
+    gone = site.folder / "gone.sql"
+    with pytest.raises(StepError, match=r"^gone\.sql: .*gone\.sql: No such file or directory$") as failed:
+        await site.scripts([site.file("a.sql", ""), gone]).apply_schema(site.attempt_id("schema.apply"))
+    assert failed.value.evidence["file"] == str(gone)
+
+
+async def test_a_character_that_the_database_has_not_is_refused_with_its_line(site: Site):
+    """Found: it was seen by the server, in Data, at night."""
+    site.execute("DROP DATABASE app")
+    site.execute("CREATE DATABASE app OWNER app_owner ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    site.file("rows.csv", "a\nΩ\n")
+    right = DataScript("c", site.file("c.sql", "SELECT 'für';\n"))
+    files = [site.file("a.sql", "SELECT 'für';\nSELECT '€';\n"), site.file("b.sql", "\\copy t from rows.csv\n")]
+    assert (await site.scripts([], [right]).check_files())["files"] == 1
+    with pytest.raises(CheckFailed) as failed:
+        await site.scripts(files[:1], [right, DataScript("b", files[1])]).check_files()
+    findings = [finding.removeprefix(f"{site.folder}/") for finding in failed.value.evidence["findings"]]
+    assert [finding.split(": ")[0] for finding in findings] == ["a.sql:2", "rows.csv:2"]
+    assert 'has no equivalent in encoding "LATIN1"' in findings[0]
+
+
+async def test_bytes_that_are_not_valid_in_the_encoding_that_a_file_names_are_refused(site: Site):
+    file = site.folder / "a.sql"
+    file.write_bytes(b"\\encoding EUC_JP\nSELECT 1;\nSELECT '\xff\xff';\n\\encoding WIN1252\nSELECT '\x80', '\x81';\n")
+    with pytest.raises(CheckFailed) as failed:
+        await site.scripts([file]).check_files()
+    places = [finding.split(": ")[0].rpartition(":")[2] for finding in failed.value.evidence["findings"]]
+    assert places == ["3", "5"]
+
+
+PROCEDURE = "CREATE PROCEDURE public.load(n int) LANGUAGE plpgsql AS $$ BEGIN\nIF n > 1 THEN {}; END IF; END $$"
+
+
+@pytest.mark.parametrize(("body", "refused"), [("COMMIT", True), ("NULL", False)])
+async def test_a_call_of_a_procedure_of_production_that_commits_is_refused(site: Site, body, refused):
+    """Found: it was seen by the server, in Data, at night."""
+    site.execute(PROCEDURE.format(body), "app")
+    scripts = site.scripts([], [DataScript("a", site.file("a.sql", "SELECT 1;\nCALL public.load(1);\n"))])
+    if not refused:
+        assert await scripts.check_files() == {"files": 1}
+        return
+    with pytest.raises(CheckFailed, match=r"a\.sql:2: CALL public\.load, a procedure that ends the transaction"):
+        await scripts.check_files()
+
+
+async def test_what_is_wrong_without_the_server_is_told_though_it_cannot_be_asked(site: Site):
+    away = replace(site.server, reach_seconds=0, home="nowhere")
+    text = "CALL public.load(1);\nSELECT 'ü';\n"
+    file = site.file("a.sql", f"{text}COMMIT;\n")
+    with pytest.raises(CheckFailed, match=r"a\.sql:3: COMMIT"):
+        await site.scripts([file], server=away).check_files()
+    file.write_text(text)
+    with pytest.raises(OutcomeUnknown):
+        await site.scripts([file], server=away).check_files()

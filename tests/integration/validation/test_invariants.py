@@ -111,3 +111,26 @@ async def test_a_table_that_may_not_be_analyzed_is_named(cluster: Cluster) -> No
     cluster.execute("ALTER DATABASE app_next OWNER TO postgres")
     [skipped] = (await analyze(cluster.server(), new="app_next"))["skipped"]
     assert "of_another" in skipped
+
+
+NOT_ENFORCED = "ALTER TABLE b ADD CONSTRAINT loose CHECK (id > 0) NOT ENFORCED, ADD FOREIGN KEY (id) REFERENCES a NOT ENFORCED"
+
+
+async def test_a_constraint_that_is_not_enforced_is_named_once_and_can_be_waived(cluster: Cluster) -> None:
+    """Found: each was named twice, as not validated as well, and nothing could be done about it."""
+    if cluster.major < 18:
+        pytest.skip("constraints can be NOT ENFORCED since 18")
+    clone(cluster, NOT_ENFORCED)
+    with pytest.raises(CheckFailed) as failed:
+        await judged(cluster)
+    assert failed.value.evidence == {"found": {"constraint is not enforced": ["b_id_fkey on public.b", "loose on public.b"]}}
+    waive = {"loose on public.b": "for the planner alone", "b_id_fkey on public.b": "the loader checks it"}
+    done = await check_invariants(cluster.server(), new="app_next", old="app_previous", waive=waive)
+    assert done["waived"] == {f"constraint is not enforced: {name}": reason for name, reason in waive.items()}
+
+
+async def test_a_waiver_is_for_the_one_that_it_names(cluster: Cluster) -> None:
+    clone(cluster, "CREATE UNLOGGED TABLE fast (id int); SELECT setval('a_id_seq', 2)")
+    with pytest.raises(CheckFailed) as failed:
+        await check_invariants(cluster.server(), new="app_next", old="app_previous", waive={"public.fast": "a cache"})
+    assert failed.value.evidence == {"found": {"sequence is behind": ["public.a_id_seq: at 2, used up to 5"]}}

@@ -67,6 +67,29 @@ async def test_a_name_that_only_a_data_script_can_make_is_a_warning(cluster: Clu
     assert script.startswith('v.sql:1: relation "late" does not exist while there is only the schema')
 
 
+@on_18
+async def test_a_constraint_of_the_schema_files_that_does_not_hold_is_found_before_the_window(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Found: it was seen in Validate, and the night was over."""
+    cluster.execute(SCHEMA, "app")
+    cluster.execute("CREATE DATABASE app_try TEMPLATE app")
+    added = "ALTER TABLE new ADD CONSTRAINT loose CHECK (id > 0) NOT ENFORCED, ADD CONSTRAINT late CHECK (id > 1) NOT VALID"
+    cluster.execute(added, "app_try")
+    (tmp_path / "data.sql").write_text("INSERT INTO new SELECT * FROM old;\n")
+    asked = replace(questions(tmp_path, GOOD, "SELECT id, v FROM new", "SELECT 1"), data_scripts=[tmp_path / "data.sql"])
+    with pytest.raises(CheckFailed) as failed:
+        await asked.try_on(cluster.server(), "app_try")
+    assert [reason.partition(",")[0] for reason in failed.value.evidence["reasons"]] == [
+        "constraint is not enforced: loose on public.new",
+        "constraint is not validated: late on public.new",
+    ]
+    (tmp_path / "data.sql").write_text("ALTER TABLE new VALIDATE CONSTRAINT late;\n")
+    waived = replace(asked, waive_invariants={"loose on public.new": "for the planner alone"})
+    [warning] = await waived.try_on(cluster.server(), "app_try")
+    assert warning.startswith("constraint is not validated: late on public.new; right only if a data script makes it so")
+
+
 async def test_a_right_that_the_schema_files_widen_is_said_before_the_window(cluster: Cluster, tmp_path: Path) -> None:
     """Found: a view that lost security_invoker was seen by nobody; only a data script could still put it right."""
     cluster.execute(

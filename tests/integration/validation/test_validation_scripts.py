@@ -43,7 +43,7 @@ async def test_all_rows_of_all_result_sets_are_checks(site: Site):
 async def test_false_and_null_rows_fail_and_are_named(site: Site):
     error = await failure(site, "SELECT x <> 2 AS ok, 'c' || x AS check FROM generate_series(1, 3) x;"
                                 "SELECT NULL::boolean AS ok, 'n' AS check; SELECT false AS ok, NULL::text AS check;")  # fmt: skip
-    assert error.evidence == {"checks": 5, "failed": ["c2", "n (null)", "(no name)"], "failed_count": 3}
+    assert error.evidence == {"checks": 5, "failed": ["c2", "n", "(no name)"], "null": ["n"], "failed_count": 3}
     assert str(error) == "v.sql: 3 of 5 checks failed: c2, n (null), (no name)"
 
 
@@ -119,8 +119,8 @@ async def test_a_file_that_is_not_there_or_not_utf8_fails(site: Site):
     missing = site.folder / "missing.sql"
     with pytest.raises(CheckFailed, match=r"missing.sql cannot be read"):
         await check_script(site.server, site.attempt_id("validate"), missing)
-    missing.write_bytes("SELECT 'é'".encode("latin1"))
-    with pytest.raises(CheckFailed, match=r"missing.sql cannot be read"):
+    missing.write_bytes("SELECT\n'é'".encode("latin1"))
+    with pytest.raises(CheckFailed, match=r"missing.sql:2: byte 0xe9 is not valid UTF8"):
         await check_script(site.server, site.attempt_id("validate"), missing)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.confiture.source_map import Origins
-from cutoverd.daemon.sqltext.lint import LintFinding
+from cutoverd.daemon.sqltext.rules import LintFinding
 from cutoverd.states.errors import StepError
 
 BUILT = """\
@@ -61,3 +61,8 @@ def test_an_error_and_a_finding_name_the_source(built: Path) -> None:
     )
     assert error_at_source.evidence["source_line"] == 2
     assert Origins(built, SOURCES).finding(LintFinding(built, 9, "COMMIT", "no")).problem == f"{SOURCES[0]}:1, as built COMMIT"
+
+
+def test_an_error_of_the_whole_built_file_names_what_it_was_built_from(built):
+    error = StepError("at the end of built.sql: it violates a key", evidence={"file": str(built)})
+    assert str(Origins(built, SOURCES).error(error)).endswith(f"it violates a key (built from {', '.join(SOURCES)})")

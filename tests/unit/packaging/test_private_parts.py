@@ -31,6 +31,7 @@ DROPS = "tests/integration/bus/test_commands.py loses messages by"
         (nats.aio.client.Client(), "_reading_task", CLOSES),
         (nats.aio.client.Client(), "_ping_interval_task", CLOSES),
         (nats.aio.client.Client(), "_flusher_task", CLOSES),
+        (nats.aio.client.Client(), "_server_info", "daemon/bus/connection.py: Client.has_jetstream reads"),
         (nats.aio.client.Client(), "_process_msg", DROPS),
         (nats.aio.client.Client(), "_ps", READS),
         (nats.aio.client.Client(), "_process_headers", READS),

@@ -219,3 +219,69 @@ def test_more_items_than_a_message_holds_are_refused_before_the_run_begins(tmp_p
     (tmp_path / "plan.yaml").write_text(PLAN)
     with pytest.raises(BadPlan, match=r"data_scripts: 700 names are too many .* one file that includes the others by \\ir"):
         load(tmp_path / "plan.yaml")
+
+
+COMMANDS = {
+    "[touch, closed]": [],
+    "[./lb, closed]": ["lb"],
+    "[sh, -c, 'touch closed']": [],
+    "[sh, -c, './lb closed && . ./env.sh; test -e closed || bash run.sh closed']": ["env.sh", "lb", "run.sh"],
+    "[bash, -x, -o, pipefail, run.sh, closed]": ["run.sh"],
+    "[python3.11, -W, ignore, app.py, closed]": ["app.py"],
+    "[python3, -c, 'print(1)', app.py]": [],
+    "[python3, -m, pytest, 'tests/a.py::test', -k, closed]": ["tests/a.py"],
+    "[env, A=1, sudo, -u, app, timeout, '5', ./lb, closed]": ["lb"],
+    "[psql, -d, closed, -f, smoke.sql]": ["smoke.sql"],
+    "[java, -jar, app.jar, closed]": ["app.jar"],
+    "[cat, closed]": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_what_a_command_runs_is_frozen_and_no_other_word_of_it(tmp_path: Path, command: str) -> None:
+    """Found: a flag file that a switch makes was frozen, and its coming stopped the run."""
+    plan_of(tmp_path, 1)
+    for name in ("closed", "lb", "env.sh", "run.sh", "app.py", "tests/a.py", "smoke.sql", "app.jar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "plan.yaml").write_text(PLAN.replace('close: ["true"]', f"close: {command}").replace("./api", "/bin/true"))
+    names = {name for name in load(tmp_path / "plan.yaml").files() if not name.startswith(("schema/", "data/"))}
+    assert sorted(names) == COMMANDS[command]
+
+
+async def test_what_the_plan_names_is_frozen_until_the_end(tmp_path: Path) -> None:
+    plan_of(tmp_path, 1)
+    (tmp_path / "app.yaml").write_text("a: 1\n")
+    (tmp_path / "plan.yaml").write_text(f"{PLAN}freeze: [app.yaml]\n")
+    run = replace(await begun(load(tmp_path / "plan.yaml")), state="monitor")
+    (tmp_path / "app.yaml").write_text("a: 2\n")
+    with pytest.raises(PlanChanged, match=r"began with other contents of: app\.yaml$"):
+        check_frozen(load(tmp_path / "plan.yaml"), run)
+    (tmp_path / "app.yaml").unlink()
+    with pytest.raises(PlanChanged, match=r"began with other contents of: app\.yaml$"):
+        check_frozen(load(tmp_path / "plan.yaml"), run)
+
+
+async def test_a_word_that_an_older_version_froze_counts_no_more(tmp_path: Path) -> None:
+    plan_of(tmp_path, 1)
+    (tmp_path / "plan.yaml").write_text(PLAN.replace('close: ["true"]', "close: [touch, closed]"))
+    loaded = load(tmp_path / "plan.yaml")
+    run = await begun(loaded)
+    then = replace(run, plan=replace(run.frozen, files={**run.frozen.files, "closed": "0" * 64}))
+    check_frozen(loaded, then)
+    gone = replace(run, plan=replace(run.frozen, files={**run.frozen.files, "data/2.sql": "0" * 64}))
+    with pytest.raises(PlanChanged, match=r"began with other contents of: data/2\.sql$"):
+        check_frozen(loaded, gone)
+
+
+async def test_what_is_copied_from_is_frozen_and_what_the_files_write_is_not(tmp_path: Path) -> None:
+    loaded = plan_of(tmp_path, 1)
+    for name in ("rows.csv", "made.csv"):
+        (tmp_path / name).write_text("1\n")
+    (tmp_path / "data/1.sql").write_text("\\copy t from rows.csv\n\\copy t from made.csv\n\\copy t to made.csv\n")
+    run = await begun(load(loaded.path))
+    (tmp_path / "made.csv").write_text("2\n")
+    check_frozen(load(loaded.path), run)
+    (tmp_path / "rows.csv").write_text("2\n")
+    with pytest.raises(PlanChanged, match=r"began with other contents of: rows\.csv$"):
+        check_frozen(load(loaded.path), run)

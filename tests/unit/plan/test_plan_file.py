@@ -61,7 +61,9 @@ def test_what_a_service_writes_is_not_frozen_though_a_command_names_it(write):
     for name in ("api", "run/api.pid", "state/door", "api.yaml"):
         (path.parent / name).parent.mkdir(exist_ok=True)
         (path.parent / name).write_text("x")
-    assert {name for name in load(path).files() if not name.endswith(".sql")} == {"api", "api.yaml"}
+    assert {name for name in load(path).files() if not name.endswith(".sql")} == {"api"}
+    path.write_text(f"{path.read_text()}freeze: ['*.yaml']\n")
+    assert {name for name in load(path).files() if not name.endswith(".sql")} == {"api", "api.yaml", "plan.yaml"}
 
 
 def test_named_queries_are_steps_of_their_own(write):

@@ -1,0 +1,94 @@
+r"""Files of data that a script reads on this machine, `\copy … from` and `\lo_import`, and those that it writes there."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutoverd.daemon.sqltext import encoding as encodings
+from cutoverd.daemon.sqltext.splitter import MetaCommand
+from cutoverd.daemon.sqltext.variables import Variables
+
+_TOKEN = re.compile(
+    r"""(?P<blank>\s+)|(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<edge>[();])|(?P<word>[^\s'"();]+)|.""", re.DOTALL
+)
+_ELSEWHERE = {"stdin", "stdout", "pstdin", "pstdout", "program"}
+_ENCODING = re.compile(r"\bencoding\s*'([^']*)'", re.IGNORECASE)
+_BINARY = re.compile(r"\A\s*binary\b|\bbinary\s*\Z|\bformat\s+'?binary\b", re.IGNORECASE)
+_HEADER = re.compile(r"\bheader\b(?!\s*(?:match|false|off|0)\b)", re.IGNORECASE)
+_OUTPUT = {"g", "gx", "o", "out", "w", "write"}
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CopyFile:
+    r"""A file as a command names it; `encoding`: what its options say."""
+
+    name: str
+    is_read: bool
+    encoding: str | None = None
+    is_text: bool = True
+    is_marked_value: bool = False  # its first line is a row: a byte order mark would be a part of it
+
+
+def of(command: MetaCommand, variables: Variables) -> CopyFile | None:
+    """None if the command is about no file of data, or nobody can know which."""
+    if command.name == "copy":
+        return _copied(command.arguments[0] if command.arguments else "")
+    name = variables.resolve(command.arguments[0]) if command.arguments else None
+    if command.name == "lo_import" and name:
+        return CopyFile(name, is_read=True, is_text=False)
+    if command.name in _OUTPUT and name and not name.startswith(("|", "(")):
+        return CopyFile(name, is_read=False)
+    return None
+
+
+def _copied(text: str) -> CopyFile | None:
+    r"""psql's own way through a `\copy`: FROM or TO outside of parentheses, then a name up to a blank or a semicolon."""
+    tokens, depth = [found for found in _TOKEN.finditer(text) if not found["blank"]], 0
+    for at, found in enumerate(tokens[:-1]):
+        depth += {"(": 1, ")": -1}.get(found[0], 0)
+        if depth == 0 and found[0].lower() in {"from", "to"}:
+            return _named(text, found[0].lower() == "from", text[tokens[at + 1].start() :])
+    return None
+
+
+def _named(text: str, is_read: bool, rest: str) -> CopyFile | None:
+    found = re.match(r"'((?:[^']|'')*)'|[^\s;]+", rest)
+    if not found or found[0].lower() in _ELSEWHERE:
+        return None
+    name = found[0] if found[1] is None else found[1].replace("''", "'")
+    options = rest[found.end() :]
+    given = _ENCODING.search(options)
+    is_text = not (_BINARY.search(text[: len(text) - len(rest)]) or _BINARY.search(options))
+    return CopyFile(name, is_read, given[1] if given else None, is_text, is_text and not _HEADER.search(options))
+
+
+def begins_with_mark(path: Path) -> bool:
+    """Of UTF-8; raises OSError."""
+    with path.open("rb") as file:
+        return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
+
+
+def wrong_encoding(path: Path, encoding: str | None, texts: encodings.Texts) -> tuple[int, int] | None:
+    """(line, byte) of the first that is not valid; what the server has to judge goes to `texts`. Raises OSError.
+
+    Without an encoding the file is only opened: it is binary, or nobody can know.
+    """
+    with path.open("rb") as file:
+        line = 1
+        while encoding and (block := file.read(_CHUNK_BYTES)):
+            block += file.readline()
+            if found := encodings.invalid(block, encoding) or _nul(block):
+                return line + found[0], found[1]
+            texts.add(path, line, encoding, block)
+            line += block.count(b"\n")
+    return None
+
+
+def _nul(block: bytes) -> tuple[int, int] | None:
+    """PostgreSQL takes it in no encoding: a file in UTF-16 is full of them."""
+    at = block.find(b"\0")
+    return (block.count(b"\n", 0, at), 0) if at >= 0 else None

@@ -1,0 +1,2 @@
+SELECT true AS ok, 'fine' AS "check";
+SELECT true AS ok, 'für alle' AS "check";
