@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup.tool_errors import tool_failure
+from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.server import Server
@@ -92,10 +93,12 @@ async def take(
     """Dump into the unfinished folder, mode 700 and 600; pg_dump's warnings. Raises `CheckFailed` with its last words."""
     dump.part.mkdir(mode=0o700)
     argv = ["-Fd", f"-j{jobs}", "-f", str(dump.part), "-w", f"--lock-wait-timeout={LOCK_WAIT}"]
-    began, known = await _sessions(server, database)
+    began, known, by_version = await _sessions(server, database)
     try:
-        output = await run(server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
-                         database=database, step=step, timeout_seconds=timeout_seconds)  # fmt: skip
+        output = await run(
+            server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
+            database=database, settings={**pins.OURS, **by_version}, step=step, timeout_seconds=timeout_seconds,
+        )  # fmt: skip
     except BaseException:
         await run_to_completion(_end_sessions(server, database, began, known))
         raise
@@ -104,10 +107,13 @@ async def take(
     return output
 
 
-async def run(server: Server, tool: str, argv: list[str], *, database: str, step: str, timeout_seconds: float) -> list[str]:
-    """What the tool said on stderr; raises `CheckFailed` if it failed."""
+async def run(
+    server: Server, tool: str, argv: list[str], *, database: str, settings: Mapping[str, str], step: str, timeout_seconds: float
+) -> list[str]:
+    """What the tool said on stderr, whose sessions have `settings`; raises `CheckFailed` if it failed."""
     completed = await children.run(
-        [server.tool(tool), "-d", server.conninfo(database), *argv], folder=server.folder, epoch=server.epoch, step=step,
+        [server.tool(tool), "-d", server.conninfo(database, settings), *argv],
+        folder=server.folder, epoch=server.epoch, step=step,
         env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
     )  # fmt: skip
     if completed.returncode != 0:
@@ -119,14 +125,14 @@ def failed(tool: str, completed: children.Completed) -> CheckFailed:
     return tool_failure(tool, completed.returncode, completed.stderr_tail)
 
 
-async def _sessions(server: Server, database: str) -> tuple[datetime, list[int]]:
-    """Now, as the server has it, and our sessions on the database."""
+async def _sessions(server: Server, database: str) -> tuple[datetime, list[int], dict[str, str]]:
+    """Now, as the server has it, our sessions on the database, and what the server's version alone lets us pin."""
     async with session(server) as conn:
         row = await fetch_one(conn, "SELECT clock_timestamp()")
         began: datetime = row[0] if row else datetime.now(UTC)
         earliest = datetime(1970, 1, 1, tzinfo=UTC)
         rows = await fetch_all(conn, OURS_SINCE, (database, server.application_name, earliest, []))
-    return began, [pid for (pid,) in rows]
+        return began, [pid for (pid,) in rows], pins.since(conn.info.server_version)
 
 
 async def _end_sessions(server: Server, database: str, began: datetime, known: list[int]) -> None:

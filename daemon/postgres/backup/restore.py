@@ -10,7 +10,10 @@ from pathlib import Path
 from cutoverd.daemon.host import children
 from cutoverd.daemon.postgres.backup.dump import failed, run
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable
+from cutoverd.daemon.postgres.session import pins
+from cutoverd.daemon.postgres.session.of_owner import settings_of_owner
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
 
 _LIST_SECONDS = 60
@@ -79,9 +82,24 @@ async def _restore(
     listed.write_text("".join(f"{entry.line}\n" for entry in entries), encoding="utf-8")
     argv = [*how, *_ALWAYS, "-L", str(listed), str(dump)]
     try:
-        return await run(server, "pg_restore", argv, database=server.names.scratch, step=step, timeout_seconds=timeout_seconds)
+        return await run(
+            server,
+            "pg_restore",
+            argv,
+            database=server.names.scratch,
+            settings=await _settings(server),
+            step=step,
+            timeout_seconds=timeout_seconds,
+        )
     finally:
         listed.unlink()
+
+
+async def _settings(server: Server) -> dict[str, str]:
+    """As production's owner: what a constraint or an index computes there depends on it."""
+    async with session(server) as conn:
+        of_owner = await settings_of_owner(conn, [server.names.production])
+        return {**of_owner, **pins.since(conn.info.server_version), **pins.OF_PLAN, "default_tablespace": ""}
 
 
 async def restore_by_command(

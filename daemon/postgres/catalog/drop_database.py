@@ -5,7 +5,6 @@ from __future__ import annotations
 from psycopg import sql
 
 from cutoverd.daemon.postgres.session.reach import Connection
-from cutoverd.daemon.postgres.session.session import UNHURRIED
 
 # A process whose client hangs in its login hears nothing, and is ended after `authentication_timeout`: be more patient than that.
 PATIENT = """
@@ -24,4 +23,4 @@ async def drop_database(conn: Connection, name: str, *, force: bool = False, bou
         await conn.execute(PATIENT)
     await conn.execute(drop.format(sql.Identifier(name)))
     if bounded:
-        await conn.execute(UNHURRIED)  # as our sessions are
+        await conn.execute("SET statement_timeout = 0")  # as our sessions are

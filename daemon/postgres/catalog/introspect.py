@@ -8,9 +8,9 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.postgres.session.server import options
+from cutoverd.daemon.postgres.session import pins
 
-SESSION = {"default_transaction_read_only": "on", "statement_timeout": "60000", "lock_timeout": "5000"}
+SESSION = {**pins.OURS, pins.READ_ONLY: "on", "statement_timeout": "60000", "lock_timeout": "5000"}
 TABLES = Path(__file__).with_name("introspect.sql").read_bytes()
 DATABASE = "SELECT current_database(), current_setting('server_version'), pg_database_size(current_database())"
 
@@ -38,8 +38,9 @@ class DatabaseShape:
 
 def introspect(url: str) -> DatabaseShape:
     """Raises psycopg.Error."""
-    conninfo = make_conninfo(url, application_name="cutoverd-plan", connect_timeout=10, options=options(SESSION))
+    conninfo = make_conninfo(url, application_name="cutoverd-plan", connect_timeout=10, options=pins.at_start(SESSION))
     with psycopg.connect(conninfo, autocommit=True) as conn:
+        conn.execute(*pins.afterwards({**pins.since(conn.info.server_version), **SESSION}))
         tables = [
             TableShape(name, shown, rows, columns or [], key or []) for name, shown, rows, columns, key in conn.execute(TABLES)
         ]

@@ -19,11 +19,13 @@ typed AS (
     LEFT JOIN pg_catalog.pg_type e ON e.oid = t.typelem AND e.typarray = t.oid)
 SELECT pg_catalog.format_type(g.type, g.typmod),
        CASE WHEN b.oid IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) THEN 'integer'
-            WHEN b.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'name'::regtype)
+            WHEN b.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype,
+                           'pg_catalog.bpchar'::regtype, 'pg_catalog.name'::regtype)
               OR b.typtype = 'e' OR b.typname = 'citext' THEN 'text'
             WHEN b.typtype = 'c' OR b.oid = 'record'::regtype THEN 'composite'
             ELSE n.nspname || '.' || b.typname END || CASE WHEN g.element IS NULL THEN '' ELSE '[]' END,
-       CASE WHEN b.oid = 'bpchar'::regtype THEN CASE WHEN g.element IS NULL THEN '::text' ELSE '::text[]' END ELSE '' END,
+       CASE WHEN b.oid = 'pg_catalog.bpchar'::regtype
+            THEN CASE WHEN g.element IS NULL THEN '::text' ELSE '::text[]' END ELSE '' END,
        CASE WHEN b.oid = 'numeric'::regtype AND g.typmod >= 4 THEN ((g.typmod - 4) & 2047 # 1024) - 1024 END
   FROM typed g JOIN pg_catalog.pg_type b ON b.oid = g.base JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
  ORDER BY g.position

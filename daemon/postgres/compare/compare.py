@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from cutoverd.daemon.postgres.compare.merge import Kind, differences
 from cutoverd.daemon.postgres.compare.record import Record, file_of, recording
 from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
 from cutoverd.daemon.postgres.session.reach import Connection
-from cutoverd.daemon.postgres.session.reading import explained, reading
+from cutoverd.daemon.postgres.session.reading import common_settings, explained, reading
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import report_progress
 from cutoverd.states.errors import CheckFailed
@@ -40,7 +41,7 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
     "repeated_old", "repeated_new", "rows_old", "rows_new", "keys", "file", "sha256"}; the file in `folder` has a line of
     JSON for each difference. A key that occurs more than once is a difference too, even when both sides have it.
     """
-    async with reading(server, old) as old_connection, reading(server, new) as new_connection:
+    async with _reading_both(server, old, new) as (old_connection, new_connection):
         with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
             report_progress("hashing every row of old and new")
@@ -52,6 +53,15 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
             with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
                 await _record_differences(old_rows, new_rows, record)
     raise _failure(comparison, record, (old_print, new_print), file_of(folder, record))
+
+
+@asynccontextmanager
+async def _reading_both(server: Server, old: str, new: str) -> AsyncIterator[tuple[Connection, Connection]]:
+    """With old's settings on both sides, where they say how a value is read and printed."""
+    async with reading(server, old, of_plan=True) as on_old:
+        in_common = await common_settings(on_old)
+        async with reading(server, new, of_plan=True, in_common=in_common) as on_new:
+            yield on_old, on_new
 
 
 async def _described(comparison: Comparison, old: Connection, new: Connection) -> tuple[Rows, Rows]:

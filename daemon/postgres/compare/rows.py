@@ -17,8 +17,10 @@ BUCKETS = 16384  # a power of two; of 10 M rows each holds about 600
 LINES_AT_ONCE = 1000  # between two turns of the event loop
 # OFFSET 0 keeps the planner from merging the subquery into the outer one, which would print each row once per hash.
 FENCE = "OFFSET 0"
+# By their full names: a search_path of theirs may have others of the same name first.
+COUNT, SUM, HASH = "pg_catalog.count", "pg_catalog.sum", "pg_catalog.hashtextextended"
 # A database without an encoding may hold bytes that no conversion to UTF-8 lets through.
-RAW = "SELECT set_config('client_encoding', 'SQL_ASCII', true) WHERE getdatabaseencoding() = 'SQL_ASCII'"
+RAW = "SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true) WHERE pg_catalog.getdatabaseencoding() = 'SQL_ASCII'"
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Rows:
 
     async def fingerprint(self) -> Fingerprint:
         statement = f"""
-            SELECT count(*), sum(hashtextextended(r, 1))::text, sum(hashtextextended(r, 2))::text
+            SELECT {COUNT}(*), {SUM}({HASH}(r, 1))::text, {SUM}({HASH}(r, 2))::text
               FROM (SELECT {self._row} AS r FROM {self._source} {FENCE}) AS printed"""
         [row] = await self._fetch(statement)
         return Fingerprint(*row)
@@ -57,15 +59,15 @@ class Rows:
     async def repeated(self) -> int:
         """Rows beyond the first of their key."""
         statement = f"""
-            SELECT count(*) - count(DISTINCT hashtextextended(k, 0))
+            SELECT {COUNT}(*) - {COUNT}(DISTINCT {HASH}(k, 0))
               FROM (SELECT {self._key} AS k FROM {self._source} {FENCE}) AS printed"""
         [[count]] = await self._fetch(statement)
         return int(count)
 
     async def buckets(self) -> Mapping[int, Bucket]:
         statement = f"""
-            SELECT k & {BUCKETS - 1}, count(*), sum(a)::text, sum(b)::text, count(*) - count(DISTINCT k)
-              FROM (SELECT hashtextextended(k, 0) AS k, hashtextextended(r, 1) AS a, hashtextextended(r, 2) AS b
+            SELECT k & {BUCKETS - 1}, {COUNT}(*), {SUM}(a)::text, {SUM}(b)::text, {COUNT}(*) - {COUNT}(DISTINCT k)
+              FROM (SELECT {HASH}(k, 0) AS k, {HASH}(r, 1) AS a, {HASH}(r, 2) AS b
                       FROM (SELECT {self._key} AS k, {self._row} AS r FROM {self._source} {FENCE}) AS printed
                     {FENCE}) AS hashed
              GROUP BY 1"""
@@ -73,10 +75,10 @@ class Rows:
 
     async def lines(self, buckets: Collection[int]) -> AsyncIterator[bytes]:
         """The rows of these buckets as lines of COPY: key in hexadecimal, hash of the row, columns; in the order of bytes."""
-        wanted = "true" if len(buckets) > BUCKETS // 2 else f"hashtextextended(k, 0) & {BUCKETS - 1} = ANY ({_array(buckets)})"
+        wanted = "true" if len(buckets) > BUCKETS // 2 else f"{HASH}(k, 0) & {BUCKETS - 1} = ANY ({_array(buckets)})"
         statement = f"""
-            COPY (SELECT encode(convert_to(k, getdatabaseencoding()), 'hex') COLLATE "C",
-                         lpad(to_hex(hashtextextended(r, 1)), 16, '0') COLLATE "C", {self._names}
+            COPY (SELECT pg_catalog.encode(pg_catalog.convert_to(k, pg_catalog.getdatabaseencoding()), 'hex') COLLATE "C",
+                         pg_catalog.lpad(pg_catalog.to_hex({HASH}(r, 1)), 16, '0') COLLATE "C", {self._names}
                     FROM (SELECT {self._key} AS k, {self._row} AS r, {self._values} FROM {self._source} {FENCE}) AS printed
                    WHERE {wanted} ORDER BY 1, 2) TO STDOUT"""
         await self.connection.execute(RAW)

@@ -90,8 +90,8 @@ async def _furnish(conn: Connection, attempt_id: AttemptId, oid: int, old: Track
 
 async def _bring_ledger(server: Server, attempt_id: AttemptId, old: TrackedDatabase) -> None:
     """The fence and step_log of the scripts that will run there, as the owner, so that the owner can write them."""
-    ours = {"role": old.row.owner, settings.READ_ONLY: "off"}
-    async with session(server, server.names.build(attempt_id.epoch), settings=ours) as conn, conn.transaction():
+    owner = {"role": old.row.owner}  # of_plan: their event triggers run here
+    async with session(server, server.names.build(attempt_id.epoch), settings=owner, of_plan=True) as conn, conn.transaction():
         await conn.execute(ledger.STEP_TABLES.read_bytes())
         await conn.execute(ledger.RAISE, {"run": attempt_id.run, "epoch": attempt_id.epoch})
 

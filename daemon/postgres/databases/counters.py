@@ -16,8 +16,6 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import AttemptId
 
-CATALOG_ONLY = {"search_path": "pg_catalog"}  # no function of theirs stands in for one of the server's
-
 CountersSeen = Mapping[str, Any]  # as `of_database`, with what else was seen then
 Tables = Mapping[str, Mapping[str, Any]]
 
@@ -76,7 +74,7 @@ async def session_inside(
             await acl.restrict(conn, known.oid)
             await pg_database.accept_connections(conn, known.oid, True)
     try:
-        async with session(server, known.name, settings=CATALOG_ONLY) as inside:
+        async with session(server, known.name) as inside:
             yield inside
     finally:
         if not known.accepts_connections:

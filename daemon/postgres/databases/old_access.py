@@ -86,7 +86,7 @@ async def prove_empty(conn: Connection, names: Names, old: TrackedDatabase) -> N
 
 async def _first_counts(conn: Connection, server: Server, old: TrackedDatabase) -> dict[str, Any]:
     """{"tables", "looked": what is counted once our own session is}."""
-    async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
+    async with session(server, server.names.previous) as inside:
         tables = await counters.tables(inside)
         await inside.execute("SELECT pg_stat_force_next_flush()")
         return {"tables": tables, "looked": await counters.of_database(conn, old.oid)}

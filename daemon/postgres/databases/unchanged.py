@@ -27,7 +27,7 @@ async def check_unchanged(server: Server, attempt_id: AttemptId, position: Evide
         kept = await kept_counters(conn, attempt_id.run)
         now = await counters.of_database(conn, old.oid)
         if old.accepts_connections:
-            async with session(server, server.names.previous, settings=counters.CATALOG_ONLY) as inside:
+            async with session(server, server.names.previous) as inside:
                 now["tables"] = await counters.tables(inside)
     for counted in (now, *(kept[moment] for moment in ("opened", "closed") if moment in kept)):
         _refuse_reset(position, counted)

@@ -22,6 +22,7 @@ from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import Connection, to_step_error
+from cutoverd.daemon.postgres.session.refusal import foreign_ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, Unfit
@@ -63,10 +64,15 @@ async def prepare(server: Server) -> None:
             await conn.execute(file.read_bytes())
 
 
+WHOSE = "SELECT pg_get_userbyid(datdba), pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = %s"
+
+
 async def _create_database(server: Server) -> None:
     async with session(server, MAINTENANCE) as conn:
-        found = await fetch_one(conn, "SELECT 1 FROM pg_database WHERE datname = %s", (LEDGER,))
-        if found:
+        if found := await fetch_one(conn, WHOSE, (LEDGER,)):
+            owner, is_ours = found
+            if not is_ours:
+                raise foreign_ledger(conn, owner)
             return
         try:
             await conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(LEDGER)))
@@ -165,7 +171,6 @@ async def fenced_transaction(conn: Connection, attempt_id: AttemptId) -> AsyncIt
     """One transaction that only the current epoch may commit, without a record of its own; errors as `recorded_step`."""
     try:
         async with conn.transaction():
-            await conn.execute("SET LOCAL synchronous_commit = on")
             await _lock(conn, attempt_id.run, attempt_id.epoch)
             yield
     except psycopg.OperationalError as error:

@@ -1,18 +1,19 @@
+-- by their full names: in new it is made with the database's own search_path, for its event triggers run then
 CREATE SCHEMA IF NOT EXISTS cutoverd;
 
 CREATE TABLE IF NOT EXISTS cutoverd.fence (
-    run text PRIMARY KEY,
+    run pg_catalog.text PRIMARY KEY,
     epoch bigint NOT NULL
 );
 
 CREATE TABLE IF NOT EXISTS cutoverd.step_log (
-    run text NOT NULL,
-    step text NOT NULL,
-    direction text NOT NULL,
+    run pg_catalog.text NOT NULL,
+    step pg_catalog.text NOT NULL,
+    direction pg_catalog.text NOT NULL,
     epoch bigint NOT NULL,
-    event_id text NOT NULL,
-    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    event_id pg_catalog.text NOT NULL,
+    at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     finished boolean NOT NULL DEFAULT false,
-    evidence jsonb,
+    evidence pg_catalog.jsonb,
     PRIMARY KEY (run, step, direction)
 );

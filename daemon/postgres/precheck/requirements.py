@@ -10,10 +10,11 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
-from cutoverd.daemon.postgres.precheck import clock_skew, login_roles, server_state, smoke_roles, string_literals
+from cutoverd.daemon.postgres.precheck import clock_skew, inside, login_roles, server_state, smoke_roles
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.refusal import foreign_ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unfit
@@ -49,7 +50,7 @@ async def check_fit(
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await pg_database.read_row(conn, oid)
-        otherwise, unasked = await string_literals.read_otherwise(conn, server, row)
+        otherwise, unasked = await inside.ask_inside(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         of_tests = await smoke_roles.look(conn, row, smoke_roles_named)
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
@@ -133,17 +134,13 @@ async def _rights(conn: Connection, row: DatabaseRow) -> list[str]:
         if not (await _all(conn, "SELECT pg_has_role(%s, 'USAGE')", right))[0][0]:
             unseen = ", and what other sessions do cannot be seen without it" if right == "pg_monitor" else ""
             reasons.append(f"role {me} lacks {right}{unseen}: GRANT {right} TO {role}")
-    for (owner,) in await _all(conn, LOCKED_OUT, LEDGER):
-        reasons.append(
-            f"the ledger {LEDGER} belongs to {owner} and role {me} may not connect to it: GRANT {owner} TO {role}{options}"
-        )
+    for (owner,) in await _all(conn, FOREIGN, LEDGER):
+        foreign = foreign_ledger(conn, owner)
+        reasons.append(f"{foreign}: {foreign.hint}")
     return reasons
 
 
-LOCKED_OUT = (
-    "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
-    " AND NOT has_database_privilege(current_user, oid, 'CONNECT')"
-)
+FOREIGN = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s AND NOT pg_has_role(datdba, 'USAGE')"
 
 
 async def _is_member(conn: Connection, owner: str) -> bool:

@@ -22,10 +22,6 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
         "track_counts is off, so nothing could prove that old is unchanged: ALTER SYSTEM SET track_counts = on, and reload",
     ),
     (
-        "SELECT current_user FROM pg_settings WHERE name = 'default_transaction_read_only' AND reset_val = 'on'",
-        "sessions of {0} are read-only, so nothing could be recorded: ALTER ROLE {0} RESET default_transaction_read_only",
-    ),
-    (
         "SELECT * FROM (SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
         " - coalesce(current_setting('reserved_connections', true), '0')::int"
         " - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid())) AS free (n)"
@@ -39,6 +35,14 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
     ),
 )
 TO_KNOW: Sequence[ServerQuestion] = (
+    (
+        "SELECT CASE WHEN setrole <> 0 THEN format('ROLE %%I', pg_get_userbyid(setrole)) ELSE '' END || CASE WHEN setrole <> 0"
+        " AND setdatabase <> 0 THEN ' IN ' ELSE '' END || CASE WHEN setdatabase <> 0 THEN (SELECT format('DATABASE %%I', datname)"
+        " FROM pg_database WHERE oid = setdatabase) WHEN setrole = 0 THEN 'ROLE ALL' ELSE '' END FROM pg_db_role_setting"
+        " WHERE setdatabase IN (0, %(oid)s) AND 'track_counts=off' = ANY (setconfig)",
+        "track_counts is off for {0}, so what its sessions write is not counted, and nobody would know whether a"
+        " rollback loses rows: ALTER {0} RESET track_counts",
+    ),
     (
         "SELECT current_user FROM pg_roles WHERE rolname = current_user AND rolsuper",
         "role {0} is a superuser, whom no fence keeps out and no missing right stops: make one of its own for database.url,"

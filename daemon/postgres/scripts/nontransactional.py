@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.scripts import psql_errors
 from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper
+from cutoverd.daemon.postgres.session.pins import READ_ONLY
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import ScriptLint
@@ -42,7 +43,7 @@ async def run(psql: Psql, attempt_id: AttemptId, file: Path, question: str) -> E
 async def probe(server: Server, question: str) -> Probed:
     """The plan's question, asked of new: one row with one boolean."""
     try:
-        async with session(server, server.names.next, settings={"default_transaction_read_only": "on"}) as conn:
+        async with session(server, server.names.next, settings={READ_ONLY: "on"}, of_plan=True) as conn:
             await conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(f"{PROBE_SECONDS}s")))
             rows = await (await conn.execute(question.encode())).fetchmany(2)
     except StepError as error:

@@ -65,13 +65,18 @@ class Wrapper:
 
 @dataclass(frozen=True)
 class Psql:
-    """psql on one database, as `role`; `\\i` is relative to `cwd`."""
+    """psql on one database; `\\i` is relative to `cwd`."""
 
     server: Server
     database: str
-    role: str
+    settings: Mapping[str, str]  # of its session, the role too
     cwd: Path
     timeout_seconds: float
+
+    @property
+    def role(self) -> str:
+        """Who runs the files."""
+        return self.settings["role"]
 
     async def run(
         self, wrapper: Wrapper, *, step: str, variables: Mapping[str, str], single_transaction: bool = True
@@ -101,7 +106,7 @@ class Psql:
         options = [part for name, value in given.items() for part in ("-v", f"{name}={value}")]
         transaction = ["--single-transaction"] if single_transaction else []
         # UTF8 whatever database.url says: files were read as that before they are run
-        target = ["-d", make_conninfo(self.server.conninfo(self.database, {"role": self.role}), client_encoding="UTF8")]
+        target = ["-d", make_conninfo(self.server.conninfo(self.database, self.settings), client_encoding="UTF8")]
         return [self.server.tool("psql"), "-X", "-q", "-b", "-w", *target, *transaction, *options, "-f", str(path)]
 
     @contextmanager

@@ -21,6 +21,9 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.precheck import sql_files
 from cutoverd.daemon.postgres.scripts import nontransactional, psql_errors
 from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper, assign
+from cutoverd.daemon.postgres.session import pins
+from cutoverd.daemon.postgres.session.fetch import fetch_one
+from cutoverd.daemon.postgres.session.of_owner import settings_of_owner
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.lint import ScriptLint, runs_without_transaction
@@ -31,6 +34,7 @@ from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, Timed
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
 from cutoverd.states.precheck import PreCheck
 
+OWNER = "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()"
 TIMEOUT_SECONDS = 4 * 3600.0
 
 
@@ -220,10 +224,12 @@ class PsqlScripts:
             return await self._row(attempt_id)
 
     async def _psql(self, database: str) -> Psql:
+        """As the owner, with what he and the database have set, but for what is pinned."""
         async with session(self._server, database) as conn:
-            cursor = await conn.execute("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()")
-            (owner,) = await cursor.fetchone() or ("",)
-        return Psql(self._server, database, owner, self._cwd, self._timeout_seconds)
+            (owner,) = await fetch_one(conn, OWNER) or ("",)
+            of_owner = await settings_of_owner(conn, self._server.whose_settings(database))
+            pinned = {**pins.since(conn.info.server_version), **pins.OF_PLAN, "role": owner}
+        return Psql(self._server, database, {**of_owner, **pinned}, self._cwd, self._timeout_seconds)
 
 
 def _script(files: Sequence[Path]) -> Wrapper:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from traceback import clear_frames
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 
+Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
-async def connect(conninfo: str, *, autocommit: bool = True) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-    """A session; raises psycopg.OperationalError.
+
+async def connect(conninfo: str) -> Connection:
+    """A session in autocommit, as role and database have set it; raises psycopg.OperationalError.
 
     A connection that is cancelled half-way, or runs into its time-out, lives as long as the traceback that tells of it: for
     as long as somebody clears up after it, or until garbage is collected. The server's process waits for its login meanwhile,
     and a DROP DATABASE for that process, up to `authentication_timeout`.
     """
     try:
-        return await psycopg.AsyncConnection.connect(conninfo, autocommit=autocommit)
+        return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
     except (asyncio.CancelledError, psycopg.OperationalError) as ended:
         clear_frames(ended.__traceback__)
         raise

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg.abc import QueryNoTemplate
 
-from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.connect import Connection
 
 Params = Sequence[Any] | Mapping[str, Any]
 

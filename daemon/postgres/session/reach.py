@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import psycopg
 
 from cutoverd.daemon.host.polling import Polling
+from cutoverd.daemon.postgres.session import connect, refusal
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.sqlstates import is_certain
 from cutoverd.states.errors import OutcomeUnknown, StepError
 
-Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+Connection: TypeAlias = connect.Connection
 
 PAUSE_SECONDS = 0.2
 CONNECTION_LOST = (psycopg.OperationalError,)  # it says nothing of what happened at the other end
+LET_IN = "look whether the server runs and lets our role in"
 
 
 async def connect_with_retry(
@@ -22,30 +25,50 @@ async def connect_with_retry(
     database: str = "",
     *,
     settings: Mapping[str, str] | None = None,
+    of_plan: bool = False,
     reach_seconds: float | None = None,
 ) -> Connection:
-    """A session in autocommit; raises `OutcomeUnknown` if the server was not reached in `reach_seconds`."""
+    """A session in autocommit.
+
+    Raises `Refused` or `StepError` as soon as it is certain why not, `OutcomeUnknown` if nobody knows after `reach_seconds`.
+    """
+    database = database or server.home
     reach_seconds = server.reach_seconds if reach_seconds is None else reach_seconds
     polling = Polling(reach_seconds, pause_seconds=PAUSE_SECONDS)
+    login_triggers = 0
     while True:
         try:
-            return await server.connect(database, settings=settings)
-        except psycopg.OperationalError as error:
+            return await server.connect(database, settings=settings, of_plan=of_plan)
+        except psycopg.Error as error:
+            if is_certain(error.sqlstate):
+                raise StepError(f"no session could begin in {database}: {primary_message(error)}{_state(error)}") from error
+            why = await refusal.why_refused(server, database)
+            login_triggers += why.has_login_trigger
+            if why.error or login_triggers > 1:
+                raise (why.error or refusal.by_login_trigger(database, primary_message(error))) from error
             if polling.is_over:
                 raise OutcomeUnknown(
-                    f"database {database or server.home} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
-                    hint="look whether the server runs and lets our role in",
+                    f"database {database} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
+                    hint=why.hint or LET_IN,
                 ) from error
         await polling.pause()
 
 
 def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:
-    """A lost connection leaves the outcome unknown; any other error is a failure."""
+    """A lost connection leaves the outcome unknown, and so does what is no answer; any other error is a failure."""
     if conn.closed:
         return OutcomeUnknown(
             f"the connection was lost: {primary_message(error)}", hint="the next attempt finds out what became of it"
         )
-    return StepError(f"PostgreSQL says: {primary_message(error)} (SQLSTATE {error.sqlstate})")
+    if not is_certain(error.sqlstate):
+        return OutcomeUnknown(
+            f"what became of it is not known: {primary_message(error)}{_state(error)}", hint="the next attempt finds out"
+        )
+    return StepError(f"PostgreSQL says: {primary_message(error)}{_state(error)}")
+
+
+def _state(error: psycopg.Error) -> str:
+    return f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
 
 
 def primary_message(error: psycopg.Error) -> str:

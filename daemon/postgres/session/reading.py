@@ -1,33 +1,34 @@
-"""Read-only sessions whose text output is the same whatever the server's settings are, and errors in words."""
+"""Read-only sessions, each in one snapshot, and errors in words."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.pins import READ_ONLY
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.postgres.session.sqlstates import is_certain
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
 
-# Everything that changes how a value looks as text: two sessions with these print equal content equally.
-TEXT = {
-    "client_encoding": "UTF8",
-    "TimeZone": "UTC",
-    "DateStyle": "ISO, YMD",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "3",
-    "lc_monetary": "C",
-}
-SNAPSHOT = {"default_transaction_isolation": "repeatable read", "default_transaction_read_only": "on", "work_mem": "64MB"}
-# Here too: the database's own could end even the statement that lifts it.
-PATIENT = {"statement_timeout": "0"}
+SNAPSHOT = {"default_transaction_isolation": "repeatable read", READ_ONLY: "on", "work_mem": "64MB"}
+# How a value looks as text and no more: what the plan's SQL means by '01/02/2026' or by an hour stays the database's own.
+PRINTED = {"bytea_output": "hex", "extra_float_digits": "3"}
+IN_ISO = "SET DateStyle = ISO"  # the order of input stays as it is, which a start-up option would reset
+# And what changes both: two sessions that have these in common print equal content equally.
+IN_COMMON = (
+    "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.unnest("
+    "ARRAY['DateStyle', 'IntervalStyle', 'TimeZone', 'lc_monetary']::pg_catalog.text[]) AS name"
+)
 # With presorting (16 and later), DISTINCT sorts whole rows instead of bare hashes: docs/decisions/0003-comparison.md.
-NOT_PRESORTED = "SELECT set_config(name, 'off', false) FROM pg_catalog.pg_settings WHERE name = 'enable_presorted_aggregate'"
-LOST = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "25P04")
+NOT_PRESORTED = (
+    "SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings"
+    " WHERE name OPERATOR(pg_catalog.=) 'enable_presorted_aggregate'"
+)
 NO_RIGHT = "42501"
 NO_RIGHT_HINT = (
     "our role has to see all of it: ALTER ROLE … BYPASSRLS where row level security is in the way, else GRANT what is missing"
@@ -36,12 +37,25 @@ WRONG_QUERY = ("0A", "22", "42")
 
 
 @asynccontextmanager
-async def reading(server: Server, database: str) -> AsyncIterator[Connection]:
-    """A session that reads one snapshot of `database` and can write nothing."""
-    async with session(server, database, settings={**TEXT, **SNAPSHOT, **PATIENT}) as connection:
+async def reading(
+    server: Server, database: str, *, of_plan: bool = False, in_common: Mapping[str, str] | None = None
+) -> AsyncIterator[Connection]:
+    """A session that reads one snapshot of `database` and can write nothing.
+
+    `of_plan`: for queries of the plan; `in_common`: what another session printed with, as `common_settings` gives it.
+    """
+    settings = {**SNAPSHOT, **(PRINTED if of_plan else {}), **(in_common or {})}
+    async with session(server, database, settings=settings, of_plan=of_plan) as connection:
         await connection.execute(NOT_PRESORTED)
+        if of_plan:
+            await connection.execute(IN_ISO)
         async with connection.transaction():
             yield connection
+
+
+async def common_settings(connection: Connection) -> Mapping[str, str]:
+    """Of a session that reads for the plan: what the other side of a comparison has to have, too."""
+    return dict(await fetch_all(connection, IN_COMMON))
 
 
 @contextmanager
@@ -54,13 +68,12 @@ def explained(what: str) -> Iterator[None]:
 
 
 def _step_error(error: psycopg.Error, what: str) -> StepError:
-    state = error.sqlstate or ""
-    if state.startswith(LOST) or (not state and isinstance(error, psycopg.OperationalError)):
+    if not is_certain(error.sqlstate):
         return OutcomeUnknown(
             f"{what}: the connection was lost: {primary_message(error)}", hint="nothing was judged; do it again"
         )
-    if state == NO_RIGHT:
+    if error.sqlstate == NO_RIGHT:
         return CheckFailed(f"{what}: {primary_message(error)}", hint=NO_RIGHT_HINT)
-    if state.startswith(WRONG_QUERY):
+    if (error.sqlstate or "").startswith(WRONG_QUERY):
         return CheckFailed(f"{what}: {str(error).strip()}", hint="correct the query in the plan")
-    return StepError(f"{what}: {primary_message(error)} (SQLSTATE {state})")
+    return StepError(f"{what}: {primary_message(error)} (SQLSTATE {error.sqlstate})")

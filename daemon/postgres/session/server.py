@@ -6,18 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session import pins
+from cutoverd.daemon.postgres.session.connect import Connection
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
+from cutoverd.daemon.postgres.session.pinned import connect_pinned
 
-# client_connection_check_interval: the server ends what a killed client had begun; row_security=off: a hidden row is an
-# error, not a smaller count; synchronous_commit=on: an acknowledged ledger row survives a crash.
-# docs/measured.md, "A client that was killed"; docs/measured.md, "Row security"; docs/measured.md, "Acknowledged by the ledger"
-SESSION = {"client_connection_check_interval": "500", "row_security": "off", "synchronous_commit": "on"}
 CONNECT_SECONDS = 10
 
 
@@ -48,30 +44,41 @@ class Server:
         return str(self.bin_dir / name) if self.bin_dir else name
 
     async def connect(
-        self, database: str = "", *, settings: Mapping[str, str] | None = None, autocommit: bool = True
-    ) -> psycopg.AsyncConnection[tuple[Any, ...]]:
-        """A session on `database`, at home without one, in autocommit unless said otherwise; raises psycopg.OperationalError."""
-        return await connect(self.conninfo(database or self.home, settings), autocommit=autocommit)
+        self,
+        database: str = "",
+        *,
+        settings: Mapping[str, str] | None = None,
+        of_plan: bool = False,
+        application_name: str = "",
+        connect_seconds: int = CONNECT_SECONDS,
+    ) -> Connection:
+        """A session on `database`, at home without one, in autocommit; raises psycopg.Error.
 
-    def conninfo(self, database: str, settings: Mapping[str, str] | None = None) -> str:
-        """Also for `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""
-        return make_conninfo(
-            self.url,
-            dbname=database,
-            application_name=self.application_name,
-            connect_timeout=CONNECT_SECONDS,
-            options=options({**SESSION, **(settings or {})}),
+        `of_plan`: for SQL of the plan, as a session of the database's owner has it. `settings` go before what is pinned.
+        """
+        database = database or self.home
+        return await connect_pinned(
+            self._address(database, application_name or self.application_name, connect_seconds),
+            {
+                **(pins.OF_PLAN if of_plan else pins.OURS),
+                **(settings or {}),
+                **({pins.READ_ONLY: "on"} if self.read_only else {}),
+            },
+            as_owner_of=self.whose_settings(database) if of_plan else (),
         )
+
+    def conninfo(self, database: str, settings: Mapping[str, str]) -> str:
+        """For `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""
+        return make_conninfo(self._address(database, self.application_name, CONNECT_SECONDS), options=pins.at_start(settings))
+
+    def whose_settings(self, database: str) -> tuple[str, ...]:
+        """Where it is read what owner and database have set, the first that is there: a copy has only what our role may set."""
+        names = self.names
+        return (database,) if database == names.production else (names.previous, names.production)
+
+    def _address(self, database: str, application_name: str, connect_seconds: int) -> str:
+        return make_conninfo(self.url, dbname=database, application_name=application_name, connect_timeout=connect_seconds)
 
     def environment(self) -> dict[str, str]:
         """Of a libpq child: secrets stay where libpq finds them."""
         return {**os.environ, "PGCLIENTENCODING": "UTF8"}
-
-
-def options(settings: Mapping[str, str]) -> str:
-    """`-c name=value …` as libpq's options want it, blanks and backslashes escaped."""
-    return " ".join(f"-c {name}={_escaped(value)}" for name, value in settings.items())
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace(" ", "\\ ")

@@ -12,26 +12,19 @@ from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
 
-# A time-out that the role, the database or postgresql.conf brings along must not end a long step; 15 has no transaction_timeout.
-UNHURRIED = """
-SELECT set_config(name, '0', false) FROM pg_settings
-WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout',
-               'idle_in_transaction_session_timeout', 'transaction_timeout')
-"""
-
 
 @asynccontextmanager
-async def session(server: Server, database: str = "", *, settings: Mapping[str, str] | None = None) -> AsyncIterator[Connection]:
+async def session(
+    server: Server, database: str = "", *, settings: Mapping[str, str] | None = None, of_plan: bool = False
+) -> AsyncIterator[Connection]:
     """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on.
 
-    PostgreSQL's errors come out of it as a `StepError`, or as an `OutcomeUnknown` where the connection was lost.
+    `of_plan`: for SQL of the plan. PostgreSQL's errors come out of it as a `StepError`, or as an `OutcomeUnknown` where nobody
+    knows what became of it.
     """
-    conn = await connect_with_retry(server, database, settings=settings)
+    conn = await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
     pid = conn.info.backend_pid
     try:
-        await conn.execute(UNHURRIED)
-        if server.read_only:
-            await conn.execute("SET default_transaction_read_only = on")
         yield conn
     except asyncio.CancelledError:
         await conn.close()

@@ -6,24 +6,17 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg.conninfo import make_conninfo
-
-from cutoverd.daemon.postgres.session.connect import connect
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.pins import READ_ONLY
 from cutoverd.daemon.postgres.session.reach import Connection
-from cutoverd.daemon.postgres.session.server import Server, options
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import ProgressReading
 from cutoverd.daemon.sqltext.redact import redact
 
 QUERY_SECONDS = 3.0
 # Read-only, and gone soon: a look that hangs must not pile up beside a server that is in trouble.
-SESSION = {
-    "default_transaction_read_only": "on",
-    "statement_timeout": "2000",
-    "lock_timeout": "500",
-    "client_connection_check_interval": "500",
-}
+SESSION = {READ_ONLY: "on", "statement_timeout": "2000", "lock_timeout": "500"}
 ACTIVITY = Path(__file__).with_name("activity.sql").read_bytes()
 SIZE = "SELECT pg_database_size(%s)"
 
@@ -64,14 +57,7 @@ async def size_bytes(server: Server, database: str) -> int:
 
 async def _connect(server: Server) -> Connection:
     """On the ledger's database, whose name never changes hands; under a name that no step takes for its own."""
-    conninfo = make_conninfo(
-        server.url,
-        dbname=LEDGER,
-        application_name=f"cutoverd-watch/{server.run}",
-        connect_timeout=2,
-        options=options(SESSION),
-    )
-    return await connect(conninfo)
+    return await server.connect(LEDGER, settings=SESSION, application_name=f"cutoverd-watch/{server.run}", connect_seconds=2)
 
 
 def _activity(

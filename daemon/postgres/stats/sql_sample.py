@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import DataError, IntegrityError
 
+from cutoverd.daemon.postgres.session.pins import READ_ONLY
 from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.check_rules import Sample
@@ -34,8 +35,8 @@ class SqlSample:
         return _number(row) if self.wants_number else _boolean(row)
 
     async def _row(self, seconds: float) -> list[tuple[Any, ...]]:
-        limits = {"default_transaction_read_only": "on", "statement_timeout": f"{max(1, round(seconds * 1000))}"}
-        conn = await self.server.connect(self.server.names.production, settings=limits)
+        limits = {READ_ONLY: "on", "statement_timeout": f"{max(1, round(seconds * 1000))}"}
+        conn = await self.server.connect(self.server.names.production, settings=limits, of_plan=True)
         try:
             # prepared: that can only be one statement, so none before it lifts the limits
             return await (await conn.execute(self.query.encode(), prepare=True)).fetchmany(2)

@@ -26,7 +26,7 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     """{"tables": n, "seconds": s, "skipped": [...]}; `skipped` is what the server said of tables that it left out."""
     began = time.monotonic()
     skipped: list[str] = []
-    async with session(server, new) as connection:
+    async with session(server, new, of_plan=True) as connection:
         connection.add_notice_handler(lambda notice: skipped.append(_notice_text(notice)))
         tables = await fetch_all(connection, TABLES)
         if tables:

@@ -55,7 +55,7 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
     """
     statements = await asyncio.to_thread(_statements, file)
     tally = Tally()
-    async with session(server, server.names.next) as conn, conn.transaction(force_rollback=True):
+    async with session(server, server.names.next, of_plan=True) as conn, conn.transaction(force_rollback=True):
         await conn.execute(_SNAPSHOT)
         await conn.execute("SELECT 1")  # from here on the transaction cannot be made writable
         for statement in statements:

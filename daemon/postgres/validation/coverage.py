@@ -42,7 +42,7 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     A partition that the planner prunes, and a table that it proves not to be needed, is not read. Raises CheckFailed
     with evidence {"unread": [tables], "unknown": [waived names that are no table]}, also for a key that is no column.
     """
-    async with reading(server, old) as connection:
+    async with reading(server, old, of_plan=True) as connection:
         tables = [CoveredTable(*row) for row in await fetch_all(connection, TABLES)]
         read, keyless = await _asked(connection, comparisons)
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}

@@ -44,7 +44,7 @@ class ValidationPlan:
     async def try_on(self, server: Server, database: str) -> list[str]:
         """Warnings; raises `CheckFailed` with every finding."""
         asking = _Findings()
-        async with session(server, database) as conn, conn.transaction(force_rollback=True):
+        async with session(server, database, of_plan=True) as conn, conn.transaction(force_rollback=True):
             await conn.execute(READ_ONLY)
             asked = [comparison for comparison in self.comparisons if await asking.compare(conn, comparison)]
             for query in self.queries:

@@ -113,7 +113,7 @@ async def time_query(server: Server, query: TimedQuery, *, old: str, new: str, s
 @asynccontextmanager
 async def _asking(server: Server, database: str, seconds_max: float) -> AsyncIterator[Connection]:
     """A session with the settings that a client of the database gets, read-only, in one snapshot."""
-    async with session(server, database) as connection, connection.transaction(force_rollback=True):
+    async with session(server, database, of_plan=True) as connection, connection.transaction(force_rollback=True):
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await connection.execute(f"SET LOCAL statement_timeout = {int(seconds_max * 1000)}".encode())
         await connection.execute("SELECT 1")  # from here on the transaction cannot be made writable

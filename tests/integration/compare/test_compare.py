@@ -235,6 +235,31 @@ async def test_settings_of_a_database_do_not_change_its_content(cluster: Cluster
     assert (await same(cluster))["differing"] == 0
 
 
+async def test_the_queries_mean_what_they_mean_in_the_database(cluster: Cluster) -> None:
+    """Found: the hour was UTC and the order of dates year, month, day, whatever the database had."""
+    both(cluster, "SELECT")
+    for setting in ("timezone = 'Europe/Berlin'", "datestyle = 'German, DMY'"):
+        cluster.execute(f"ALTER DATABASE app_previous SET {setting}")
+    instant = "SELECT 1 AS id, {} AS at"
+    given, meant = "'01/02/2026 00:30'::timestamptz", "'2026-01-31 23:30+00'::timestamptz"
+    assert (await same(cluster, instant.format(given), instant.format(meant)))["differing"] == 0
+    assert (await same(cluster, instant.format(meant), instant.format(given)))["differing"] == 0, "the same in new"
+    winter, summer = "'2026-10-25 00:30+00'::timestamptz", "'2026-10-25 01:30+00'::timestamptz"
+    assert counts(await differing(cluster, instant.format(winter), instant.format(summer))) == {"changed": 1}
+
+
+async def test_functions_of_theirs_do_not_count_for_ours(cluster: Cluster) -> None:
+    shadows = (
+        "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;"
+        "CREATE FUNCTION evil.hashtextextended(text, integer) RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint';"
+        "CREATE TABLE t (id int, v int); GRANT SELECT ON t TO PUBLIC;"
+    )
+    both(cluster, f"{shadows} INSERT INTO t VALUES (1, 1)", f"{shadows} INSERT INTO t VALUES (1, 2)")
+    for database in ("app_previous", "app_next"):
+        cluster.execute(f"ALTER DATABASE {database} SET search_path = evil, pg_catalog, public")
+    assert counts(await differing(cluster)) == {"changed": 1}
+
+
 async def test_collations_do_not_change_the_order_of_keys(cluster: Cluster) -> None:
     rows = (
         "CREATE TABLE t AS SELECT v AS id, 1 AS n FROM unnest(ARRAY['a', 'B', 'b', 'A', 'é', 'z', 'ä', '-', ' ', 'a-b', 'ab']) v"

@@ -126,7 +126,7 @@ async def test_old_can_be_read_by_us_alone_and_not_written(cluster: Cluster) -> 
         log_in(cluster, "app_previous")
     async with await cluster.server().connect("app_previous") as conn:
         with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-            await conn.execute("CREATE TABLE t (x int)")
+            await conn.execute("CREATE TABLE public.t (x int)")
     await go(databases, "close_old")
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
         await cluster.server().connect("app_previous")

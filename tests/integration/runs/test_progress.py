@@ -42,7 +42,7 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 @contextlib.asynccontextmanager
 async def doing(server: Server, statement: str) -> AsyncIterator[None]:
     """One of our sessions is in the middle of a statement."""
-    conn = await server.connect("app")
+    conn = await server.connect("app", of_plan=True)
     await conn.execute(SLOW)
     await conn.execute(FILLED)
     task = asyncio.create_task(conn.execute(statement.encode()))

@@ -32,7 +32,7 @@ async def test_a_step_is_recorded_with_its_effect_and_found_done_again(cluster: 
     server = cluster.server()
     async with await server.connect() as conn:
         async with ledger.recorded_step(conn, attempt_id("s")) as entry:
-            await conn.execute("CREATE TABLE effect (x int)")
+            await conn.execute("CREATE TABLE public.effect (x int)")
             entry.evidence = {"rows": 3}
         async with ledger.recorded_step(conn, attempt_id("s")) as entry:
             assert (entry.already_done, entry.evidence) == (True, {"rows": 3})
@@ -50,7 +50,7 @@ async def test_a_failed_step_leaves_neither_effect_nor_record(cluster: Cluster) 
     async with await server.connect() as conn:
         with pytest.raises(psycopg.errors.DivisionByZero):
             async with ledger.recorded_step(conn, attempt_id("s")):
-                await conn.execute("CREATE TABLE effect (x int); SELECT 1 / 0")
+                await conn.execute("CREATE TABLE public.effect (x int); SELECT 1 / 0")
         assert await ledger.read(server, "s", Direction.FORWARD) is None
         assert await (await conn.execute("SELECT to_regclass('effect')")).fetchone() == (None,)
 

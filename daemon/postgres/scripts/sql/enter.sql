@@ -1,4 +1,7 @@
--- The fence row is ours until the end; then our row of the ledger, or what became of an earlier one.
+-- The fence row is ours until the end; then our row of the ledger, or what became of an earlier one. No function or operator of
+-- theirs stands in for one of the server's meanwhile.
+SELECT pg_catalog.current_setting('search_path') AS cutoverd_path,
+    pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) AS cutoverd_ours \gset
 SELECT count(*) = 1 AS cutoverd_current FROM (
     SELECT FROM cutoverd.fence WHERE run = :'cutoverd_run' AND epoch = :'cutoverd_epoch'::bigint FOR SHARE
 ) held \gset
@@ -21,3 +24,4 @@ WHERE run = :'cutoverd_run' AND step = :'cutoverd_step' AND direction = :'cutove
 DO $$BEGIN RAISE EXCEPTION 'an earlier attempt was committed without its end' USING ERRCODE = 'CV003'; END$$;
 \endif
 \endif
+SELECT pg_catalog.set_config('search_path', :'cutoverd_path', false) AS cutoverd_theirs \gset

@@ -1,0 +1,2 @@
+\ir item.sql
+ALTER DATABASE app SET datestyle = 'German, DMY';
