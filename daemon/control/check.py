@@ -87,7 +87,7 @@ async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
         try:
             async with await server.connect(home):
                 return replace(server, home=home)
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             refused.setdefault(primary_message(error), []).append(home)
     reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
     raise NoSession(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 from support.paths import ROOT
@@ -22,6 +23,7 @@ from cutoverd.daemon.embedded import nats
 CASES = ROOT / "tests" / "integration" / "cases"
 COMMON = CASES / "common"
 SECONDS = 240
+UNHURRIED = "-c statement_timeout=0 -c idle_session_timeout=0 -c idle_in_transaction_session_timeout=0"
 PREPARE = ("ALTER ROLE app_owner LOGIN", "DROP DATABASE app")
 
 
@@ -111,6 +113,11 @@ class Trial:
     def main(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`cutoverd WORDS`, to its end."""
         return self._run([sys.executable, "-m", "cutoverd.daemon", *words], self._environment())
+
+    def rows(self, query: str, database: str) -> list[list[Any]]:
+        """As superuser, whatever time-out the case has set."""
+        with psycopg.connect(self.cluster.superuser_url(database), autocommit=True, options=UNHURRIED) as connection:
+            return [list(row) for row in connection.execute(query.encode())]
 
     def psql(self, file: str) -> None:
         """As superuser; the test fails with what psql said."""

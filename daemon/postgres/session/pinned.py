@@ -28,8 +28,9 @@ async def connect_pinned(conninfo: str, settings: Mapping[str, str], *, as_owner
         if as_owner_of:
             await _be_of_plan(conn, as_owner_of, settings)
     except BaseException as error:
+        was_ended = isinstance(error, psycopg.Error) and conn.closed
         await conn.close()
-        if not isinstance(error, psycopg.OperationalError) or known.keys() <= settings.keys():
+        if not was_ended or known.keys() <= settings.keys():
             raise
         return await connect_pinned(conninfo, {**known, **settings}, as_owner_of=as_owner_of)
     return conn

@@ -21,5 +21,4 @@ def test_case(cluster: Cluster, case: Case, tmp_path: Path) -> None:
         if expected.run:
             expected.run.hold(trial.main("run", "--auto", "-f", "lines", "plan.yaml"))
         for each in expected.rows:
-            rows = [list(row) for row in cluster.execute(each["query"], each["database"])]
-            assert rows == each["are"], each["query"]
+            assert trial.rows(each["query"], each["database"]) == each["are"], each["query"]

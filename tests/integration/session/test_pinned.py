@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -124,6 +125,23 @@ async def test_a_time_out_of_a_millisecond_strikes_no_session(cluster: Cluster) 
     for of_plan in (False, True):
         async with session(cluster.server(), "app", of_plan=of_plan) as conn, conn.transaction():
             await conn.execute("SELECT pg_sleep(0.05)")
+
+
+@on_18
+async def test_a_time_out_that_ends_the_session_before_it_is_lifted_is_lifted_from_the_start(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: on a busy machine the first statement took longer than a transaction_timeout of a millisecond."""
+    cluster.execute("ALTER ROLE cutover SET transaction_timeout = '1ms'")
+    plain = pins.afterwards
+
+    def slow(settings: Mapping[str, str]) -> pins.Statement:
+        query, values = plain(settings)
+        return b"SELECT pg_catalog.pg_sleep(0.05)::pg_catalog.text UNION ALL " + query, values
+
+    monkeypatch.setattr(pins, "afterwards", slow)
+    assert await shown(cluster, "transaction_timeout") == "0"
+    assert await shown(cluster, "transaction_timeout", of_plan=True) == "0"
 
 
 async def test_who_only_looks_writes_nothing_though_the_session_did_not_start_so(cluster: Cluster) -> None:
