@@ -232,4 +232,23 @@ class CommandRejected(Event):
     next: list[str] = Field(default_factory=list)
 
 
+class RefusedCommand(BaseModel):
+    """One of a flood."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seq: int  # of the stream, where it lies
+    verb: str
+    by: str | None
+    reason: str
+
+
+class CommandsRejected(Event):
+    """A flood of commands was refused, by one event: how many they were, and the first and the last of them."""
+
+    count: int
+    first: RefusedCommand
+    last: RefusedCommand
+
+
 TYPES: dict[str, type[Event]] = {event.wire_type(): event for event in Event.__subclasses__()}

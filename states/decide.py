@@ -28,6 +28,16 @@ def decide(run: Run, command: Command, now: datetime) -> list[facts.Event]:
         return [rejected(run, command.verb, command.by, str(refused))]
 
 
+def find_refusal(run: Run, command: Command, now: datetime) -> str | None:
+    """Why a command does not count, without what may be done instead; None if it counts."""
+    try:
+        _addressed(run, command, now)
+        _ANSWERS[command.verb](run, command, now)
+    except CommandRefused as refused:
+        return str(refused)
+    return None
+
+
 def rejected(run: Run, verb: str, by: str | None, reason: str) -> facts.CommandRejected:
     """The refusal of a command, with what may be done next."""
     return facts.CommandRejected(verb=verb, by=by, reason=reason, next=list(allowed_verbs(run)))

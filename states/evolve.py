@@ -211,4 +211,5 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.CheckRecovered: _check_recovered,
     facts.LeftoverDropped: _leftover_dropped,
     facts.CommandRejected: _nothing,
+    facts.CommandsRejected: _nothing,
 }

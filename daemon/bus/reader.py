@@ -84,14 +84,15 @@ async def _last_seq(client: Client) -> int:
 async def _deliver(client: Client, subjects: Sequence[str], start: int, *, outage: Outage) -> AsyncGenerator[Message, None]:
     """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
     inbox = client.nc.new_inbox()
+    waiting: asyncio.Queue[Msg] = asyncio.Queue()  # flow control is answered from its end, and so bounds it
     async with deadline(REQUEST_SECONDS):
-        subscription = await client.nc.subscribe(inbox)
+        subscription = await client.nc.subscribe(inbox, cb=waiting.put)  # `next_msg` makes two tasks for each
     try:
         await _consume(client, subjects, start, inbox)
         delivered = 0
         while True:
             async with deadline(SILENCE_SECONDS):
-                msg = await subscription.next_msg(timeout=None)
+                msg = await waiting.get()
             if msg.subject == inbox:
                 if not await _go_on(client, msg, delivered):
                     return

@@ -19,7 +19,7 @@ from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json
 from cutoverd.events.codec import Recorded, decode
 from cutoverd.events.commands import Command, encode
-from cutoverd.events.facts import CommandRejected
+from cutoverd.events.facts import CommandRejected, CommandsRejected
 from cutoverd.events.subjects import events_of
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.run import Run
@@ -37,7 +37,7 @@ class Receipt:
 
     @property
     def is_refused(self) -> bool:
-        return self.answer is not None and isinstance(self.answer.event, CommandRejected)
+        return self.answer is not None and isinstance(self.answer.event, CommandRejected | CommandsRejected)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -113,7 +113,7 @@ async def _answer_on_record(loaded: LoadedPlan, seq: int) -> Recorded | None:
 
 
 async def _answer(client: Client, run: str, seq: int) -> Recorded | None:
-    """The first event that took the command into account: commands are handled in order, each with an event of its own."""
+    """The first event that took the command into account: each has one of its own, or shares that of a flood."""
     async for message in Journal(client, events_of(run)).follow(seq + 1):
         envelope = decode(message.data)
         if envelope.command_position >= seq:

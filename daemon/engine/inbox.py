@@ -24,4 +24,8 @@ class StepObservation:
     recorded: asyncio.Future[None]
 
 
-InboxItem = Command | NotACommand | StepObservation | Exception  # the last: why nothing more will be heard
+class ReportDue:
+    """It is time to put on record what was refused of a flood."""
+
+
+InboxItem = Command | NotACommand | StepObservation | ReportDue | Exception  # the last: why nothing more will be heard

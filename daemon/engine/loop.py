@@ -11,14 +11,24 @@ from enum import Enum
 from typing import Any
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, StepObservation
+from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, ReportDue, StepObservation
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
+from cutoverd.daemon.engine.refusals import (
+    ALONE,
+    ALONE_PER_SECOND,
+    NOTES,
+    NOTES_PER_SECOND,
+    REPORT_SECONDS,
+    Allowance,
+    Refusal,
+    Refusals,
+)
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.events import facts
-from cutoverd.events.commands import Command
+from cutoverd.events.commands import Command, Verb
 from cutoverd.states import STATES
-from cutoverd.states.decide import decide, rejected
+from cutoverd.states.decide import decide, find_refusal, rejected
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, format_error
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import AttemptId, Direction, Found, Ports, Probed
@@ -75,6 +85,8 @@ class RunLoop:
         self._step_seconds = step_seconds
         self._auto = auto
         self._connection_lost = connection_lost
+        self._refusals = Refusals()
+        self._alone, self._notes = Allowance(ALONE, ALONE_PER_SECOND), Allowance(NOTES, NOTES_PER_SECOND)
         self._unseen_in_a_row = 0  # outcomes in a row that nobody saw
 
     @property
@@ -97,6 +109,7 @@ class RunLoop:
             case Finished():
                 return Stopped.OVER
             case AppendEvent(event):
+                await self._report_refusals()  # the end of the run may be what is appended
                 await self._log.append(event)
             case AttemptStep(key, direction, attempt):
                 # announced before anything is done, by the loop itself: only it appends
@@ -107,6 +120,7 @@ class RunLoop:
             case AwaitOperator():
                 async with self._held_loop(upcoming.meanwhile):
                     if await self._wait(upcoming):
+                        await self._report_refusals()
                         return Stopped.NEEDS_A_PERSON
         return None
 
@@ -170,15 +184,43 @@ class RunLoop:
         return max(min(until_opens, CLOCK_READ_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
 
     async def _handle(self, item: InboxItem) -> None:
+        while self._is_of_a_flood(item):
+            if self._inbox.empty():
+                return
+            item = self._inbox.get_nowait()
         if isinstance(item, Exception):  # a daemon that nobody can stop must not go on
             raise item
         if isinstance(item, StepObservation):
             await self._append_step_event(item)
             return
-        if item.seq <= self.run.command_position:
+        await self._report_refusals()  # they came before it
+        if isinstance(item, ReportDue) or item.seq <= self.run.command_position:
             return
         for event in await self._answer(item):
             await self._log.append(event, command_position=item.seq)
+
+    def _is_of_a_flood(self, item: InboxItem) -> bool:
+        """Whether it was refused, and is put on record with others: an event for each would fill the stream, and take hours."""
+        known_seq = max(self.run.command_position, self._refusals.last_seq)
+        refusal = self._find_refusal(item) if isinstance(item, Command | NotACommand) and item.seq > known_seq else None
+        if refusal is None or self._alone.take_one():
+            return False
+        if self._refusals.add(refusal):
+            asyncio.get_running_loop().call_later(REPORT_SECONDS, self._inbox.put_nowait, ReportDue())
+        return True
+
+    def _find_refusal(self, item: Command | NotACommand) -> Refusal | None:
+        if isinstance(item, NotACommand):
+            return Refusal(item.seq, "?", item.by, item.reason)
+        reason = find_refusal(self.run, item, datetime.now(UTC))
+        if reason is None and item.verb is Verb.NOTE and not self._notes.take_one():
+            reason = f"of more than {NOTES} notes at once the rest is not kept: say it again"
+        return None if reason is None else Refusal(item.seq, item.verb, item.by, reason)
+
+    async def _report_refusals(self) -> None:
+        if event := self._refusals.event():
+            await self._log.append(event, command_position=event.last.seq)
+            self._refusals = Refusals()  # only now: after a conflict they are still to be told
 
     async def _append_step_event(self, observation: StepObservation) -> None:
         if not observation.recorded.done():  # else whoever saw it was ended before it was on record

@@ -54,6 +54,8 @@ def spoken(event: facts.Event) -> Labels | None:
     match event:
         case facts.CommandRejected():
             return event.verb, event.by or "", "rejected"
+        case facts.CommandsRejected():
+            return event.last.verb, event.last.by or "", "rejected"
         case facts.Transitioned(trigger="rollback" | "retry"):
             return event.trigger, event.by or "", "accepted"
         case facts.RunHeld(by=None) | facts.FailureReported(by=facts.DAEMON):

@@ -41,6 +41,9 @@ from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
 
+MOST_WAITING = 1000
+PAUSE_SECONDS = 0.005
+
 
 async def drive(
     loaded: LoadedPlan,
@@ -158,6 +161,8 @@ async def listen(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxIte
 
 async def _read_commands(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
     async for message in commands.read(start):
+        while inbox.qsize() > MOST_WAITING:  # the rest of a flood waits in the stream
+            await asyncio.sleep(PAUSE_SECONDS)
         inbox.put_nowait(_understood(message))
 
 

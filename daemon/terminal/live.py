@@ -38,6 +38,7 @@ PRINTED_ABOVE = (  # what the tree does not show, or soon shows no more
     facts.FailureReported,
     facts.NoteTaken,
     facts.CommandRejected,
+    facts.CommandsRejected,
 )
 T = TypeVar("T")
 

@@ -78,6 +78,16 @@ def _rejected(event: facts.CommandRejected) -> tuple[str, str]:
     return WARNING, f"{event.verb} by {event.by or 'anonymous'} refused: {event.reason}{may}"
 
 
+def _flood(event: facts.CommandsRejected) -> tuple[str, str]:
+    first, last = (f"{each.verb} by {each.by or 'anonymous'}: {each.reason}" for each in (event.first, event.last))
+    if event.count == 1:
+        return WARNING, f"refused, after many others: {first}"
+    return (
+        WARNING,
+        f"{event.count} commands refused, sequence {event.first.seq} to {event.last.seq}. First {first}. Last {last}",
+    )
+
+
 _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.RunStarted: lambda e: (TURN, f"run started on {e.production}, plan {e.plan_sha256[:12]}"),
     facts.LeaderAcquired: lambda e: (TURN, f"led by {e.host}/{e.pid}, epoch {e.epoch}" + _orphans(e)),
@@ -100,6 +110,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.CheckRecovered: lambda e: (DONE, f"check {e.check} is good again: {e.saw}"),
     facts.LeftoverDropped: lambda e: (DONE, f"{e.database} (oid {e.oid}) {'was found to be gone' if e.found else 'dropped'}"),
     facts.CommandRejected: _rejected,
+    facts.CommandsRejected: _flood,
 }
 
 

@@ -168,6 +168,10 @@ class Night:
         seq = await self.stream.store("cutover.cmd.alice", "", b"")
         self.inbox.put_nowait(Command(verb=verb, seq=seq, by="alice", sent_at=datetime.now(UTC), **fields))
 
+    def types(self) -> list[str]:
+        """Of the events on record."""
+        return [decode(m.data).event.wire_type() for m in self.stream.messages if m.subject.startswith("cutover.evt")]
+
     async def events(self) -> list[facts.Event]:
         return [decode(m.data).event for m in self.stream.messages if m.subject.startswith("cutover.evt")]
 

@@ -10,6 +10,7 @@ from fakes.recording_ports import Night
 
 from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.loop import Stopped
+from cutoverd.daemon.engine.refusals import ALONE, NOTES
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.runtime.drive import listen
 from cutoverd.events import facts
@@ -400,3 +401,71 @@ async def test_a_daemon_that_may_lead_no_more_learns_it_while_the_run_is_held():
     async with asyncio.timeout(5):
         with pytest.raises(NotLeader):
             await daemon
+
+
+async def test_a_flood_of_refused_commands_is_one_event_and_who_counts_is_heard_after_it():
+    """Found: an event for each of 20,000 took the daemon hours, and filled the stream."""
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    for n in range(500):
+        await night.say("resume", reason=str(n))
+    last_seq = night.stream.messages[-1].seq
+    await night.say("advance")
+    await night.until(lambda: "gate_passed" in night.types())
+    refused = [event for event in await night.events() if isinstance(event, facts.CommandRejected)]
+    (flood,) = [event for event in await night.events() if isinstance(event, facts.CommandsRejected)]
+    assert (len(refused), flood.count) == (ALONE, 500 - ALONE)
+    assert (flood.last.seq, flood.last.reason, flood.first.by) == (last_seq, "the run is not held", "alice")
+    assert flood.first.seq > night.log.run.started_seq
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+async def test_a_flood_that_nobody_ends_is_put_on_record_all_the_same():
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    for _ in range(50):
+        await night.say("resume")
+    last_seq = night.stream.messages[-1].seq
+    await night.until(lambda: night.log.run.command_position == last_seq)
+    assert sum(event.count for event in await night.events() if isinstance(event, facts.CommandsRejected)) == 50 - ALONE
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+async def test_of_a_flood_of_notes_the_first_are_kept_and_the_rest_is_refused():
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    for n in range(500):
+        await night.say("note", reason=str(n))
+    await night.say("advance")
+    await night.until(lambda: "gate_passed" in night.types())
+    kept = night.types().count("note_taken")
+    refused = sum(event.count for event in await night.events() if isinstance(event, facts.CommandsRejected))
+    assert NOTES <= kept < 100
+    assert kept + refused == 500
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
+
+
+async def test_what_was_refused_of_a_flood_is_on_record_before_the_run_ends():
+    """Found: `rollback` was sent after `fail` in a flood, the run was back within a second, and nobody answered the sender."""
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    await night.say("advance")
+    await night.until(lambda: night.log.run.gate is not None and night.log.run.gate.name == "cutover")
+    for _ in range(ALONE):
+        await night.say("resume")
+    await night.say("fail", reason="seen outside")
+    for _ in range(3):
+        await night.say("fail", reason="again")
+    last_seq = night.stream.last("cutover.cmd.alice")
+    assert await daemon is Stopped.OVER
+    assert night.log.run.command_position == last_seq

@@ -102,6 +102,9 @@ def test_an_aborted_run_had_no_window() -> None:
     assert timeline.window_seconds(START + timedelta(days=1)) == 0
 
 
+REFUSED = facts.RefusedCommand(seq=7, verb="fail", by="eve", reason="late")
+
+
 @pytest.mark.parametrize(
     ("event", "command"),
     [
@@ -109,6 +112,7 @@ def test_an_aborted_run_had_no_window() -> None:
         (facts.GatePassed(gate="downtime", by="auto"), ("advance", "auto", "accepted")),
         (facts.RunHeld(reason="look", by="bob"), ("hold", "bob", "accepted")),
         (facts.CommandRejected(verb="advance", by=None, reason="no gate"), ("advance", "", "rejected")),
+        (facts.CommandsRejected(count=2, first=REFUSED, last=REFUSED), ("fail", "eve", "rejected")),
         (facts.FailureReported(by="probe", reason="wrong sums"), ("fail", "probe", "accepted")),
     ],
 )
