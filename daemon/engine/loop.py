@@ -186,13 +186,20 @@ class RunLoop:
     async def _handle(self, item: InboxItem) -> None:
         while self._is_of_a_flood(item):
             if self._inbox.empty():
-                return
+                return None
             item = self._inbox.get_nowait()
         if isinstance(item, Exception):  # a daemon that nobody can stop must not go on
             raise item
         if isinstance(item, StepObservation):
             await self._append_step_event(item)
-            return
+            return None
+        while True:
+            try:
+                return await self._take_in(item)
+            except Conflict as conflict:  # it has left the inbox: what it means is decided here, on the new end
+                await self._log.catch_up(conflict)
+
+    async def _take_in(self, item: Command | NotACommand | ReportDue) -> None:
         await self._report_refusals()  # they came before it
         if isinstance(item, ReportDue) or item.seq <= self.run.command_position:
             return

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from fakes.recording_ports import Night
 
-from cutoverd.daemon.engine.errors import ServerRefused
+from cutoverd.daemon.engine.errors import Conflict, ServerRefused
 from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.engine.refusals import ALONE, NOTES
 from cutoverd.daemon.plan.freeze import PlanChanged
@@ -469,3 +469,27 @@ async def test_what_was_refused_of_a_flood_is_on_record_before_the_run_ends():
     last_seq = night.stream.last("cutover.cmd.alice")
     assert await daemon is Stopped.OVER
     assert night.log.run.command_position == last_seq
+
+
+async def test_a_command_whose_answer_met_a_conflict_is_answered_on_the_new_end(monkeypatch):
+    """Found: it had left the inbox, and the next command moved the position past it: a `fail` in the stream was never heard."""
+    night = Night()
+    daemon = asyncio.create_task(night.daemon(auto=False))
+    await night.until(lambda: night.log.run.gate is not None)
+    append, refused = night.log._journal.append, []
+
+    async def rival_was_there(id: str, body: bytes) -> int:
+        if not refused:
+            refused.append(id)
+            raise Conflict("another daemon has appended")
+        return await append(id, body)
+
+    monkeypatch.setattr(night.log._journal, "append", rival_was_there)
+    await night.say("fail", reason="seen outside")
+    await night.until(lambda: bool(refused))
+    await night.say("note", reason="after it")
+    await night.until(lambda: "note_taken" in night.types())
+    assert night.types().count("failure_reported") == 1
+    daemon.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await daemon
