@@ -56,6 +56,7 @@ async def read(client: Client, subjects: Sequence[str], start: int) -> AsyncGene
                 async with aclosing(source(client, subjects, start)) as messages:
                     async for message in messages:
                         start = message.seq + 1
+                        outage.is_over()
                         yield message
                 at_once = source is deliver  # who speaks after a message that broke the consumer must not wait for it
                 source = fetch_all if source is deliver else deliver
@@ -82,7 +83,7 @@ async def _last_seq(client: Client) -> int:
 
 
 async def _deliver(client: Client, subjects: Sequence[str], start: int, *, outage: Outage) -> AsyncGenerator[Message, None]:
-    """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. Only what it sends ends an outage."""
+    """What one consumer delivers, up to the first gap; raises `DOUBT` at silence. That it was made ends no outage."""
     inbox = client.nc.new_inbox()
     waiting: asyncio.Queue[Msg] = asyncio.Queue()  # flow control is answered from its end, and so bounds it
     async with deadline(REQUEST_SECONDS):
