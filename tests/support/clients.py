@@ -91,16 +91,18 @@ class Crowd:
 
 
 @contextmanager
-def crowd(cluster: Cluster) -> Iterator[Crowd]:
-    """Sixteen that reconnect in a loop, three that are slow to connect, four on a pool that never lets go."""
+def crowd(cluster: Cluster, *, reconnecting: int = 16, connecting_slowly: int = 3, pooled: int = 4) -> Iterator[Crowd]:
+    """Some reconnect in a loop, some are slow to connect, some are on a pool that never lets go."""
     url = cluster.url(user="app_user")
-    pool = ConnectionPool(url, min_size=4, max_size=4, kwargs={"autocommit": True}, reconnect_timeout=3600, timeout=1, open=True)
-    fast = [Reconnecting(url) for _ in range(16)]
-    slow = [Reconnecting(url, "-c post_auth_delay=1", writes=1) for _ in range(3)]
+    pool = ConnectionPool(
+        url, min_size=pooled, max_size=pooled, kwargs={"autocommit": True}, reconnect_timeout=3600, timeout=1, open=True
+    )
+    fast = [Reconnecting(url) for _ in range(reconnecting)]
+    slow = [Reconnecting(url, "-c post_auth_delay=1", writes=1) for _ in range(connecting_slowly)]
     everybody = Crowd(
         [Client(f"fast-{n}", write) for n, write in enumerate(fast)]
         + [Client(f"slow-{n}", write) for n, write in enumerate(slow)]
-        + [Client(f"pooled-{n}", Pooled(pool)) for n in range(4)]
+        + [Client(f"pooled-{n}", Pooled(pool)) for n in range(pooled)]
     )
     stop = threading.Event()
     threads = [threading.Thread(target=client.run, args=(stop,), name=client.name) for client in everybody.clients]

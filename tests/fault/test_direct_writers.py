@@ -1,0 +1,87 @@
+"""Clients that never ask the traffic switch: they reconnect in a loop and write wherever production's name leads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.clients import Crowd, crowd
+from support.night import Night, a_night, until
+from support.servers import Cluster
+
+from cutoverd.events import facts
+
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+FEW = {"reconnecting": 3, "connecting_slowly": 1, "pooled": 1}
+FAILS = {"smoke": "smoke api test", "cutover": "start api new"}
+BEFORE = {"smoke": {}, "cutover": {"nothing": True}}
+
+
+def a_plan(night: Night, named: bool) -> dict[str, object]:
+    return {"smoke": {"roles": ["smoke"], "tests": night.plan["smoke"]}} if named else {}
+
+
+def lines_in_production(night: Night) -> set[str]:
+    return {line for (line,) in night.cluster.execute("SELECT line FROM store.log", "app")}
+
+
+def missing(night: Night, clients: Crowd) -> list[str]:
+    return sorted(set(clients.acknowledged) - lines_in_production(night))
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["roles named", "nobody named"])
+@pytest.mark.parametrize("failing", ["smoke", "cutover"])
+def test_no_acknowledged_write_is_rolled_back_without_accept_loss(
+    cluster: Cluster, tmp_path: Path, failing: str, named: bool
+) -> None:
+    """Found: 581 and 993 acknowledged rows were left in the new database by rollbacks that nobody had confirmed."""
+    cluster.execute("DROP ROLE IF EXISTS smoke; CREATE ROLE smoke LOGIN")
+    with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
+        night.write_plan(**a_plan(night, named))
+        night.knob(FAILS[failing], exit=1, **BEFORE[failing])
+        night.start("--auto")
+        code = night.exit_code(120)
+        exposed = failing == "cutover" or not named
+        assert code == (6 if exposed else 3), night.output[-3000:]
+        if exposed:
+            clients.wait_until_all_write(20)
+            held = night.events(facts.RunHeld)[-1]
+            assert "store.log: " in held.reason
+            assert held.reason.endswith("`rollback` needs accept_loss")
+    assert missing(night, clients) == []
+
+
+@pytest.mark.parametrize("step", ["smoke.smoke_test:page", "cutover.start_service:api"])
+def test_a_takeover_in_between_gives_nothing_up_either(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
+        night.stall(step)
+        night.start()
+        night.cli("send", "advance")
+        until(lambda: night.events(facts.GateReached) or None, "the gate")
+        night.cli("send", "advance")
+        if step.startswith("cutover"):
+            until(lambda: len(night.events(facts.GateReached)) == 2, "the second gate")
+            night.cli("send", "advance")
+        night.wait_for_step(step)
+        clients.wait_until_all_write(20)
+        night.cli("send", "fail", "--reason", "stop")
+        night.kill()
+        night.take_over()
+        until(lambda: night.events(facts.RunHeld), f"held\n{night.output[-2000:]}")
+        clients.wait_until_all_write(20)
+    assert missing(night, clients) == []
+
+
+def test_what_was_held_goes_back_once_the_loss_is_accepted(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, gates=[]) as night, crowd(cluster, **FEW) as clients:
+        night.knob(FAILS["smoke"], exit=1)
+        night.start()
+        until(lambda: night.events(facts.RunHeld), f"held\n{night.output[-2000:]}")
+        said = night.cli("send", "rollback", "--format", "json")
+        assert json.loads(said.stdout)["refused"], said
+        assert night.cli("send", "rollback", "--accept-loss", "--reason", "worse").returncode == 0
+        assert night.exit_code(120) == 3
+    cluster.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS true")
+    given_up = {line for (line,) in cluster.execute("SELECT line FROM store.log", "app_next")}
+    assert set(missing(night, clients)) <= given_up
