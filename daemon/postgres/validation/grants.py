@@ -58,12 +58,17 @@ async def check_grants(
 
 
 async def compare_rights(server: Server, *, new: str, old: str, comparisons: Sequence[Comparison] = ()) -> RightsDifference:
-    """Each side in one snapshot; what new gives beyond old is asked of old, so old is read twice."""
+    """Each side by itself; what new gives beyond old is asked of old, so old is read twice. Nobody writes to either meanwhile."""
     async with reading(server, old) as connection:
-        before, secured = await read_rights(connection, []), await read_secured(connection, comparisons, of_new=False)
+        before = await read_rights(connection, [])
     async with reading(server, new) as connection:
         now = await read_rights(connection, list(before.policies))
         missing = await not_held(connection, before.given)
+    async with reading(
+        server, old, of_plan=True
+    ) as connection:  # what the plan's queries read depends on the owner's search_path
+        secured = await read_secured(connection, comparisons, of_new=False)
+    async with reading(server, new, of_plan=True) as connection:
         taken = await read_secured(connection, comparisons, of_new=True)
     async with reading(server, old) as connection:
         gained = await not_held(connection, now.given)
