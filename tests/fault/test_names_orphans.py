@@ -22,7 +22,7 @@ ORPHAN = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cutove
 
 def psql_that_creates(cluster: Cluster) -> subprocess.Popen[bytes]:
     # without client_connection_check_interval the server does not notice that its client is gone
-    conninfo = make_conninfo(cluster.server().conninfo("postgres"), options="")
+    conninfo = make_conninfo(cluster.server().conninfo("postgres", {}), options="")
     command = [str(cluster.bin_dir / "psql"), "-X", "-d", conninfo, "-c", "CREATE DATABASE app_orphan TEMPLATE template0"]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
