@@ -36,7 +36,8 @@ async def admit_clients(server: Server, attempt_id: AttemptId, *, evict_seconds:
             return await ledger.replay_evidence(conn, attempt_id, {"withheld": False})
         known = await new_with_production_name(conn, server, attempt_id)
         before = (await kept_counters(conn, attempt_id.run))["exchanged"]
-        evicted = await close_and_empty(conn, server, attempt_id, known["new"], evict_seconds=evict_seconds)
+        await close(conn, attempt_id, known["new"])
+        evicted = await empty(conn, server, attempt_id, known["new"], evict_seconds=evict_seconds)
         now = await counted_inside(conn, server, attempt_id, known["new"])
         written = {**changed_since(before, now), "sessions_ended": evicted["sessions_ended"]}
         async with ledger.recorded_step(conn, attempt_id) as entry:
@@ -75,12 +76,15 @@ async def give_access(
     return differs
 
 
-async def close_and_empty(
-    conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase, *, evict_seconds: float
-) -> Evidence:
-    """New accepts no connections and nobody is in it: only then have its counters been told everything."""
+async def close(conn: Connection, attempt_id: AttemptId, new: TrackedDatabase) -> None:
     async with ledger.fenced_transaction(conn, attempt_id):
         await pg_database.accept_connections(conn, new.oid, False)
+
+
+async def empty(
+    conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase, *, evict_seconds: float
+) -> Evidence:
+    """Nobody is in new, which is closed: only then have its counters been told everything."""
     emptying = replace(attempt_id, step=f"{attempt_id.step}.empty.{attempt_id.event_id}")
     work = partial(_prove_empty, names=server.names, oid=new.oid)
     return await retry_until_empty(conn, emptying, new.oid, work, evict_seconds=evict_seconds)

@@ -6,12 +6,14 @@ are read once nobody is in; what they cannot tell is never taken for "nothing".
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 
-from cutoverd.daemon.postgres.databases.admission import close_and_empty, counted_inside, give_access
+from cutoverd.daemon.host.cancellation import run_to_completion
+from cutoverd.daemon.postgres.databases.admission import close, counted_inside, empty, give_access
 from cutoverd.daemon.postgres.databases.eviction import INSIDE
 from cutoverd.daemon.postgres.databases.writes import changed_since
 from cutoverd.daemon.postgres.ledger import ledger
@@ -57,11 +59,11 @@ async def count_writes(
             found = await _count(conn, server, attempt_id, known, but_for, shared, disposable or {}, evict_seconds)
         except (NotLeader, OutcomeUnknown):
             raise
-        except (StepError, psycopg.DatabaseError):
-            await _give_access_back(conn, attempt_id, known, but_for)
+        except (StepError, psycopg.DatabaseError, asyncio.CancelledError):  # `hold --now` must not leave production closed
+            await run_to_completion(_give_access_back(server, attempt_id, known, but_for))
             raise
         if found["writes"] != "none":
-            await _give_access_back(conn, attempt_id, known, but_for)
+            await _give_access_back(server, attempt_id, known, but_for)
         return found
 
 
@@ -76,9 +78,10 @@ async def _count(
     evict_seconds: float,
 ) -> Evidence:
     new, uncounted = known["new"], [str(row[0]) for row in await fetch_all(conn, UNCOUNTED)]
-    strangers = await _strangers(conn, new.oid, but_for)
     before = (await kept_counters(conn, attempt_id.run)).get("exchanged")
-    await close_and_empty(conn, server, attempt_id, new, evict_seconds=evict_seconds)
+    await close(conn, attempt_id, new)
+    strangers = await _strangers(conn, new.oid, but_for)  # who is in now, and nobody comes any more
+    await empty(conn, server, attempt_id, new, evict_seconds=evict_seconds)
     if but_for is not None and not strangers and not set(shared) & set(but_for):
         return {"writes": "none", "reason": f"nobody could connect but {', '.join([*but_for, 'us'])}", "tables": {}}
     if before is None:
@@ -115,7 +118,8 @@ async def _strangers(conn: Connection, oid: int, but_for: list[str] | None) -> l
 
 
 async def _give_access_back(
-    conn: Connection, attempt_id: AttemptId, known: Mapping[str, TrackedDatabase], but_for: list[str] | None
+    server: Server, attempt_id: AttemptId, known: Mapping[str, TrackedDatabase], but_for: list[str] | None
 ) -> None:
-    async with ledger.fenced_transaction(conn, attempt_id):
+    """In a session of its own: that of the count may have been in the middle of something."""
+    async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
         await give_access(conn, known["new"].oid, known, but_for)

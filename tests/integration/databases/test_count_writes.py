@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -181,6 +182,25 @@ async def test_nobody_is_let_in_who_would_find_somebody_shut_out(furnished: Clus
         await databases.admit_clients(attempt_id("admit"))
     assert not lets_in(furnished)
     assert (await databases.count_writes(attempt_id("count")))["writes"] == "none"
+
+
+async def test_a_count_that_is_ended_by_hold_now_leaves_nobody_shut_out(
+    furnished: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    databases, counts = await exchanged(furnished), asyncio.Event()
+
+    async def for_ever(*_: object) -> None:
+        counts.set()
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(counting, "counted_inside", for_ever)
+    task = asyncio.create_task(databases.count_writes(attempt_id("count")))
+    await asyncio.wait_for(counts.wait(), 20)
+    assert not lets_in(furnished)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert lets_in(furnished)
 
 
 async def test_a_count_that_was_killed_half_way_is_made_again(furnished: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
