@@ -51,6 +51,8 @@ class AppNight:
         self.ports = {"api": free_port(), "board": free_port(), "test": free_port()}
 
     def set_up(self) -> None:
+        self.night.cluster.postgres.add_login("app_smoke")
+        self.night.cluster.execute("GRANT app_user TO app_smoke")
         shutil.copytree(APP, self.folder / "app", ignore=shutil.ignore_patterns("queries", "__pycache__"))
         for name, text in QUERIES.items():
             (self.folder / "app" / "queries" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +70,8 @@ class AppNight:
     def words(self, verb: str, service: str, version: str) -> list[str]:
         words = [sys.executable, "app/ctl.py", verb, "--service", service, "--version", version]
         words += ["--pidfile", str(self.pidfile(service, version))]
-        where = ["--port", str(self.port(service, version)), "--url", self.night.cluster.url(user="app_user")]
+        user = "app_smoke" if version == "test" else "app_user"
+        where = ["--port", str(self.port(service, version)), "--url", self.night.cluster.url(user=user)]
         return [*words, *(where if verb == "start" else [])]
 
     def port(self, service: str, version: str) -> int:
@@ -104,8 +107,10 @@ class AppNight:
         services = [{"name": name, **{v: version(name, v) for v in versions}} for name, versions in SERVICES.items()]
         login = {"login": {"url": self.night.cluster.url(user="app_user"), "within": "10s"}}
         page = {"name": "page", "http": {"url": f"http://127.0.0.1:{self.ports['api']}/health", "within": "10s"}}
-        smoke = {"name": "notes", "command": [sys.executable, "smoke.py", str(self.ports["test"])]}
-        return {"services": services, "health": [page, login], "smoke": [login, smoke]}
+        test_login = {"login": {"url": self.night.cluster.url(user="app_smoke"), "within": "10s"}}
+        notes = {"name": "notes", "command": [sys.executable, "smoke.py", str(self.ports["test"])]}
+        smoke = {"roles": ["app_smoke"], "tests": [test_login, notes]}
+        return {"services": services, "health": [page, login], "smoke": smoke}
 
 
 @contextlib.contextmanager
