@@ -12,6 +12,7 @@ from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection, connect
 from cutoverd.daemon.postgres.session.of_owner import settings_of_owner
 
+TRIES = 20
 # in any style that the database has set; psycopg reads ISO alone
 DATES = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
 
@@ -22,6 +23,7 @@ async def connect_pinned(conninfo: str, settings: Mapping[str, str], *, as_owner
     A time-out that this version alone knows may strike before it is lifted: then it is lifted from the start, once.
     """
     conn = await connect(make_conninfo(conninfo, options=pins.at_start(settings)))
+    await _unhurried(conn)
     known = pins.since(conn.info.server_version)
     try:
         await _pin(conn, {**known, **settings})
@@ -34,6 +36,18 @@ async def connect_pinned(conninfo: str, settings: Mapping[str, str], *, as_owner
             raise
         return await connect_pinned(conninfo, {**known, **settings}, as_owner_of=as_owner_of)
     return conn
+
+
+async def _unhurried(conn: Connection) -> None:
+    """A login trigger may leave a time-out so short that it strikes whatever lifts it: that is said again."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            await conn.execute("SET statement_timeout = 0")
+            return
+        except psycopg.errors.QueryCanceled:
+            if not tries_left:
+                await conn.close()
+                raise
 
 
 async def _be_of_plan(conn: Connection, databases: Sequence[str], settings: Mapping[str, str]) -> None:

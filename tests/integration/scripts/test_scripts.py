@@ -10,6 +10,7 @@ from support.new_database import Site, make_site
 
 from cutoverd.daemon.postgres.scripts.scripts import DataScript
 from cutoverd.daemon.postgres.session.reach import connect_with_retry
+from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Found
 
@@ -441,5 +442,5 @@ async def test_what_is_wrong_without_the_server_is_told_though_it_cannot_be_aske
     with pytest.raises(CheckFailed, match=r"a\.sql:3: COMMIT"):
         await site.scripts([file], server=away).check_files()
     file.write_text(text)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(Refused, match="there is no database nowhere"):
         await site.scripts([file], server=away).check_files()
