@@ -8,9 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cutoverd.daemon.engine.anchor import Anchored
-from cutoverd.daemon.engine.errors import AnchorUnreadable
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, write_private
 
 log = Logger(__name__)
 
@@ -28,18 +27,12 @@ class FileAnchor:
             log.warning("anchor_not_saved", path=str(self._path), seq=seq, error=str(error))
 
     async def load(self) -> Anchored | None:
-        """What was saved last; None if nothing was. Raises `AnchorUnreadable`."""
-        try:
-            text = await asyncio.to_thread(self._path.read_text)
-        except FileNotFoundError:
-            return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise AnchorUnreadable(f"{self._path}: {error}") from error
-        return _parsed(self._path, text)
+        """What was saved last; None if nothing was, or, with a line in the log, if the file does not say: the ledger's does."""
+        return await asyncio.to_thread(find_private, self._path, _parse)
 
 
-def _parsed(path: Path, text: str) -> Anchored:
-    try:
-        return Anchored(int(json.loads(text)["seq"]), str(json.loads(text)["hash"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise AnchorUnreadable(f'{path} holds {text[:100]!r}, expected {{"seq": …, "hash": …}}') from error
+def _parse(content: bytes) -> Anchored:
+    anchored = Anchored(**json.loads(content))
+    if not (isinstance(anchored.seq, int) and isinstance(anchored.hash, str)):
+        raise TypeError("no anchor")
+    return anchored

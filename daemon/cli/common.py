@@ -51,12 +51,19 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(_cancel_on_signal(work))
     except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
         hint = getattr(error, "hint", "")
-        typer.echo(f"cutoverd: {error}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
+        typer.echo(f"cutoverd: {_format(error)}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
         is_driven = isinstance(error, (NotLeader, AlreadyDriven))
         raise typer.Exit(Exit.SUPERSEDED if is_driven else Exit.ERROR) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         typer.echo("cutoverd: stopped; the run goes on when it is started again", err=True)
         raise typer.Exit(Exit.UNFINISHED) from None
+
+
+def _format(error: Exception) -> str:
+    """Without the number of an error of the system, which tells nobody anything."""
+    return (
+        f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename and error.strerror else str(error)
+    )
 
 
 def say(text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cutoverd.daemon.confiture.errors import failed, unreadable
 from cutoverd.daemon.host import children
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, make_private_folder, write_private
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -42,7 +42,7 @@ class Confiture:
         """{"schema": {"environment", "file", "sha256", "sources": [path, …]}}; raises `CheckFailed`, `TimedOut`."""
         sources = self._listed(await self._ask(step, "--list-files"))
         self._check_frozen(sources)
-        self.target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.target.parent)
         built = self.target.with_suffix(".part")
         answer = await self._ask(step, "--show-hash", "--fail-on-duplicates", "--output", str(built))
         if not built.exists():
@@ -71,10 +71,7 @@ class Confiture:
         return list(self._record().get("sources", []))
 
     def _record(self) -> Mapping[str, Any]:
-        try:
-            return dict(json.loads(self._record_file.read_text()))
-        except (OSError, ValueError):
-            return {}
+        return find_private(self._record_file, lambda content: dict(json.loads(content))) or {}
 
     @property
     def _record_file(self) -> Path:

@@ -17,6 +17,7 @@ from cutoverd.daemon.engine.errors import BusError, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
+from cutoverd.daemon.host.private_files import UnusableFile
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, has_a_bus, has_a_server, needed_by_observer, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
@@ -66,6 +67,8 @@ async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
         try:
             if observation := await _read_once(loaded, *observers):
                 return observation
+        except UnusableFile:  # it is the same each time
+            raise
         except (BusError, *DOUBT):  # the server may have been on its way down when we came
             if polling.is_over or loaded.plan.bus:
                 raise
@@ -111,6 +114,8 @@ async def _read_when_back(loaded: LoadedPlan, *observers: Observer) -> Observati
     while True:
         try:
             return await read_run(loaded, *observers)
+        except UnusableFile:
+            raise
         except (Unreachable, Unavailable, *DOUBT) as error:
             log.warning("bus_away", reason=str(error), doing="waiting for it")
             await asyncio.sleep(PAUSE_SECONDS)

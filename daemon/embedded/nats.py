@@ -24,7 +24,14 @@ from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.host.file_lock import is_locked, try_lock
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
-from cutoverd.daemon.host.private_files import open_private, write_private
+from cutoverd.daemon.host.private_files import (
+    find_private,
+    make_private_folder,
+    open_private,
+    read_private,
+    remove_private,
+    write_private,
+)
 from cutoverd.daemon.host.procfs import POLL_SECONDS, Process
 
 log = Logger(__name__)
@@ -123,7 +130,7 @@ async def _launch(folder: Path, descriptor: int) -> None:
         raise NotInstalled("`setsid` is not installed; it is part of util-linux")
     address = await _address(folder)
     _write_configuration(folder, address)
-    (folder / "server.pid").unlink(missing_ok=True)
+    remove_private(folder / "server.pid")
     write_private(folder / "server.json", json.dumps(asdict(address)))
     _spawn([detach, "--fork", str(server), "-c", str(folder / "server.conf")], folder, descriptor)
 
@@ -193,18 +200,36 @@ async def _greeting(port: int) -> bytes:
 
 def _process(folder: Path) -> Process | None:
     """The process that the server's pid file names, if it holds our lock: a pid alone may be anybody's by now."""
+    lock = _lock_file(folder)
     try:
-        process = Process.find(int((folder / "server.pid").read_text()))
+        named = Process.find(int(read_private(folder / "server.pid")))
     except (OSError, ValueError):
-        return None
-    return process if process and process.has_open(_lock_file(folder)) else None
+        return _holder(lock) if is_locked(lock) else None
+    return named if named and named.has_open(lock) else None
+
+
+def _holder(lock: Path) -> Process | None:
+    """By the lock alone: the pid file may be empty, or gone. Those who start a server hold it too."""
+    name = program().name[:15]  # the kernel keeps no more
+    return next((process for process in Process.all() if process.name == name and process.has_open(lock)), None)
 
 
 def _recorded(folder: Path) -> NatsAddress | None:
-    try:
-        return NatsAddress(**json.loads((folder / "server.json").read_text()))
-    except FileNotFoundError:
-        return None
+    """Where `server.json` does not say it, the configuration does, which has the same."""
+    return find_private(folder / "server.json", _parse) or find_private(folder / "server.conf", _parse_configuration)
+
+
+def _parse(content: bytes) -> NatsAddress:
+    address = NatsAddress(**json.loads(content))
+    if not (isinstance(address.port, int) and isinstance(address.name, str) and isinstance(address.password, str)):
+        raise TypeError("no address of ours")
+    return address
+
+
+def _parse_configuration(content: bytes) -> NatsAddress:
+    settings = json.loads(content)
+    login, port = settings["authorization"], settings["listen"].rpartition(":")[2]
+    return NatsAddress(str(settings["server_name"]), int(port), str(login["user"]), str(login["password"]))
 
 
 def _diagnosis(folder: Path, running: Nats | None, begun: int, timeout_seconds: float) -> str:
@@ -218,8 +243,7 @@ def _diagnosis(folder: Path, running: Nats | None, begun: int, timeout_seconds: 
 
 
 def _made(folder: Path) -> Path:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder.absolute()
+    return make_private_folder(folder).absolute()
 
 
 def _log_bytes(folder: Path) -> int:

@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.embedded.loopback import HOST
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import UnusableFile, read_private, write_private
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,15 @@ class Passfile:
     path: Path
 
     def passwords(self) -> dict[str, str]:
-        if not self.path.exists():
+        """By role; raises `ServerError` if the file is none of ours: what the cluster was made with would be lost."""
+        try:
+            return dict(line.split(":")[3:5] for line in read_private(self.path).decode().splitlines())
+        except FileNotFoundError:
             return {}
-        return dict(line.split(":")[3:5] for line in self.path.read_text().splitlines())
+        except (ValueError, UnusableFile) as error:
+            raise ServerError(
+                f"{self.path} holds no passwords of ours ({error}): give the demonstration another folder"
+            ) from error
 
     def password(self, role: str) -> str:
         """The role's password; a random one is made, and kept before it is returned, for a role that has none yet."""

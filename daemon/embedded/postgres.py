@@ -22,7 +22,7 @@ from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.passfile import Passfile
 from cutoverd.daemon.embedded.postmaster import Postmaster
 from cutoverd.daemon.embedded.unprivileged import Identity, identity
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, make_private_folder, write_private
 
 READY_SECONDS = 60
 CONNECT_SECONDS = 10
@@ -71,10 +71,12 @@ class Postgres:
     @property
     def port(self) -> int:
         """The same for as long as the cluster lives."""
-        if not self._port_file.exists():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(self._port_file, f"{free_port()}\n")
-        return int(self._port_file.read_text())
+        port = find_private(self._port_file, int)
+        if port is None:
+            port = free_port()
+            make_private_folder(self.folder)
+            write_private(self._port_file, f"{port}\n")
+        return port
 
     @property
     def pid(self) -> int | None:

@@ -24,7 +24,7 @@ class Anchor(Protocol):
         """Never raises and never waits long: an anchor that lags is weaker, not wrong. What failed is logged."""
 
     async def load(self) -> Anchored | None:
-        """None if nothing was saved, or if it cannot be reached now (logged); raises `AnchorUnreadable`."""
+        """None if nothing was saved, or if it cannot be reached or read now (logged): there are two."""
 
 
 def check_anchored(anchored: Anchored | None, hashes: Mapping[int, str]) -> None:

@@ -41,9 +41,3 @@ class LogRegressed(BusError):
 
 class ServerRefused(BusError):
     """the server refuses the message and will go on refusing it"""
-
-
-class AnchorUnreadable(BusError):
-    """the anchor file holds no anchor"""
-
-    hint = "it is written whole or not at all, so somebody changed it: compare it with the ledger's, then remove it"

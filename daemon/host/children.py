@@ -14,17 +14,20 @@ import secrets
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.host import launcher
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.host.launcher import birth
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.output import Drained, Filed, Output
 from cutoverd.daemon.host.polling import Polling
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, make_private_folder, remove_private, write_private
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
+
+log = Logger(__name__)
 
 OUTPUT_BYTES_MAX = 64 * 1024
 GRACE_SECONDS = 3.0  # between interrupt, TERM and KILL
@@ -93,8 +96,8 @@ async def run(
     if returncode is None:
         evidence = {"stdout": stdout, "stderr": stderr}
         raise TimedOut(f"{argv[0]} did not end within {timeout_seconds:g} s and was ended", evidence=evidence)
-    if returncode == launcher.REFUSED and launcher.fence(str(records)) > epoch:
-        raise NotLeader(f"epoch {epoch} may start no {argv[0]}: a daemon of epoch {launcher.fence(str(records))} took over")
+    if returncode == launcher.REFUSED:
+        _check_not_fenced(records, epoch, argv[0])
     return Completed(returncode, stdout, stderr)
 
 
@@ -143,20 +146,29 @@ async def end_orphans(folder: Path, older_than_epoch: int | None = None) -> list
     """
     records = _records(folder)
     if older_than_epoch is not None:
-        _raise_fence(records, older_than_epoch)
+        _raise_fence(folder, older_than_epoch)
     found = []
     for path in sorted(records.glob("*.json")):
         child = _read(path)
-        if child and (older_than_epoch is None or child.epoch < older_than_epoch):
-            if await _end(child):
-                found.append(child)
-            path.unlink(missing_ok=True)
+        if child is None:
+            _check_is_not_alive(path)
+        elif older_than_epoch is not None and child.epoch >= older_than_epoch:
+            continue
+        elif not _is_of_earlier_boot(child) and await _end(child):
+            found.append(child)
+        remove_private(path)
     return found
 
 
 def fenced_epoch(folder: Path) -> int:
-    """No child of a lower epoch may begin; 0 if none was ever fenced."""
-    return launcher.fence(str(_records(folder)))
+    """No child of a lower epoch may begin; 0 if none was ever fenced, or, with a line in the log, if the file does not say it."""
+    records = _records(folder)
+    try:
+        return launcher.fence(str(records))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        log.warning("epoch_file_not_read", path=str(records / launcher.FENCE), reason=reason, doing="asks ledger and journal")
+        return 0
 
 
 def _output(path: Path, tail_bytes: int, drained: bool) -> Output:
@@ -164,20 +176,54 @@ def _output(path: Path, tail_bytes: int, drained: bool) -> Output:
 
 
 def _records(folder: Path) -> Path:
-    records = folder / "children"
-    records.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return records
+    return make_private_folder(folder / "children")
 
 
-def _raise_fence(records: Path, epoch: int) -> None:
-    write_private(records / launcher.FENCE, str(max(epoch, launcher.fence(str(records)))))
+def _raise_fence(folder: Path, epoch: int) -> None:
+    write_private(_records(folder) / launcher.FENCE, str(max(epoch, fenced_epoch(folder))))
+
+
+def _check_not_fenced(records: Path, epoch: int, program: str) -> None:
+    """Why a child did not begin; returns where it did, and ended with that very code."""
+    try:
+        fenced = launcher.fence(str(records))
+    except (OSError, ValueError) as error:
+        raise StepError(
+            f"no {program} was started: {records / launcher.FENCE} does not say which epoch may: {error}",
+            hint="start the daemon again: it writes that file anew, from ledger and journal",
+        ) from error
+    if fenced > epoch:
+        raise NotLeader(f"epoch {epoch} may start no {program}: a daemon of epoch {fenced} took over")
 
 
 def _read(path: Path) -> Child | None:
-    try:
-        return Child(**json.loads(path.read_text()))
-    except FileNotFoundError:  # ended and removed while we looked
-        return None
+    """None if it ended and was removed while we looked, or if that is no record."""
+    return find_private(path, _parse)
+
+
+def _parse(content: bytes) -> Child:
+    child = Child(**json.loads(content))
+    signal.Signals(child.interrupt)
+    kinds = {"pid": int, "birth": str | None, "epoch": int, "interrupt": int, "group": bool}
+    if not all(isinstance(getattr(child, field.name), kinds.get(field.name, str)) for field in fields(child)):
+        raise TypeError("no record of a child")
+    return child
+
+
+def _is_of_earlier_boot(child: Child) -> bool:
+    """Nothing of it can be alive, and its pid is another's by now."""
+    now = (birth(os.getpid()) or "").rpartition(" ")[0]
+    return os.path.exists("/proc/self/stat") and bool(child.birth) and str(child.birth).rpartition(" ")[0] != now
+
+
+def _check_is_not_alive(path: Path) -> None:
+    """What a record does not tell any more is asked of the process that its name tells; raises `StepError` if that lives."""
+    pid = int(path.stem) if path.stem.isdecimal() and len(path.stem) < 10 else 0
+    if path.exists() and pid and any(part.startswith(f"{launcher.TOKEN}=".encode()) for part in _environment(pid)):
+        raise StepError(
+            f"{path}, the record of a child, cannot be read, and process {pid} may be that child",
+            hint="end it, then start the daemon again: what it does must not go on beside what the run does",
+        )
 
 
 async def _end(child: Child) -> bool:

@@ -8,35 +8,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cutoverd.daemon.host.private_files import UnusableFile, open_own
+
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[int | None]:
-    """The locked descriptor, or None if somebody else holds the lock. The file must never be removed or replaced."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """The locked descriptor, or None if somebody else holds the lock. The file must never be removed or replaced.
+
+    Raises `UnusableFile` where there can be no such file.
+    """
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
         yield descriptor if _locked(descriptor) else None
     finally:
         os.close(descriptor)  # never LOCK_UN: that would take the lock from those who inherited it
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
 def is_locked(path: Path) -> bool:
-    """Whether somebody holds the lock now, asked without taking it from anybody; a file that is not there is not locked.
+    """Whether somebody holds the lock now, asked without taking it from anybody; what is no file that is there is not locked.
 
     Raises OSError where it cannot be asked.
     """
     try:
-        with path.open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = open_own(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
-    return False
+    except UnusableFile as error:
+        if error.is_other:
+            return False
+        raise
+    try:
+        return not _locked(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)

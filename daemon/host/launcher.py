@@ -1,7 +1,8 @@
 """Run as a script by children.py: record this process, then become the command.
 
 Imports nothing but the standard library, and little of it: it starts before every command. The record comes before the
-two questions, so whoever fences this epoch or finds our parent dead either sees the record or we see them.
+two questions, so whoever fences this epoch or finds our parent dead either sees the record or we see them. It is replaced
+whole, and not synced: after a power cut there is no process either that it could tell of.
 """
 
 import json
@@ -13,6 +14,7 @@ FENCE = "epoch"  # file beside the records: no child of a lower epoch may begin
 TOKEN = "CUTOVERD_CHILD"  # noqa: S105 - in the environment of every descendant, to know them by
 UNFINISHED = ".part"  # of a record that is being written
 REFUSED = 125
+LONGEST_EPOCH = 7  # digits; it is in the names of databases
 NOT_FOUND = 127
 
 
@@ -48,7 +50,7 @@ def main(arguments: list[str]) -> int:
     with open(f"{path}{UNFINISHED}", "w", encoding="utf-8", opener=_private) as file:
         json.dump({**json.loads(record), "pid": os.getpid(), "birth": birth(os.getpid()), "epoch": int(epoch)}, file)
     os.replace(f"{path}{UNFINISHED}", path)
-    if os.getppid() != int(parent) or int(epoch) < fence(folder):
+    if os.getppid() != int(parent) or _is_fenced(folder, int(epoch)):
         os.unlink(path)
         return REFUSED
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would inherit that
@@ -59,12 +61,27 @@ def main(arguments: list[str]) -> int:
         return NOT_FOUND
 
 
-def fence(folder: str) -> int:
+def _is_fenced(folder: str, epoch: int) -> bool:
+    """A file that cannot be read may hold any epoch."""
     try:
-        with open(f"{folder}/{FENCE}", encoding="ascii") as file:
-            return int(file.read())
+        return epoch < fence(folder)
+    except (OSError, ValueError):
+        return True
+
+
+def fence(folder: str) -> int:
+    """No child of a lower epoch may begin; 0 if none was ever fenced. Raises OSError, or ValueError for what is no epoch."""
+    try:
+        descriptor = os.open(f"{folder}/{FENCE}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return 0
+    try:
+        written = os.read(descriptor, 1000)
+    finally:
+        os.close(descriptor)
+    if not written.strip().isdigit() or len(written.strip()) > LONGEST_EPOCH:
+        raise ValueError(f"expected an epoch, saw {written[:40]!r}")
+    return int(written)
 
 
 def _private(path: str, flags: int) -> int:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, write_private
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.load import LIST, ORDER, BadPlan, LoadedPlan, load
 from cutoverd.daemon.plan.programs import named_programs, other_words
@@ -151,8 +151,7 @@ def _changed(hashes: Mapping[str, str], run: Run, kept: Path) -> list[str]:
 
 def _kept(path: Path, sha256: str) -> Mapping[str, str] | None:
     """The list, if it is still the one whose hash is on record."""
-    listed = path.read_bytes() if path.exists() else b""
-    return dict(json.loads(listed)) if hashlib.sha256(listed).hexdigest() == sha256 else None
+    return find_private(path, lambda listed: dict(json.loads(listed)) if hashlib.sha256(listed).hexdigest() == sha256 else None)
 
 
 def _listed(files: Mapping[str, str]) -> bytes:

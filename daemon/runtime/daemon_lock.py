@@ -11,6 +11,7 @@ from typing import IO
 
 from cutoverd.daemon.host.file_lock import is_locked
 from cutoverd.daemon.host.polling import Polling
+from cutoverd.daemon.host.private_files import make_private_folder, open_own, read_private
 from cutoverd.daemon.plan.load import LoadedPlan
 
 FILE = "daemon.lock"
@@ -24,24 +25,23 @@ class AlreadyDriven(Exception):
 @contextmanager
 def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
     """We drive the run for as long as the block lasts; raises `AlreadyDriven`."""
-    loaded.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (loaded.run_dir / FILE).open("a+") as lock:
+    file = make_private_folder(loaded.run_dir) / FILE
+    with os.fdopen(open_own(file, os.O_RDWR | os.O_CREAT), "rb+") as lock:
         if not _is_taken(lock):
-            lock.seek(0)
-            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {lock.read().strip() or '?'} already")
+            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {_pid(lock.read()) or '?'} already")
         lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
+        lock.write(f"{os.getpid()}\n".encode())
         lock.flush()
         yield
 
 
 def driver_of(run_dir: Path) -> str | None:
-    """The pid of the daemon that has the run, "" if it has not written it yet; None if there is none. Raises OSError.
+    """The pid of the daemon that has the run, "" if that is not to be read there; None if there is none. Raises OSError.
 
     By the lock itself: the process that is named in it may be long gone, and its number another's.
     """
     lock = run_dir / FILE
-    return lock.read_text().strip() if is_locked(lock) else None
+    return _pid(read_private(lock)) if is_locked(lock) else None
 
 
 def is_any_driven(state_dir: Path) -> bool:
@@ -49,7 +49,11 @@ def is_any_driven(state_dir: Path) -> bool:
     return any(is_locked(lock) for lock in (state_dir / "runs").glob(f"*/{FILE}"))
 
 
-def _is_taken(lock: IO[str]) -> bool:
+def _pid(written: bytes) -> str:
+    return written.strip().decode() if written.strip().isdigit() else ""
+
+
+def _is_taken(lock: IO[bytes]) -> bool:
     """By us. Whoever asks whether a daemon lives holds it for an instant: that is no daemon."""
     polling = Polling(PROBE_SECONDS, pause_seconds=PROBE_SECONDS / 20)
     while True:

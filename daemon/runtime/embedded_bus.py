@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Coroutine
@@ -21,6 +22,7 @@ from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.host.log import Logger
+from cutoverd.daemon.host.private_files import UnusableFile, open_own, remove_private, write_private
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.daemon_lock import is_any_driven
 
@@ -41,7 +43,7 @@ async def embedded_bus(loaded: LoadedPlan, *, keep: bool, stays: bool) -> AsyncI
     folder = _folder(loaded)
     server = await embedded.ensure(folder)
     if stays:
-        started_for_observers(loaded).unlink(missing_ok=True)
+        remove_private(started_for_observers(loaded))
     keeping = asyncio.create_task(embedded.keep(folder) if keep else asyncio.sleep(0))
     client = await connect(server.url, user=server.user, password=server.password)
     try:
@@ -58,18 +60,33 @@ async def needed_by_observer(loaded: LoadedPlan) -> AsyncIterator[None]:
     if loaded.plan.bus:
         yield
         return
-    with (_folder(loaded) / "looking.lock").open("a") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
+    try:
+        lock = open_own(_folder(loaded) / "looking.lock", os.O_RDWR | os.O_CREAT)
+    except UnusableFile:
         if not is_reachable_without_starting(loaded):
-            started_for_observers(loaded).touch()
-        try:
+            raise
+        yield  # a folder in which nothing can be written: nothing is started there, so nothing has to be stopped
+        return
+    try:
+        async with _observing(loaded, lock):
             yield
-        finally:
-            with suppress(BlockingIOError):  # somebody else still observes
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if started_for_observers(loaded).exists() and not is_any_driven(loaded.state_dir):
-                    await end_embedded(loaded)
-                    started_for_observers(loaded).unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+@asynccontextmanager
+async def _observing(loaded: LoadedPlan, lock: int) -> AsyncIterator[None]:
+    await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
+    if not is_reachable_without_starting(loaded):
+        write_private(started_for_observers(loaded), b"")
+    try:
+        yield
+    finally:
+        with suppress(BlockingIOError):  # somebody else still observes
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if started_for_observers(loaded).exists() and not is_any_driven(loaded.state_dir):
+                await end_embedded(loaded)
+                remove_private(started_for_observers(loaded))
 
 
 @asynccontextmanager

@@ -40,7 +40,7 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
     await runlog.replay()
     there = await ledger.current_epoch(server)
     changed = _changed(loaded, runlog.run, server, there)
-    epoch = await claims.claim(server, above=max(runlog.run.epoch, there))
+    epoch = await claims.claim(server, above=max(runlog.run.epoch, there, children.fenced_epoch(server.folder)))
     server = replace(server, epoch=epoch)
     await _acquire(runlog, server)
     changed = changed and _changed(loaded, runlog.run, server, epoch)  # it may have gone on meanwhile

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import UnusableFile, make_private_folder, read_private, remove_private, write_private
+
+UNREADABLE = "?"
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,17 @@ class PendingChange:
         return cls(folder / "begun" / ".".join(quote(name, safe="") for name in names))
 
     def read(self) -> str | None:
+        """`UNREADABLE`, which is no verb, where the note does not tell which: something was begun."""
         try:
-            return self.file.read_text()
+            return read_private(self.file).decode("ascii") or UNREADABLE
         except FileNotFoundError:
             return None
+        except (UnusableFile, UnicodeDecodeError):
+            return UNREADABLE
 
     def write(self, verb: str) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.file.parent)
         write_private(self.file, verb)
 
     def clear(self) -> None:
-        self.file.unlink(missing_ok=True)
+        remove_private(self.file)

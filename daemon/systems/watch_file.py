@@ -7,11 +7,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import find_private, write_private
 from cutoverd.states.check_rules import Watched
-
-log = Logger(__name__)
 
 FILE = "watch.json"  # in the run's folder
 
@@ -23,14 +20,7 @@ def keep(folder: Path, watched: Watched) -> None:
 
 def read_kept(folder: Path) -> Watched | None:
     """What was kept last in a run's folder; None if there is nothing that can be read."""
-    try:
-        content = (folder / FILE).read_bytes()
-        return _adapter().validate_json(content)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        log.warning("watch_not_recalled", path=str(folder / FILE), error=str(error))
-        return None
+    return find_private(folder / FILE, lambda content: _adapter().validate_json(content))
 
 
 @cache

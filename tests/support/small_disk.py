@@ -26,6 +26,9 @@ class SmallDisk:
     def make_room(self) -> None:
         self._resize(ROOM)
 
+    def make_read_only(self) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True, capture_output=True)
+
     def _resize(self, size: str) -> None:
         subprocess.run(["mount", "-o", f"remount,size={size}", str(self.folder)], check=True, capture_output=True)
 

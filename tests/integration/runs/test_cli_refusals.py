@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from support.found_files import put
+from support.small_disk import small_disk
 from unit.plan.test_plan_file import PLAN
 
 
@@ -52,6 +56,30 @@ def test_a_metrics_port_that_cannot_be(plan: Path) -> None:
     plan.write_text(f"{PLAN}metrics: {{listen: '127.0.0.1:99999'}}\n")
     code, output = cutoverd("run", str(plan))
     assert (code, "metrics.listen 127.0.0.1:99999" in output) == (1, True)
+
+
+@pytest.mark.parametrize("words", [["status"], ["history"], ["send", "note", "--reason", "x"], ["finalize"]])
+def test_a_state_dir_in_which_nothing_can_be_written_is_named_with_the_reason_at_once(plan: Path, words: list[str]) -> None:
+    """Found: `[Errno 30]` after half a minute."""
+    with small_disk(plan.parent / "state") as disk:
+        (plan.parent / "state" / "nats").mkdir()
+        disk.make_read_only()
+        began = time.monotonic()
+        code, output = cutoverd(*words, "-p", str(plan))
+    assert code == 1
+    assert "looking.lock: Read-only file system\n  → state_dir of the plan has to be a folder of this user" in output
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("what", ["a folder", "a link", "a pipe"])
+def test_something_else_where_a_note_of_ours_belongs(plan: Path, what: str) -> None:
+    """Found: a folder there kept `status` for half a minute, and it ended with `[Errno 21]`."""
+    put(plan.parent / "state" / "nats" / "looked_at", what)
+    began = time.monotonic()
+    code, output = cutoverd("status", "-p", str(plan))
+    assert (code, "this run has not started" in output) == (1, True)
+    assert time.monotonic() - began < 10
+    assert not os.path.lexists(plan.parent / "state" / "nats" / "looked_at")
 
 
 @pytest.mark.parametrize(
