@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import OutputFormat, PlanArgument, ended, loaded
+from cutoverd.daemon.cli.common import OutputFormat, PlanArgument, ended, loaded, say
 from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import continued, one_line
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
 
 app = typer.Typer(add_completion=False)
+MORE = "      │ "  # of a text with several lines
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_CHECKED: WAITING}
 
 
@@ -25,14 +27,15 @@ def check(
 ) -> None:
     findings = ended(survey(loaded(plan, whole=True)))
     unfit = sum(finding.verdict is Verdict.UNFIT for finding in findings)
+    code = Exit.ABORTED if unfit else Exit.COMPLETED
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({"fit": not unfit, "findings": [finding.as_json() for finding in findings]}, indent=2))
+        say(json.dumps({"fit": not unfit, "findings": [finding.as_json() for finding in findings]}, indent=2), unread=code)
     else:
-        typer.echo("\n".join(map(_line, findings)))
-        typer.echo(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing")
-    raise typer.Exit(Exit.ABORTED if unfit else Exit.COMPLETED)
+        say("\n".join(map(_line, findings)), unread=code)
+        say(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing", unread=code)
+    raise typer.Exit(code)
 
 
 def _line(finding: CheckResult) -> str:
-    todo = f"\n      → {finding.todo}" if finding.todo else ""
-    return f"{ICONS[finding.verdict]} {finding.check}  {finding.detail}{todo}"
+    todo = f"\n      → {continued(finding.todo, MORE)}" if finding.todo else ""
+    return f"{ICONS[finding.verdict]} {one_line(finding.check)}  {continued(finding.detail, MORE)}{todo}"

@@ -15,6 +15,7 @@ import typer
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import continued, printable
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
@@ -41,7 +42,7 @@ def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
     try:
         return load(plan, whole=whole)
     except BadPlan as error:
-        typer.echo(str(error), err=True)
+        complain(str(error))
         raise typer.Exit(Exit.USAGE) from None
 
 
@@ -51,28 +52,45 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(_cancel_on_signal(work))
     except (BusError, StepError, ServerError, AlreadyDriven, Corrupt, OSError) as error:
         hint = getattr(error, "hint", "")
-        typer.echo(f"cutoverd: {_format(error)}" + (f"\n  → {hint}" if hint and hint not in str(error) else ""), err=True)
+        text = continued(format_os_error(error), "  ")
+        complain(f"cutoverd: {text}" + (f"\n  → {continued(hint, '    ')}" if hint and hint not in str(error) else ""))
         is_driven = isinstance(error, (NotLeader, AlreadyDriven))
         raise typer.Exit(Exit.SUPERSEDED if is_driven else Exit.ERROR) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
-        typer.echo("cutoverd: stopped; the run goes on when it is started again", err=True)
+        complain("cutoverd: stopped; the run goes on when it is started again")
         raise typer.Exit(Exit.UNFINISHED) from None
 
 
-def _format(error: Exception) -> str:
+def format_os_error(error: Exception) -> str:
     """Without the number of an error of the system, which tells nobody anything."""
-    return (
-        f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename and error.strerror else str(error)
-    )
+    if not (isinstance(error, OSError) and error.errno and error.strerror):
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
 
 
-def say(text: str) -> None:
-    """On stdout; once nobody reads it any more, there is nothing left to do: raises `typer.Exit`."""
+def say(text: str, *, unread: Exit = Exit.COMPLETED) -> None:
+    """On stdout, what others wrote in it made printable.
+
+    Once nobody reads it any more there is nothing left to do: raises `typer.Exit` with `unread`. What could not be written for
+    another reason, a full disk say, is an error.
+    """
     try:
-        typer.echo(text)
-    except OSError:
+        typer.echo(printable(text))
+    except BrokenPipeError:
         mute(sys.stdout)
-        raise typer.Exit(Exit.COMPLETED) from None
+        raise typer.Exit(unread) from None
+    except OSError as error:
+        mute(sys.stdout)
+        complain(f"cutoverd: standard output cannot be written: {error.strerror}")
+        raise typer.Exit(Exit.ERROR) from None
+
+
+def complain(text: str) -> None:
+    """On stderr; what cannot be said changes nothing."""
+    try:
+        typer.echo(printable(text), err=True)
+    except OSError:
+        mute(sys.stderr)
 
 
 def next_words(run: Run) -> str:

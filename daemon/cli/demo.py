@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cutoverd.daemon.cli.common import complain, format_os_error
 from cutoverd.daemon.demo.environment import Break
 from cutoverd.daemon.demo.example import EXAMPLES, Name
 from cutoverd.daemon.demo.play import show
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import continued, printable
+from cutoverd.daemon.plan.load import BadPlan
+from cutoverd.daemon.terminal.unbreakable import mute
 from cutoverd.states.errors import StepError
 
 app = typer.Typer(add_completion=False)
@@ -31,8 +36,16 @@ def demo(
     if rows and not EXAMPLES[example].rows:
         raise typer.BadParameter(f"{example} has the rows that it has", param_hint="--rows")
     try:
-        code = show(EXAMPLES[example], broken, folder, keep, typer.echo, rows)
-    except (BusError, StepError, ServerError, RuntimeError) as error:
-        typer.echo(f"cutoverd: {error}", err=True)
+        code = show(EXAMPLES[example], broken, folder, keep, _tell, rows)
+    except (BusError, StepError, ServerError, BadPlan, RuntimeError, OSError) as error:
+        complain(f"cutoverd: {continued(format_os_error(error), '  ')}")
         raise typer.Exit(Exit.ERROR) from None
     raise typer.Exit(code)
+
+
+def _tell(text: str) -> None:
+    """A night must not end because nobody reads what is printed of it."""
+    try:
+        typer.echo(printable(text))
+    except OSError:
+        mute(sys.stdout)

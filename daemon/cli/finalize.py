@@ -10,9 +10,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from cutoverd.daemon.cli.common import OutputFormat, PlanOption, ended, loaded
+from cutoverd.daemon.cli.common import OutputFormat, PlanOption, complain, ended, loaded, say
 from cutoverd.daemon.control import finalize as final
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import one_line, printable
 from cutoverd.daemon.progress import format_bytes
 from cutoverd.states.leftovers import ACCEPT_LOSS, WITHOUT_DUMP
 
@@ -31,7 +32,7 @@ def finalize(
     found = ended(final.read_inventory(given))
     document = found.as_json()
     if form is OutputFormat.TEXT:
-        typer.echo("\n".join(_lines(document)))
+        say("\n".join(map(one_line, _lines(document))), unread=Exit.ERROR)
     if found.decision.drop:
         ask = f"What is dropped does not come back. Type {given.plan.run} to drop them"
         _check_confirmed(given.plan.run, confirm if confirm is not None else _asked(ask, form), document, form)
@@ -39,16 +40,16 @@ def finalize(
     _check_confirmations(found.wanted, confirmations, document, form)
     dropped = ended(final.finalize(given, found, {*found.wanted}))
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({**document, "dropped": dropped}, indent=2))
+        say(json.dumps({**document, "dropped": dropped}, indent=2))
     elif dropped:
-        typer.echo(f"dropped: {', '.join(dropped)}")
+        say(f"dropped: {', '.join(dropped)}")
 
 
 def _asked(question: str, form: OutputFormat) -> str:
     """What a person types; nothing where nobody can."""
     if form is OutputFormat.JSON or not sys.stdin.isatty():
         return ""
-    return str(typer.prompt(question, default="", show_default=False))
+    return str(typer.prompt(printable(question), default="", show_default=False))
 
 
 def _check_confirmed(run: str, typed: str, document: dict[str, Any], form: OutputFormat) -> None:
@@ -69,8 +70,8 @@ def _check_confirmations(
 
 def _refuse(reasons: list[str], document: dict[str, Any], form: OutputFormat) -> NoReturn:
     if form is OutputFormat.JSON:
-        typer.echo(json.dumps({**document, "dropped": []}, indent=2))
-    typer.echo("\n".join(f"cutoverd: {reason}" for reason in reasons) + "\n  → nothing was dropped", err=True)
+        say(json.dumps({**document, "dropped": []}, indent=2), unread=Exit.USAGE)
+    complain("\n".join(f"cutoverd: {one_line(reason)}" for reason in reasons) + "\n  → nothing was dropped")
     raise typer.Exit(Exit.USAGE)
 
 

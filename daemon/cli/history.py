@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, next_words, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, complain, ended, loaded, next_words, say
 from cutoverd.daemon.control.observe import observe, read_run
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -42,7 +42,7 @@ def history(
     wanted = _known(types or [])
     run = ended(_print_events(loaded(plan), _HistoryPrinter(form, since, wanted), follow))
     if run.plan is None:
-        typer.echo("this run has not started", err=True)
+        complain("this run has not started")
         raise typer.Exit(Exit.ERROR)
     if form is OutputFormat.TEXT:
         say(next_words(run))

@@ -10,7 +10,7 @@ import psycopg
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from cutoverd.daemon.cli.common import say
+from cutoverd.daemon.cli.common import complain, say
 from cutoverd.daemon.control.draft_plan import draft
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.fields import DatabaseUrl
@@ -55,5 +55,5 @@ def _check(url: str) -> None:
 
 
 def _refused(why: str, code: Exit) -> None:
-    typer.echo(f"cutoverd: {why}", err=True)
+    complain(f"cutoverd: {why}")
     raise typer.Exit(code) from None

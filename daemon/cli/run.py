@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cutoverd.daemon.cli.application import CODES
-from cutoverd.daemon.cli.common import PlanArgument, ended, loaded
+from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
@@ -65,7 +65,7 @@ def run(
                 code = ended(face.beside(night))
             _linger_for_last_scrape(exporter, code)
     except (OSError, OverflowError) as error:
-        typer.echo(f"cutoverd: metrics.listen {given.plan.metrics and given.plan.metrics.listen}: {error}", err=True)
+        complain(f"cutoverd: metrics.listen {given.plan.metrics and given.plan.metrics.listen}: {error}")
         raise typer.Exit(Exit.ERROR) from None
     raise typer.Exit(code)
 

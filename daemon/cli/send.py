@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, next_words, say
 from cutoverd.daemon.control import send as desk
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import json_text
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, format_problems
 from cutoverd.events.subjects import commands_of
@@ -37,10 +37,9 @@ def send(
     except ValueError as error:
         raise typer.BadParameter(format_problems(error) if isinstance(error, ValidationError) else str(error)) from None
     receipt = ended(desk.send(given, command, operator, wait))
-    say(json.dumps(receipt.as_json(), indent=2, ensure_ascii=False) if form is OutputFormat.JSON else _in_words(receipt, wait))
-    if receipt.answer is None:
-        raise typer.Exit(Exit.UNFINISHED)
-    raise typer.Exit(Exit.ERROR if receipt.is_refused else Exit.COMPLETED)
+    code = Exit.UNFINISHED if receipt.answer is None else Exit.ERROR if receipt.is_refused else Exit.COMPLETED
+    say(json_text(receipt.as_json(), indent=2) if form is OutputFormat.JSON else _in_words(receipt, wait), unread=code)
+    raise typer.Exit(code)
 
 
 def _in_words(receipt: desk.Receipt, waited: float) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, say
+from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, complain, ended, loaded, say
 from cutoverd.daemon.control import observe
 from cutoverd.daemon.control.liveness import driven
 from cutoverd.daemon.control.observe import Observation
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
+from cutoverd.daemon.host.printable import continued, json_text
 from cutoverd.daemon.views.monitor_checks import checks_of
 from cutoverd.states import ENDS, STATES, STUCK
 from cutoverd.states.run import Run
 
 app = typer.Typer(add_completion=False)
+MORE = f"{'│':>18} "  # of a text with several lines
 GATE, HELD, FAILED = "gate", "held", "failed"
 MOMENTS = (*STATES, STUCK, *ENDS, GATE, HELD, FAILED)
 WAIT = """Wait until the run is over, Stuck, or PreCheck has failed (5), and exit as `cutoverd run --auto` would."""
@@ -41,8 +42,9 @@ def status(
         observation, is_so = ended(observe.read_run(given)), False
     document = observation.status_document()
     daemon = {"daemon": ended(driven(given, observation))} if document else {}
-    _print_document(document | daemon | checks_of(document, given.run_dir), form)
-    raise typer.Exit(_code(observation, until, is_so) if wait else Exit.COMPLETED if observation.run.plan else Exit.ERROR)
+    code = _code(observation, until, is_so) if wait else Exit.COMPLETED if observation.run.plan else Exit.ERROR
+    _print_document(document | daemon | checks_of(document, given.run_dir), form, code)
+    raise typer.Exit(code)
 
 
 def _check_options(wait: bool, until: str | None, timeout: float | None) -> None:
@@ -79,13 +81,14 @@ def _code(observation: Observation, until: str | None, is_so: bool) -> Exit:
     return exit_of(observation.run) or Exit.ERROR  # completed, and never came there
 
 
-def _print_document(document: dict[str, Any], form: OutputFormat) -> None:
+def _print_document(document: dict[str, Any], form: OutputFormat, code: Exit) -> None:
     if form is OutputFormat.JSON:
-        say(json.dumps(document, indent=2, ensure_ascii=False))
+        say(json_text(document, indent=2), unread=code)
     elif document:
-        say("\n".join(f"{name:>17}  {_plain(value)}" for name, value in document.items() if value not in ("", [], {}, None)))
+        shown = {name: continued(_plain(value), MORE) for name, value in document.items() if value not in ("", [], {}, None)}
+        say("\n".join(f"{name:>17}  {text}" for name, text in shown.items()), unread=code)
     if not document:
-        typer.echo("this run has not started", err=True)
+        complain("this run has not started")
 
 
 def _plain(value: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
 from datetime import date
 
+from cutoverd.daemon.host.printable import json_text, printable
 from cutoverd.daemon.plan.diagnostics import UNFILLED
 from cutoverd.daemon.plan.fields import LONGEST_RUN_NAME
 from cutoverd.daemon.postgres.catalog.introspect import DatabaseShape, TableShape
@@ -29,7 +29,7 @@ def _head(url: str, shape: DatabaseShape, today: date) -> Iterator[str]:
     yield f"run: {_run(shape.name, today)}                # new for every run"
     yield "state_dir: state                          # of the daemon; it must outlive it"
     yield "window: {budget: 4h}                      # opens: 2026-12-05T22:00:00Z holds `advance` back until then"
-    yield f"database: {{url: {json.dumps(url)}}}"
+    yield f"database: {{url: {json_text(url)}}}"
     yield "# bus: {url: nats://127.0.0.1:4222}       # left out: a nats-server of the daemon's own"
     yield "# metrics: {listen: 127.0.0.1:9187}"
     yield ""
@@ -68,10 +68,10 @@ def _comparisons(shape: DatabaseShape) -> Iterator[str]:
 
 def _comparison(table: TableShape) -> Iterator[str]:
     select = f"SELECT {', '.join(table.columns)} FROM"
-    yield f"    - name: {json.dumps(table.shown, ensure_ascii=False)}   # {_rows(table)}"
-    yield f"      key: {json.dumps(table.key, ensure_ascii=False)}"
-    yield f"      old: {json.dumps(f'{select} {table.name}', ensure_ascii=False)}"
-    yield f"      new: {json.dumps(f'{select} {UNFILLED}', ensure_ascii=False)}"
+    yield f"    - name: {json_text(table.shown)}   # {_rows(table)}"
+    yield f"      key: {json_text(table.key)}"
+    yield f"      old: {json_text(f'{select} {table.name}')}"
+    yield f"      new: {json_text(f'{select} {UNFILLED}')}"
 
 
 def _tail(shape: DatabaseShape) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _rows(table: TableShape) -> str:
 
 def _line(text: str) -> str:
     """For a comment: a name may hold the end of a line."""
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def _run(database: str, today: date) -> str:

@@ -5,8 +5,10 @@ It draws in rich and pygments, 0.12 s of CPU at each start, and most commands wr
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
+
+from cutoverd.daemon.host.printable import printable
 
 _pending: list[Callable[[], None]] = []
 
@@ -34,3 +36,8 @@ def configure_now() -> None:
     if _pending:
         _pending[0]()
         _pending.clear()
+
+
+def make_printable(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: text of others in a line, an error's say, cannot draw over it. What is no text is shown by its `repr`."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in line.items()}

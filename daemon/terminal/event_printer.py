@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from cutoverd.daemon.host.printable import printable
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import WAITING, line, waits_for_ready
 from cutoverd.daemon.views.summary import format_ending
@@ -22,7 +23,7 @@ class EventPrinter:
         self._out, self._text = out, text
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
-        self._out.write(f"{self._text(run, recorded)}\n")
+        self._out.write(printable(f"{self._text(run, recorded)}\n"))
 
     async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         return await work

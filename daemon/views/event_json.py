@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from cutoverd.daemon.host.printable import json_text
 from cutoverd.daemon.views.event_lines import line, waits_for_ready
 from cutoverd.events.codec import Recorded
 from cutoverd.states.decide import allowed_verbs
@@ -34,4 +34,4 @@ def as_json(run: Run, recorded: Recorded) -> dict[str, Any]:
 
 
 def json_line(run: Run, recorded: Recorded) -> str:
-    return json.dumps(as_json(run, recorded), ensure_ascii=False)
+    return json_text(as_json(run, recorded))

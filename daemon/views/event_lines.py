@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
+from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
@@ -20,13 +20,21 @@ DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "
 TURN = RUNNING  # the run goes on
 
 
+MORE = "           │ "  # of a text with several lines
 SHOWN_EVIDENCE = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")
 
 
 def line(run: Run, recorded: Recorded) -> str:
     """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
-    icon, text = _SAYS[type(recorded.event)](recorded.event)
-    return f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, recorded.event)}"
+    event = _of_one_line_each(recorded.event)
+    icon, text = _SAYS[type(event)](event)
+    return printable(f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, event)}")
+
+
+def _of_one_line_each(event: facts.Event) -> facts.Event:
+    """What others wrote into an event: no line of it can be taken for an event."""
+    texts = {name: continued(value, MORE) for name, value in event if isinstance(value, str) and "\n" in value}
+    return event.model_copy(update=texts)
 
 
 def _stands(run: Run, event: facts.Event) -> str:
@@ -35,7 +43,7 @@ def _stands(run: Run, event: facts.Event) -> str:
     if waits is None or not isinstance(event, facts.LeaderAcquired):
         return ""
     verbs = [] if waits.gate or waits.operators else [f"`{verb}`" for verb in allowed_verbs(run) if verb in _LEAD_ON]
-    return f"\n           {WAITING} {waits.reason}" + (f"; waits for {' or '.join(verbs)}" if verbs else "")
+    return f"\n           {WAITING} {one_line(waits.reason)}" + (f"; waits for {' or '.join(verbs)}" if verbs else "")
 
 
 def _step(event: Any) -> str:
@@ -51,7 +59,7 @@ def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
 def _for_a_person(evidence: dict[str, Any]) -> str:
     """What was done as far as our role may, and is left for somebody who may do more."""
     shown = {name: evidence[name] for name in SHOWN_EVIDENCE if evidence.get(name)}
-    return "".join(f"\n           {WARNING} {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in shown.items())
+    return "".join(f"\n           {WARNING} {name}: {json_text(value)}" for name, value in shown.items())
 
 
 def _failed(event: facts.StepFailed) -> tuple[str, str]:
@@ -61,7 +69,7 @@ def _failed(event: facts.StepFailed) -> tuple[str, str]:
 
 def _format_keys(evidence: dict[str, Any]) -> str:
     keys = evidence.get("keys")
-    return f"\n           keys: {json.dumps(keys, ensure_ascii=False)}" if keys else ""
+    return f"\n           keys: {json_text(keys)}" if keys else ""
 
 
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:
@@ -125,8 +133,8 @@ def waits_for_ready(run: Run) -> str:
 
 def _unseen(event: facts.StepProbed) -> str:
     because = probe_output(event)
-    return f": {because}" if because else ""
+    return f": {one_line(because)}" if because else ""
 
 
 def _orphans(event: facts.LeaderAcquired) -> str:
-    return f"; ended what was left running: {', '.join(event.orphans)}" if event.orphans else ""
+    return f"; ended what was left running: {one_line(', '.join(event.orphans))}" if event.orphans else ""

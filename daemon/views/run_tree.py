@@ -10,6 +10,7 @@ from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
+from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.progress import Progress, format_seconds
 from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
 from cutoverd.daemon.views.summary import format_ending
@@ -43,10 +44,10 @@ def tree(moment: TreeInput, *, width: int = 80, height: int = 24) -> list[str]:
     """At most `height` lines of at most `width` cells each; what has no room gives way to the running step."""
     width, height = max(width, SMALLEST_WIDTH), max(height, SMALLEST_HEIGHT)
     if moment.run.plan is None:
-        return [cut(f"{WAITING} {moment.run.name}: not started", width)]
+        return [cut(one_line(f"{WAITING} {moment.run.name}: not started"), width)]
     top, bottom = [_head(moment, width)], _status(moment, width, height)[: height - 1]
     body = _body(moment, height - len(top) - len(bottom))
-    return [cut(line, width) for line in (*top, *body, *bottom)][-height:]
+    return [cut(one_line(line), width) for line in (*top, *body, *bottom)][-height:]
 
 
 def cut(line: str, width: int) -> str:
@@ -56,7 +57,7 @@ def cut(line: str, width: int) -> str:
 def _wrapped(line: str, width: int, height: int) -> list[str]:
     """What a person has to act on is read to its end, as far as a third of the screen goes; the journal has the rest."""
     most = max(1, min(MOST_LINES, height // 3))
-    return wrap(line, width, subsequent_indent="    ", max_lines=most, placeholder="…", break_on_hyphens=False)
+    return wrap(one_line(line), width, subsequent_indent="    ", max_lines=most, placeholder="…", break_on_hyphens=False)
 
 
 def _head(moment: TreeInput, width: int) -> str:

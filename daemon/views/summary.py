@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.postgres.session.names import Names
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import COMPLETED
@@ -34,12 +35,13 @@ def format_ending(run: Run, timeline: Timeline) -> list[str]:
     if not run.is_over:
         return []
     left = left_over(run, timeline)
-    return [
+    lines = [
         *(_why(timeline) if timeline.turned_because else []),
         *([f"left over: {', '.join(left)}"] if left else []),
         *_bounded([*(f"to do: {text}" for text in to_do(run)), *_let_through(run)]),
         f"next: {'; '.join([HISTORY, *([FINALIZE] if left else [])])}",
     ]
+    return [one_line(each) for each in lines]
 
 
 def to_do(run: Run) -> list[str]:

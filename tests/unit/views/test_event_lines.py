@@ -1,13 +1,16 @@
 """The lines that people read."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from fakes.recording_ports import Night
+from support.hostile import HOSTILE, unsafe
 
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
+from cutoverd.events.facts import TYPES
 from cutoverd.states.run import Run
 
 
@@ -46,3 +49,26 @@ def test_a_word_without_a_reason_ends_without_a_colon_and_a_reason_is_told(event
     """Found: `abort by anonymous: `, and why somebody resumed or tried again was told nowhere."""
     assert line_of(event.model_validate({"by": None})).endswith(WORDS[event])
     assert line_of(event.model_validate({"by": None, "reason": "the disk is back"})).endswith(f"{WORDS[event]}: the disk is back")
+
+
+def hostile(kind: type[facts.Event]) -> facts.Event:
+    """Every text in it is somebody else's."""
+    given: dict[str, Any] = {"epoch": 3, "pid": 4, "attempt": 1, "seconds": 1.0, "n": 1, "oid": 5, "bytes": 6, "found": False}
+    given |= {"files": {}, "items": {}, "gates": [], "saw": HOSTILE, "orphans": [HOSTILE], "next": ["retry"], "version": "1"}
+    step = f"data.run_script:{HOSTILE}"
+    given |= {"step": step, "direction": "forward", "evidence": {"keys": [HOSTILE], "warnings": [HOSTILE], "error": HOSTILE}}
+    texts = {name: HOSTILE for name, field in kind.model_fields.items() if field.annotation in (str, str | None)}
+    fields = {name: value for name, value in {**texts, **given}.items() if name in kind.model_fields}
+    if kind is facts.StepProbed:
+        fields["found"] = "unknown"
+    return kind.model_validate(fields)
+
+
+@pytest.mark.parametrize("kind", TYPES.values(), ids=lambda kind: kind.__name__)
+def test_nobodys_text_draws_over_a_line_or_looks_like_another_event(kind: type[facts.Event]) -> None:
+    """Found: escape sequences of a note went raw to the terminal, and its second line looked like an event of ours."""
+    text = line_of(hostile(kind))
+    assert not unsafe(text)
+    first, *more = text.split("\n")
+    assert first.startswith("00:00:00 ")
+    assert all(each.startswith("           ") for each in more), text
