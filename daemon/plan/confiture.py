@@ -8,11 +8,12 @@ from typing import Any
 
 import yaml
 
+from cutoverd.daemon.plan.bounded_yaml import compose, construct, read_source, text_of
 from cutoverd.daemon.plan.migration import ConfitureSection
 
 ENVIRONMENTS = Path("db") / "environments"
 KEY = "schema.confiture"
-UNREADABLE = (yaml.YAMLError, OSError, TypeError, KeyError)
+UNREADABLE = (yaml.YAMLError, OSError, TypeError, KeyError, ValueError)
 
 
 def environment_file(given: ConfitureSection, folder: Path) -> Path:
@@ -51,7 +52,9 @@ def mistakes(given: ConfitureSection, folder: Path) -> Iterator[str]:
 
 
 def _included(file: Path) -> Iterator[str]:
-    read: Any = yaml.safe_load(file.read_bytes()) or {}
+    text = text_of(read_source(file))
+    compose(text)
+    read: Any = construct(text) or {}
     if not isinstance(read, dict):
         raise TypeError(f"it is no mapping but {type(read).__name__}; it needs `include_dirs: [db/0_schema]`")
     for entry in read.get("include_dirs") or []:

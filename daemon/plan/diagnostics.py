@@ -14,20 +14,35 @@ from cutoverd.daemon.plan.fields import SECRETS
 from cutoverd.daemon.plan.model import Plan
 
 
+def no_words(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
+    """Keys that are lists or mappings: YAML allows them, and no plan has one."""
+    for part in _parts(node, within):
+        yield from no_words(part, (*within, *([node] if node else [])))
+    if isinstance(node, yaml.MappingNode):
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                yield f"{key.start_mark.line + 1}: a key is a word, saw a list or a mapping"
+
+
+def _parts(node: yaml.Node | None, within: tuple[yaml.Node, ...]) -> list[yaml.Node]:
+    """The values in it; none of an alias of what it is part of."""
+    if node in within:
+        return []
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
 def twice(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
     """Keys that a mapping has twice: YAML would take the last and say nothing."""
-    if node in within:  # an alias of what it is part of
-        return
-    parts: list[yaml.Node] = node.value if isinstance(node, yaml.SequenceNode) else []
-    if isinstance(node, yaml.MappingNode):
+    if isinstance(node, yaml.MappingNode) and node not in within:
         first: dict[str, int] = {}
         for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if key.value in first:
-                yield f"{line}: {key.value} is there twice, first in line {first[key.value]}; keep one"
-            first.setdefault(key.value, line)
-        parts = [value for _, value in node.value]
-    for part in parts:
+            line, name = key.start_mark.line + 1, str(key.value)
+            if name in first:
+                yield f"{line}: {_cut(name)} is there twice, first in line {first[name]}; keep one"
+            first.setdefault(name, line)
+    for part in _parts(node, within):
         yield from twice(part, (*within, *([node] if node else [])))
 
 
@@ -40,17 +55,21 @@ def unfilled(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iter
         return
     if isinstance(node, yaml.ScalarNode) and UNFILLED in node.value:
         yield f"{node.start_mark.line + 1}: {UNFILLED} is still there: write what it stands for"
-    parts = node.value if isinstance(node, yaml.SequenceNode) else []
-    if isinstance(node, yaml.MappingNode):
-        parts = [value for _, value in node.value]
-    for part in parts:
+    for part in _parts(node, within):
         yield from unfilled(part, (*within, node))
 
 
-def not_yaml(path: object, error: yaml.YAMLError) -> str:
+def not_yaml(error: yaml.YAMLError) -> str:
     """Where and why, without the line itself: it may hold a password."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    return f"{path}:{mark.line + 1}: not YAML: {problem}" if mark else f"{path}: not YAML: {problem or type(error).__name__}"
+    return f"{mark.line + 1 if mark else 1}: not YAML: {problem or type(error).__name__}"
+
+
+LONGEST_SHOWN = 200  # characters
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text)} characters)"
 
 
 def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
@@ -58,7 +77,7 @@ def mistakes(root: yaml.Node | None, error: ValidationError) -> Iterator[str]:
     for mistake in error.errors(include_url=False):
         at = mistake["loc"]  # names and numbers of the plan alone: no key of it is a union, which pydantic would label
         where = tuple(_as_written(root, at))
-        key = ".".join(str(part) for part in where) or "the plan"
+        key = _cut(".".join(str(part) for part in where)) or "the plan"
         right = mistake["msg"].removeprefix("Value error, ")
         if mistake["type"] == "extra_forbidden":
             right = f"there is no such key{_nearest(at)}"
@@ -86,7 +105,7 @@ def _format_value(mistake: Any, where: tuple[Any, ...]) -> str:
 def _nearest(where: tuple[Any, ...]) -> str:
     """The key that was meant, if one is near; else those that there are."""
     known = _keys(where[:-1])
-    near = difflib.get_close_matches(str(where[-1]), known, 1)
+    near = difflib.get_close_matches(str(where[-1])[:LONGEST_SHOWN], known, 1)
     if near:
         return f": did you mean {near[0]}?"
     return f"; here may be: {', '.join(known)}" if known else ""
@@ -115,6 +134,8 @@ _SECRET = re.compile(rf"://[^@]*:.*@|password|{'|'.join(SECRETS)}", re.IGNORECAS
 def _shown(value: Any, where: tuple[Any, ...]) -> str:
     """The value as the plan has it; nothing of one that may hold a password, wherever its parts begin and end."""
     shown = repr(value)
+    if len(shown) > 10 * LONGEST_SHOWN:  # what may hold a password is not to be seen in any part of it
+        return f"a value of {len(shown)} characters"
     is_token = where == ("bus", "url") and "@" in shown  # what stands before it, be it no more than a word
     return HIDDEN if is_token or _SECRET.search(shown) else shown
 
@@ -149,12 +170,8 @@ def line_of(root: yaml.Node | None, key: str, value: str) -> int:
 def _scalars(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[yaml.ScalarNode]:
     if isinstance(node, yaml.ScalarNode):
         yield node
-    parts = node.value if isinstance(node, yaml.SequenceNode) else []
-    if isinstance(node, yaml.MappingNode):
-        parts = [value for _, value in node.value]
-    if node is not None and node not in within:
-        for part in parts:
-            yield from _scalars(part, (*within, node))
+    for part in _parts(node, within):
+        yield from _scalars(part, (*within, *([node] if node else [])))
 
 
 def _child(node: yaml.Node | None, part: Any) -> tuple[yaml.Node, yaml.Node] | None:

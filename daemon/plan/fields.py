@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from cutoverd.events.subjects import is_token
 from cutoverd.states import WAY
 from cutoverd.states.rollback import Rollback
 
+LONGEST_FILE_NAME, LONGEST_PATH = 255, 3000  # Linux has 4096 for all, our own names in it included
 LONGEST_ROLE_NAME_BYTES = 63
 LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, cut at 63 bytes: docs/measured.md, "Names"
 
@@ -137,7 +140,20 @@ def _operator(name: str) -> str:
 def _aware(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a moment needs its time zone: 2026-12-05T22:00:00Z")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # of a year that UTC does not have
+        raise ValueError("a moment lies in the years from 1 to 9999, in UTC too") from None
+
+
+def _path(path: Path) -> Path:
+    """As the system takes it; raises ValueError, where it would raise OSError later."""
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_FILE_NAME or len(os.fsencode(path)) > LONGEST_PATH:
+        raise ValueError(
+            f"a path has at most {LONGEST_PATH} bytes, and {LONGEST_FILE_NAME} between two slashes: no file can be called that"
+        )
+    return path
 
 
 def _command_line(given: Any) -> Any:
@@ -149,6 +165,7 @@ def _command_line(given: Any) -> Any:
 CommandLine = Annotated[list[str], BeforeValidator(_command_line), Field(min_length=1)]
 RoleName = Annotated[str, AfterValidator(_role_name)]
 RunName = Annotated[str, AfterValidator(_run_name)]
+FilePath = Annotated[Path, AfterValidator(_path)]
 Gate = Annotated[str, AfterValidator(_gate)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 LoginUrl = Annotated[str, AfterValidator(_login_url)]

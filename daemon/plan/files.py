@@ -31,8 +31,8 @@ class Files:
     def _files(self, key: str, pattern: str) -> list[Path]:
         try:
             files = sorted(file for file in self._glob(pattern) if file.is_file())
-        except (ValueError, IndexError) as error:
-            self._note(self.mistakes, key, pattern, f"{pattern!r} is no pattern for files: {str(error).lower()}")
+        except (ValueError, IndexError, OSError) as error:
+            self._note(self.mistakes, key, pattern, f"{pattern!r} is no pattern for files: {_reason(error)}")
             return []
         if not files:
             self._note(self.gone, key, pattern, f"{pattern!r} names no file in {self.folder}")
@@ -59,6 +59,10 @@ class Files:
         if Path(pattern).is_absolute():
             return Path("/").glob(pattern.lstrip("/"))
         return self.folder.glob(pattern)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()
 
 
 def scripts(found: Files, scripts: list[Script], folder: Path) -> Iterator[tuple[str, Path, str | None]]:

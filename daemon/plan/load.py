@@ -7,14 +7,17 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
+from cutoverd.daemon.host.printable import one_line
+from cutoverd.daemon.plan.bounded_yaml import compose, construct, read_source, text_of
 from cutoverd.daemon.plan.confiture import built_schema, sources
 from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
-from cutoverd.daemon.plan.diagnostics import line_of, mistakes, not_yaml, twice, unfilled
+from cutoverd.daemon.plan.diagnostics import line_of, mistakes, no_words, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.files import Files, relative, scripts
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.programs import programs
@@ -23,6 +26,7 @@ from cutoverd.states.data import Data
 from cutoverd.states.schema import Schema
 from cutoverd.states.validate import Validate
 
+MOST_MISTAKES = 50
 LARGEST_ITEMS_BYTES = 24 * 1024
 ORDER = [state.name for state in WAY]
 LIST = "files.json"  # the hashes of what a run began with, in its folder
@@ -159,8 +163,8 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
     )
     gone = found.gone if whole or not loaded.has_begun else []
     if wrong := [*found.mistakes, *gone, *_too_many(loaded.items())]:
-        root = yaml.compose(source, yaml.SafeLoader)
-        raise BadPlan("\n".join(f"{path}:{_line_of(root, found.places.get(line))} {line}" for line in wrong))
+        root = compose(text_of(source))
+        raise _bad(path, (f"{_line_of(root, found.places.get(line))} {line}" for line in wrong))
     return replace(loaded, gone=tuple(found.gone))
 
 
@@ -190,18 +194,26 @@ def _too_many(items: dict[str, list[str]]) -> Iterator[str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_source(path)
     except OSError as error:
-        raise BadPlan(f"{path}: cannot be read: {error.strerror}") from error
+        raise _bad(path, [f" cannot be read: {error.strerror}"]) from error
 
 
 def _validated(path: Path, source: bytes) -> Plan:
     try:
-        root = yaml.compose(source, yaml.SafeLoader)
-        if wrong := [*twice(root), *dict.fromkeys(unfilled(root))]:
-            raise BadPlan("\n".join(f"{path}:{line}" for line in wrong))
-        return Plan.model_validate(yaml.safe_load(source) or {})
+        text = text_of(source)
+        root = compose(text)
+        if wrong := [*no_words(root), *twice(root), *dict.fromkeys(unfilled(root))]:
+            raise _bad(path, wrong)
+        return Plan.model_validate(construct(text) or {})
     except yaml.YAMLError as error:
-        raise BadPlan(not_yaml(path, error)) from error
+        raise _bad(path, [not_yaml(error)]) from error
     except ValidationError as error:
-        raise BadPlan("\n".join(f"{path}:{line}" for line in mistakes(root, error))) from error
+        raise _bad(path, mistakes(root, error)) from error
+
+
+def _bad(path: Path, wrong: Iterable[str]) -> BadPlan:
+    """A line for each, and for the first of many: what the plan says in them may be anything."""
+    lines = [one_line(f"{path}:{line}") for line in islice(wrong, MOST_MISTAKES + 1)]
+    more = [f"{path}: … and more; mend these first"] if len(lines) > MOST_MISTAKES else []
+    return BadPlan("\n".join([*lines[:MOST_MISTAKES], *more]))

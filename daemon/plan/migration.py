@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
+from cutoverd.daemon.plan.fields import FilePath
 
 
 class ConfitureSection(Part):
@@ -15,7 +16,7 @@ class ConfitureSection(Part):
 
     environment: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     """Which one is built."""
-    directory: Path = Path(".")
+    directory: FilePath = Path(".")
     """Where its db/ lies, relative to the plan's folder."""
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections import Counter
 
 from pydantic import Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
-from cutoverd.daemon.plan.fields import Gate, HttpUrl, OperatorName, RunName
+from cutoverd.daemon.plan.fields import FilePath, Gate, HttpUrl, OperatorName, RunName
 from cutoverd.daemon.plan.migration import DataSection, SchemaSection
 from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, MonitorSection, of_service
 from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, TimeoutsSection, Window
@@ -22,7 +22,7 @@ class Plan(Part):
 
     run: RunName
     """The name of this run: new for every run, an ended one's name is never used again. Letters, digits, - and _."""
-    state_dir: Path
+    state_dir: FilePath
     """What the daemon keeps on this machine; relative to the plan's folder. It has to outlive the daemon."""
     window: Window = Window()
     """When the night may begin, and how long it should take."""
@@ -62,13 +62,13 @@ class Plan(Part):
     """How long a step, a command, a check may take."""
     freeze: list[str] = Field(default_factory=list)
     """Patterns of further files that have to stay as they are for the whole run: configuration, modules that a program loads."""
-    client_tools: Path | None = None
+    client_tools: FilePath | None = None
     """Folder of psql, pg_dump and pg_restore, an absolute path; left out: they are found on the PATH."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Plan:
         for what, names in self._named().items():
-            if twice := sorted({name for name in names if names.count(name) > 1}):
+            if twice := sorted(name for name, count in Counter(names).items() if count > 1):
                 raise ValueError(f"{what}: {', '.join(twice)} is there twice; give each its own `name`")
         return self
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.bus_url import BusUrl
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import DatabaseUrl, HttpUrl, StateName, Timestamp
+from cutoverd.daemon.plan.fields import DatabaseUrl, FilePath, HttpUrl, StateName, Timestamp
 
 
 class Window(Part):
@@ -34,7 +34,7 @@ class Bus(Part):
 
     url: BusUrl
     """nats://host:port, without a password."""
-    credentials: Path | None = None
+    credentials: FilePath | None = None
     """A credentials file, relative to the plan's folder; else NATS_USER and NATS_PASSWORD, if they are set."""
     monitoring: HttpUrl | None = None
     """http://host:8222: only there a server tells whether it syncs before it acknowledges."""
@@ -50,7 +50,7 @@ class Metrics(Part):
 
 
 class Backup(Part):
-    directory: Path = Path("backups")
+    directory: FilePath = Path("backups")
     """Where the dumps are written, relative to the plan's folder; room for two."""
     jobs: int = Field(default=2, ge=1, le=64)
     """How many tables are dumped or restored at once."""

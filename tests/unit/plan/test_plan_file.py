@@ -329,6 +329,6 @@ def test_a_secret_in_the_address_of_the_database_is_refused(write, secret):
 
 def test_a_line_that_is_no_yaml_is_told_by_its_place_and_not_shown(write):
     """Found: the reader of YAML shows the line, and with it a password that should not be there."""
-    with pytest.raises(BadPlan, match=r"plan\.yaml:3: not YAML: expected ',' or '}', but got '\?'") as refused:
-        load(write(PLAN.replace("127.0.0.1/app", "127.0.0.1/app?password=tiger")))
+    with pytest.raises(BadPlan, match=r"plan\.yaml:4: not YAML: did not find expected ',' or '}'") as refused:
+        load(write(PLAN.replace("127.0.0.1/app}", "127.0.0.1/app?password=tiger")))
     assert "tiger" not in str(refused.value)
