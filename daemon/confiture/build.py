@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from cutoverd.daemon.confiture.errors import failed, unreadable
 from cutoverd.daemon.host import children
+from cutoverd.daemon.host.environment import without_secrets
 from cutoverd.daemon.host.private_files import find_private, make_private_folder, write_private
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
@@ -86,7 +86,7 @@ class Confiture:
             epoch=self.epoch,
             step=step,
             cwd=self.directory,
-            env={**os.environ, "SOURCE_DATE_EPOCH": "0", "NO_COLOR": "1"},  # the same sources, the same file to the byte
+            env={**without_secrets(), "SOURCE_DATE_EPOCH": "0", "NO_COLOR": "1"},  # the same sources, the same file to the byte
             timeout_seconds=BUILD_SECONDS,
             output_bytes_max=ANSWER_BYTES_MAX,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.embedded.unprivileged import Identity
+from cutoverd.daemon.host.environment import without_secrets
 from cutoverd.daemon.host.private_files import write_private
 
 SUPERUSER = "postgres"
@@ -49,7 +50,7 @@ def give(identity: Identity, file: Path) -> None:
 
 def server_environment() -> dict[str, str]:
     """Ours without what libpq and PostgreSQL would take from it."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {name: value for name, value in without_secrets().items() if not name.startswith("PG")}
 
 
 def _run(command: list[str], folder: Path) -> None:

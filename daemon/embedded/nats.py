@@ -21,6 +21,7 @@ from pathlib import Path
 from cutoverd.daemon.embedded.errors import DidNotStart, DidNotStop, NotInstalled, ServerError, tail
 from cutoverd.daemon.embedded.loopback import HOST, free_port, is_free
 from cutoverd.daemon.embedded.nats_binary import program
+from cutoverd.daemon.host.environment import without_secrets
 from cutoverd.daemon.host.file_lock import is_locked, try_lock
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
@@ -140,6 +141,7 @@ def _spawn(command: list[str], folder: Path, descriptor: int) -> None:
         subprocess.run(
             command,
             cwd=folder,
+            env=without_secrets(),  # it outlives us, and none of them is for it
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from cutoverd.daemon.plan.bounded_yaml import compose, construct, read_source, text_of
+from cutoverd.daemon.plan.files import odd_name
 from cutoverd.daemon.plan.migration import ConfitureSection
 
 ENVIRONMENTS = Path("db") / "environments"
@@ -47,6 +48,7 @@ def mistakes(given: ConfitureSection, folder: Path) -> Iterator[str]:
     try:
         if not list(_included(file)):
             yield f"{KEY}: {file} names no folder; let its include_dirs name the sources of the schema"
+        yield from (f"{KEY}: {each}: {wrong}" for each in sources(given, folder) if (wrong := odd_name(each)))
     except UNREADABLE as error:
         yield f"{KEY}: {file} cannot be read: {error}"
 

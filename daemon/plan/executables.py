@@ -24,6 +24,19 @@ def commands(plan: Plan) -> Iterator[tuple[str, list[str]]]:
             yield f"monitor.checks.{watched.name}", watched.command
 
 
+def passed(plan: Plan) -> Iterator[tuple[str, list[str]]]:
+    """("services.api.new", the variables that its commands get by name), …; of those that get one."""
+    checks = [("health", check) for check in plan.health] + [("smoke", check) for check in plan.smoke.tests]
+    for service in plan.services:
+        for version in ("old", "new", "test"):
+            if given := getattr(service, version):
+                yield f"services.{service.name}.{version}", given.env
+                checks += [(f"services.{service.name}.{version}.health", check) for check in given.health]
+    yield from ((f"{key}.{check.title}", check.env) for key, check in checks)
+    yield from ((f"traffic.{door.name}", door.env) for door in plan.traffic)
+    yield from ((f"monitor.checks.{watched.name}", watched.env) for watched in plan.monitor.checks)
+
+
 def logins(plan: Plan) -> dict[str, str]:
     """{"smoke.page": libpq's address}; not those under `health`, which PreCheck tries."""
     checks = [("smoke", check) for check in plan.smoke.tests]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +20,7 @@ from cutoverd.states.rollback import Rollback
 
 LONGEST_FILE_NAME, LONGEST_PATH = 255, 3000  # Linux has 4096 for all, our own names in it included
 LONGEST_ROLE_NAME_BYTES = 63
+VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, cut at 63 bytes: docs/measured.md, "Names"
 
 
@@ -162,7 +164,16 @@ def _command_line(given: Any) -> Any:
     return given
 
 
+def _variable(name: str) -> str:
+    if not VARIABLE.fullmatch(name):
+        raise ValueError(
+            "the name of a variable of the environment has letters, digits and '_': [API_TOKEN]; its value is no plan's"
+        )
+    return name
+
+
 CommandLine = Annotated[list[str], BeforeValidator(_command_line), Field(min_length=1)]
+VariableName = Annotated[str, AfterValidator(_variable)]
 RoleName = Annotated[str, AfterValidator(_role_name)]
 RunName = Annotated[str, AfterValidator(_run_name)]
 FilePath = Annotated[Path, AfterValidator(_path)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,8 @@ class Files:
             name = relative(file, self.folder)
             twice = f"{name} is named by {first!r} and by {pattern!r}; it would run twice, name it once"
             self._note(self.mistakes, key, pattern, twice)
+        if wrong := odd_name(file):
+            self._note(self.mistakes, key, pattern, f"{pattern!r} names {relative(file, self.folder)}: {wrong}")
         try:
             file.open("rb").close()
         except OSError as error:
@@ -63,6 +66,14 @@ class Files:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).lower()
+
+
+def odd_name(file: Path) -> str:
+    """What keeps a name out of events and of psql, which are UTF-8 and have it in one line; "" if nothing does."""
+    categories = {unicodedata.category(each) for each in str(file)}
+    if "Cs" in categories:
+        return "its name is not UTF-8; rename it"
+    return "its name has a control character; rename it" if "Cc" in categories else ""
 
 
 def scripts(found: Files, scripts: list[Script], folder: Path) -> Iterator[tuple[str, Path, str | None]]:

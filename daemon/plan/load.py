@@ -14,11 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from cutoverd.daemon.host.printable import one_line
+from cutoverd.daemon.host.trusted_folder import find_distrust
 from cutoverd.daemon.plan.bounded_yaml import compose, construct, read_source, text_of
 from cutoverd.daemon.plan.confiture import built_schema, sources
 from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
 from cutoverd.daemon.plan.diagnostics import line_of, mistakes, no_words, not_yaml, twice, unfilled
-from cutoverd.daemon.plan.files import Files, relative, scripts
+from cutoverd.daemon.plan.files import Files, odd_name, relative, scripts
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.programs import programs
 from cutoverd.states import WAY
@@ -149,6 +150,8 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
     state tells whether anybody will read them again (freeze.py).
     """
     path = path.resolve()
+    if why := odd_name(path):
+        raise _bad(path, [f"1: the path of the plan: {why}"])
     source = _read(path)
     plan = _validated(path, source)
     found = Files(path.parent)
@@ -162,10 +165,18 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
         tuple(found.all("freeze", plan.freeze)),
     )
     gone = found.gone if whole or not loaded.has_begun else []
-    if wrong := [*found.mistakes, *gone, *_too_many(loaded.items())]:
+    if wrong := [*found.mistakes, *gone, *_too_many(loaded.items()), *_distrusted(loaded, found)]:
         root = compose(text_of(source))
         raise _bad(path, (f"{_line_of(root, found.places.get(line))} {line}" for line in wrong))
     return replace(loaded, gone=tuple(found.gone))
+
+
+def _distrusted(loaded: LoadedPlan, found: Files) -> Iterator[str]:
+    """What lies in state_dir is believed: nobody else may write there."""
+    inside = (loaded.state_dir / "nats", loaded.run_dir.parent, loaded.run_dir, loaded.run_dir / "children")
+    if why := find_distrust(loaded.state_dir) or next(filter(None, (find_distrust(each, sticky=True) for each in inside)), ""):
+        found.places[f"state_dir: {why}"] = "state_dir", str(loaded.plan.state_dir)
+        yield f"state_dir: {why}"
 
 
 def _line_of(root: yaml.Node | None, place: tuple[str, str] | None) -> str:

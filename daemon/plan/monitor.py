@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import CommandLine, HttpUrl
+from cutoverd.daemon.plan.fields import CommandLine, HttpUrl, VariableName
 
 LEAST_EVERY_SECONDS = 0.1
 SERVICE_FOR_SECONDS = 60.0  # a new version that is started again by hand within it is no breach
@@ -50,6 +50,8 @@ class WatchedCheck(Part):
     """A query on production, which can write nothing."""
     command: CommandLine | None = None
     """Words of a command."""
+    env: list[VariableName] = Field(default_factory=list)
+    """Secrets of the daemon's environment that its command gets, by name."""
     above: Threshold | None = None
     """A number beyond it is bad."""
     below: Threshold | None = None
@@ -61,6 +63,8 @@ class WatchedCheck(Part):
     def _one_kind(self) -> WatchedCheck:
         if [self.http, self.sql, self.command].count(None) != 2:
             raise ValueError("a check is one of `http: {url}`, `sql: SELECT …` and `command: [word, …]`")
+        if self.env and not self.command:
+            raise ValueError("`env` names what a `command` gets of the environment, and here is none")
         if self.http and self.http.number and not self.has_threshold:
             raise ValueError("`number` finds a number, and `above` or `below` says what is too much or too little of it")
         if self.above is not None and self.below is not None and self.below > self.above:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
-from cutoverd.daemon.plan.fields import CommandLine, HttpUrl, LoginUrl
+from cutoverd.daemon.plan.fields import CommandLine, HttpUrl, LoginUrl, VariableName
 
 
 class Http(Part):
@@ -40,9 +40,13 @@ class CheckSection(Part):
     """Words of a command that has to exit 0."""
     login: Login | None = None
     """A session that has to open."""
+    env: list[VariableName] = Field(default_factory=list)
+    """Secrets of the daemon's environment that its command gets, by name."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> CheckSection:
+        if self.env and not self.command:
+            raise ValueError("`env` names what a `command` gets of the environment, and here is none")
         if [self.http, self.command, self.login].count(None) != 2:
             raise ValueError("a check is either `http: {url, status}` or `command: [word, …]` or `login: {url}`")
         return self
@@ -63,6 +67,8 @@ class ServiceCommands(Part):
     """Ends it and returns."""
     status: CommandLine
     """Exits 0 while it runs and 3 while it does not; anything else is no answer."""
+    env: list[VariableName] = Field(default_factory=list)
+    """Secrets of the daemon's environment that its commands get, by name."""
     health: list[CheckSection] = Field(default_factory=list)
     """What it has to answer once it runs."""
 
@@ -97,3 +103,5 @@ class Door(Part):
     """Lets clients in and returns."""
     status: CommandLine
     """Exits 0 while it is open and 3 while it is closed; anything else is no answer."""
+    env: list[VariableName] = Field(default_factory=list)
+    """Secrets of the daemon's environment that its commands get, by name."""

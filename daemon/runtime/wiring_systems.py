@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cutoverd.daemon.metrics.scrape_check import ScrapedCheck
 from cutoverd.daemon.metrics.server import Scrapes
-from cutoverd.daemon.plan.executables import commands
+from cutoverd.daemon.plan.executables import commands, passed
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.plan.systems import CheckSection, Door, Service, ServiceCommands
@@ -52,6 +52,7 @@ def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -
         _scraped(loaded, scrapes),
         list(commands(loaded.plan)),
         site.directory,
+        list(passed(loaded.plan)),
     )
 
 
@@ -78,11 +79,11 @@ def _versions(service: Service, site: by_command.Site) -> dict[Version, ServiceK
 
 
 def _service(commands: ServiceCommands, site: by_command.Site) -> ServiceKind:
-    return by_command.ExecService(commands.start, commands.stop, commands.status, site)
+    return by_command.ExecService(commands.start, commands.stop, commands.status, site.passing(commands.env))
 
 
 def _door(door: Door, site: by_command.Site) -> DoorKind:
-    return by_command.ExecDoor(door.open, door.close, door.status, site)
+    return by_command.ExecDoor(door.open, door.close, door.status, site.passing(door.env))
 
 
 def _checks(checks: list[CheckSection], loaded: LoadedPlan, site: by_command.Site) -> dict[str, CheckKind]:
@@ -97,7 +98,7 @@ def _check(check: CheckSection, loaded: LoadedPlan, site: by_command.Site) -> Ch
     if check.login:
         login, server = check.login, Server(loaded.plan.database.url, site.run, site.epoch, site.folder)
         return LoginCheck(login.url, server.names.production, login.within or timeouts.http, server.application_name)
-    return by_command.ExecCheck(check.command or [], site, timeouts.smoke)
+    return by_command.ExecCheck(check.command or [], site.passing(check.env), timeouts.smoke)
 
 
 def _dashboards(loaded: LoadedPlan) -> dict[str, CheckKind]:
@@ -121,4 +122,4 @@ def _watched(check: WatchedCheck, server: Server, site: by_command.Site) -> Samp
         return HttpSample(HttpCheck(page.url, page.status, page.contains), number)
     if check.sql:
         return SqlSample(server, check.sql, check.has_threshold)
-    return ExecSample(check.command or [], site, check.has_threshold)
+    return ExecSample(check.command or [], site.passing(check.env), check.has_threshold)

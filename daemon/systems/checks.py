@@ -24,9 +24,10 @@ class ChecksByKind:
     scraped: CheckKind | None = None  # None: our own metrics are not served
     commands: Sequence[tuple[str, Sequence[str]]] = ()  # all of the plan, with the keys that name them
     directory: Path = Path()  # where they run
+    passed: Sequence[tuple[str, Sequence[str]]] = ()  # variables that commands get by name, with the keys that name them
 
     async def check_programs(self, attempt_id: AttemptId) -> Evidence:
-        return executables.check_programs(self.commands, self.directory)
+        return executables.check_programs(self.commands, self.directory, self.passed)
 
     async def prove_health(self, attempt_id: AttemptId, name: str) -> Evidence:
         return await named(self.health, name, "health check").prove(attempt_id)

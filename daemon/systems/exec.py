@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.host import children
+from cutoverd.daemon.host.environment import masked, without_secrets
 from cutoverd.daemon.systems import exec_shim
 from cutoverd.daemon.systems.switch import last_output
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
@@ -29,28 +29,41 @@ class Site:
     epoch: int
     folder: Path  # of this run, in state_dir: each child is recorded there
     directory: Path  # of the plan: "./importer" is found there
+    passed: Sequence[str] = ()  # secrets of our environment that its commands get, by name
 
     async def call(self, command: Sequence[str], step: str, seconds: float, *, group: bool) -> dict[str, Any]:
-        """{"exit", "output" if it said anything}; raises `TimedOut`. With `group` all that it began ends with it."""
+        """{"exit", "output" if it said anything, masked}; raises `TimedOut`. With `group` all that it began ends with it."""
         ended = await self.run_to_its_end(command, step, seconds, group=group)
-        output = "\n".join(filter(None, (ended.stdout_tail.strip(), ended.stderr_tail.strip())))
+        output = "\n".join(filter(None, (self.masked(ended.stdout_tail).strip(), self.masked(ended.stderr_tail).strip())))
         return {"exit": ended.returncode, **({"output": output} if output else {})}
 
     async def run_to_its_end(
         self, command: Sequence[str], step: str, seconds: float, *, group: bool, output_bytes_max: int = OUTPUT_BYTES_MAX
     ) -> children.Completed:
-        """As `call`, with both outputs apart."""
-        return await children.run(
-            command,
-            folder=self.folder,
-            epoch=self.epoch,
-            step=step,
-            cwd=self.directory,
-            env={**os.environ, "CUTOVERD_RUN": self.run},
-            timeout_seconds=seconds,
-            output_bytes_max=output_bytes_max,
-            group=group,
-        )
+        """As `call`, with both outputs apart, and as they are."""
+        try:
+            return await children.run(
+                command,
+                folder=self.folder,
+                epoch=self.epoch,
+                step=step,
+                cwd=self.directory,
+                env={**without_secrets(self.passed), "CUTOVERD_RUN": self.run},
+                timeout_seconds=seconds,
+                output_bytes_max=output_bytes_max,
+                group=group,
+            )
+        except TimedOut as late:
+            late.evidence = {name: self.masked(str(output)) for name, output in late.evidence.items()}
+            raise
+
+    def masked(self, output: str) -> str:
+        """As it may be recorded."""
+        return masked(output, self.passed)
+
+    def passing(self, names: Sequence[str]) -> Site:
+        """The same for commands that get these."""
+        return replace(self, passed=tuple(names))
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,40 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from cutoverd.daemon.host import environment
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 
+Named = Sequence[tuple[str, Sequence[str]]]  # by the plan's key
 
-def check_programs(commands: Sequence[tuple[str, Sequence[str]]], directory: Path) -> Evidence:
-    """{"programs": how many}; raises `Unfit` with a reason for each program, and the plan's keys that name it."""
+
+def check_programs(commands: Named, directory: Path, passed: Named = ()) -> Evidence:
+    """{"programs": how many, "warnings": [what the commands do not get of our environment]}.
+
+    `passed`: variables that they get by name. Raises `Unfit` with a reason for each program, and for each variable that is not
+    there, with the plan's keys that name it.
+    """
     keys: dict[str, list[str]] = {}
     for key, words in commands:
         keys.setdefault(words[0], []).append(key)
-    if reasons := list(_wrong(keys.items(), directory)):
+    if reasons := [*_wrong(keys.items(), directory), *_missing(passed)]:
         hint = "mend it, or the plan's word for it, then `retry`; a changed plan is a new run"
         raise Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons})
-    return {"programs": len(keys)}
+    return {"programs": len(keys), **_withheld(passed)}
+
+
+def _missing(passed: Named) -> Iterator[str]:
+    for key, names in passed:
+        if missing := [name for name in names if name not in os.environ]:
+            yield f"{key}.env: this daemon's environment has no {', '.join(missing)}"
+
+
+def _withheld(passed: Named) -> dict[str, list[str]]:
+    named = {name for _, names in passed for name in names}
+    if not (names := environment.withheld(named)):
+        return {}
+    passes = f"`env: [{names[0]}]` beside a command passes one"
+    return {"warnings": [f"{', '.join(names)}: secrets of this daemon, which no command of the plan gets; {passes}"]}
 
 
 def _wrong(keys: Iterable[tuple[str, Sequence[str]]], directory: Path) -> Iterator[str]:

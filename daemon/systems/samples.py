@@ -60,7 +60,7 @@ class ExecSample:
         argv = [*COMMAND_APART, *self.command]
         ended = await self.site.run_to_its_end(argv, attempt_id.step, seconds, group=True, output_bytes_max=OUTPUT_BYTES_MAX)
         if ended.returncode:
-            output = (ended.stderr_tail or ended.stdout_tail).strip()[-EXCERPT_CHARS:]
+            output = self.site.masked(ended.stderr_tail or ended.stdout_tail).strip()[-EXCERPT_CHARS:]
             return Sample(
                 False,
                 None,
@@ -73,7 +73,7 @@ class ExecSample:
             return Sample(
                 False, None, f"{format_command(self.command)} wrote more than {OUTPUT_BYTES_MAX} bytes: its first line is lost"
             )
-        return numbered(line, f"the first line {line[:EXCERPT_CHARS]!r}")
+        return numbered(line, f"the first line {self.site.masked(line)[:EXCERPT_CHARS]!r}")
 
 
 @dataclass(frozen=True)

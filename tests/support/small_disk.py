@@ -38,7 +38,10 @@ def small_disk(folder: Path) -> Iterator[SmallDisk]:
     """A tmpfs on `folder`, which is made; the test is skipped where we may mount none."""
     folder.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if mounted.returncode:
         skip(f"no tmpfs can be mounted here: {mounted.stderr.strip()}")

@@ -68,7 +68,7 @@ def test_a_state_dir_in_which_nothing_can_be_written_is_named_with_the_reason_at
         code, output = cutoverd(*words, "-p", str(plan))
     assert code == 1
     assert "looking.lock: Read-only file system\n  → state_dir of the plan has to be a folder of this user" in output
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize("what", ["a folder", "a link", "a pipe"])
@@ -78,7 +78,7 @@ def test_something_else_where_a_note_of_ours_belongs(plan: Path, what: str) -> N
     began = time.monotonic()
     code, output = cutoverd("status", "-p", str(plan))
     assert (code, "this run has not started" in output) == (1, True)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25
     assert not os.path.lexists(plan.parent / "state" / "nats" / "looked_at")
 
 

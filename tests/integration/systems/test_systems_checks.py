@@ -19,6 +19,7 @@ from cutoverd.daemon.host import children
 from cutoverd.daemon.systems import http
 from cutoverd.daemon.systems.exec import ExecCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
+from cutoverd.daemon.systems.samples import ExecSample
 from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.ports import AttemptId, Direction
 
@@ -280,3 +281,42 @@ async def until(true: Callable[[], bool], seconds: float = 10) -> None:
     while not true():
         assert time.monotonic() < end, "it did not come about"
         await asyncio.sleep(0.02)
+
+
+PRINTS_SECRETS = "import os; print(os.environ.get('PGPASSWORD'), os.environ.get('API_TOKEN')); "
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    monkeypatch.setenv("API_TOKEN", "t0ken-42")
+
+
+@pytest.mark.usefixtures("secrets")
+async def test_a_command_gets_no_secret_of_the_daemon(site: Site) -> None:
+    """Found: each command inherited PGPASSWORD, and what one printed of it stayed in the journal."""
+    with pytest.raises(CheckFailed) as failed:
+        await python(site, PRINTS_SECRETS + "raise SystemExit(1)").prove(ATTEMPT_ID)
+    assert failed.value.evidence["output"] == "None t0ken-42"
+
+
+@pytest.mark.usefixtures("secrets")
+async def test_what_is_passed_by_name_is_there_and_masked_in_what_is_recorded(site: Site) -> None:
+    passing = site.passing(["PGPASSWORD", "API_TOKEN"])
+    with pytest.raises(CheckFailed, match=r"it said: \*{8} \*{8}$") as failed:
+        await python(passing, PRINTS_SECRETS + "raise SystemExit(1)").prove(ATTEMPT_ID)
+    assert failed.value.evidence["output"] == "******** ********"
+    hangs = PRINTS_SECRETS + "import sys, time; sys.stdout.flush(); time.sleep(60)"
+    with pytest.raises(TimedOut) as late:
+        await python(passing, hangs, within_seconds=2).prove(ATTEMPT_ID)
+    assert late.value.evidence["stdout"] == "******** ********\n"
+
+
+@pytest.mark.usefixtures("secrets")
+async def test_a_sample_that_prints_a_secret_records_none(site: Site) -> None:
+    passing = site.passing(["API_TOKEN"])
+    prints = [sys.executable, "-I", "-S", "-c", "import os; print(os.environ['API_TOKEN'])"]
+    sample = await ExecSample(prints, passing, wants_number=True).sample(ATTEMPT_ID, 20)
+    assert sample.saw == "expected a number, saw the first line '********'"
+    failing = [*prints[:-1], f"{prints[-1]}; raise SystemExit(1)"]
+    assert (await ExecSample(failing, passing).sample(ATTEMPT_ID, 20)).saw.endswith("it said: ********")

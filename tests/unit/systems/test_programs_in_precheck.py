@@ -91,3 +91,19 @@ def test_precheck_knows_each_login_of_the_plan_but_those_of_health_that_it_makes
         "smoke.login": "postgresql://app@127.0.0.1/app",
         "services.api.new.health.login": "postgresql://api@127.0.0.1/app",
     }
+
+
+async def test_secrets_that_no_command_gets_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "hunter2")
+    monkeypatch.setenv("NATS_PASSWORD", "opensesame")
+    evidence = await check_programs(planned(tmp_path, smoke=[{"command": FINE, "env": ["PGPASSWORD"]}]))
+    passes = "`env: [NATS_PASSWORD]` beside a command passes one"
+    assert evidence["warnings"] == [f"NATS_PASSWORD: secrets of this daemon, which no command of the plan gets; {passes}"]
+
+
+async def test_a_variable_that_the_daemon_does_not_have_is_named_with_its_key(tmp_path: Path) -> None:
+    loaded = planned(tmp_path, smoke=[{"command": FINE, "env": ["NO_SUCH_TOKEN"]}], new={"env": ["NOR_THIS"]})
+    assert await refused(loaded) == [
+        "services.api.new.env: this daemon's environment has no NOR_THIS",
+        "smoke.true.env: this daemon's environment has no NO_SUCH_TOKEN",
+    ]

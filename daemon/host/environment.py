@@ -1,0 +1,41 @@
+"""What programs of others get of this daemon's environment: all but its secrets, and those that the plan passes by name.
+
+What they print is kept in a journal that nobody can delete from, so the secrets that are known here are masked in it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from urllib.parse import quote
+
+# what libpq and NATS take from the environment; PGPASSFILE is a path, and whoever may read that file may read it without it
+SECRETS = ("PGPASSWORD", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_NKEY", "NATS_CREDS")
+MASK = "********"
+SHORTEST = 4  # characters: to mask less would spoil the text, and tell the secret
+
+
+def without_secrets(passed: Collection[str] = ()) -> dict[str, str]:
+    """The environment of a program, with the secrets that are passed by name."""
+    return {name: value for name, value in os.environ.items() if name not in SECRETS or name in passed}
+
+
+def withheld(passed: Collection[str] = ()) -> list[str]:
+    """Names of what `without_secrets` leaves out."""
+    return [name for name in SECRETS if name in os.environ and name not in passed]
+
+
+def masked(output: str, passed: Collection[str] = ()) -> str:
+    """The end of an output without our secrets, and without what was passed by name; one that was cut in half is masked too."""
+    for secret in sorted(set(_secrets(passed)), key=len, reverse=True):
+        output = output.replace(secret, MASK)
+        if half := next((n for n in range(len(secret) - 1, SHORTEST - 1, -1) if output.startswith(secret[-n:])), 0):
+            output = MASK + output[half:]
+    return output
+
+
+def _secrets(passed: Collection[str]) -> Iterator[str]:
+    names = {*SECRETS, *passed} - ({"NATS_USER"} if "NATS_PASSWORD" in os.environ else set())  # alone it is a token
+    for value in (os.environ.get(name, "") for name in names):
+        if len(value) >= SHORTEST:
+            yield from (value, quote(value, safe=""), repr(value)[1:-1])
