@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
 from cutoverd.events import facts
@@ -20,6 +22,7 @@ DONE, FAILED, WARNING, WAITING, PENDING, RUNNING = "✔", "✖", "⚠", "◷", "
 TURN = RUNNING  # the run goes on
 
 
+M = TypeVar("M", bound=BaseModel)
 MORE = "           │ "  # of a text with several lines
 SHOWN_EVIDENCE = ("differs", "not_carried", "left_out", "warnings", "written", "written_uncounted")
 
@@ -31,10 +34,11 @@ def line(run: Run, recorded: Recorded) -> str:
     return printable(f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, event)}")
 
 
-def _of_one_line_each(event: facts.Event) -> facts.Event:
-    """What others wrote into an event: no line of it can be taken for an event."""
-    texts = {name: continued(value, MORE) for name, value in event if isinstance(value, str) and "\n" in value}
-    return event.model_copy(update=texts)
+def _of_one_line_each(event: M) -> M:
+    """What others wrote into an event, or a part of it: no line of it can be taken for an event."""
+    texts: dict[str, Any] = {name: continued(value, MORE) for name, value in event if isinstance(value, str) and "\n" in value}
+    parts = {name: _of_one_line_each(value) for name, value in event if isinstance(value, BaseModel)}
+    return event.model_copy(update=texts | parts)
 
 
 def _stands(run: Run, event: facts.Event) -> str:

@@ -16,12 +16,14 @@ from cutoverd.daemon.postgres.backup.tool_errors import tool_failure
 from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
+from cutoverd.daemon.postgres.session.lock_waits import lock_held, watched_program
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"
 LOCK_WAIT = "60s"
+LOCK_TIMED_OUT = "due to statement timeout"  # by which pg_dump bounds its waits; none else is set
 OURS_SINCE = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> ALL (%s)
@@ -111,12 +113,15 @@ async def run(
     server: Server, tool: str, argv: list[str], *, database: str, settings: Mapping[str, str], step: str, timeout_seconds: float
 ) -> list[str]:
     """What the tool said on stderr, whose sessions have `settings`; raises `CheckFailed` if it failed."""
-    completed = await children.run(
-        [server.tool(tool), "-d", server.conninfo(database, settings), *argv],
-        folder=server.folder, epoch=server.epoch, step=step,
-        env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
-    )  # fmt: skip
+    async with watched_program(server) as watch:
+        completed = await children.run(
+            [server.tool(tool), "-d", server.conninfo(database, settings), *argv],
+            folder=server.folder, epoch=server.epoch, step=step,
+            env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
+        )  # fmt: skip
     if completed.returncode != 0:
+        if watch.last and LOCK_TIMED_OUT in completed.stderr_tail:
+            raise lock_held(watch.last)
         raise failed(tool, completed)
     return completed.stderr_tail.splitlines()
 

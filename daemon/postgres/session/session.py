@@ -9,8 +9,12 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.lock_waits import LockWatch, lock_held
 from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.states.errors import StepError
+
+LEAVE_SECONDS = 2.0  # psycopg is slow to leave a server that stands still
 
 
 @asynccontextmanager
@@ -19,13 +23,16 @@ async def session(
 ) -> AsyncIterator[Connection]:
     """A session in autocommit; when its task is cancelled, its backend is gone before the cancellation goes on.
 
+    A statement in it that waits for somebody's lock is ended after a while: `LockHeld`, which names who holds it.
+
     `of_plan`: for SQL of the plan. PostgreSQL's errors come out of it as a `StepError`, or as an `OutcomeUnknown` where nobody
     knows what became of it.
     """
     conn = await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
     pid = conn.info.backend_pid
     try:
-        yield conn
+        async with _watched(server, conn):
+            yield conn
     except asyncio.CancelledError:
         await conn.close()
         await asyncio.shield(end_backends(server, pids=[pid]))
@@ -34,3 +41,23 @@ async def session(
         raise to_step_error(conn, error) from error
     finally:
         await conn.close()
+
+
+@asynccontextmanager
+async def _watched(server: Server, conn: Connection) -> AsyncIterator[None]:
+    """Errors that come of a wait for a lock say who held it, whatever became of them on their way here."""
+    watch = LockWatch(server, conn)
+    watching = asyncio.create_task(watch.watch())
+    try:
+        yield
+    except (psycopg.Error, StepError) as error:
+        if watch.error:
+            raise watch.error from error
+        if isinstance(error, psycopg.errors.LockNotAvailable) and watch.last:
+            raise lock_held(watch.last) from error
+        raise
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching], timeout=LEAVE_SECONDS)
+    if watch.error:  # a statement was ended, and the block went on as if it had failed by itself
+        raise watch.error

@@ -29,9 +29,12 @@ class Activity:
     query: str
     waits_for: str = ""
     progress: ProgressReading = field(default_factory=ProgressReading)  # as pg_stat_progress_* tells it, if it does
+    lock_holders: str = ""  # who has the lock that it waits for
 
     def describe(self) -> str:
         """`CREATE INDEX: building index: 34 %`, or the statement without what is data in it."""
+        if self.lock_holders:
+            return f"waits for a lock that {self.lock_holders} has: {redact(self.query)}"
         if not self.progress.doing:
             return redact(self.query)
         ratio = self.progress.ratio
@@ -64,6 +67,7 @@ def _activity(
     database: str,
     query: str,
     waits_for: str,
+    lock_holders: str | None,
     command: str | None,
     phase: str | None,
     done: float | None,
@@ -71,4 +75,5 @@ def _activity(
     unit: str | None,
 ) -> Activity:
     doing = ": ".join(part for part in (command, phase) if part)
-    return Activity(database, query, waits_for, ProgressReading(doing, done, total, unit or "") if command else ProgressReading())
+    progress = ProgressReading(doing, done, total, unit or "") if command else ProgressReading()
+    return Activity(database, query, waits_for, progress, lock_holders or "")

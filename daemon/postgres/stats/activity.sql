@@ -19,7 +19,11 @@ WITH told AS (
     SELECT pid, 'ANALYZE', phase, sample_blks_scanned, nullif(sample_blks_total, 0), 'blocks'
       FROM pg_catalog.pg_stat_progress_analyze
 )
-SELECT a.datname, a.query, coalesce(a.wait_event, ''), told.command, told.phase, told.done::float8, told.total::float8, told.unit
+SELECT a.datname, a.query, coalesce(a.wait_event, ''),
+       (SELECT string_agg(format('pid %%s (%%s, %%s)', h.pid, h.usename, coalesce(nullif(h.application_name, ''), 'no application_name')), ', ')
+          FROM unnest(CASE WHEN a.wait_event_type = 'Lock' THEN pg_catalog.pg_blocking_pids(a.pid) END) AS blocking (pid)
+          JOIN pg_catalog.pg_stat_activity h ON h.pid = blocking.pid),
+       told.command, told.phase, told.done::float8, told.total::float8, told.unit
   FROM pg_catalog.pg_stat_activity a LEFT JOIN told USING (pid)
  WHERE a.application_name = %s AND a.state = 'active' AND a.backend_type = 'client backend'
  ORDER BY a.query_start, a.pid

@@ -53,8 +53,20 @@ def test_a_word_without_a_reason_ends_without_a_colon_and_a_reason_is_told(event
 
 def hostile(kind: type[facts.Event]) -> facts.Event:
     """Every text in it is somebody else's."""
-    given: dict[str, Any] = {"epoch": 3, "pid": 4, "attempt": 1, "seconds": 1.0, "n": 1, "oid": 5, "bytes": 6, "found": False}
+    given: dict[str, Any] = {
+        "epoch": 3,
+        "pid": 4,
+        "attempt": 1,
+        "seconds": 1.0,
+        "n": 1,
+        "count": 2,
+        "oid": 5,
+        "bytes": 6,
+        "found": False,
+    }
     given |= {"files": {}, "items": {}, "gates": [], "saw": HOSTILE, "orphans": [HOSTILE], "next": ["retry"], "version": "1"}
+    refused = {"seq": 1, "verb": HOSTILE, "by": HOSTILE, "reason": HOSTILE}
+    given |= {"count": 2, "first": refused, "last": refused}
     step = f"data.run_script:{HOSTILE}"
     given |= {"step": step, "direction": "forward", "evidence": {"keys": [HOSTILE], "warnings": [HOSTILE], "error": HOSTILE}}
     texts = {name: HOSTILE for name, field in kind.model_fields.items() if field.annotation in (str, str | None)}
