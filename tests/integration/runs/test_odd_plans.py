@@ -34,7 +34,7 @@ def quoted(name: str) -> str:
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_database_of_any_name_comes_back_as_it_was(cluster: Cluster, tmp_path: Path, name: str) -> None:
     with a_night(cluster, tmp_path) as night:
-        owner = "Öwner-1 \"x\" 'y'"
+        owner = "Öwner-1 \"x\" 'y'\t\n\x1b[2J\v%s"  # what ends an option of a session, and what a terminal acts on
         for statement in (
             f"ALTER DATABASE app RENAME TO {quoted(name)}",
             f"CREATE ROLE {quoted(owner)}",
@@ -52,6 +52,7 @@ def test_a_database_of_any_name_comes_back_as_it_was(cluster: Cluster, tmp_path:
         assert night.exit_code() == 3, night.output
         [failed] = [each.event for each in night.journal() if isinstance(each.event, facts.StepFailed)]
         assert failed.step == "smoke.smoke_test:page", "it got as far as that"
+        assert "\x1b" not in night.output
         assert cluster.execute(f"{row}{oid}") == before
 
 

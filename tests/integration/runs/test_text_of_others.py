@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.hostile import HOSTILE, unsafe
-from support.servers import in_a_loop_of_its_own
+from support.servers import in_a_loop_of_its_own, skip
 from unit.plan.test_plan_file import PLAN
 
 from cutoverd.daemon.bus.journal import Journal
@@ -73,6 +73,17 @@ def test_a_terminal_without_utf_8_shows_what_it_can(plan: Path) -> None:
     in_a_loop_of_its_own(record(plan, STARTED, NOTED))
     done = cutoverd("history", "-p", str(plan), PYTHONIOENCODING="latin-1")
     assert (done.returncode, rb"\u2714" in done.stdout) == (0, True)
+
+
+def test_a_run_whose_server_runs_is_shown_though_nothing_can_be_written_in_its_folder(plan: Path) -> None:
+    in_a_loop_of_its_own(record(plan, STARTED))
+    state = plan.parent / "state"
+    read_only = f"mount --bind '{state}' '{state}' && mount -o remount,ro,bind '{state}' || exit 99"
+    command = f"{read_only}; exec '{sys.executable}' -m cutoverd.daemon status -p '{plan}'"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    if "unshare failed" in done.stderr or done.returncode == 99:
+        skip(f"nothing can be mounted here: {done.stderr}")
+    assert (done.returncode, "precheck" in done.stdout) == (0, True), done.stderr
 
 
 @contextmanager
