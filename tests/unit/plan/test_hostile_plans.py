@@ -87,13 +87,13 @@ def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
 
 def loaded(path: Path) -> LoadedPlan | list[str]:
     """The plan, or what is wrong with it; at once."""
-    began = time.monotonic()
+    began = time.process_time()  # of this process: the machine may be busy with others
     try:
         return load(path)
     except BadPlan as error:
         told = str(error)
     finally:
-        assert time.monotonic() - began < SECONDS
+        assert time.process_time() - began < SECONDS
     assert not unsafe(told)
     assert len(told) < 200_000
     assert not [line for line in told.splitlines() if not re.match(rf"{re.escape(str(path))}:(\d+:| … and more)", line)], told
