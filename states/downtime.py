@@ -4,6 +4,12 @@ from cutoverd.states.ports import Evidence, Found, Probed, Version
 from cutoverd.states.step import Context, Effect, State, step
 
 
+async def keep_found(at: Context, found: Evidence) -> Evidence:
+    """In the ledger before it is in the journal: a way back without the journal knows it from there."""
+    await at.ports.databases.keep_found(at.attempt_id, found)
+    return found
+
+
 async def is_traffic_closed(at: Context) -> Probed:
     is_open = await at.ports.traffic.is_open(at.item)
     return Probed(Found.ABSENT if is_open else Found.PRESENT, {"open": is_open})
@@ -47,12 +53,12 @@ class Downtime(State):
     @step(Effect.NONE, per_item="services")
     async def record_service(at: Context) -> Evidence:
         """the state each service was found in is on record"""
-        return {"running": await at.ports.services.is_running(at.item, Version.OLD)}
+        return await keep_found(at, {"running": await at.ports.services.is_running(at.item, Version.OLD)})
 
     @step(Effect.NONE, per_item="traffic")
     async def record_door(at: Context) -> Evidence:
         """the state each door was found in is on record"""
-        return {"open": await at.ports.traffic.is_open(at.item)}
+        return await keep_found(at, {"open": await at.ports.traffic.is_open(at.item)})
 
     @step(
         Effect.PROBED,

@@ -70,6 +70,9 @@ class Databases(Protocol):
     async def check_fit(self, attempt_id: AttemptId) -> Evidence:
         """The server and our role can do it, and no name is left over; raises `Unfit` with every reason found."""
 
+    async def keep_found(self, attempt_id: AttemptId, found: Evidence) -> None:
+        """What a step found before the window is in the ledger too, by the step: a way back without the journal needs it."""
+
     async def make_placeholder(self, attempt_id: AttemptId) -> Evidence: ...
 
     async def drop_placeholder(self, attempt_id: AttemptId) -> Evidence:

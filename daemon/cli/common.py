@@ -46,7 +46,7 @@ def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
         raise typer.Exit(Exit.USAGE) from None
 
 
-def ended(work: Coroutine[Any, Any, T]) -> T:
+def ended(work: Coroutine[Any, Any, T], *, stopped: str = "the run goes on when it is started again") -> T:
     """The result, or a clear word and `typer.Exit` with the code for it."""
     try:
         return asyncio.run(_cancel_on_signal(work))
@@ -57,7 +57,7 @@ def ended(work: Coroutine[Any, Any, T]) -> T:
         is_driven = isinstance(error, (NotLeader, AlreadyDriven))
         raise typer.Exit(Exit.SUPERSEDED if is_driven else Exit.ERROR) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
-        complain("cutoverd: stopped; the run goes on when it is started again")
+        complain(f"cutoverd: stopped; {stopped}")
         raise typer.Exit(Exit.UNFINISHED) from None
 
 

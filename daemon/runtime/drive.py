@@ -27,6 +27,7 @@ from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.ledger.taken_back import TakenBack
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
@@ -38,6 +39,7 @@ from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.monitor import RoundObserver
 from cutoverd.events.commands import LONGEST_NAME, NotUnderstood, parse
 from cutoverd.events.subjects import RUNS, events_of, operator_of
+from cutoverd.states import ROLLED_BACK
 from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
 
@@ -67,7 +69,7 @@ async def drive(
             run = await _drive(
                 loaded, server, auto, observers, tracker, partial(ports_of, round_observers=round_observers, scrapes=scrapes)
             )
-        except RunEnded:
+        except (RunEnded, TakenBack):
             await end_embedded(loaded)  # it runs only because we asked
             raise
         if run.is_over:
@@ -91,7 +93,7 @@ async def _drive(
         await _opened(runs, loaded.plan.run, client)
         journal = Journal(client, events_of(loaded.plan.run))
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client))
-        server = await take_over(loaded, runlog, server)
+        server = await _taken_over(loaded, runlog, server, runs)
         async with _watched(tracker, server, client), _inbox(client, runlog, journal) as inbox:
             runner = RunLoop(
                 runlog,
@@ -118,6 +120,16 @@ async def _opened(runs: Runs, run: str, client: Client) -> None:
     if await runs.current() != run:
         await stream.check_room(client)
     await runs.open_run(run)
+
+
+async def _taken_over(loaded: LoadedPlan, runlog: RunLog, server: Server, runs: Runs) -> Server:
+    """A run whose production is back is over, whatever its journal says: it stands in no other run's way."""
+    try:
+        return await take_over(loaded, runlog, server)
+    except TakenBack as error:
+        if error.finished:
+            await runs.close_run(loaded.plan.run, ROLLED_BACK)
+        raise
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import claims, ledger
+from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.events import facts
@@ -35,9 +36,10 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
 
     `server` is that of no epoch yet; gives that of ours.
 
-    Raises `PlanChanged`, `NotLeader` (a newer one was faster), `Conflict`, `LogRegressed`, `OutcomeUnknown`.
+    Raises `PlanChanged`, `NotLeader` (a newer one was faster), `Conflict`, `LogRegressed`, `OutcomeUnknown`, `TakenBack`.
     """
     await runlog.replay()
+    await check_not_taken_back(server)
     there = await ledger.current_epoch(server)
     changed = _changed(loaded, runlog.run, server, there)
     epoch = await claims.claim(server, above=max(runlog.run.epoch, there, children.fenced_epoch(server.folder)))
@@ -59,11 +61,28 @@ async def _acquire(runlog: RunLog, server: Server) -> None:
     except StepError:  # a newer daemon ends our sessions
         await check_leads(server)
         raise
+    await check_not_taken_back(server)  # meanwhile, by who had the fence until now
     runlog.epoch = server.epoch
     acquired = facts.LeaderAcquired(
         epoch=server.epoch, host=socket.gethostname(), pid=os.getpid(), version=version("cutoverd"), orphans=orphans
     )
     await _append_after_older_daemon(runlog, acquired)
+
+
+async def take_without_journal(server: Server) -> tuple[Server, list[str]]:
+    """As `take_over`, as far as PostgreSQL and this machine know the run; gives who was ended, too.
+
+    `server` is that of no epoch yet. Raises `NotLeader`, `OutcomeUnknown`.
+    """
+    there = max(await ledger.current_epoch(server), children.fenced_epoch(server.folder))
+    server = replace(server, epoch=await claims.claim(server, above=there))
+    try:
+        orphans = await _end_orphans(server)
+        await ledger.acquire_fence(server)
+    except StepError:
+        await check_leads(server)
+        raise
+    return server, orphans
 
 
 async def _append_after_older_daemon(runlog: RunLog, acquired: facts.LeaderAcquired) -> None:

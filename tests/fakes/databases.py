@@ -26,6 +26,10 @@ class Databases:
             raise Unfit("; ".join(reasons), evidence={"reasons": reasons, "warnings": []})
         return {"server_version": 180000, "not_carried": [], "warnings": []}
 
+    async def keep_found(self, attempt_id: AttemptId, found: Evidence) -> None:
+        self.world.refuse_stale(attempt_id)
+        self.world.found[attempt_id.step] = dict(found)
+
     async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
         self._refuse_taken("app_closed")
         return self.world.recorded(attempt_id, {"database": "app_closed", "oid": PLACEHOLDER}, placeholder=True)

@@ -68,6 +68,7 @@ class World:
     scripts_done: set[str] = field(default_factory=set)
     epoch: int = 0  # of the daemon that may act
     ledger: dict[tuple[str, str], Evidence] = field(default_factory=dict)
+    found: dict[str, dict[str, Any]] = field(default_factory=dict)  # before the window, by the step that looked
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)  # by step and direction
     clients_were_let_in: bool = False  # to new
     ailing: int = 0  # rounds of Monitor's checks that will see errors

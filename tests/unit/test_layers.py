@@ -35,7 +35,7 @@ POSTGRES = (
 )
 HEIGHT = {name: height for height, storey in enumerate(STOREYS) for name in storey}
 HEIGHT |= {f"postgres.{name}": HEIGHT["postgres"] + (n + 1) / 10 for n, storey in enumerate(POSTGRES) for name in storey}
-LEDGER_TABLES = ("fence", "step_log", "database_oids", "announced", "counters", "anchor")
+LEDGER_TABLES = ("fence", "step_log", "database_oids", "announced", "counters", "anchor", "found", "taken_back")
 
 
 def modules(root: Path) -> dict[str, Path]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from cutoverd.daemon.postgres.databases import admission, clone, count_writes, fence, logins, old_access, placeholder, unchanged
 from cutoverd.daemon.postgres.databases import swap as exchange
 from cutoverd.daemon.postgres.databases import writes as written
+from cutoverd.daemon.postgres.ledger import found as on_record
 from cutoverd.daemon.postgres.ledger.databases import tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.session.server import Server
@@ -44,6 +45,10 @@ class PostgresDatabases:
 
     async def check_fit(self, attempt_id: AttemptId) -> Evidence:
         return await requirements.check_fit(self._server, attempt_id, self._logins, self._smoke_roles)
+
+    async def keep_found(self, attempt_id: AttemptId, found: Evidence) -> None:
+        async with session(self._server) as conn:
+            await on_record.keep_found(conn, attempt_id, found)
 
     async def make_placeholder(self, attempt_id: AttemptId) -> Evidence:
         return await placeholder.make_placeholder(self._server, attempt_id)

@@ -39,3 +39,21 @@ CREATE TABLE IF NOT EXISTS cutoverd.withheld (
     run text PRIMARY KEY,
     but_for jsonb NOT NULL
 );
+
+-- what each service and door was before the window, by the step that looked: the way back knows it without the journal
+CREATE TABLE IF NOT EXISTS cutoverd.found (
+    run text NOT NULL,
+    step text NOT NULL,
+    evidence jsonb NOT NULL,
+    PRIMARY KEY (run, step)
+);
+
+-- production was, or is being, taken back without the journal: a journal that comes back later does not go forward
+CREATE TABLE IF NOT EXISTS cutoverd.taken_back (
+    run text PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    accepts_loss boolean NOT NULL,
+    reason text NOT NULL,
+    counted jsonb NOT NULL,
+    finished timestamptz
+);

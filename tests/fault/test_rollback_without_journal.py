@@ -1,0 +1,230 @@
+"""The journal is gone, the daemon too: production is taken back from the ledger alone, wherever the run was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from support.aftermath import MACHINES
+from support.night import Night, a_night, until
+from support.production import log_in, names, photograph
+from support.servers import Cluster, in_a_loop_of_its_own
+
+from cutoverd.daemon.embedded import nats
+from cutoverd.events import facts
+
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+BEFORE_THE_WINDOW = {"worker.old", "api.old", "door.door"}
+WAITING = ("PgSleep",)
+
+
+def command(night: Night, *words: str) -> list[str]:
+    return ["rollback", str(night.plan_file), "--without-journal", "--confirm", night.run, *words]
+
+
+def take_back(night: Night, *words: str) -> subprocess.CompletedProcess[str]:
+    return night.main(*command(night, *words), seconds=120)
+
+
+def wipe(night: Night) -> None:
+    """The NATS of the run and its store, with every event."""
+    if night.reader:
+        night.reader.close()
+        night.reader = None
+    server = nats.find(night.state_dir / "nats")
+    if server:
+        os.kill(server.pid, signal.SIGKILL)
+    until(lambda: nats.find(night.state_dir / "nats") is None, "the nats-server is gone")
+    shutil.rmtree(night.state_dir / "nats")
+
+
+def kill_in(night: Night, step: str, when: str = "before") -> None:
+    """The daemon is killed in the middle of that step, and the journal with it."""
+    if step == "monitor.watch":
+        night.write_plan(monitor={"for": "10m"})
+        night.start("--auto")
+        night.wait_for(facts.StepStarted, step=step)
+    else:
+        night.stall(step, when=when)
+        night.start("--auto")
+        night.wait_for_step(step)
+    night.kill()
+    wipe(night)
+
+
+def assert_taken_back(night: Night) -> None:
+    """Production is the old database to the byte, what ran before runs, and no NATS was asked for anything."""
+    assert photograph(night.cluster) == night.before
+    assert log_in(night.cluster) == MACHINES
+    assert night.systems() == BEFORE_THE_WINDOW
+    assert not (night.state_dir / "nats").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "when"),
+    [
+        pytest.param("downtime.close_traffic:door", "before", marks=pytest.mark.long),
+        ("downtime.stop_service:api", "after"),
+        pytest.param("downtime.fence_old", "before", marks=pytest.mark.long),
+        pytest.param("schema.build_new", "before", marks=pytest.mark.long),
+        ("data.run_script:data/010.sql", "before"),
+        pytest.param("data.run_script:late/900.sql", "before", marks=pytest.mark.long),
+        pytest.param("validate.compare:machines", "before", marks=pytest.mark.long),
+        pytest.param("smoke.exchange_names", "before", marks=pytest.mark.long),
+        ("smoke.smoke_test:page", "before"),
+        ("cutover.start_service:api", "after"),
+        pytest.param("cutover.open_traffic:door", "after", marks=pytest.mark.long),
+        ("monitor.watch", ""),
+    ],
+)
+def test_production_is_taken_back_without_the_journal(cluster: Cluster, tmp_path: Path, step: str, when: str) -> None:
+    with a_night(cluster, tmp_path) as night:
+        kill_in(night, step, when)
+        done = take_back(night)
+        assert done.returncode == 3, done
+        assert "production is back" in done.stdout
+        assert_taken_back(night)
+        again = take_back(night)
+        assert (again.returncode, "taken back already" in again.stdout) == (3, True), again
+        assert_taken_back(night)
+        night.release()
+
+
+def test_in_precheck_nothing_has_to_be_taken_back(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        kill_in(night, "precheck.make_placeholder")
+        done = take_back(night)
+        assert done.returncode == 5, done
+        assert "the window had not begun" in done.stdout
+        assert_taken_back(night)
+        night.release()
+
+
+BACK = [
+    ("smoke.exchange_names", "before"),
+    ("schema.open_old", "before"),
+    ("schema.build_new", "before"),
+    ("downtime.fence_old", "before"),
+    ("downtime.stop_service:api", "after"),
+    ("downtime.close_traffic:door", "before"),
+]
+
+
+def test_killed_half_way_it_is_said_again_and_finishes(cluster: Cluster, tmp_path: Path) -> None:
+    """Before any of its actions, each time a bit further."""
+    with a_night(cluster, tmp_path) as night:
+        kill_in(night, "cutover.open_traffic:door", "after")
+        for step, when in BACK:
+            night.stall(step, "back", when)
+            words = [sys.executable, "-m", "cutoverd.daemon", *command(night)]
+            with (night.folder / "daemon.log").open("ab") as log:
+                daemon = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            night.daemons.append(daemon)
+            paused = lambda at=step: bool(night.children(at)) or any(w == "PgSleep" for _, w in night.backends())  # noqa: E731
+            until(paused, f"{step} stands still\n{night.output[-3000:]}")
+            night.kill()
+            night.release()
+        done = take_back(night)
+        assert done.returncode == 3, done
+        assert_taken_back(night)
+
+
+def test_rows_written_since_the_swap_are_given_up_only_by_name(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        kill_in(night, "monitor.watch")
+        with psycopg.connect(cluster.url("app", user="app_user")) as client:
+            client.execute("INSERT INTO store.log (line) VALUES ('acknowledged')")
+        refused = take_back(night)
+        assert refused.returncode == 1, refused
+        assert "store.log: 1 inserted" in refused.stderr
+        assert "--accept-loss --reason" in refused.stderr
+        assert log_in(cluster) == MACHINES
+        assert cluster.execute("SELECT count(*) FROM fleet.machine", "app") == [(MACHINES,)], (
+            "production is the new database still"
+        )
+        assert take_back(night, "--accept-loss").returncode == 2, "without a reason"
+        done = take_back(night, "--accept-loss", "--reason", "the new version is worse")
+        assert done.returncode == 3, done
+        assert "store.log" in done.stdout
+        assert_taken_back(night)
+        cluster.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS true")
+        assert ("acknowledged",) in cluster.execute("SELECT line FROM store.log", "app_next")
+
+
+def test_a_daemon_that_lives_on_this_machine_is_not_taken_from(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall("data.run_script:data/010.sql")
+        night.start("--auto")
+        night.wait_for_step("data.run_script:data/010.sql")
+        refused = take_back(night)
+        assert refused.returncode == 7, refused
+        assert f"is driven by process {night.daemons[-1].pid}" in refused.stderr
+        night.release()
+        assert night.exit_code(120) == 0
+
+
+def test_the_runs_name_has_to_be_said(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        nobody = night.main("rollback", str(night.plan_file), "--without-journal")
+        assert (nobody.returncode, "no daemon has ever taken run night" in nobody.stderr) == (1, True), nobody
+        kill_in(night, "data.run_script:data/010.sql")
+        wrong = night.main("rollback", str(night.plan_file), "--without-journal", "--confirm", "nigth")
+        assert (wrong.returncode, "--confirm night" in wrong.stderr) == (2, True), wrong
+        unsaid = night.main("rollback", str(night.plan_file), "--without-journal")
+        assert (unsaid.returncode, "nobody confirmed" in unsaid.stderr) == (2, True), unsaid
+        bare = night.main("rollback", str(night.plan_file), "--confirm", "night")
+        assert (bare.returncode, "cutoverd send rollback" in bare.stderr) == (2, True), bare
+        assert names(cluster) == {"app", "app_previous", "app_next"}, "nothing was done"
+        night.release()
+
+
+def test_what_ran_before_is_not_on_record_so_it_is_named(cluster: Cluster, tmp_path: Path) -> None:
+    """As after a run that an older version began."""
+    with a_night(cluster, tmp_path) as night:
+        kill_in(night, "data.run_script:data/010.sql")
+        night.release()
+        cluster.execute("DROP TABLE cutoverd.found", "cutoverd")
+        unhealthy = take_back(night)
+        assert unhealthy.returncode == 1, unhealthy
+        for what in ("service worker is stopped", "service api is stopped", "door door is closed"):
+            assert what in unhealthy.stdout
+        assert "ctl.py start worker old" in unhealthy.stdout
+        assert photograph(cluster) == night.before
+        for words in (["start", "worker", "old"], ["start", "api", "old"], ["open", "door"]):
+            subprocess.run([sys.executable, str(night.folder / "ctl.py"), *words], check=True)
+        assert take_back(night).returncode == 3
+        assert_taken_back(night)
+
+
+def test_a_journal_that_comes_back_goes_nowhere_and_hinders_no_new_run(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.write_plan(monitor={"for": "10m"})
+        night.start("--auto")
+        night.wait_for(facts.StepStarted, step="monitor.watch")
+        night.kill()
+        in_a_loop_of_its_own(nats.stop(night.state_dir / "nats"))
+        shutil.copytree(night.state_dir / "nats", tmp_path / "saved")
+        wipe(night)
+        assert take_back(night).returncode == 3
+        shutil.copytree(tmp_path / "saved", night.state_dir / "nats")
+        night.start("--auto")
+        assert night.exit_code() == 1
+        assert "taken back without its journal" in night.output
+        assert "give the plan a new `run`" in night.output
+        assert photograph(cluster) == night.before
+        for left in ("app_next", "app_closed"):
+            cluster.execute(f"DROP DATABASE {left}")
+        old_plan = tmp_path / "old.yaml"
+        shutil.copy(night.plan_file, old_plan)
+        night.write_plan(run="night2", monitor={"for": "200ms"})
+        night.start("--auto")
+        assert night.exit_code(120) == 0, night.output[-3000:]
+        late = night.main("rollback", str(old_plan), "--without-journal", "--confirm", "night")
+        assert late.returncode == 1, late
+        assert "run night2 has acted on the databases of run night since" in late.stderr
