@@ -51,6 +51,9 @@ class Rig(Protocol):
 
     async def killed_half_way(self, operation: str) -> None: ...
 
+    def found(self) -> dict[str, dict[str, Any]]:
+        """What is on record as it was before the window, by the step that looked."""
+
     async def write_to_old(self) -> None:
         """As somebody does whom no fence keeps out; returns when it is counted."""
 
@@ -76,6 +79,9 @@ class InMemory:
 
     def take(self, *names: str) -> None:
         self._world.taken_names |= set(names)
+
+    def found(self) -> dict[str, dict[str, Any]]:
+        return self._world.found
 
     async def killed_half_way(self, operation: str) -> None:
         match operation:
@@ -127,6 +133,9 @@ class OnPostgres:
         for name in names:
             self._cluster.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             self._taken.add(name)
+
+    def found(self) -> dict[str, dict[str, Any]]:
+        return dict(self._cluster.execute("SELECT step, evidence FROM cutoverd.found WHERE run = 'r1'", "cutoverd"))
 
     async def killed_half_way(self, operation: str) -> None:
         module, then = {
@@ -190,6 +199,15 @@ class DatabasesContract:
         self.check_evidence(
             [evidence[attempt_id(operation)] for operation in THERE], {name: evidence[back(name)] for name in BACK}
         )
+
+    async def test_what_was_found_last_is_on_record_and_only_the_leader_says_it(self, rig: Rig) -> None:
+        first = await rig.led_by(1)
+        await first.keep_found(attempt_id("downtime.record_service:api"), {"running": False})
+        await first.keep_found(attempt_id("downtime.record_service:api"), {"running": True})
+        await rig.led_by(2)
+        with pytest.raises(NotLeader):
+            await first.keep_found(attempt_id("downtime.record_door:door"), {"open": False})
+        assert rig.found() == {"downtime.record_service:api": {"running": True}}
 
     def check_evidence(self, there: list[Evidence], went_back: dict[str, Evidence]) -> None:
         _, fenced, built, _, _, exchanged = there

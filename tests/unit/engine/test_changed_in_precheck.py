@@ -39,6 +39,7 @@ class Runs:
         monkeypatch.setattr(leadership.claims, "claim", self._claim)
         monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
         monkeypatch.setattr(leadership.ledger, "acquire_fence", self._no_orphans)
+        monkeypatch.setattr(leadership, "check_not_taken_back", self._no_orphans)
 
     def _log(self) -> RunLog:
         return RunLog("night-1", self.stream.journal("cutover.evt.night-1"))
