@@ -8,10 +8,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from cutoverd.daemon.cli.application import CODES
-from cutoverd.daemon.cli.common import PlanArgument, ended, loaded, say
+from cutoverd.daemon.cli.common import PlanArgument, ended, loaded
 from cutoverd.daemon.control import take_back as last_resort
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.terminal.unbreakable import mute
 
 app = typer.Typer(add_completion=False)
 
@@ -45,7 +46,7 @@ def rollback(
         _refuse("--accept-loss needs --reason", "why rows may be given up goes on record")
     given = loaded(plan)
     for line in ended(last_resort.read_standing(given)):
-        say(line)
+        _say(line)
     _check_confirmed(given, confirm)
     code = ended(last_resort.take_back(given, accept_loss=accept_loss, reason=reason, say=_say), stopped=AGAIN)
     _say("production is back" if code is Exit.ROLLED_BACK else "the window had not begun: production was not touched")
@@ -66,7 +67,7 @@ def _say(line: str) -> None:
     try:
         typer.echo(line)
     except OSError:
-        return
+        mute(sys.stdout)
 
 
 def _refuse(why: str, hint: str) -> NoReturn:

@@ -299,6 +299,8 @@ class RunLoop:
                 await asyncio.to_thread(self._check_files, self.run)
             async with asyncio.timeout(self._timeout_of(take.key)):
                 evidence = await act(self._context(take.key, take.direction, event_id))
+            if take.key.definition.untimed:  # meanwhile production may have been taken back, and that is in no journal
+                await self._check_leads()
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
             seconds = time.monotonic() - began

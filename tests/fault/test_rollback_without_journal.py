@@ -31,6 +31,13 @@ def take_back(night: Night, *words: str) -> subprocess.CompletedProcess[str]:
     return night.main(*command(night, *words), seconds=120)
 
 
+def take_back_from_elsewhere(night: Night) -> subprocess.CompletedProcess[str]:
+    """With a `state_dir` of its own, as on another machine."""
+    here = night.folder / "here.yaml"
+    here.write_text(night.plan_file.read_text().replace(str(night.state_dir), str(night.folder / "elsewhere")))
+    return night.main("rollback", str(here), "--without-journal", "--confirm", night.run, seconds=120)
+
+
 def wipe(night: Night) -> None:
     """The NATS of the run and its store, with every event."""
     if night.reader:
@@ -134,6 +141,41 @@ def test_killed_half_way_it_is_said_again_and_finishes(cluster: Cluster, tmp_pat
         assert_taken_back(night)
 
 
+@pytest.mark.parametrize("step", ["smoke.exchange_names", pytest.param("downtime.fence_old", marks=pytest.mark.long)])
+def test_on_its_way_back_already_it_is_taken_back_all_the_same(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.knob("smoke api test", exit=1)
+        night.stall(step, "back")
+        night.start("--auto")
+        night.wait_for_step(step, "back")
+        night.kill()
+        wipe(night)
+        night.release()
+        assert take_back(night).returncode == 3
+        assert_taken_back(night)
+
+
+def test_smoke_roles_that_wrote_nothing_cost_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """Which of them others share only the journal knows, so each row counts."""
+    cluster.execute("DROP ROLE IF EXISTS smoke; CREATE ROLE smoke LOGIN")
+    with a_night(cluster, tmp_path) as night:
+        night.write_plan(smoke={"roles": ["smoke"], "tests": night.plan["smoke"]})
+        kill_in(night, "smoke.smoke_test:page")
+        done = take_back(night)
+        assert (done.returncode, "no row was written" in done.stdout) == (3, True), done
+        assert_taken_back(night)
+        night.release()
+
+
+def test_without_the_ledger_it_names_the_way_by_hand(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        cluster.execute("DROP DATABASE cutoverd")
+        done = take_back(night)
+        assert done.returncode == 1, done
+        assert "there is no database cutoverd" in done.stderr
+        assert "docs/last-resort.md" in done.stderr
+
+
 def test_rows_written_since_the_swap_are_given_up_only_by_name(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         kill_in(night, "monitor.watch")
@@ -168,15 +210,32 @@ def test_a_daemon_that_lives_on_this_machine_is_not_taken_from(cluster: Cluster,
         assert night.exit_code(120) == 0
 
 
-def test_a_daemon_elsewhere_is_fenced_and_steps_down(cluster: Cluster, tmp_path: Path) -> None:
-    """By the fence in PostgreSQL: this machine, which has another `state_dir`, sees no lock of it."""
+def test_a_daemon_that_watches_elsewhere_never_says_that_it_has_completed(cluster: Cluster, tmp_path: Path) -> None:
+    """Nothing that it does fails: no service has a new version, and the journal does not tell it."""
     with a_night(cluster, tmp_path) as night:
-        night.stall("data.run_script:data/010.sql")
+        fine = [{"name": "page", "command": ["true"]}]
+        worker = {key: night.plan["services"][0][key] for key in ("name", "old")}
+        night.write_plan(monitor={"for": "12s"}, services=[worker], health=fine, smoke=fine)
         night.start("--auto")
-        night.wait_for_step("data.run_script:data/010.sql")
-        here = tmp_path / "here.yaml"
-        here.write_text(night.plan_file.read_text().replace(str(night.state_dir), str(tmp_path / "elsewhere")))
-        done = night.main("rollback", str(here), "--without-journal", "--confirm", "night", seconds=120)
+        night.wait_for(facts.StepStarted, step="monitor.watch")
+        done = take_back_from_elsewhere(night)
+        assert done.returncode == 3, done
+        assert night.exit_code() == 7, night.output[-3000:]
+
+
+@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "monitor.watch"])
+def test_a_daemon_elsewhere_is_fenced_and_steps_down(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    """By the fence in PostgreSQL: whoever has another `state_dir` sees no lock of it."""
+    with a_night(cluster, tmp_path) as night:
+        if step == "monitor.watch":
+            night.write_plan(monitor={"for": "15s"})
+            night.start("--auto")
+            night.wait_for(facts.StepStarted, step=step)
+        else:
+            night.stall(step)
+            night.start("--auto")
+            night.wait_for_step(step)
+        done = take_back_from_elsewhere(night)
         assert done.returncode == 3, done
         assert night.exit_code() == 7, night.output[-3000:]
         assert photograph(cluster) == night.before
@@ -195,6 +254,9 @@ def test_the_runs_name_has_to_be_said(cluster: Cluster, tmp_path: Path) -> None:
         assert (unsaid.returncode, "nobody confirmed" in unsaid.stderr) == (2, True), unsaid
         bare = night.main("rollback", str(night.plan_file), "--confirm", "night")
         assert (bare.returncode, "cutoverd send rollback" in bare.stderr) == (2, True), bare
+        night.write_plan(database={"url": cluster.url("postgres")})
+        other = take_back(night)
+        assert (other.returncode, "was on database app, and the plan names postgres" in other.stderr) == (1, True), other
         assert names(cluster) == {"app", "app_previous", "app_next"}, "nothing was done"
         night.release()
 
