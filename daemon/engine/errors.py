@@ -36,6 +36,7 @@ class LogRegressed(BusError):
 
     hint = (
         "hold; do not append: compare the stream with the anchors in the state folder and in the ledger, restore it from a backup"
+        "; where there is none, `cutoverd rollback --without-journal PLAN` takes production back by the ledger alone"
     )
 
 
