@@ -16,7 +16,7 @@ from cutoverd.daemon.terminal.unbreakable import mute
 
 app = typer.Typer(add_completion=False)
 
-HELP = f"""Take production back when the journal of a run is lost: the stream was wiped, or its NATS is gone for good.
+PARAGRAPHS = f"""Take production back when the journal of a run is lost: the stream was wiped, or its NATS is gone for good.
 
 As long as a daemon can read the journal, say `cutoverd send rollback` instead: that is recorded.
 
@@ -29,6 +29,7 @@ Killed half-way, it is said again and goes on. Afterwards the run is over: shoul
 Without the ledger, too: docs/last-resort.md has the way by hand, in SQL.
 
 {CODES} Here: 3 production is back, 5 the window had not begun, 1 it cannot go on now, and says why."""
+HELP = "\n\n".join(" ".join(paragraph.split()) for paragraph in PARAGRAPHS.split("\n\n"))  # else each line is broken twice
 AGAIN = "say the same again: what is done is found done"
 
 
