@@ -8,9 +8,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from cutoverd.daemon.cli.application import CODES
-from cutoverd.daemon.cli.common import PlanArgument, ended, loaded
+from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded, say
 from cutoverd.daemon.control import take_back as last_resort
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.terminal.unbreakable import mute
 
@@ -47,7 +48,7 @@ def rollback(
         _refuse("--accept-loss needs --reason", "why rows may be given up goes on record")
     given = loaded(plan)
     for line in ended(last_resort.read_standing(given)):
-        _say(line)
+        say(one_line(line), unread=Exit.ERROR)
     _check_confirmed(given, confirm)
     code = ended(last_resort.take_back(given, accept_loss=accept_loss, reason=reason, say=_say), stopped=AGAIN)
     _say("production is back" if code is Exit.ROLLED_BACK else "the window had not begun: production was not touched")
@@ -66,11 +67,11 @@ def _check_confirmed(given: LoadedPlan, confirm: str | None) -> None:
 def _say(line: str) -> None:
     """Nobody reads it any more: that ends no way back."""
     try:
-        typer.echo(line)
+        typer.echo(one_line(line))
     except OSError:
         mute(sys.stdout)
 
 
 def _refuse(why: str, hint: str) -> NoReturn:
-    typer.echo(f"cutoverd: {why}\n  → {hint}", err=True)
+    complain(f"cutoverd: {why}\n  → {hint}")
     raise typer.Exit(Exit.USAGE)

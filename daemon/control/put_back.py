@@ -46,7 +46,8 @@ class Report:
         except NotLeader:
             raise
         except StepError:
-            self.say(f"{FAILED} not yet: {what}\n  → {AGAIN}")
+            self.say(f"{FAILED} not yet: {what}")
+            self.say(f"  → {AGAIN}")
             raise
         self.done(what, f"{time.monotonic() - began:.2f} s", str(evidence.get("reason", "")))
         for name in SHOWN:
