@@ -221,14 +221,14 @@ async def _info(client: Client) -> dict[str, Any] | None:
 
 async def _create(client: Client, config: dict[str, Any]) -> dict[str, Any]:
     answer = await _ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
-    if answer.get("error", {}).get("err_code") == OVERLAP and (taken := await _overlapping_if_told(client)):
+    if answer.get("error", {}).get("err_code") == OVERLAP and (taken := await _overlapping_if_allowed(client)):
         raise Unsuitable(f"stream {STREAM} cannot be had: subjects overlap: {taken}", hint=OVERLAP_HINT)
     if answer.get("error", {}).get("err_code") != NAME_IN_USE:  # in use: somebody was faster
         _checked(answer)
     return _checked(await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
 
 
-async def _overlapping_if_told(client: Client) -> str:
+async def _overlapping_if_allowed(client: Client) -> str:
     """As `_overlapping`; a user may be forbidden to list the streams."""
     try:
         return await _overlapping(client)

@@ -304,8 +304,8 @@ class RunLoop:
             return succeeded(take.key, take.direction, time.monotonic() - began, evidence)
         except Exception as error:
             seconds = time.monotonic() - began
-            seen = await self._unless_taken(error)
-            return ended_by(seen, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
+            outcome = await self._unless_taken(error)
+            return ended_by(outcome, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
 
     async def _unless_taken(self, error: Exception) -> Exception:
         """What became of the step; raises `NotLeader` where a takeover has ended its children or sessions."""

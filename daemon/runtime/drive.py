@@ -156,7 +156,7 @@ async def _inbox(client: Client, runlog: RunLog, journal: EventLog) -> AsyncIter
     inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
     listening = [
         asyncio.create_task(listen(CommandStream(client), runlog.run.command_position + 1, inbox)),
-        asyncio.create_task(_until_heard(watch_for_newer(journal, runlog, inbox), inbox)),
+        asyncio.create_task(_with_its_end(watch_for_newer(journal, runlog, inbox), inbox)),
     ]
     try:
         yield inbox
@@ -168,7 +168,7 @@ async def _inbox(client: Client, runlog: RunLog, journal: EventLog) -> AsyncIter
 
 async def listen(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
     """Everything that is said, and at last why nothing more can be heard."""
-    await _until_heard(_read_commands(commands, start, inbox), inbox)
+    await _with_its_end(_read_commands(commands, start, inbox), inbox)
 
 
 async def _read_commands(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:
@@ -178,7 +178,7 @@ async def _read_commands(commands: CommandLog, start: int, inbox: asyncio.Queue[
         inbox.put_nowait(_understood(message))
 
 
-async def _until_heard(reading: Coroutine[Any, Any, None], inbox: asyncio.Queue[InboxItem]) -> None:
+async def _with_its_end(reading: Coroutine[Any, Any, None], inbox: asyncio.Queue[InboxItem]) -> None:
     """Why nothing more can be heard is the last that is."""
     try:
         await reading

@@ -78,8 +78,8 @@ def test_what_was_held_goes_back_once_the_loss_is_accepted(cluster: Cluster, tmp
         night.knob(FAILS["smoke"], exit=1)
         night.start()
         until(lambda: night.events(facts.RunHeld), f"held\n{night.output[-2000:]}")
-        said = night.cli("send", "rollback", "--format", "json")
-        assert json.loads(said.stdout)["refused"], said
+        refused = night.cli("send", "rollback", "--format", "json")
+        assert json.loads(refused.stdout)["refused"], refused
         assert night.cli("send", "rollback", "--accept-loss", "--reason", "worse").returncode == 0
         assert night.exit_code(120) == 3
     cluster.execute("ALTER DATABASE app_next ALLOW_CONNECTIONS true")

@@ -57,6 +57,6 @@ def test_after_hostile_messages_a_running_and_a_restarted_daemon_hear_what_was_a
             0 if took_back else 1
         )  # it comes before the turn that `fail` brings, or is refused after it
         assert floods + len(alone) == expected, "each once"
-        told = night.cli("history")
-        assert (told.returncode, told.stderr) == (0, "")
+        received = night.cli("history")
+        assert (received.returncode, received.stderr) == (0, "")
         assert "Traceback" not in night.output

@@ -28,7 +28,7 @@ PREPARE = ("ALTER ROLE app_owner LOGIN", "DROP DATABASE app")
 
 
 @dataclass(frozen=True)
-class Told:
+class Output:
     """What a command has to end with and to say."""
 
     exit: int
@@ -49,8 +49,8 @@ class Expected:
     """What is right; the keys of `expected.yaml`."""
 
     why: str
-    check: Told
-    run: Told | None = None
+    check: Output
+    run: Output | None = None
     rows: Sequence[Mapping[str, Any]] = ()
     versions: Sequence[str] = ("15", "18")
     server: Mapping[str, str] = field(default_factory=dict)  # settings that want a start
@@ -66,8 +66,8 @@ class Case:
     @property
     def expected(self) -> Expected:
         given = yaml.safe_load((self.folder / "expected.yaml").read_text())
-        told = {name: Told(**given[name]) for name in ("check", "run") if name in given}
-        return Expected(**{**given, **told})
+        output = {name: Output(**given[name]) for name in ("check", "run") if name in given}
+        return Expected(**{**given, **output})
 
     @contextmanager
     def set_up(self, cluster: Cluster, work: Path) -> Iterator[Trial]:

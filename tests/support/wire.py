@@ -47,18 +47,18 @@ class Wire:
 
     def send(self, lines: bytes) -> list[bytes]:
         """What the server said of it, once it has taken all of it or has closed the connection; [] for nothing."""
-        said: list[bytes] = []
+        replies: list[bytes] = []
         try:
             self._socket.sendall(lines + b"PING\r\n")
             while (line := self._answers.readline()) != b"PONG\r\n":
                 if not line:
                     raise ConnectionError
-                said.append(line)
+                replies.append(line)
         except ConnectionError:
             self.close()
             self._connect()
-            said.append(b"closed")
-        return said
+            replies.append(b"closed")
+        return replies
 
     def close(self) -> None:
         self._answers.close()

@@ -201,10 +201,10 @@ class PgDump:
         """By the plan's own command, or by pg_restore, with owners and grants as in production as far as our rights go."""
         step, seconds = attempt_id.step, self._timeout_seconds
         if self._proof.restore:
-            said = await restore.restore_by_command(
+            warnings = await restore.restore_by_command(
                 self._server, self._proof.restore, taken.part, cwd=self._proof.cwd, step=step, timeout_seconds=seconds
             )
-            return said, []
+            return warnings, []
         warnings, left_out = await restore.restore(
             self._server, taken.part, owner, content.excluded,
             is_superuser=content.by_superuser, jobs=self._jobs, step=step, timeout_seconds=seconds,

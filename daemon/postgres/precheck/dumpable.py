@@ -110,5 +110,5 @@ def _of_root(root: str, of_root: NotRestorable | None, below: Sequence[str]) -> 
 def _of_others(others: Sequence[OwnedObject], owner: str, judge: ScriptJudge) -> list[str]:
     rest = [each for each in others if each not in judge.named]
     may = f"and the files run as {owner}, who may not change it"
-    said = [f"{each.type} {each.identity} belongs to {each.owner}, {may}: {each.remedy(owner)}" for each in rest[:SHOWN]]
-    return said + ([f"{len(rest) - SHOWN} more objects belong to others than {owner}"] if len(rest) > SHOWN else [])
+    warnings = [f"{each.type} {each.identity} belongs to {each.owner}, {may}: {each.remedy(owner)}" for each in rest[:SHOWN]]
+    return warnings + ([f"{len(rest) - SHOWN} more objects belong to others than {owner}"] if len(rest) > SHOWN else [])

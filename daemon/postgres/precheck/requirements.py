@@ -52,7 +52,7 @@ async def check_fit(
         row = await pg_database.read_row(conn, oid)
         otherwise, unasked = await inside.ask_inside(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
-        of_tests = await smoke_roles.look(conn, row, smoke_roles_named)
+        of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
         not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]

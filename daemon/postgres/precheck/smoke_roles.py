@@ -49,7 +49,7 @@ class SmokeRoles:
     shared: list[str] = field(default_factory=list)
 
 
-async def look(conn: Connection, row: DatabaseRow, named: Sequence[str] | None) -> SmokeRoles:
+async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[str] | None) -> SmokeRoles:
     """Of production as it is now; `named`: smoke.roles, None if it is left out."""
     found = SmokeRoles()
     if named is None:

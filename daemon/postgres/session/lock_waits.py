@@ -27,8 +27,8 @@ from cutoverd.states.errors import StepError
 log = Logger(__name__)
 
 LOCK_SECONDS = 30.0  # nothing that we touch is locked for long by anybody who knows of the night
-LOOK_ONLY_SECONDS = 10.0  # of `cutoverd check`, where somebody waits for the answer
-FIRST_LOOK_SECONDS, PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 1.0, 5.0
+CHECK_SECONDS = 10.0  # of `cutoverd check`, where somebody waits for the answer
+FIRST_POLL_SECONDS, PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 1.0, 5.0
 ANSWER_SECONDS = 3.0
 SESSION = {READ_ONLY: "on", "statement_timeout": "2000", "lock_timeout": "500"}
 WAITS = Path(__file__).with_suffix(".sql").read_bytes()
@@ -78,23 +78,23 @@ class LockWatch:
 
     def __init__(self, server: Server, connection: Connection) -> None:
         self._server, self._connection = server, connection
-        self._longest = LOOK_ONLY_SECONDS if server.read_only else LOCK_SECONDS
+        self._longest = CHECK_SECONDS if server.read_only else LOCK_SECONDS
         self._pid = connection.info.backend_pid
         self.last: Wait | None = None  # the one that was seen by the last look
         self.error: LockHeld | None = None  # once it has ended a statement
 
     async def watch(self) -> None:
         """Until it is cancelled, or has ended a statement. It raises nothing: what it cannot see, it does not tell."""
-        await asyncio.sleep(FIRST_LOOK_SECONDS)
+        await asyncio.sleep(FIRST_POLL_SECONDS)
         pause = PAUSE_SECONDS
         while self.error is None:
             if self._connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 with suppress(*TROUBLE):
-                    await self._look()
+                    await self._poll()
                 pause = PAUSE_SECONDS if self.last else min(pause * 1.5, PAUSE_SECONDS_MAX)
             await asyncio.sleep(pause)
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         async with asyncio.timeout(ANSWER_SECONDS), await self._connect(self._server.home) as looking:
             before, self.last = self.last, await find_wait(looking, self._pid)
             if self.last is None:

@@ -57,13 +57,13 @@ class Server:
         `of_plan`: for SQL of the plan, as a session of the database's owner has it. `settings` go before what is pinned.
         """
         database = database or self.home
-        looks_only = self.read_only or database == self.names.previous  # fenced old, to which nobody writes
+        only_reads = self.read_only or database == self.names.previous  # fenced old, to which nobody writes
         return await connect_pinned(
             self._address(database, application_name or self.application_name, connect_seconds),
             {
                 **(pins.OF_PLAN if of_plan else pins.OURS),
                 **(settings or {}),
-                **({pins.READ_ONLY: "on"} if looks_only else {}),
+                **({pins.READ_ONLY: "on"} if only_reads else {}),
             },
             as_owner_of=self.whose_settings(database) if of_plan else (),
         )

@@ -18,7 +18,7 @@ from cutoverd.states.errors import CheckFailed, StepError, Unfit
 from cutoverd.states.ports import Evidence
 
 pytestmark = pytest.mark.both_versions
-PROVE, LOOK = "precheck.prove_backup", "precheck.check_dumpable"
+PROVE, CHECK_ONLY = "precheck.prove_backup", "precheck.check_dumpable"
 PRODUCTION = """
 CREATE ROLE app_other; GRANT app_other TO cutover;
 SET ROLE app_owner;
@@ -86,7 +86,7 @@ class Rig:
         return await self.dumps(schema or self.site.scripts([]), **proof).prove(self.site.attempt_id(PROVE))
 
     async def check(self, *schema: Path, **proof: Any) -> Evidence:
-        return await self.dumps(self.site.scripts(schema), **proof).check_dumpable(self.site.attempt_id(LOOK))
+        return await self.dumps(self.site.scripts(schema), **proof).check_dumpable(self.site.attempt_id(CHECK_ONLY))
 
     async def refused(self, *schema: Path, **proof: Any) -> list[str]:
         with pytest.raises(Unfit) as raised:

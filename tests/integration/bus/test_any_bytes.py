@@ -107,16 +107,16 @@ class Listener:
         async with serving(client, "r1", lambda: {"run": "r1"}):
             await asyncio.Event().wait()
 
-    def hears_after(self, message: bytes) -> list[bytes]:
+    def receives_after(self, message: bytes) -> list[bytes]:
         """What the server said of the message. Raises `TimeoutError` if the next command is not heard within a second."""
-        said = self.wire.send(message)
+        replies = self.wire.send(message)
         self._asked += 1
         reason = str(self._asked)
         self.wire.send(hpub(COMMANDS.encode(), b"", json.dumps({"verb": "note", "reason": reason}).encode()))
-        self.runner.run(self._hear(reason))
-        return said
+        self.runner.run(self._receive(reason))
+        return replies
 
-    async def _hear(self, reason: str) -> None:
+    async def _receive(self, reason: str) -> None:
         async with asyncio.timeout(SECOND):
             while True:
                 item = await self.inbox.get()
@@ -127,7 +127,7 @@ class Listener:
                 elif item.reason == reason:
                     return
 
-    def check_heard_once(self) -> None:
+    def check_received_once(self) -> None:
         """Each command of the stream, in its order."""
         assert self.seqs == self.runner.run(self._stored())
 
@@ -163,7 +163,7 @@ def listening() -> Iterator[Listener]:
             listener.close()
 
 
-def every_command_is_heard(batches: int) -> None:
+def every_command_is_received(batches: int) -> None:
     """In batches: hypothesis keeps every example, and after 20,000 Python's collector stood still for 4.5 s (measured)."""
     with listening() as listener:
         for batch in range(batches):
@@ -171,28 +171,28 @@ def every_command_is_heard(batches: int) -> None:
             @seed(batch)
             @settings(max_examples=BATCH, deadline=None, database=None, suppress_health_check=list(HealthCheck))
             @given(hostile)
-            def hears(message: bytes) -> None:
-                listener.hears_after(message)
+            def receives(message: bytes) -> None:
+                listener.receives_after(message)
 
             gc.disable()  # the second is the reader's: a collection of hypothesis's own took 0.3 s and more of it (measured)
             try:
-                hears()
+                receives()
             finally:
                 gc.enable()
             gc.collect()
             gc.freeze()
         gc.unfreeze()
-        listener.check_heard_once()
+        listener.check_received_once()
         assert listener.client.nc.stats["reconnects"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")  # nats.micro's own
 def test_any_bytes_on_the_wire_leave_every_command_heard() -> None:
-    every_command_is_heard(SAMPLE)
+    every_command_is_received(SAMPLE)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")
 def test_a_hundred_thousand_messages_leave_every_command_heard() -> None:
-    every_command_is_heard(SOAK)
+    every_command_is_received(SOAK)

@@ -88,7 +88,7 @@ async def inbox_of(client: Client, start: int = 1) -> AsyncIterator[asyncio.Queu
         await asyncio.wait([listening])
 
 
-async def heard(inbox: asyncio.Queue[InboxItem], reason: str, seconds: float = SECOND) -> list[Command | NotACommand]:
+async def receive_within(inbox: asyncio.Queue[InboxItem], reason: str, seconds: float = SECOND) -> list[Command | NotACommand]:
     """All up to the command that gives this reason."""
     found: list[Command | NotACommand] = []
     async with asyncio.timeout(seconds):
@@ -114,14 +114,14 @@ async def test_after_a_hostile_message_a_command_is_heard_within_a_second(client
     with capture_logs() as logged:
         async with inbox_of(client) as inbox:
             wire.send(fail("begin"))
-            await heard(inbox, "begin", BOUND_SECONDS)
+            await receive_within(inbox, "begin", BOUND_SECONDS)
             for n in range(3):
-                said = wire.send(CAUSES[cause])
+                replies = wire.send(CAUSES[cause])
                 wire.send(fail(str(n)))
-                seqs = [each.seq for each in await heard(inbox, str(n))]
-                assert len(seqs) == 2, f"{said}: {seqs}"
+                seqs = [each.seq for each in await receive_within(inbox, str(n))]
+                assert len(seqs) == 2, f"{replies}: {seqs}"
         async with inbox_of(client) as inbox:  # as a daemon that is started again
-            assert [each.seq for each in await heard(inbox, "2", 3 * SECOND)] == list(range(1, 8))
+            assert [each.seq for each in await receive_within(inbox, "2", 3 * SECOND)] == list(range(1, 8))
     assert [each for each in logged if each["event"] != "reading_goes_on"] == [], "the connection was none the worse for it"
     assert await stored(client) == 7
 
@@ -168,7 +168,7 @@ async def test_a_message_that_breaks_the_client_in_a_way_nobody_foresaw_is_fetch
     async with inbox_of(client) as inbox:
         for n in range(30):
             wire.send(hpub(b"cutover.cmd", b"", b"note breaks") + fail(str(n)))
-        found = await heard(inbox, "29", BOUND_SECONDS)
+        found = await receive_within(inbox, "29", BOUND_SECONDS)
         assert [each.seq for each in found] == list(range(1, 61))
     assert 1 <= met <= 30
 
@@ -183,7 +183,7 @@ async def test_what_comes_to_the_inbox_of_a_reader_from_a_stranger_costs_it_no_c
                 for reply in (b"", b"cutover.runs", b"$JS.ACK.CUTOVER.x.1.9.9.1.1"):
                     wire.send(hpub(to, headers, b"advance", reply))
             wire.send(fail(str(n)))
-            await heard(inbox, str(n), 2 * SECOND)
+            await receive_within(inbox, str(n), 2 * SECOND)
     assert await stored(client) == len(lies), "nothing of ours went into the stream by a stranger's reply"
 
 

@@ -38,7 +38,7 @@ async def soon(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         cluster.execute(statement, "app")
     monkeypatch.setattr(lock_waits, "LOCK_SECONDS", 2.0)
-    monkeypatch.setattr(lock_waits, "FIRST_LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(lock_waits, "FIRST_POLL_SECONDS", 0.3)
     monkeypatch.setattr(lock_waits, "PAUSE_SECONDS", 0.3)
 
 
@@ -64,13 +64,13 @@ async def test_coverage_names_who_holds_the_table_that_it_asks_for(cluster: Clus
 
 
 async def test_a_lock_that_is_given_back_in_time_is_told_and_no_error(cluster: Cluster) -> None:
-    reporter, told = ProgressReporter(), list[str]()
+    reporter, waits = ProgressReporter(), list[str]()
     reporter.collect_from_here()
     with locked(cluster) as holder:
         asking = asyncio.create_task(_rows(cluster))
-        while not told:
+        while not waits:
             await asyncio.sleep(0.1)
-            told += [reporter.reading.doing] if "waits for a lock that pid" in reporter.reading.doing else []
+            waits += [reporter.reading.doing] if "waits for a lock that pid" in reporter.reading.doing else []
         holder.rollback()
         assert await asking == 0
 
@@ -114,7 +114,7 @@ async def test_a_prepared_transaction_that_holds_it_is_told_as_such(cluster: Clu
 
 async def test_whoever_only_looks_waits_less(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_waits, "LOCK_SECONDS", 600.0)
-    monkeypatch.setattr(lock_waits, "LOOK_ONLY_SECONDS", 1.0)
+    monkeypatch.setattr(lock_waits, "CHECK_SECONDS", 1.0)
     with locked(cluster), pytest.raises(LockHeld):
         await check_coverage(replace(cluster.server(), read_only=True), [READ], {}, old="app")
 

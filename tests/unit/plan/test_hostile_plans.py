@@ -91,13 +91,14 @@ def loaded(path: Path) -> LoadedPlan | list[str]:
     try:
         return load(path)
     except BadPlan as error:
-        told = str(error)
+        message = str(error)
     finally:
         assert time.process_time() - began < SECONDS
-    assert not unsafe(told)
-    assert len(told) < 200_000
-    assert not [line for line in told.splitlines() if not re.match(rf"{re.escape(str(path))}:(\d+:| … and more)", line)], told
-    return told.splitlines()
+    assert not unsafe(message)
+    assert len(message) < 200_000
+    place = re.compile(rf"{re.escape(str(path))}:(\d+:| … and more)")
+    assert not [line for line in message.splitlines() if not place.match(line)], message
+    return message.splitlines()
 
 
 @pytest.mark.parametrize(("text", "line", "why"), HOSTILE.values(), ids=HOSTILE)

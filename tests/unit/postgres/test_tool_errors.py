@@ -6,7 +6,7 @@ import pytest
 
 from cutoverd.daemon.postgres.backup.tool_errors import NO_WAY, tool_failure
 
-SAID = {  # as they were seen: 15 and 18
+OUTPUTS = {  # as they were seen: 15 and 18
     "pg_dump: error: aborting because of server version mismatch\npg_dump: detail: server version: 18.1; pg_dump version: 15.2": (
         "client_tools"
     ),
@@ -25,21 +25,21 @@ SAID = {  # as they were seen: 15 and 18
 }
 
 
-@pytest.mark.parametrize("stderr", SAID)
+@pytest.mark.parametrize("stderr", OUTPUTS)
 def test_a_hint_is_made_from_the_error(stderr: str) -> None:
     """Found: whatever was wrong, the advice was that pg_dump had to be of the server's major version."""
     failure = tool_failure("pg_dump", 1, stderr)
-    assert SAID[stderr] in failure.hint
+    assert OUTPUTS[stderr] in failure.hint
     assert "major version" not in failure.hint or "version" in stderr
     assert failure.evidence == {"stderr": stderr.strip()}
 
 
 def test_the_message_is_the_error_and_what_was_restored_not_the_first_line() -> None:
-    said = (
+    output = (
         "pg_restore: while PROCESSING TOC:\npg_restore: from TOC entry 220; 1259 16400 VIEW public slow postgres\n"
         'pg_restore: error: could not execute query: ERROR:  relation "public.x" does not exist\nCommand was: CREATE VIEW'
     )
-    failure = tool_failure("pg_restore", 1, said)
+    failure = tool_failure("pg_restore", 1, output)
     assert str(failure) == (
         'pg_restore ended with 1: could not execute query: ERROR:  relation "public.x" does not exist '
         "(it restored VIEW public slow postgres)"
