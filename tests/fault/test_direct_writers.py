@@ -31,7 +31,7 @@ def missing(night: Night, clients: Crowd) -> list[str]:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["roles named", "nobody named"])
-@pytest.mark.parametrize("failing", ["smoke", "cutover"])
+@pytest.mark.parametrize("failing", ["smoke", pytest.param("cutover", marks=pytest.mark.soak)])
 def test_no_acknowledged_write_is_rolled_back_without_accept_loss(
     cluster: Cluster, tmp_path: Path, failing: str, named: bool
 ) -> None:
@@ -52,7 +52,7 @@ def test_no_acknowledged_write_is_rolled_back_without_accept_loss(
     assert missing(night, clients) == []
 
 
-@pytest.mark.parametrize("step", ["smoke.smoke_test:page", "cutover.start_service:api"])
+@pytest.mark.parametrize("step", [pytest.param("smoke.smoke_test:page", marks=pytest.mark.soak), "cutover.start_service:api"])
 def test_a_takeover_in_between_gives_nothing_up_either(cluster: Cluster, tmp_path: Path, step: str) -> None:
     with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
         night.stall(step)

@@ -75,17 +75,17 @@ def assert_taken_back(night: Night) -> None:
 @pytest.mark.parametrize(
     ("step", "when"),
     [
-        pytest.param("downtime.close_traffic:door", "before", marks=pytest.mark.long),
+        pytest.param("downtime.close_traffic:door", "before", marks=pytest.mark.soak),
         ("downtime.stop_service:api", "after"),
-        pytest.param("downtime.fence_old", "before", marks=pytest.mark.long),
-        pytest.param("schema.build_new", "before", marks=pytest.mark.long),
+        pytest.param("downtime.fence_old", "before", marks=pytest.mark.soak),
+        pytest.param("schema.build_new", "before", marks=pytest.mark.soak),
         ("data.run_script:data/010.sql", "before"),
-        pytest.param("data.run_script:late/900.sql", "before", marks=pytest.mark.long),
-        pytest.param("validate.check_script:validate/001.sql", "before", marks=pytest.mark.long),
-        pytest.param("smoke.exchange_names", "before", marks=pytest.mark.long),
+        pytest.param("data.run_script:late/900.sql", "before", marks=pytest.mark.soak),
+        pytest.param("validate.check_script:validate/001.sql", "before", marks=pytest.mark.soak),
+        pytest.param("smoke.exchange_names", "before", marks=pytest.mark.soak),
         ("smoke.smoke_test:page", "before"),
         ("cutover.start_service:api", "after"),
-        pytest.param("cutover.open_traffic:door", "after", marks=pytest.mark.long),
+        pytest.param("cutover.open_traffic:door", "after", marks=pytest.mark.soak),
         ("monitor.watch", ""),
     ],
 )
@@ -141,7 +141,7 @@ def test_killed_half_way_it_is_said_again_and_finishes(cluster: Cluster, tmp_pat
         assert_taken_back(night)
 
 
-@pytest.mark.parametrize("step", ["smoke.exchange_names", pytest.param("downtime.fence_old", marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", ["smoke.exchange_names", pytest.param("downtime.fence_old", marks=pytest.mark.soak)])
 def test_on_its_way_back_already_it_is_taken_back_all_the_same(cluster: Cluster, tmp_path: Path, step: str) -> None:
     with a_night(cluster, tmp_path) as night:
         night.knob("smoke api test", exit=1)

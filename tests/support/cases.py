@@ -69,6 +69,12 @@ class Case:
         output = {name: Output(**given[name]) for name in ("check", "run") if name in given}
         return Expected(**{**given, **output})
 
+    @property
+    def completes(self) -> bool:
+        """Its run is right to come to its end."""
+        run = self.expected.run
+        return run is not None and run.exit == 0
+
     @contextmanager
     def set_up(self, cluster: Cluster, work: Path) -> Iterator[Trial]:
         """Its files in `work`, its databases on the server; the bus of the run is ended afterwards."""
