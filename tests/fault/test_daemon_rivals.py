@@ -69,6 +69,7 @@ def assert_the_stale_one_did_nothing(night: Night, pid: int, since: float) -> No
     assert "another daemon has taken run night (epoch 2)" in night.output or "a daemon of epoch 2 took over" in night.output
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "gate"])
 def test_overlapping_daemons_end_with_one_that_drives(cluster: Cluster, tmp_path: Path, step: str) -> None:
     """Found: what the older one recorded while it was fenced was a conflict on which the newer one gave up, and both ended."""

@@ -12,7 +12,7 @@ from support.servers import Cluster
 
 from cutoverd.events import facts
 
-pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("cluster", ["18"], indirect=True)]
 FEW = {"reconnecting": 3, "connecting_slowly": 1, "pooled": 1}
 FAILS = {"smoke": "smoke api test", "cutover": "start api new"}
 BEFORE = {"smoke": {}, "cutover": {"nothing": True}}

@@ -19,7 +19,7 @@ from support.servers import Cluster, in_a_loop_of_its_own
 from cutoverd.daemon.embedded import nats
 from cutoverd.events import facts
 
-pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+pytestmark = [pytest.mark.long, pytest.mark.parametrize("cluster", ["18"], indirect=True)]
 BEFORE_THE_WINDOW = {"worker.old", "api.old", "door.door"}
 
 

@@ -29,6 +29,7 @@ def test_what_was_reported_is_tried() -> None:
     assert {case.folder.name for case in found()} >= REPORTED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("cluster", "case"), ON_EACH, indirect=["cluster"])
 def test_case(cluster: Cluster, case: Case, tmp_path: Path) -> None:
     expected = case.expected
