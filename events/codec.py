@@ -1,4 +1,8 @@
-"""Events as bytes: one JSON document in CloudEvents' structured form, chained by the hash of the one before."""
+"""Events as bytes: one JSON document in CloudEvents' structured form, chained by the hash of the one before.
+
+Who may publish on the subject can write anything there: what bears no MAC of the ledger's key, and what is published again,
+is none of the run's events.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cutoverd.events.facts import TYPES, Event
+from cutoverd.events.mac import JournalKey, is_signed
 
 GENESIS = "0" * 64  # `prev` of a run's first event
 
 
 class Corrupt(Exception):
     """the journal does not hold what was written to it"""
+
+
+class NotOurs(Corrupt):
+    """a message on the run's subject that is none of its events, or one that was published again"""
 
 
 @dataclass(frozen=True)
@@ -90,9 +99,10 @@ class Chain:
     n: int = 0
     head: str = GENESIS
     seq: int = 0
+    is_signed: bool = False  # whether any of its messages bears a MAC
 
     def extended(self, message: bytes, seq: int) -> Chain:
-        return Chain(self.n + 1, hash_of(message), seq)
+        return Chain(self.n + 1, hash_of(message), seq, self.is_signed or is_signed(message))
 
     def checked(self, message: bytes, seq: int) -> Recorded:
         """The next event, proven to follow this end; raises `Corrupt`."""
@@ -103,3 +113,34 @@ class Chain:
                 f"{envelope.prev[:12]}…, the message before hashes to {self.head[:12]}…"
             )
         return Recorded(seq, envelope)
+
+    def read(self, message: bytes, seq: int, run: str, key: JournalKey | None) -> Recorded:
+        """The next event of `run`, if the message is that.
+
+        Raises `NotOurs` for what anybody may have published there, `Corrupt` if an event of ours is missing before it.
+        """
+        self._check_signature(message, run, key)
+        envelope = self._decoded(message, key)
+        if envelope.run != run:
+            raise NotOurs(f"it is an event of run {envelope.run!r}")
+        if envelope.n <= self.n:
+            raise NotOurs(f"it is event {envelope.n} once more")
+        if key is None and (envelope.n, envelope.prev) != (self.n + 1, self.head):
+            raise NotOurs(f"it does not follow event {self.n}")
+        return self.checked(message, seq)
+
+    def _check_signature(self, message: bytes, run: str, key: JournalKey | None) -> None:
+        """A journal that was begun before there were MACs may begin without them, and none follows the first that has one."""
+        if is_signed(message):
+            if key and not key.has_signed(message):
+                raise NotOurs("its MAC is not of the ledger's key")
+        elif self.is_signed or (key and run not in key.unsigned_runs):
+            raise NotOurs("it bears no MAC")
+
+    def _decoded(self, message: bytes, key: JournalKey | None) -> Envelope:
+        try:
+            return decode(message)
+        except Corrupt as error:
+            if key and key.has_signed(message):  # of a later version of ours
+                raise
+            raise NotOurs("it is not an event that this version can read") from error

@@ -251,4 +251,13 @@ class CommandsRejected(Event):
     last: RefusedCommand
 
 
+class ForeignMessagesFound(Event):
+    """On the run's subject lie messages that are not the daemon's: they were stepped over. Since the last such event."""
+
+    count: int
+    first_seq: int  # of the stream
+    last_seq: int
+    reason: str  # of the first: why it is none of ours
+
+
 TYPES: dict[str, type[Event]] = {event.wire_type(): event for event in Event.__subclasses__()}

@@ -26,7 +26,7 @@ async def close_traffic(at: Context) -> Evidence:
 class Cutover(State):
     """Hand production to the new version."""
 
-    @step(Effect.LEDGER, no_way_back="the swap back closes the new database to all")
+    @step(Effect.LEDGER, no_way_back="the swap back closes the new database to all", copied_first=True)
     async def admit_clients(at: Context) -> Evidence:
         """whoever could connect to production before can connect again"""
         return await at.ports.databases.admit_clients(at.attempt_id)
@@ -41,7 +41,7 @@ class Cutover(State):
         """the new version of a service still runs, and answers as its version should"""
         return await at.ports.services.check(at.attempt_id, at.item, Version.NEW)
 
-    @step(Effect.PROBED, per_item="traffic", undo=close_traffic, probe=is_traffic_open, opens_traffic=True)
+    @step(Effect.PROBED, per_item="traffic", undo=close_traffic, probe=is_traffic_open, opens_traffic=True, copied_first=True)
     async def open_traffic(at: Context) -> Evidence:
         """clients are let in"""
         return await at.ports.traffic.open(at.attempt_id, at.item)

@@ -67,6 +67,7 @@ class Downtime(State):
         probe=is_traffic_closed,
         closes_traffic=True,
         begins_downtime=True,
+        copied_first=True,
     )
     async def close_traffic(at: Context) -> Evidence:
         """clients are kept out"""
@@ -77,7 +78,7 @@ class Downtime(State):
         """the old version of a service is stopped"""
         return await at.ports.services.stop(at.attempt_id, at.item, Version.OLD)
 
-    @step(Effect.LEDGER, undo=lift_fence, begins_downtime=True)
+    @step(Effect.LEDGER, undo=lift_fence, begins_downtime=True, copied_first=True)
     async def fence_old(at: Context) -> Evidence:
         """nobody is in the old database and nobody can get in"""
         return await at.ports.databases.fence(at.attempt_id)

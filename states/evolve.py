@@ -179,6 +179,10 @@ def _leftover_dropped(run: Run, event: facts.LeftoverDropped, at: Recorded) -> R
     return replace(run, dropped=run.dropped | {event.oid})
 
 
+def _foreign_messages_found(run: Run, event: facts.ForeignMessagesFound, at: Recorded) -> Run:
+    return replace(run, foreign_messages=run.foreign_messages + event.count)
+
+
 def _nothing(run: Run, event: facts.Event, at: Recorded) -> Run:
     return run
 
@@ -212,4 +216,5 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.LeftoverDropped: _leftover_dropped,
     facts.CommandRejected: _nothing,
     facts.CommandsRejected: _nothing,
+    facts.ForeignMessagesFound: _foreign_messages_found,
 }

@@ -136,6 +136,7 @@ class Run:
     breached: frozenset[str] = frozenset()  # checks of Monitor
     answered_seq: int = 0  # of the last `resume`
     dropped: frozenset[int] = frozenset()  # databases that `finalize` dropped after the end, by oid
+    foreign_messages: int = 0  # on its subject, as far as they are on record
     # by str(Key), in the order of their beginning
     attempts: Mapping[tuple[str, Direction], Attempts] = field(default_factory=lambda: MappingProxyType({}))
 

@@ -70,7 +70,7 @@ class Smoke(State):
         except Unproven as unproven:
             return await compare_again(at, str(unproven))
 
-    @step(Effect.LEDGER, undo=exchange_back, exposes_new=True)
+    @step(Effect.LEDGER, undo=exchange_back, exposes_new=True, copied_first=True)
     async def exchange_names(at: Context) -> Evidence:
         """the new database has production's name, and nothing was written to the old one up to that moment"""
         try:

@@ -71,6 +71,7 @@ class Step:
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
     exposes_new: bool = False  # from its beginning on whoever gets into production writes to new
     after_failure: bool = False  # not on the way: taken once another step has failed, before the run turns
+    copied_first: bool = False  # not begun before the ledger knows of it too, either way: a lost stream must not hide it
     closes_traffic: bool = False  # its way back lets clients in again
     begins_downtime: bool = False  # from its beginning on clients may be kept out
     untimed: bool = False  # the step knows itself when it has to end; else the plan's time-out for a step ends it

@@ -71,6 +71,11 @@ class Client:
         return bool(self.nc._server_info.get("jetstream"))
 
     @property
+    def asks_for_login(self) -> bool:
+        """Whether the server wants to know of everybody who he is."""
+        return bool(self.nc._server_info.get("auth_required"))
+
+    @property
     def server_name(self) -> str:
         """Its address, without a password."""
         url = self.nc.connected_url

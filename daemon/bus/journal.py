@@ -17,12 +17,13 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import BUDGET_SECONDS, RegressionGuard, RetryBudget
-from cutoverd.daemon.bus.stored import fetch_last
+from cutoverd.daemon.bus.stored import fetch_all, fetch_last
 from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM
 
+MOST_BY_REQUEST = 1000  # more come faster by a consumer: docs/measured.md, "Consumers"
 # What the server says to an append in doubt depends on how it is run: docs/measured.md, "An append in doubt"
 # too large for the stream, wrong stream, stream full, no room on the server, account limits
 LASTING = {10054, 10060, 10077, 10047, 10002, 10023, 10028}
@@ -34,6 +35,13 @@ class Tail:
 
     seq: int = 0
     id: str = ""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Some message has our id already: ours, or one of somebody who has seen ours."""
+
+    reason: str
 
 
 class Journal:
@@ -56,10 +64,12 @@ class Journal:
         guard = RegressionGuard()
         while True:
             answer = await self._publish(id, body, budget)
-            seq = answer if isinstance(answer, int) else await self._find(id, budget, guard)
+            seq = answer if isinstance(answer, int) else await self._find(id, body, budget, guard)
             if seq is not None:
                 self._tail = Tail(seq, id)
                 return seq
+            if isinstance(answer, Taken) and await self._is_at_end():
+                raise Conflict(f"{self._subject}: {answer.reason}, and it is not this message: who listens may publish under it")
             if isinstance(answer, ServerRefused):
                 raise answer
             await budget.pause()
@@ -68,12 +78,35 @@ class Journal:
         """All messages up to the end as the leader has it now, oldest first. Raises `Unavailable`, `LogRegressed`."""
         end = await self._end()
         self._tail = Tail()
-        if not end.seq:
+        async for message in self._up_to(end):
+            yield message
+
+    async def read_on(self) -> AsyncGenerator[Message, None]:
+        """What lies after the last message seen, the very last of it by requests: so the next append follows at once.
+
+        Raises `Unavailable`, `LogRegressed`.
+        """
+        end = await self._end()
+        if end.seq - self._tail.seq > MOST_BY_REQUEST:
+            async for message in self._up_to(end):
+                yield message
+        try:
+            async with aclosing(fetch_all(self._client, [self._subject], self._tail.seq + 1)) as messages:
+                async for message in messages:
+                    self._tail = Tail(message.seq, message.id)
+                    yield message
+        except DOUBT as error:
+            raise Unavailable(f"{self._subject} could not be read after sequence {self._tail.seq}: {error!r}") from error
+
+    async def _up_to(self, end: Tail) -> AsyncGenerator[Message, None]:
+        """Not for an empty subject: there nothing would come."""
+        if self._tail.seq >= end.seq:
             return
-        async with aclosing(read(self._client, [self._subject], 1)) as messages:
+        async with aclosing(read(self._client, [self._subject], self._tail.seq + 1)) as messages:
             while self._tail.seq < end.seq:
                 message = await self._next(messages)
-                self._tail = Tail(message.seq, message.id)
+                # its headers were read by nats-py, those of the end by us: an odd one must not look like another message
+                self._tail = Tail(message.seq, end.id if message.seq == end.seq else message.id)
                 yield message
 
     async def follow(self, start: int) -> AsyncGenerator[Message, None]:
@@ -82,8 +115,11 @@ class Journal:
             async for message in messages:
                 yield message
 
-    async def _publish(self, id: str, body: bytes, budget: RetryBudget) -> int | ServerRefused | None:
-        """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt."""
+    async def _publish(self, id: str, body: bytes, budget: RetryBudget) -> int | Taken | ServerRefused | None:
+        """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt.
+
+        `Taken` if the id is in the stream already.
+        """
         headers = {
             "Nats-Msg-Id": id,
             "Nats-Expected-Stream": STREAM,
@@ -98,7 +134,7 @@ class Journal:
             return self._refusal(error, len(body), budget.started)
         if ack.duplicate:  # the id was stored before: here, or elsewhere in the stream
             budget.last_reason = f"id {id} is in the stream already, at {ack.seq}"
-            return None
+            return Taken(budget.last_reason)
         return ack.seq
 
     def _refusal(self, error: BaseException, size_bytes: int, since: float) -> ServerRefused | None:
@@ -115,15 +151,19 @@ class Journal:
             )
         return None
 
-    async def _find(self, id: str, budget: RetryBudget, guard: RegressionGuard) -> int | None:
-        """Where our message lies, if it is the last one; None if it is not there (yet) or nobody answers."""
+    async def _find(self, id: str, body: bytes, budget: RetryBudget, guard: RegressionGuard) -> int | None:
+        """Where our message lies, if it is the last one; None if it is not there (yet) or nobody answers.
+
+        By its bytes: who listens knows its id, and may publish something else under it.
+        """
         try:
-            tail = await self._leader_tail()
+            last = await fetch_last(self._client, self._subject)
         except DOUBT as error:
             budget.last_reason = self._client.explain(error, budget.started)
             return None
-        if tail.seq > self._tail.seq:
-            if tail.id == id:
+        tail = _tail_of(last)
+        if last and tail.seq > self._tail.seq:
+            if (last.id, last.data) == (id, body):
                 return tail.seq
             raise Conflict(
                 f"{self._subject} ends at sequence {tail.seq} (id {tail.id or 'none'}), expected {self._tail.seq}: "
@@ -131,6 +171,13 @@ class Journal:
             )
         self._is_kept(tail, guard)
         return None
+
+    async def _is_at_end(self) -> bool:
+        """Nothing lies after the last message that we have seen; False if nobody answers."""
+        try:
+            return (await self._leader_tail()).seq == self._tail.seq
+        except DOUBT:
+            return False
 
     async def _end(self) -> Tail:
         budget, guard = RetryBudget(f"end of {self._subject}", self._budget_seconds), RegressionGuard()
@@ -153,8 +200,7 @@ class Journal:
         return whole
 
     async def _leader_tail(self) -> Tail:
-        last = await fetch_last(self._client, self._subject)
-        return Tail(last.seq, last.id) if last else Tail()
+        return _tail_of(await fetch_last(self._client, self._subject))
 
     async def _next(self, messages: AsyncIterator[Message]) -> Message:
         try:
@@ -164,3 +210,7 @@ class Journal:
             raise Unavailable(
                 f"replay of {self._subject}: no message after sequence {self._tail.seq} within {self._budget_seconds:g} s"
             ) from None
+
+
+def _tail_of(last: Message | None) -> Tail:
+    return Tail(last.seq, last.id) if last else Tail()

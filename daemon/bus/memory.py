@@ -64,9 +64,13 @@ class MemoryJournal:
         return self._last_seq
 
     async def replay(self) -> AsyncGenerator[Message, None]:
-        end = self._stream.last(self._subject)
         self._last_seq = 0
-        for message in [m for m in self._stream.messages[:end] if m.subject == self._subject]:
+        async for message in self.read_on():
+            yield message
+
+    async def read_on(self) -> AsyncGenerator[Message, None]:
+        end = self._stream.last(self._subject)
+        for message in [m for m in self._stream.messages[self._last_seq : end] if m.subject == self._subject]:
             self._last_seq = message.seq
             yield message
 

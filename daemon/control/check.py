@@ -19,10 +19,12 @@ from typing import Any
 import psycopg
 
 from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.bus.run_registry import Runs
+from cutoverd.daemon.bus.run_registry import History, Runs
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.ledger import journal_key
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import primary_message
@@ -73,7 +75,7 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
     """Every finding, in PreCheck's order; raises `NoSession`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
         server = await _read_only_server(loaded, Path(folder))
-        ports, findings = ports_of(loaded, server), [await _of_bus(loaded)]
+        ports, findings = ports_of(loaded, server), await _of_bus(loaded, server)
         for key in _run(loaded).keys(PreCheck.name):
             findings += [finding async for finding in _of_step(loaded, ports, key)]
         return findings
@@ -150,17 +152,44 @@ def _warnings(check: str, evidence: Evidence) -> Iterator[CheckResult]:
             yield CheckResult(check, Verdict.WARNING, f"{name} cannot be seen: {value['cannot_be_seen']}")
 
 
-async def _of_bus(loaded: LoadedPlan) -> CheckResult:
-    """Whether the run may begin, or go on, on its stream; a server of ours that does not run is left so."""
+async def _of_bus(loaded: LoadedPlan, server: Server) -> list[CheckResult]:
+    """Whether the run may begin, or go on, on its stream, and who may publish there.
+
+    A server of ours that does not run is left so.
+    """
+    others: list[CheckResult] = []
     try:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         async with bus_as_it_is(loaded) as client:
             if client is None:
-                return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
+                left = "the embedded nats-server does not run, and is not started to look"
+                return [CheckResult(BUS, Verdict.NOT_CHECKED, left)]
+            others += _of_anybody(client)
             if await stream.check_possible(client):
-                await Runs(Journal(client, RUNS)).check_free(loaded.plan.run)
+                runs = Runs(Journal(client, RUNS), await journal_key.read(server) if server.home == LEDGER else None)
+                await runs.check_free(loaded.plan.run)
+                others += _of_others(await runs.history())
     except BusError as error:
-        return CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint)
+        return [CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint), *others]
     except Exception as error:
-        return _unexpected(BUS, error)
-    return CheckResult(BUS, Verdict.FIT, "the run may begin, or go on, on its stream")
+        return [_unexpected(BUS, error), *others]
+    return [CheckResult(BUS, Verdict.FIT, "the run may begin, or go on, on its stream"), *others]
+
+
+def _of_anybody(client: Client) -> list[CheckResult]:
+    """What others may publish is seen only where the server asks nobody who he is."""
+    if client.asks_for_login:
+        return []
+    anybody = "the server asks nobody for a login: whoever reaches it may publish on cutover.evt.* and cutover.runs, and command"
+    return [
+        CheckResult(
+            BUS, Verdict.WARNING, anybody, "give the daemon a NATS user, and only it the right to publish there (deploy/)"
+        )
+    ]
+
+
+def _of_others(history: History) -> list[CheckResult]:
+    if not history.foreign:
+        return []
+    foreign = f"{history.foreign} messages on cutover.runs are not of this ledger's daemons: others may publish there"
+    return [CheckResult(BUS, Verdict.WARNING, foreign, "find who can; runs of another ledger want a stream of their own")]

@@ -15,7 +15,7 @@ from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
-from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger import journal_key, ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.drive import Anchors
@@ -116,7 +116,7 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
 async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[RunLog, Server]]:
     server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
     async with aclosing(Anchors(loaded, server)) as anchors:
-        runlog = RunLog(loaded.plan.run, journal, anchors.all)
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, key=await journal_key.fetch(server))
         await runlog.replay()
         if runlog.run.plan is None:
             raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")

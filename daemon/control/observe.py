@@ -19,16 +19,19 @@ from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import UnusableFile
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.ledger.journal_key import find_cached
 from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, has_a_bus, has_a_server, needed_by_observer, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.status import status_document
 from cutoverd.daemon.views.timeline import Timeline
+from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import events_of
 from cutoverd.states.run import Run
 
 log = Logger(__name__)
 
 READ_SECONDS = 30.0
+VERIFIED, NOT_VERIFIED = "verified", "not verified: the key is in the ledger, and in the folder of a daemon that has led the run"
 
 
 @dataclass
@@ -37,10 +40,16 @@ class Observation:
 
     run: Run
     timeline: Timeline = field(default_factory=Timeline)
+    is_verified: bool = False  # by the key that the run's folder holds, if it has been there
+    foreign: int = 0  # messages of others that are not on record yet
 
     def status_document(self) -> dict[str, Any]:
         """{} if the run never started."""
-        return status_document(self.run, self.timeline, datetime.now(UTC)) if self.run.plan else {}
+        if not self.run.plan:
+            return {}
+        journal = {"journal": VERIFIED if self.is_verified else NOT_VERIFIED}
+        foreign = {"foreign_messages": self.run.foreign_messages + self.foreign}
+        return status_document(self.run, self.timeline, datetime.now(UTC)) | journal | foreign
 
 
 @asynccontextmanager
@@ -80,15 +89,16 @@ async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | 
     async with connected_observer(loaded) as client:
         if client is None:
             return Observation(Run(loaded.plan.run))
-        return await while_it_runs(loaded, observe_once(client, loaded.plan.run, *observers))
+        return await while_it_runs(loaded, observe_once(client, loaded.plan.run, *observers, key=find_cached(loaded.run_dir)))
 
 
-async def observe_once(client: Client, name: str, *observers: Observer) -> Observation:
-    """The same over a connection."""
+async def observe_once(client: Client, name: str, *observers: Observer, key: JournalKey | None = None) -> Observation:
+    """The same over a connection; without a key nothing is verified."""
     timeline = Timeline()
-    runlog = RunLog(name, Journal(client, events_of(name)), observers=[lambda _, recorded: timeline.apply(recorded), *observers])
+    seen = [lambda _, recorded: timeline.apply(recorded), *observers]
+    runlog = RunLog(name, Journal(client, events_of(name)), observers=seen, key=key)
     await runlog.replay()
-    return Observation(runlog.run, timeline)
+    return Observation(runlog.run, timeline, is_verified=key is not None, foreign=runlog.foreign.count)
 
 
 async def observe(loaded: LoadedPlan, *observers: Observer) -> AsyncGenerator[Observation, None]:

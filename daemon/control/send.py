@@ -12,12 +12,14 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.control.observe import observe_once, read_run
 from cutoverd.daemon.engine.errors import BusError
+from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.ledger.journal_key import find_cached
 from cutoverd.daemon.runtime.daemon_lock import is_any_driven
 from cutoverd.daemon.runtime.embedded_bus import PAUSE_SECONDS, end_embedded, while_it_runs
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.views.event_json import as_json
-from cutoverd.events.codec import Recorded, decode
+from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Command, encode
 from cutoverd.events.facts import CommandRejected, CommandsRejected
 from cutoverd.events.subjects import events_of
@@ -66,7 +68,8 @@ async def send(loaded: LoadedPlan, command: Command, operator: str | None, wait_
         client.closing = True  # what is sent may be the end of the run, and of its server before its receipt is read
         seq = await CommandStream(client).publish(encode(command), operator=operator, id=command.id)
         answer = await _answer_within(wait_seconds, loaded, client, seq, keep)
-        now = await while_it_runs(loaded, observe_once(client, run.name)) if answer and not keep else None
+        looking = observe_once(client, run.name, key=find_cached(loaded.run_dir)) if answer and not keep else None
+        now = await while_it_runs(loaded, looking) if looking else None
     if answer and now is None:  # of one that was kept only now: nobody starts it again any more
         now = await read_run(loaded)
     if keep and now and now.run.is_over and not is_any_driven(loaded.state_dir):
@@ -86,7 +89,7 @@ def _open(run: Run) -> Run:
 async def _answer_within(seconds: float, loaded: LoadedPlan, client: Client, seq: int, keep: bool) -> Recorded | None:
     try:
         async with asyncio.timeout(seconds):
-            if answer := await _as_long_as_it_runs(loaded, keep, _answer(client, loaded.plan.run, seq)):
+            if answer := await _as_long_as_it_runs(loaded, keep, _answer(client, loaded, seq)):
                 return answer
             while not (answer := await _answer_on_record(loaded, seq)):
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -112,10 +115,12 @@ async def _answer_on_record(loaded: LoadedPlan, seq: int) -> Recorded | None:
     return min(answers, key=lambda each: each.seq, default=None)
 
 
-async def _answer(client: Client, run: str, seq: int) -> Recorded | None:
+async def _answer(client: Client, loaded: LoadedPlan, seq: int) -> Recorded | None:
     """The first event that took the command into account: each has one of its own, or shares that of a flood."""
-    async for message in Journal(client, events_of(run)).follow(seq + 1):
-        envelope = decode(message.data)
-        if envelope.command_position >= seq:
+    journal = Journal(client, events_of(loaded.plan.run))
+    runlog = RunLog(loaded.plan.run, journal, key=find_cached(loaded.run_dir))
+    async for message in journal.follow(seq + 1):
+        envelope = runlog.find_event(message)
+        if envelope and envelope.command_position >= seq:
             return Recorded(message.seq, envelope)
     return None

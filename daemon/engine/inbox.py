@@ -28,4 +28,9 @@ class ReportDue:
     """It is time to put on record what was refused of a flood."""
 
 
-InboxItem = Command | NotACommand | StepObservation | ReportDue | Exception  # the last: why nothing more will be heard
+class ForeignFound:
+    """On the run's subject lies a message that is not ours."""
+
+
+# the last: why nothing more will be heard
+InboxItem = Command | NotACommand | StepObservation | ReportDue | ForeignFound | Exception

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import InboxItem, NotACommand, ReportDue, StepObservation
+from cutoverd.daemon.engine.inbox import ForeignFound, InboxItem, NotACommand, ReportDue, StepObservation
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, interrupted, succeeded
 from cutoverd.daemon.engine.refusals import (
     ALONE,
@@ -87,6 +87,7 @@ class RunLoop:
         self._connection_lost = connection_lost
         self._refusals = Refusals()
         self._alone, self._notes = Allowance(ALONE, ALONE_PER_SECOND), Allowance(NOTES, NOTES_PER_SECOND)
+        self._foreign_due = False  # whether it will be said that they may be told of
         self._unseen_in_a_row = 0  # outcomes in a row that nobody saw
 
     @property
@@ -104,9 +105,11 @@ class RunLoop:
 
     async def _turn(self) -> Stopped | None:
         """One action; why the loop ends, if it does."""
+        await self._record_foreign()
         upcoming = next_action(self.run)
         match upcoming:
             case Finished():
+                await self._log.record_foreign()
                 return Stopped.OVER
             case AppendEvent(event):
                 await self._report_refusals()  # the end of the run may be what is appended
@@ -199,8 +202,24 @@ class RunLoop:
             except Conflict as conflict:  # it has left the inbox: what it means is decided here, on the new end
                 await self._log.catch_up(conflict)
 
-    async def _take_in(self, item: Command | NotACommand | ReportDue) -> None:
+    async def _record_foreign(self) -> None:
+        """Now, or when it is due: where many come, few events tell of them."""
+        if not self._log.foreign.count and not self._log.crowded_out:
+            return
+        if not self._log.crowded_out and (seconds := self._log.foreign.seconds_until_due) > 0:
+            if not self._foreign_due:
+                self._foreign_due = True
+                asyncio.get_running_loop().call_later(seconds, self._inbox.put_nowait, ForeignFound())
+            return
+        await self._log.record_foreign()
+
+    async def _take_in(self, item: Command | NotACommand | ReportDue | ForeignFound) -> None:
         await self._report_refusals()  # they came before it
+        if isinstance(item, ForeignFound):
+            self._foreign_due = False
+            await self._log.find_foreign()
+            await self._record_foreign()
+            return
         if isinstance(item, ReportDue) or item.seq <= self.run.command_position:
             return
         for event in await self._answer(item):
@@ -298,6 +317,8 @@ class RunLoop:
             if take.direction is Direction.FORWARD and STATES[take.key.state].reads_files:
                 await asyncio.to_thread(self._check_files, self.run)
             async with asyncio.timeout(self._timeout_of(take.key)):
+                if take.key.definition.copied_first:
+                    await self._log.copied()
                 evidence = await act(self._context(take.key, take.direction, event_id))
             if take.key.definition.untimed:  # meanwhile production may have been taken back, and that is in no journal
                 await self._check_leads()

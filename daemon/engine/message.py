@@ -33,6 +33,9 @@ class EventLog(Protocol):
     def replay(self) -> AsyncGenerator[Message, None]:
         """All messages up to the end as it is now, oldest first; afterwards `append` may follow."""
 
+    def read_on(self) -> AsyncGenerator[Message, None]:
+        """What lies after the last message that this writer has seen, up to the end; afterwards `append` may follow."""
+
     def follow(self, start: int) -> AsyncGenerator[Message, None]:
         """Messages from stream sequence `start` on, for ever."""
 

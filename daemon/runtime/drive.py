@@ -15,6 +15,7 @@ from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.journal_file import FILE, FileCopy
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
@@ -25,8 +26,9 @@ from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger import journal_key, ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
 from cutoverd.daemon.postgres.ledger.taken_back import TakenBack
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
@@ -38,6 +40,7 @@ from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.systems.monitor import RoundObserver
 from cutoverd.events.commands import LONGEST_NAME, NotUnderstood, parse
+from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states import ROLLED_BACK
 from cutoverd.states.ports import Ports
@@ -65,9 +68,10 @@ async def drive(
     with one_daemon(loaded):
         server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
         await ledger.prepare(server)
+        key = await journal_key.fetch(server)
         try:
             run = await _drive(
-                loaded, server, auto, observers, tracker, partial(ports_of, round_observers=round_observers, scrapes=scrapes)
+                loaded, server, key, auto, observers, tracker, partial(ports_of, round_observers=round_observers, scrapes=scrapes)
             )
         except (RunEnded, TakenBack):
             await end_embedded(loaded)  # it runs only because we asked
@@ -80,20 +84,25 @@ async def drive(
 async def _drive(
     loaded: LoadedPlan,
     server: Server,
+    key: JournalKey | None,
     auto: bool,
     observers: Sequence[Observer],
     tracker: ProgressTracker,
     ports: Callable[[LoadedPlan, Server], Ports],
 ) -> Run:
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
-    async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors:
+    async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors, aclosing(LedgerCopy()) as ledger_copy:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         await stream.prepare(client)
-        runs = Runs(Journal(client, RUNS))
+        runs = Runs(Journal(client, RUNS), key)
         await _opened(runs, loaded.plan.run, client)
         journal = Journal(client, events_of(loaded.plan.run))
-        runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client))
+        copies = (FileCopy(loaded.run_dir / FILE), ledger_copy)
+        runlog = RunLog(
+            loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client), key, copies
+        )
         server = await _taken_over(loaded, runlog, server, runs)
+        ledger_copy.lead(server)
         async with _watched(tracker, server, client), _inbox(client, runlog, journal) as inbox:
             runner = RunLoop(
                 runlog,
@@ -110,6 +119,7 @@ async def _drive(
                 await runner.drive()
             finally:
                 await runlog.settled()
+                await runlog.flush_copies()
         if runlog.run.is_over:
             await runs.close_run(loaded.plan.run, runlog.run.state)
         return runlog.run

@@ -10,11 +10,11 @@ import asyncio
 import os
 import socket
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import InboxItem
+from cutoverd.daemon.engine.inbox import ForeignFound, InboxItem
 from cutoverd.daemon.engine.message import EventLog
 from cutoverd.daemon.engine.run_log import RunLog, superseded
 from cutoverd.daemon.host import children
@@ -25,10 +25,12 @@ from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.events import facts
-from cutoverd.events.codec import Corrupt, decode
+from cutoverd.events.codec import Envelope
 from cutoverd.states.errors import StepError
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
+
+FOREIGN_SECONDS = 1.0  # of a flood the loop is told once a second
 
 
 async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
@@ -105,16 +107,43 @@ async def check_leads(server: Server) -> bool:
 
 
 async def watch_for_newer(journal: EventLog, runlog: RunLog, inbox: asyncio.Queue[InboxItem]) -> None:
-    """Until a newer daemon has said in the journal that it leads: then the loop stops, in whatever it waits for."""
+    """Until a newer daemon has said in the journal that it leads: then the loop stops, in whatever it waits for.
+
+    What is not ours, or comes once more, is said too, of many at once a second later.
+    """
+    newest = Newest(runlog.length, inbox)
     async with aclosing(journal.follow(runlog.run.last_seq + 1)) as messages:
         async for message in messages:
-            try:
-                event = decode(message.data).event
-            except Corrupt:  # the loop finds out when it appends
-                continue
-            if isinstance(event, facts.LeaderAcquired) and event.epoch > runlog.epoch:
-                inbox.put_nowait(superseded(runlog.run.name, event.epoch))
+            envelope = runlog.find_event(message)
+            if envelope is None or not newest.is_news(envelope):
+                newest.say_foreign()
+            elif isinstance(envelope.event, facts.LeaderAcquired) and envelope.event.epoch > runlog.epoch:
+                inbox.put_nowait(superseded(runlog.run.name, envelope.event.epoch))
                 return
+
+
+@dataclass
+class Newest:
+    """How far the journal is for somebody who follows it, and whether it was said already that others publish there."""
+
+    n: int
+    inbox: asyncio.Queue[InboxItem]
+    is_said: bool = False
+
+    def is_news(self, envelope: Envelope) -> bool:
+        """Whether it is no event that was published again."""
+        is_news = envelope.n > self.n
+        self.n = max(self.n, envelope.n)
+        return is_news
+
+    def say_foreign(self) -> None:
+        if not self.is_said:
+            self.is_said = True
+            asyncio.get_running_loop().call_later(FOREIGN_SECONDS, self._say)
+
+    def _say(self) -> None:
+        self.is_said = False
+        self.inbox.put_nowait(ForeignFound())
 
 
 def _changed(loaded: LoadedPlan, run: Run, server: Server, epoch_there: int) -> str:

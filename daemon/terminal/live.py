@@ -39,6 +39,7 @@ PRINTED_ABOVE = (  # what the tree does not show, or soon shows no more
     facts.NoteTaken,
     facts.CommandRejected,
     facts.CommandsRejected,
+    facts.ForeignMessagesFound,
 )
 T = TypeVar("T")
 

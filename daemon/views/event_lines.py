@@ -100,6 +100,16 @@ def _flood(event: facts.CommandsRejected) -> tuple[str, str]:
     )
 
 
+def _foreign(event: facts.ForeignMessagesFound) -> tuple[str, str]:
+    """An alarm: who publishes there may do more than he should."""
+    many = f"{event.count} foreign messages" if event.count > 1 else "a foreign message"
+    where = f"sequence {event.first_seq}" + (f" to {event.last_seq}" if event.count > 1 else "")
+    return FAILED, (
+        f"{many} on the run's subject, {where}, stepped over: {event.reason}"
+        "\n           → only the daemon's NATS user may publish on cutover.evt.*: find who else can (deploy/)"
+    )
+
+
 _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.RunStarted: lambda e: (TURN, f"run started on {e.production}, plan {e.plan_sha256[:12]}"),
     facts.LeaderAcquired: lambda e: (TURN, f"led by {e.host}/{e.pid}, epoch {e.epoch}" + _orphans(e)),
@@ -123,6 +133,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.LeftoverDropped: lambda e: (DONE, f"{e.database} (oid {e.oid}) {'was found to be gone' if e.found else 'dropped'}"),
     facts.CommandRejected: _rejected,
     facts.CommandsRejected: _flood,
+    facts.ForeignMessagesFound: _foreign,
 }
 
 

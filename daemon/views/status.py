@@ -37,6 +37,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "budget_seconds": timeline.budget_seconds,
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "breached": sorted(run.breached),
+        "foreign_messages": run.foreign_messages,
         **{name: value for name, value in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
         "left_over": left_over(run, timeline),
         "to_do": to_do(run),

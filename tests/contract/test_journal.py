@@ -20,6 +20,7 @@ from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.stream import prepare
 from cutoverd.daemon.engine.errors import Conflict, ServerRefused
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, CommandLog, EventLog, Message
+from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import RUNS, events_of
 
 SUBJECT = events_of("r1")
@@ -150,6 +151,42 @@ async def test_a_message_over_64_kib_is_refused_at_once_and_the_writer_goes_on(b
             await log.append(new_id(), b"x" * size)
     await log.append(new_id(), b"small")
     assert [m.data for m in await replayed(log)] == [b"small"]
+
+
+async def test_who_reads_on_from_its_end_may_append_after_it(bus: Bus) -> None:
+    log, other = bus.log(SUBJECT), bus.log(SUBJECT)
+    await log.append(new_id(), b"ours")
+    assert [m.data async for m in log.read_on()] == []
+    await replayed(other)
+    await bus.log(events_of("r2")).append(new_id(), b"elsewhere")
+    await other.append(new_id(), b"theirs")
+    with pytest.raises(Conflict):
+        await log.append(new_id(), b"blind")
+    assert [m.data async for m in log.read_on()] == [b"theirs"]
+    await log.append(new_id(), b"seen")
+    assert [m.data for m in await replayed(other)] == [b"ours", b"theirs", b"seen"]
+
+
+async def test_messages_of_others_between_the_runs_are_stepped_over(bus: Bus) -> None:
+    key = JournalKey((b"key",), frozenset({"r0"}))
+    await bus.log(RUNS).append(new_id(), b"\xff")
+    await Runs(bus.log(RUNS), key).open_run("r1")
+    raw = bus.log(RUNS)
+    opened = (await replayed(raw))[-1].data
+    for body in (b'{"type":"run_opened","run":"r2"}', b'{"type":"run_closed","run":"r1","end":"completed"}', b"{}", opened):
+        await raw.append(new_id(), body)
+    assert await Runs(bus.log(RUNS), key).current() == "r1"
+    await Runs(bus.log(RUNS), key).close_run("r1", "completed")
+    await replayed(raw)
+    await raw.append(new_id(), opened)
+    await Runs(bus.log(RUNS), key).open_run("r3")
+    history = await Runs(bus.log(RUNS), key).history()
+    assert (history.open, history.ends, history.foreign) == ("r3", {"r1": "completed"}, 6)
+
+
+async def test_runs_of_before_there_was_a_key_still_count(bus: Bus) -> None:
+    await Runs(bus.log(RUNS)).open_run("r0")
+    assert await Runs(bus.log(RUNS), JournalKey((b"key",), frozenset({"r0"}))).current() == "r0"
 
 
 async def test_follow_gives_what_was_and_what_comes(bus: Bus) -> None:

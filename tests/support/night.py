@@ -217,12 +217,12 @@ class Night:
 
     def journal(self) -> list[Recorded]:
         """The whole journal from the server, its chain proven; started if need be."""
-        return in_a_loop_of_its_own(replayed(self.nats(), self.run))
+        return in_a_loop_of_its_own(replayed(self.nats(), self.run, self.run_dir))
 
     def recorded(self) -> list[Recorded]:
         """The journal as far as it was seen to be acknowledged; what a server that is away has not told comes later."""
         if self.reader is None and (server := nats.find(self.state_dir / "nats")):
-            self.reader = Reader(server, self.run)
+            self.reader = Reader(server, self.run, self.run_dir)
         return self.reader.read() if self.reader else []
 
     def events(self, kind: type[T]) -> list[T]:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from threading import Thread
 
 from cutoverd.daemon.bus.connection import DOUBT, Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.embedded.nats import Nats
-from cutoverd.events.codec import Chain, Recorded
+from cutoverd.daemon.postgres.ledger.journal_key import find_cached
+from cutoverd.events.codec import Chain, NotOurs, Recorded
 from cutoverd.events.subjects import STREAM, events_of
 
 ANSWER_SECONDS = 10
 
 
-async def replayed(server: Nats, run: str) -> list[Recorded]:
-    """The whole journal, its chain proven."""
+async def replayed(server: Nats, run: str, run_dir: Path) -> list[Recorded]:
+    """The whole journal, its chain proven, by the key that the run's folder holds."""
+    key = find_cached(run_dir)
     client = await connect(server.url, user=server.user, password=server.password)
     chain, found = Chain(), []
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             async for message in Journal(client, events_of(run)).replay():
-                found.append(chain.checked(message.data, message.seq))
-                chain = chain.extended(message.data, message.seq)
+                with contextlib.suppress(NotOurs):
+                    found.append(chain.read(message.data, message.seq, run, key))
+                    chain = chain.extended(message.data, message.seq)
     finally:
         await client.close()
     return found
@@ -33,8 +37,9 @@ async def replayed(server: Nats, run: str) -> list[Recorded]:
 class Reader:
     """One connection in a thread of its own; it comes back by itself when the server does."""
 
-    def __init__(self, server: Nats, run: str) -> None:
-        self._server = server
+    def __init__(self, server: Nats, run: str, run_dir: Path) -> None:
+        self._server, self._run_dir = server, run_dir
+        self._run, self._seq = run, 0
         self._subject = events_of(run)
         self._client: Client | None = None
         self._found: list[Recorded] = []
@@ -58,11 +63,13 @@ class Reader:
 
     async def _read_next(self, client: Client) -> None:
         """Raises a NATS error when there is none."""
-        message = await client.js.get_msg(STREAM, seq=self._chain.seq + 1, next=True, subject=self._subject)
+        message = await client.js.get_msg(STREAM, seq=self._seq + 1, next=True, subject=self._subject)
         assert message.seq is not None
         data = message.data or b""
-        self._found.append(self._chain.checked(data, message.seq))
-        self._chain = self._chain.extended(data, message.seq)
+        self._seq = message.seq
+        with contextlib.suppress(NotOurs):
+            self._found.append(self._chain.read(data, message.seq, self._run, find_cached(self._run_dir)))
+            self._chain = self._chain.extended(data, message.seq)
 
     def close(self) -> None:
         if self._client:

@@ -35,7 +35,18 @@ POSTGRES = (
 )
 HEIGHT = {name: height for height, storey in enumerate(STOREYS) for name in storey}
 HEIGHT |= {f"postgres.{name}": HEIGHT["postgres"] + (n + 1) / 10 for n, storey in enumerate(POSTGRES) for name in storey}
-LEDGER_TABLES = ("fence", "step_log", "database_oids", "announced", "counters", "anchor", "found", "taken_back")
+LEDGER_TABLES = (
+    "fence",
+    "step_log",
+    "database_oids",
+    "announced",
+    "counters",
+    "anchor",
+    "found",
+    "taken_back",
+    "journal_key",
+    "journal_copy",
+)
 
 
 def modules(root: Path) -> dict[str, Path]:

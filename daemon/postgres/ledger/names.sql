@@ -57,3 +57,24 @@ CREATE TABLE IF NOT EXISTS cutoverd.taken_back (
     counted jsonb NOT NULL,
     finished timestamptz
 );
+
+-- what makes a message on a run's subject one of ours; made here, so that it is in no statement of ours and in no log
+CREATE TABLE IF NOT EXISTS cutoverd.journal_key (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    secret bytea NOT NULL,
+    unsigned_runs text[] NOT NULL -- begun before there was a key
+);
+REVOKE ALL ON cutoverd.journal_key FROM PUBLIC;
+INSERT INTO cutoverd.journal_key (secret, unsigned_runs)
+SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), coalesce(array_agg(run), '{}') FROM cutoverd.fence
+ON CONFLICT DO NOTHING;
+
+-- every event as the stream has acknowledged it: a stream that is lost is made again from here
+CREATE TABLE IF NOT EXISTS cutoverd.journal_copy (
+    run text NOT NULL,
+    n bigint NOT NULL,
+    seq bigint NOT NULL,
+    hash text NOT NULL,
+    message bytea NOT NULL,
+    PRIMARY KEY (run, n)
+);

@@ -66,6 +66,7 @@ def hostile(kind: type[facts.Event]) -> facts.Event:
     }
     given |= {"files": {}, "items": {}, "gates": [], "saw": HOSTILE, "orphans": [HOSTILE], "next": ["retry"], "version": "1"}
     refused = {"seq": 1, "verb": HOSTILE, "by": HOSTILE, "reason": HOSTILE}
+    given |= {"first_seq": 7, "last_seq": 8}
     given |= {"count": 2, "first": refused, "last": refused}
     step = f"data.run_script:{HOSTILE}"
     given |= {"step": step, "direction": "forward", "evidence": {"keys": [HOSTILE], "warnings": [HOSTILE], "error": HOSTILE}}
