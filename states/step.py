@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from cutoverd.events.facts import Event
-from cutoverd.states.ports import AttemptId, Evidence, Ports, Probed
+from cutoverd.states.ports import AttemptId, Backups, Databases, Evidence, Probed, Scripts, Validation
+from cutoverd.states.ports_systems import Checks, Clock, MonitorChecks, Services, Traffic
 
 
 class Effect(StrEnum):
@@ -34,6 +35,21 @@ class ProgressSource(StrEnum):
 
 async def _nowhere(event: Event) -> None:
     """Where nobody keeps a journal."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All of the world that a step may touch."""
+
+    databases: Databases
+    scripts: Scripts
+    validation: Validation
+    backups: Backups
+    services: Services
+    traffic: Traffic
+    checks: Checks
+    monitor_checks: MonitorChecks
+    clock: Clock
 
 
 @dataclass(frozen=True)

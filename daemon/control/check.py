@@ -33,10 +33,10 @@ from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
 from cutoverd.states.errors import StepError, format_error
-from cutoverd.states.ports import AttemptId, Direction, Evidence, Ports
+from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import FrozenPlan, Run, StepKey
-from cutoverd.states.step import Context, Effect
+from cutoverd.states.step import Context, Effect, Ports
 
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
 BUS = "bus"

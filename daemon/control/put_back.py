@@ -14,10 +14,11 @@ from cutoverd.daemon.views.event_lines import DONE, FAILED, WARNING
 from cutoverd.states.cutover import Cutover
 from cutoverd.states.downtime import Downtime
 from cutoverd.states.errors import NotLeader, StepError
-from cutoverd.states.ports import AttemptId, Direction, Evidence, Ports, Version
+from cutoverd.states.ports import AttemptId, Direction, Evidence, Version
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.schema import Schema
 from cutoverd.states.smoke import Smoke
+from cutoverd.states.step import Ports
 
 SHOWN = ("differs", "written", "sessions_refused")  # what a person should know of an action that went well
 AGAIN = "mend it, then say the same again: what is done is found done"

@@ -15,7 +15,7 @@ _PROCESS = uuid4().hex
 
 
 class SystemClock:
-    """`Clock` of states/ports.py."""
+    """`Clock` of states/ports_systems.py."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

@@ -43,8 +43,8 @@ from cutoverd.events.commands import LONGEST_NAME, NotUnderstood, parse
 from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states import ROLLED_BACK
-from cutoverd.states.ports import Ports
 from cutoverd.states.run import Run
+from cutoverd.states.step import Ports
 
 MOST_WAITING = 1000
 PAUSE_SECONDS = 0.005

@@ -22,7 +22,7 @@ from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.daemon.runtime.wiring_systems import checks, monitor_checks, services, traffic
 from cutoverd.daemon.systems.exec import Site
 from cutoverd.daemon.systems.monitor import RoundObserver
-from cutoverd.states.ports import Ports
+from cutoverd.states.step import Ports
 
 
 def ports_of(

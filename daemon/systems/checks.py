@@ -1,4 +1,4 @@
-"""The proofs from outside, by their names in the plan (`Checks` of states/ports.py)."""
+"""The proofs from outside, by their names in the plan (`Checks` of states/ports_systems.py)."""
 
 from __future__ import annotations
 

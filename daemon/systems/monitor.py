@@ -1,4 +1,4 @@
-"""The checks of Monitor by whatever kind each is (`MonitorChecks` of states/ports.py)."""
+"""The checks of Monitor by whatever kind each is (`MonitorChecks` of states/ports_systems.py)."""
 
 from __future__ import annotations
 

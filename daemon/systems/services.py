@@ -1,4 +1,4 @@
-"""The applications of the plan, each with its versions (`Services` of states/ports.py)."""
+"""The applications of the plan, each with its versions (`Services` of states/ports_systems.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doors between clients and services (`Traffic` of states/ports.py)."""
+"""The doors between clients and services (`Traffic` of states/ports_systems.py)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ from cutoverd.daemon.systems.exec import ExecCheck, Site
 from cutoverd.daemon.systems.http import HttpCheck
 from cutoverd.daemon.systems.memory import MemoryChecks
 from cutoverd.states.errors import CheckFailed, StepError
-from cutoverd.states.ports import AttemptId, Checks, Direction
+from cutoverd.states.ports import AttemptId, Direction
+from cutoverd.states.ports_systems import Checks
 
 ATTEMPT_ID = AttemptId("r1", 1, "smoke.check:login", Direction.FORWARD, "e1")
 

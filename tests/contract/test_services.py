@@ -18,7 +18,8 @@ from cutoverd.daemon.systems.memory import MemoryServices
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import AttemptId, Direction, Services, Version
+from cutoverd.states.ports import AttemptId, Direction, Version
+from cutoverd.states.ports_systems import Services
 
 ATTEMPT_ID = AttemptId("r1", 1, "cutover.start_service:api", Direction.FORWARD, "e1")
 OLD, NEW, TEST = Version.OLD, Version.NEW, Version.TEST

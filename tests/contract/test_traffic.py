@@ -15,7 +15,8 @@ from cutoverd.daemon.systems.memory import MemoryTraffic
 from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
-from cutoverd.states.ports import AttemptId, Direction, Traffic
+from cutoverd.states.ports import AttemptId, Direction
+from cutoverd.states.ports_systems import Traffic
 
 ATTEMPT_ID = AttemptId("r1", 1, "cutover.open_traffic:lb", Direction.FORWARD, "e1")
 DOORS = ("lb", "admin")

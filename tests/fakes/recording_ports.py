@@ -19,8 +19,9 @@ from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
 from cutoverd.states.check_rules import ClockReading, Rules, Sample, Watched
-from cutoverd.states.ports import AttemptId, Found, Ports, Probed
+from cutoverd.states.ports import AttemptId, Found, Probed
 from cutoverd.states.run import Run
+from cutoverd.states.step import Ports
 
 ITEMS = {
     "services": ["worker", "api"],

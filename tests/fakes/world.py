@@ -20,7 +20,8 @@ from fakes.validation import Validation
 
 from cutoverd.states.check_rules import ClockReading, Rule, Rules, Sample, Watched
 from cutoverd.states.errors import NotLeader
-from cutoverd.states.ports import AttemptId, Evidence, Ports, Version
+from cutoverd.states.ports import AttemptId, Evidence, Version
+from cutoverd.states.step import Ports
 
 Items = Mapping[str, list[str]]
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cutoverd.daemon.cli import main
-from cutoverd.daemon.engine import loop, run_log
+from cutoverd.daemon.engine import inbox_handler, loop, run_log
 from cutoverd.daemon.host import clock
 
 FILE = Path(sys.argv.pop(1))
@@ -20,6 +20,6 @@ class Moved(datetime):
         return datetime.now(tz) + timedelta(seconds=float(FILE.read_text()))
 
 
-for module in (clock, run_log, loop):
+for module in (clock, run_log, loop, inbox_handler):
     module.datetime = Moved  # type: ignore[attr-defined]
 main()

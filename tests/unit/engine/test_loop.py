@@ -212,7 +212,7 @@ async def test_a_lost_connection_is_no_failure_and_no_success():
 
 
 async def test_an_outcome_that_stays_unknown_fails_in_the_end(monkeypatch):
-    monkeypatch.setattr("cutoverd.daemon.engine.loop.SLOWEST_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("cutoverd.daemon.engine.step_executor.SLOWEST_RETRY_SECONDS", 0.0)
     night = Night()
     night.world.wrong["databases.exchange"] = failing(OutcomeUnknown("the server is gone"))
     assert await night.daemon() is Stopped.OVER
