@@ -50,6 +50,7 @@ def test_a_daemon_killed_at_any_moment_is_carried_on_by_the_next(cluster: Cluste
         (assert_completed if ends == "completed" else assert_rolled_back)(night)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
 def test_a_daemon_killed_while_it_takes_the_run_over_is_carried_on_by_the_next(cluster: Cluster, tmp_path: Path) -> None:
     """The orphans of the first are ended, the fence is not yet taken: somebody holds on to its row."""

@@ -54,6 +54,7 @@ def test_a_crash_of_the_server_in_a_script_takes_the_run_back(cluster: Cluster, 
         assert "nothing of it was kept" in failed.hint, "that was read from the ledger once the server was back"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["downtime.fence_old", "smoke.exchange_names"])
 @on_18
 def test_a_crash_of_the_server_in_a_change_of_names_is_waited_out_and_the_step_taken_again(
@@ -69,6 +70,7 @@ def test_a_crash_of_the_server_in_a_change_of_names_is_waited_out_and_the_step_t
         assert done.evidence.get("compared_again") == compared, "its counters went with the crash: the content has to say it"
 
 
+@pytest.mark.long
 @on_18
 def test_after_a_crash_of_the_server_its_counters_prove_nothing_and_content_is_compared_again(
     cluster: Cluster, tmp_path: Path
@@ -82,6 +84,7 @@ def test_after_a_crash_of_the_server_its_counters_prove_nothing_and_content_is_c
         assert unchanged.evidence["compared_again"] == ["machines"]
 
 
+@pytest.mark.long
 @on_18
 def test_a_crash_of_the_server_on_the_way_back_does_not_keep_production_away(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -129,6 +132,7 @@ def has_machines(cluster: Cluster) -> bool:
     return cluster.execute("SELECT count(*) FROM store.witness WHERE script = 'data_010'", "app_next") == [(1,)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("step", "direction", "is_done", "attempts"),
     [

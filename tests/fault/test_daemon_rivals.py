@@ -34,6 +34,7 @@ def test_a_second_daemon_on_the_same_run_is_turned_away(cluster: Cluster, tmp_pa
         assert (leader.epoch, leader.orphans) == (1, []), "nor is a session of its own an orphan"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "downtime.fence_old", "downtime.stop_service:worker"])
 def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(cluster: Cluster, tmp_path: Path, step: str) -> None:
     """The lock is gone, as it is on another machine; only the epoch stands between the two."""

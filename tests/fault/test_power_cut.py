@@ -36,6 +36,7 @@ def cut_the_power(night: Night, what: str) -> list[Path]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", CUT)
 def test_every_file_of_ours_is_cut_at_a_gate_and_the_next_daemon_completes_the_run(
     cluster: Cluster, tmp_path: Path, what: str
@@ -56,6 +57,7 @@ def test_every_file_of_ours_is_cut_at_a_gate_and_the_next_daemon_completes_the_r
             assert str(night.run_dir / named) in night.output
 
 
+@pytest.mark.long
 def test_a_change_that_was_begun_and_whose_note_is_cut_is_looked_at_again(cluster: Cluster, tmp_path: Path) -> None:
     """The note does not tell any more what was begun: then nothing is believed at first sight."""
     with a_night(cluster, tmp_path) as night:

@@ -21,6 +21,7 @@ on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]  # cron jobs and services may be started so
 
 
+@pytest.mark.long
 @on_18
 def test_found_a_run_whose_streams_were_closed_died_at_its_first_line_of_the_log(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -50,6 +51,7 @@ def started(night: Night, *options: str) -> subprocess.Popen[bytes]:
     return daemon
 
 
+@pytest.mark.long
 @on_18
 def test_a_closed_pipe_ends_no_run_and_changes_no_exit_code(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -77,6 +79,7 @@ def test_a_hangup_is_an_orderly_stop(cluster: Cluster, tmp_path: Path) -> None:
         assert night.events(facts.StepSucceeded)
 
 
+@pytest.mark.long
 @on_18
 def test_a_terminal_that_goes_away_under_the_tree_ends_no_run(cluster: Cluster, tmp_path: Path) -> None:
     """As under `nohup` or in a session that outlives its terminal: nobody hangs up, writing fails."""
@@ -92,6 +95,7 @@ def test_a_terminal_that_goes_away_under_the_tree_ends_no_run(cluster: Cluster, 
         assert night.last_transition().target == "completed"
 
 
+@pytest.mark.long
 @on_18
 def test_a_terminal_that_nobody_reads_holds_nothing_up(cluster: Cluster, tmp_path: Path) -> None:
     """Ctrl-S, or a pager that stands still: its buffer is full after a few pictures."""

@@ -59,6 +59,7 @@ def test_a_plain_pub_before_the_gate_is_refused_and_does_not_pass_it_later(clust
         night.wait_for(facts.GatePassed, gate="downtime")
 
 
+@pytest.mark.long
 def test_a_plain_pub_while_the_daemon_is_dead_is_handled_once_at_the_next_start(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.start()

@@ -47,6 +47,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("made", [SAME, ALL_CHANGED], ids=["same", "all changed"])
 async def test_many_rows_take_no_more_memory_than_a_few(cluster: Cluster, made: dict[str, str]) -> None:
     cluster.execute(MADE.format(rows=120_000, **made), "app")

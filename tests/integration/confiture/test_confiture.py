@@ -76,6 +76,7 @@ async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_reco
     )
 
 
+@pytest.mark.long
 async def test_a_schema_that_is_built_otherwise_than_it_was_tried_is_not_applied(tmp_path):
     """Found: on another machine, or with the state folder cleaned, it was built again and nobody compared."""
     loaded = project(tmp_path)

@@ -207,6 +207,7 @@ def test_the_witness_has_a_line_for_each_command(example: Example) -> None:
     assert example.witness.read_text().splitlines() == commands
 
 
+@pytest.mark.long
 def test_the_broken_old_service_does_not_stop_and_goes_on_serving(example: Example) -> None:
     example.break_it("service")
     example.ctl("start")

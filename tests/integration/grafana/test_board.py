@@ -146,6 +146,7 @@ def of_the_night(expr: str) -> str:
     return expr.replace("$run", "night")
 
 
+@pytest.mark.long
 def test_no_panel_is_empty(watched: Watched) -> None:
     for expr in (of_the_night(expr) for exprs in panels().values() for expr in exprs):
         if any(name in expr for name in ONLY_DURING):

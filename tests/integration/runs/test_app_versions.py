@@ -36,6 +36,7 @@ def assert_back(app: AppNight, *running: str) -> facts.StepFailed:
     return failed
 
 
+@pytest.mark.long
 def test_a_test_instance_that_dies_during_the_smoke_tests_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with an_app_night(cluster, tmp_path) as app:
         (tmp_path / "kill").write_text(str(app.pidfile("api", "test")))
@@ -47,6 +48,7 @@ def test_a_test_instance_that_dies_during_the_smoke_tests_takes_the_run_back(clu
         )
 
 
+@pytest.mark.long
 def test_a_new_version_that_dies_after_its_start_is_noticed_before_clients_are_in(cluster: Cluster, tmp_path: Path) -> None:
     """Board was not running before; the way back leaves it so. Closing the door exits 1 after it did its work."""
     with an_app_night(cluster, tmp_path) as app:

@@ -87,6 +87,7 @@ def test_a_data_script_that_fails_half_way_leaves_nothing_and_takes_the_run_back
         assert cluster.execute("SELECT count(*) FROM fleet.tally", "app_next") == [(0,)]
 
 
+@pytest.mark.long
 def test_a_service_whose_stop_hangs_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.write_plan(timeouts={**night.plan["timeouts"], "service": "2s"})
@@ -109,6 +110,7 @@ os.killpg(0, signal.SIGKILL)
 """
 
 
+@pytest.mark.long
 def test_a_smoke_test_that_floods_its_output_and_kills_its_parent_and_its_group_takes_the_run_back(
     cluster: Cluster, tmp_path: Path
 ) -> None:

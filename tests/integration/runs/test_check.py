@@ -106,6 +106,7 @@ def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: C
         assert (catalogs(cluster), stream(night), files(tmp_path), night.systems()) == before
 
 
+@pytest.mark.long
 @on_18
 def test_check_refuses_a_run_that_has_ended(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:

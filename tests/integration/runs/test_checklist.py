@@ -62,6 +62,7 @@ def ready(night: Night, name: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 @on_18
 def test_a_night_waits_for_its_operators_even_with_auto(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 SCRIPT = "data.run_script:data/010.sql"
 
 
+@pytest.mark.long
 def test_the_tree_on_a_terminal_shows_the_running_script_fits_when_it_shrinks_and_ends_as_the_run_does(
     cluster: Cluster, tmp_path: Path
 ) -> None:

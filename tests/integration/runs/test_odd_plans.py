@@ -30,6 +30,7 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+@pytest.mark.long
 @on_18
 @pytest.mark.parametrize("name", DATABASES)
 def test_a_database_of_any_name_comes_back_as_it_was(cluster: Cluster, tmp_path: Path, name: str) -> None:

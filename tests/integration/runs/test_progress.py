@@ -106,6 +106,7 @@ async def test_a_server_that_is_away_leaves_the_progress_unknown_and_breaks_noth
     assert (progress.reading.describe(), progress.seconds > 1) == ("", True)
 
 
+@pytest.mark.long
 @on_18
 def test_the_running_statement_is_named_with_its_file_and_line_and_the_look_is_in_nobodys_way(
     cluster: Cluster, tmp_path: Path

@@ -92,6 +92,7 @@ def test_retry_after_the_plan_was_corrected_is_refused_with_the_plans_name(clust
         assert night.exit_code() == 5
 
 
+@pytest.mark.long
 def test_status_tells_the_same_with_a_daemon_without_one_and_after_the_end(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         before = night.cli("status")
@@ -129,6 +130,7 @@ def same(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if not name.endswith("_seconds") and name != "daemon"}
 
 
+@pytest.mark.long
 def test_a_held_run_finishes_its_step_and_begins_no_other_until_resume(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, gates=[]) as night:
         begun(night)
@@ -142,6 +144,7 @@ def test_a_held_run_finishes_its_step_and_begins_no_other_until_resume(cluster: 
         assert_completed(night)
 
 
+@pytest.mark.long
 def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         begun(night, "--auto")
@@ -158,6 +161,7 @@ def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Clu
         assert [(event.step, event.found) for event in probed] == [(SCRIPT, "absent")]
 
 
+@pytest.mark.long
 def test_a_word_in_the_middle_of_a_script_ends_it_and_takes_the_run_back(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         begun(night, "--auto")
@@ -181,6 +185,7 @@ def test_a_failure_that_an_outside_validator_reports_takes_the_run_back_alone(cl
         assert "✖ validator reports a failure: two invoices are gone" in night.output
 
 
+@pytest.mark.long
 def test_from_monitor_back_only_with_accept_loss_and_what_was_written_is_named(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, monitor=WATCHES) as night:
         night.start("--auto")
@@ -200,6 +205,7 @@ def test_from_monitor_back_only_with_accept_loss_and_what_was_written_is_named(c
         assert back.evidence["left_over"] == ["app_next"]
 
 
+@pytest.mark.long
 def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, monitor=WATCHES) as night:
         night.start()
@@ -214,6 +220,7 @@ def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Clus
         assert [event.by for event in night.events(facts.GatePassed)] == ["alice", "alice"]
 
 
+@pytest.mark.long
 def test_metrics_tell_the_state_and_the_downtime(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
     metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}

@@ -38,6 +38,7 @@ def assert_completed_before(night: Night) -> None:
     assert_completed(night)
 
 
+@pytest.mark.long
 @on_18
 def test_1_a_changed_plan_or_script_is_refused_and_named(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -131,6 +132,7 @@ def test_4_stuck_then_retried_by_a_word_sent_while_nobody_was_there(cluster: Clu
         assert_rolled_back(night)
 
 
+@pytest.mark.long
 @on_18
 def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -148,6 +150,7 @@ def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp
         assert names(cluster) == {"app"}
 
 
+@pytest.mark.long
 @on_18
 def test_6_held_after_clients_were_let_in_then_taken_back_with_accept_loss(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
@@ -164,6 +167,7 @@ def test_6_held_after_clients_were_let_in_then_taken_back_with_accept_loss(clust
         assert_rolled_back(night)
 
 
+@pytest.mark.long
 @on_18
 def test_6_told_to_stop_and_the_next_start_carries_on(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:

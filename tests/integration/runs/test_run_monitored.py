@@ -80,6 +80,7 @@ def assert_completed_with(night: Night, *, rows: int) -> None:
     assert night.cluster.execute("SELECT count(*) FROM store.machine", "app") == [(rows,)]
 
 
+@pytest.mark.long
 def test_a_breach_then_rollback_with_accept_loss_keeps_new_and_lists_what_was_written(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, **watches("60s")) as night:
         night.start()

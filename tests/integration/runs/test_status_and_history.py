@@ -20,6 +20,7 @@ def json_output(night: Night, *words: str, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_every_reply_lists_what_may_be_done_next(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.start()

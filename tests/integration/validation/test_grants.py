@@ -85,6 +85,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.long
 async def test_all_that_a_role_cannot_do_any_more_is_named(cluster: Cluster) -> None:
     clone(cluster)
     for scripts, expected in BROKEN.items():

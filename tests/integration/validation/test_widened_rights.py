@@ -126,6 +126,7 @@ async def judged(cluster: Cluster, scripts: str = "", **waive: str) -> Evidence:
     return await check_grants(cluster.server(), waive, new="app_next", old="app_previous", comparisons=comparisons)
 
 
+@pytest.mark.long
 async def test_each_right_that_is_wider_than_in_old_is_named_and_can_be_waived_by_name(cluster: Cluster) -> None:
     """Found: a view that lost security_invoker showed every tenant's rows, and the run completed."""
     prepare(cluster)

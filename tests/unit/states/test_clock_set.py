@@ -51,6 +51,7 @@ def test_a_clock_set_back_before_the_window_refuses_advance_and_says_both_times(
     assert "the window opens at 2026-12-05T22:00:00+00:00; now it is 2026-12-05T20:00:00+00:00" in refused.reason
 
 
+@pytest.mark.long
 @given(
     jumps=st.dictionaries(st.integers(0, 80), st.integers(-100_000, 100_000), max_size=6), later=st.integers(-100_000, 100_000)
 )

@@ -196,6 +196,7 @@ def a_night(end: str, **killed: int) -> Simulation:
     return simulation
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", NIGHTS)
 def test_a_daemon_killed_around_any_message_is_followed_by_one_that_ends_the_night_well(end: str) -> None:
     undisturbed = a_night(end)
