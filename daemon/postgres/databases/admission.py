@@ -1,6 +1,7 @@
 """Who may connect to new: after the swap the roles of the smoke tests alone, then whoever could connect to production before.
 
 Whoever may connect can write, through the traffic switch or past it: a cron job, a console, a worker of somebody's.
+What clients behind a pooler see meanwhile: docs/measured.md, "A pooler whose roles may not connect".
 """
 
 from __future__ import annotations
