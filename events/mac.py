@@ -20,6 +20,11 @@ class JournalKey:
     secrets: tuple[bytes, ...] = field(repr=False)
     unsigned_runs: frozenset[str] = frozenset()  # that were begun before there was a key
 
+    @property
+    def of_runs(self) -> JournalKey:
+        """For `cutover.runs`: what is signed for one subject must not pass for ours, and unreadable, on the other."""
+        return JournalKey(tuple(_derived(secret) for secret in self.secrets), self.unsigned_runs)
+
     def sign(self, document: bytes) -> bytes:
         """A JSON object, with its MAC."""
         return b'%b,"mac":"%b"}' % (document.removesuffix(b"}"), _mac(self.secrets[0], document).encode())
@@ -36,6 +41,10 @@ class JournalKey:
 def is_signed(message: bytes) -> bool:
     """Whether there is a MAC, whosever it is."""
     return _SIGNED.fullmatch(message) is not None
+
+
+def _derived(secret: bytes) -> bytes:
+    return hmac.new(secret, b"cutover.runs", hashlib.sha256).digest()
 
 
 def _mac(secret: bytes, document: bytes) -> str:

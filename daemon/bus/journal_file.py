@@ -11,7 +11,7 @@ from pathlib import Path
 from cutoverd.daemon.engine.copies import CopiedEvent, Waiting
 from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import open_private
+from cutoverd.daemon.host.private_files import UnusableFile, open_own, open_private
 from cutoverd.events.codec import hash_of
 
 log = Logger(__name__)
@@ -51,8 +51,14 @@ class FileCopy:
             os.fsync(file.fileno())
 
     def _take_up(self) -> None:
-        """A line that a power cut has left half is cut off."""
-        found = list(read_lines(self._path))
+        """A line that a power cut has left half is cut off; what is no file of ours is put aside by the first write."""
+        try:
+            found = list(read_lines(self._path))
+        except UnusableFile as error:
+            if not error.is_other:
+                raise
+            self._is_read = True
+            return
         self._waiting.hashes = {each.n: each.hash for each in found}
         whole = sum(len(_line(each)) for each in found)
         if self._path.exists() and self._path.stat().st_size > whole:
@@ -75,10 +81,15 @@ def _line(event: CopiedEvent) -> bytes:
 
 
 def read_lines(path: Path) -> Iterator[CopiedEvent]:
-    """The events in their order, up to the first line that is none; nothing if there is no file. Raises OSError."""
-    if not path.exists():
+    """The events in their order, up to the first line that is none; nothing if there is no file.
+
+    Raises `UnusableFile`, OSError.
+    """
+    try:
+        descriptor = open_own(path, os.O_RDONLY)
+    except FileNotFoundError:
         return
-    with path.open("rb") as file:
+    with os.fdopen(descriptor, "rb") as file:
         for number, line in enumerate(file, 1):
             found = _LINE.fullmatch(line)
             if found is None or int(found[1]) != number:

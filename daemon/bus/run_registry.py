@@ -12,10 +12,10 @@ from uuid import uuid4
 
 from cutoverd.daemon.bus.errors import RunEnded, RunOpen
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.message import EventLog
+from cutoverd.daemon.engine.message import EventLog, Message
 from cutoverd.daemon.host.log import Logger
 from cutoverd.events.mac import JournalKey, is_signed
-from cutoverd.events.subjects import events_of
+from cutoverd.events.subjects import RUNS, events_of
 
 log = Logger(__name__)
 
@@ -28,6 +28,7 @@ class History:
 
     open: str | None = None
     ends: dict[str, str] = field(default_factory=dict)  # of runs that were closed: "completed", …
+    messages: list[Message] = field(default_factory=list)  # that count
     foreign: int = 0  # messages that are none of the daemons' of this ledger
 
 
@@ -37,7 +38,7 @@ class Runs:
     def __init__(self, log: EventLog, key: JournalKey | None = None) -> None:
         """Without a key whose the messages are is not verified."""
         self._log = log
-        self._key = key
+        self._key = key and key.of_runs
 
     async def current(self) -> str | None:
         """The open run's name."""
@@ -73,18 +74,25 @@ class Runs:
 
     async def history(self) -> History:
         """Read from the leader."""
-        history = History()
+        history, first_seq = History(), 0
         async for message in self._log.replay():
             body = _parsed(message.data)
-            if body is None or not self._is_ours(message.data, body["run"]) or not _apply(history, body):
+            if body is None or not self._is_ours(message.data, body["run"], history) or not _apply(history, body):
                 history.foreign += 1
-                log.warning("foreign_message", subject=message.subject, seq=message.seq, doing="steps over it")
+                first_seq = first_seq or message.seq
+            else:
+                history.messages.append(message)
+        if history.foreign:  # one line: of a flood, too
+            log.warning("foreign_messages", subject=RUNS, count=history.foreign, first_seq=first_seq, doing="steps over them")
         return history
 
-    def _is_ours(self, data: bytes, run: str) -> bool:
+    def _is_ours(self, data: bytes, run: str, before: History) -> bool:
+        """None without a MAC counts after the first of ours that has one."""
         if self._key is None:
             return True
-        return self._key.has_signed(data) if is_signed(data) else run in self._key.unsigned_runs
+        if is_signed(data):
+            return self._key.has_signed(data)
+        return run in self._key.unsigned_runs and not any(is_signed(each.data) for each in before.messages)
 
     async def _append(self, body: dict[str, str]) -> bool:
         """False if somebody else was faster: look again."""

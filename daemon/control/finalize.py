@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.journal_file import FILE, FileCopy
 from cutoverd.daemon.control.send import NotOpen
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.databases import leftovers
 from cutoverd.daemon.postgres.ledger import journal_key, ledger
+from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.drive import Anchors
@@ -115,8 +117,9 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
 @asynccontextmanager
 async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[RunLog, Server]]:
     server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
-    async with aclosing(Anchors(loaded, server)) as anchors:
-        runlog = RunLog(loaded.plan.run, journal, anchors.all, key=await journal_key.fetch(server))
+    async with aclosing(Anchors(loaded, server)) as anchors, aclosing(LedgerCopy()) as ledger_copy:
+        copies = (FileCopy(loaded.run_dir / FILE), ledger_copy)
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, key=await journal_key.fetch(server), copies=copies)
         await runlog.replay()
         if runlog.run.plan is None:
             raise NotOpen(f"run {loaded.plan.run} has not started", hint="there is nothing to finalize")
@@ -124,7 +127,10 @@ async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[R
             raise NotFinal(f"the run was on {was}, and the plan names {server.names.production}")
         with one_daemon(loaded):
             runlog.epoch = max(runlog.run.epoch, await ledger.current_epoch(server))  # a daemon may have died before it said so
-            yield runlog, Server(server.url, server.run, runlog.epoch, server.folder, server.bin_dir)
+            server = replace(server, epoch=runlog.epoch)
+            ledger_copy.lead(server)
+            yield runlog, server
+            await runlog.flush_copies()
 
 
 async def _inventory(run: Run, server: Server) -> Inventory:

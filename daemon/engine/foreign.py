@@ -14,6 +14,7 @@ from cutoverd.events.codec import NotOurs
 log = Logger(__name__)
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 600.0  # between two events that tell of them: of a flood there are few
+FIND_SECONDS = 1.0  # that is looked for them while nothing else is done
 CROWDED_SECONDS = 30.0  # that an event is offered again at once; then with pauses, and the run is held
 PAUSE_SECONDS = 1.0
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
 from cutoverd.daemon.engine.anchor import Anchor, check_anchored
 from cutoverd.daemon.engine.copies import CopiedEvent, JournalCopy
 from cutoverd.daemon.engine.errors import Conflict, Unavailable
-from cutoverd.daemon.engine.foreign import CROWDED_SECONDS, Crowd, ForeignMessages
+from cutoverd.daemon.engine.foreign import CROWDED_SECONDS, FIND_SECONDS, Crowd, ForeignMessages
 from cutoverd.daemon.engine.message import EventLog, Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.daemon.host.log import Logger
@@ -90,11 +90,15 @@ class RunLog:
         return envelope if envelope.run == self.run.name else None
 
     async def find_foreign(self) -> None:
-        """Count what others have published since our last event; raises `Conflict` if another daemon has appended."""
-        async with aclosing(self._journal.read_on()) as messages:
-            async for message in messages:
-                if self._read(message):
-                    raise Conflict(f"an event of another daemon lies at sequence {message.seq}")
+        """Count what others have published since our last event; raises `Conflict` if another daemon has appended.
+
+        For a second at most: of a flood that comes faster than it is read there is no end, and nobody would be heard.
+        """
+        with suppress(TimeoutError):
+            async with deadline(FIND_SECONDS), aclosing(self._journal.read_on()) as messages:
+                async for message in messages:
+                    if self._read(message):
+                        raise Conflict(f"an event of another daemon lies at sequence {message.seq}")
 
     async def record_foreign(self) -> None:
         """Put on record what was found of others; and hold the run, where they have kept our events out for long."""

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, succeeded
 from cutoverd.daemon.engine.run_log import RunLog
+from cutoverd.daemon.host.log import Logger
 from cutoverd.events import facts
 from cutoverd.states import STATES
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, format_error
@@ -15,6 +17,8 @@ from cutoverd.states.next_action import AttemptStep
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context, Effect, Ports
+
+log = Logger(__name__)
 
 SLOWEST_RETRY_SECONDS = 10.0
 
@@ -71,7 +75,7 @@ class StepExecutor:
                 await asyncio.to_thread(self._check_files, self._log.run)
             async with asyncio.timeout(self._timeout_of(take.key)):
                 if take.key.definition.copied_first:
-                    await self._log.copied()
+                    await self._copied(take.direction)
                 evidence = await act(self.context(take.key, take.direction, event_id))
             if take.key.definition.untimed:  # meanwhile production may have been taken back, and that is in no journal
                 await self._check_leads()
@@ -80,6 +84,15 @@ class StepExecutor:
             seconds = time.monotonic() - began
             outcome = await self._unless_taken(error)
             return ended_by(outcome, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
+
+    async def _copied(self, direction: Direction) -> None:
+        """In the ledger too; a copy that never will be the journal's holds up no way back: production would stay closed."""
+        try:
+            await self._log.copied()
+        except LogRegressed as error:
+            if direction is Direction.FORWARD:
+                raise
+            log.error("journal_copy_differs", reason=error.args[0], doing="goes back all the same")
 
     async def _unless_taken(self, error: Exception) -> Exception:
         """What became of the step; raises `NotLeader` where a takeover has ended its children or sessions."""

@@ -189,6 +189,17 @@ async def test_runs_of_before_there_was_a_key_still_count(bus: Bus) -> None:
     assert await Runs(bus.log(RUNS), JournalKey((b"key",), frozenset({"r0"}))).current() == "r0"
 
 
+async def test_no_run_without_a_mac_counts_once_one_with_it_was_opened(bus: Bus) -> None:
+    """Found: whoever may publish there could open a run of before, so that no other was opened any more."""
+    key = JournalKey((b"key",), frozenset({"r0"}))
+    await Runs(bus.log(RUNS), key).open_run("r1")
+    raw = bus.log(RUNS)
+    await replayed(raw)
+    await raw.append(new_id(), b'{"type":"run_opened","run":"r0"}')
+    history = await Runs(bus.log(RUNS), key).history()
+    assert (history.open, history.foreign) == ("r1", 1)
+
+
 async def test_follow_gives_what_was_and_what_comes(bus: Bus) -> None:
     log = bus.log(SUBJECT)
     first = await log.append(new_id(), b"before")

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.engine.copies import JournalCopy
 from cutoverd.daemon.engine.inbox import InboxItem
 from cutoverd.daemon.engine.loop import RunLoop, Stopped
 from cutoverd.daemon.engine.run_log import RunLog
@@ -129,10 +130,11 @@ class Night:
         self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
         self.leads: Callable[[], bool] = lambda: True
+        self.copies: list[JournalCopy] = []
         self.log: RunLog = self._log()
 
     def _log(self) -> RunLog:
-        return RunLog("night", self.stream.journal("cutover.evt.night"))
+        return RunLog("night", self.stream.journal("cutover.evt.night"), copies=self.copies)
 
     async def daemon(self, *, auto: bool = True, step_seconds: float = 5.0) -> Stopped:
         """A new daemon takes the run as it is in the journal and drives it."""

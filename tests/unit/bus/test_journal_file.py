@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ async def test_a_copy_of_another_journal_is_kept_aside_and_a_new_one_begun(tmp_p
 
 async def test_a_folder_that_cannot_be_written_to_holds_nothing_up(tmp_path: Path) -> None:
     assert await copied(tmp_path / "missing" / "j", event(1)) == []
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+async def test_what_is_no_file_is_put_aside_and_read_by_nobody(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Found: a pipe in its place held the daemon up for ever."""
+    make(tmp_path / "j")
+    async with asyncio.timeout(10):
+        assert await copied(tmp_path / "j", event(1)) == [event(1)]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fakes.recording_ports import Night
 
 from cutoverd.daemon.bus.memory import MemoryJournal, MemoryStream
-from cutoverd.daemon.engine import foreign
-from cutoverd.daemon.engine.errors import Conflict
+from cutoverd.daemon.engine import foreign, run_log
+from cutoverd.daemon.engine.copies import CopiedEvent
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed
 from cutoverd.daemon.engine.loop import Stopped
+from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
 from cutoverd.events.mac import JournalKey
+from cutoverd.states.errors import StepError
 
 SUBJECT = "cutover.evt.night"
 KEY = JournalKey((b"key",))
@@ -74,6 +80,54 @@ async def test_another_daemons_event_among_foreign_ones_is_a_conflict() -> None:
     await stream.store(SUBJECT, "", b"foreign")
     with pytest.raises(Conflict):
         await log.append(facts.NoteTaken(by=None, text="ours"))
+
+
+class Flood(MemoryJournal):
+    """Somebody publishes faster than it can be read."""
+
+    async def read_on(self) -> AsyncGenerator[Message, None]:
+        while True:
+            await asyncio.sleep(0.001)
+            yield Message(1, b"foreign", datetime.now(UTC), SUBJECT)
+
+
+async def test_a_flood_is_not_read_to_its_end_while_somebody_waits_to_be_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: a daemon that waited at a gate read a flood for as long as it lasted, and heard nobody."""
+    monkeypatch.setattr(run_log, "FIND_SECONDS", 0.1)
+    log = RunLog("night", Flood(MemoryStream(), SUBJECT), key=KEY)
+    async with asyncio.timeout(5):
+        await log.find_foreign()
+    assert log.foreign.count > 0
+
+
+class OtherCopy:
+    """A copy that holds another journal."""
+
+    def add(self, event: CopiedEvent) -> None:
+        """Nothing is copied."""
+
+    async def flush(self) -> None:
+        """Neither."""
+
+    async def settled(self) -> None:
+        raise LogRegressed("the copy of the journal holds another event 3 than the stream")
+
+
+async def test_a_copy_of_another_journal_stops_the_way_forward_and_not_the_way_back() -> None:
+    """Found: production stayed closed, for the sake of a copy."""
+    night = Night()
+    night.copies = [OtherCopy()]
+    assert await night.daemon() is Stopped.OVER
+    assert (night.log.run.state, "databases.fence" in night.world.done) == ("rolledback", False)
+    assert "door" in night.world.on
+    night = Night()
+    night.world.wrong["scripts.apply_schema"] = lambda: night.copies.append(OtherCopy()) or _fail()  # type: ignore[func-returns-value]
+    assert await night.daemon() is Stopped.OVER
+    assert (night.log.run.state, "databases.lift_fence" in night.world.done) == ("rolledback", True)
+
+
+def _fail() -> None:
+    raise StepError("no")
 
 
 async def test_a_loop_records_what_it_steps_over_and_the_run_goes_on() -> None:

@@ -76,3 +76,11 @@ def test_a_key_that_was_replaced_still_verifies() -> None:
 
 def test_the_key_is_in_no_representation() -> None:
     assert "ours" not in repr(KEY)
+
+
+def test_what_is_signed_for_the_registry_is_not_ours_among_events() -> None:
+    """Found: published again there, it was ours and unreadable, and ended every daemon for ever."""
+    opened = KEY.of_runs.sign(b'{"run":"night","type":"run_opened"}')
+    with pytest.raises(NotOurs):
+        Chain().read(opened, 1, "night", KEY)
+    assert not KEY.of_runs.has_signed(message(Chain()))
