@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cutoverd.daemon.sqltext import encoding as encodings
@@ -64,6 +65,12 @@ def _named(text: str, is_read: bool, rest: str) -> CopyFile | None:
     given = _ENCODING.search(options)
     is_text = not (_BINARY.search(text[: len(text) - len(rest)]) or _BINARY.search(options))
     return CopyFile(name, is_read, given[1] if given else None, is_text, is_text and not _HEADER.search(options))
+
+
+def reads_own_input(command: MetaCommand) -> bool:
+    r"""Whether a `\copy … from pstdin` reads what psql itself is given, which is nothing; outside of quotes alone."""
+    words = [found[0].lower() for found in _TOKEN.finditer(" ".join(command.arguments)) if not found["blank"]]
+    return command.name == "copy" and ("from", "pstdin") in pairwise(words)
 
 
 def begins_with_mark(path: Path) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cutoverd.daemon.sqltext import encoding, psql_settings
+from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.rules import (
     DO_ADVICE,
@@ -29,6 +29,11 @@ _LEAVES = {  # docs/measured.md, "psql and its exit code"
     "c": "the file would go on in another session, outside of the transaction; split it or take the line out",
     "connect": "the file would go on in another session, outside of the transaction; split it or take the line out",
 }
+_NEVER_ENDS = "psql would ask again and again without end; take it out, or say how often: \\watch c=1"
+_PERSON = "psql would wait for a person, and nobody is there; take it out"
+_WAITS = dict.fromkeys(("e", "edit", "ef", "ev", "password", "prompt"), _PERSON)
+_NO_INPUT = "psql has no input of its own here, so no row would come; name a file, or write `from stdin` and the rows below it"
+_TIMES = re.compile(r"c(?:ount)?=\d+\Z")
 _COPY_ENCODING = re.compile(r"\bencoding\s*'([^']*)'", re.IGNORECASE)
 _MARK = "\ufeff".encode()
 _MARK_ADVICE = "PostgreSQL takes it for a part of the statement; take it out"
@@ -81,6 +86,7 @@ class FileReader:
         self._lint, self._session = lint, session
         self.file, self.in_transaction, self.including = file, in_transaction, including
         self._conditions = Conditions()
+        self._sent = ""  # the last statement: what `\\gset` takes from
         self._data_encoding: str | None = None  # of the next data in the file, where COPY says so
 
     def read(self, raw: bytes) -> None:
@@ -118,12 +124,16 @@ class FileReader:
 
     def _judge_command(self, command: MetaCommand) -> None:
         variables = self._session.variables
-        if command.name in _LEAVES:
-            self.refuse(command.line, f"\\{command.name}", _LEAVES[command.name])
+        if why_not := _LEAVES.get(command.name) or _WAITS.get(command.name) or _without_end(command):
+            self.refuse(command.line, f"\\{command.name}", why_not)
+        elif copy_files.reads_own_input(command):
+            self.refuse(command.line, f"\\copy {' '.join(command.arguments)}"[:60], _NO_INPUT)
         elif command.name in _INCLUDES:
             self._lint.include(self, command)
         elif why := psql_settings.refused(command, variables, in_transaction=self.in_transaction):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}"[:60], why)
+        elif command.name == "gset" and (set_ := psql_settings.set_by_query(command, variables, self._sent, self.in_transaction)):
+            self.refuse(command.line, f"\\gset sets {set_[0]}", set_[1])
         elif command.name == "cd":
             self._change_folder(command)
         if command.name in _SENT:
@@ -133,6 +143,7 @@ class FileReader:
         self._lint.use_data(self, command)
 
     def _judge_statement(self, statement: Statement) -> None:
+        self._sent = statement.text
         shown = " ".join(statement.text.split())[:60]
         self._check_encoding(statement.line - statement.lead.count("\n"), statement.lead + statement.text, self._session.encoding)
         if statement.text.startswith("\ufeff"):
@@ -187,3 +198,9 @@ class FileReader:
             self.refuse(command.line, f"\\cd {command.arguments[0]}", "write out which folder")
         else:
             self._session.cwd = (self._session.cwd / folder).resolve()
+
+
+def _without_end(command: MetaCommand) -> str:
+    if command.name != "watch" or any(_TIMES.match(argument) for argument in command.arguments):
+        return ""
+    return _NEVER_ENDS

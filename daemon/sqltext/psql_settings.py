@@ -24,6 +24,18 @@ _HELD = {
 _ALONE = {**_HELD, "AUTOCOMMIT": (True, _LOST)}  # in a transaction of ours it has no say
 
 
+def set_by_query(command: MetaCommand, variables: Variables, query: str, in_transaction: bool) -> tuple[str, str] | None:
+    r"""The held variable that a column of the query has the name of, behind the prefix of its `\gset`, and why it may not be.
+
+    They have capitals, and so the column has to be quoted.
+    """
+    prefix = variables.value(command.arguments)
+    for name, (_, why) in (_HELD if in_transaction else _ALONE).items():
+        if prefix is not None and name.startswith(prefix) and f'"{name.removeprefix(prefix)}"' in query:
+            return name, why
+    return None
+
+
 def refused(command: MetaCommand, variables: Variables, *, in_transaction: bool) -> str | None:
     r"""Why this `\set`, `\unset`, `\getenv` or `\prompt` may not be there."""
     if command.name not in {"set", "unset", "getenv", "prompt"} or not command.arguments:

@@ -16,6 +16,10 @@ from cutoverd.states.errors import NotLeader, StepError
 
 # The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.
 _ERROR = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?:\S+:\s+(?P<sqlstate>[0-9A-Z]{5}): |error: )(?P<message>.*)$")
+# with VERBOSITY terse or sqlstate, which a file may set: no SQLSTATE tells an error from a notice, but psql stopped at the last
+_SHORT = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?!STATEMENT: )\S+:\s+(?![0-9A-Z]{5}: )(?P<message>.*)$", re.MULTILINE)
+_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+_STOPPED = 3  # psql's exit code where a script met an error
 _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 _NO_ERROR = {"00", "01", "02"}
 _DETAIL_LINES = 12
@@ -48,6 +52,17 @@ def first_error(stderr: str, cwd: Path) -> ScriptError | None:
     return None
 
 
+def _short_error(completed: Completed, cwd: Path) -> ScriptError | None:
+    """Of a file that wants its errors short; what else psql said of it is a notice before it."""
+    found = list(_SHORT.finditer(completed.stderr_tail)) if completed.returncode == _STOPPED else []
+    if not found:
+        return None
+    last = found[-1]
+    sqlstate = last["message"] if _SQLSTATE.fullmatch(last["message"]) else None
+    message = f"it failed with SQLSTATE {sqlstate}" if sqlstate else last["message"]
+    return ScriptError((cwd / last["file"]).resolve(), int(last["line"]), None, message, "")
+
+
 def _detail(lines: list[str]) -> str:
     kept: list[str] = []
     for line in lines[:_DETAIL_LINES]:
@@ -72,7 +87,7 @@ def psql_failure(
     `owner`: as whom the files run; `kept` says what became of its effect, `then` what is to be done. A mended file is never
     run by the run that it failed in: that goes through with what it began with.
     """
-    error = first_error(completed.stderr_tail, reading.cwd)
+    error = first_error(completed.stderr_tail, reading.cwd) or _short_error(completed, reading.cwd)
     if error is None:
         return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:

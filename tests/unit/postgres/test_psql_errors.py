@@ -35,6 +35,24 @@ def test_notices_alone_blame_no_file():
     assert first_error("psql:a.sql:3: NOTICE:  00000: fine\n", Path("/plan")) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ('ERROR:  relation "x" does not exist at character 13', 'relation "x" does not exist at character 13'),
+        ("FEHLER:  42P01", "it failed with SQLSTATE 42P01"),
+    ],
+)
+def test_an_error_of_a_file_that_wants_them_short_has_its_place(words: str, message: str):
+    """Found: with VERBOSITY terse the place was lost, and psql's words were shown with the whole path."""
+    stderr = f"psql:a.sql:2: NOTICE:  first\npsql:a.sql:4: {words}\npsql:a.sql:4: STATEMENT:  INSERT INTO x VALUES (1);\n"
+    assert str(psql_failure(Completed(3, "", stderr), ScriptLint(Path("/plan")))) == f"a.sql:4: {message}"
+
+
+def test_a_psql_that_was_killed_behind_a_short_notice_blames_no_file():
+    error = psql_failure(Completed(-9, "", "psql:a.sql:2: NOTICE:  first\n"), ScriptLint(Path("/plan")))
+    assert str(error).startswith("psql was killed by signal 9")
+
+
 def test_a_psql_that_did_not_connect_is_told_in_its_own_words():
     stderr = 'psql: error: connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
     error = psql_failure(Completed(2, "", stderr), ScriptLint(Path("/plan")))

@@ -40,7 +40,7 @@ def test_a_file_that_is_copied_from_has_to_be_there(tmp_path, command):
     "command",
     [
         "\\copy t from stdin\n1\n\\.\n",
-        "\\copy t from pstdin\n",
+        "\\copy t to pstdout\n",
         "\\copy t from program 'cat rows.csv'",
         "\\copy (select a from t) to 'rows.csv'",
         "\\copy (select 'x from y') to rows.csv\n\\copy t from rows.csv",
@@ -74,3 +74,14 @@ def test_a_file_in_utf16_and_a_mark_that_would_be_data_are_refused(tmp_path):
     (tmp_path / "rows.csv").write_bytes("\ufeff1,a\n".encode())
     assert found(tmp_path, "\\copy t from rows.csv csv\n\\copy t from rows.csv (header match)") == [("a.sql", 1), ("a.sql", 2)]
     assert found(tmp_path, "\\copy t from rows.csv csv header\n\\copy t from rows.csv with (format csv, header)") == []
+
+
+@pytest.mark.parametrize("command", ["\\copy t from pstdin", "\\copy t (a) FROM PSTDIN with (format csv)"])
+def test_rows_that_psql_would_be_given_by_nobody_are_refused(tmp_path, command):
+    """Found: psql has no input of its own in a run, so the table stayed empty without a word."""
+    assert found(tmp_path, f"SELECT 1;\n{command}\n") == [("a.sql", 2)]
+
+
+@pytest.mark.parametrize("command", ["\\copy t to pstdout", "\\copy (SELECT 'from pstdin') to pstdout"])
+def test_rows_that_go_to_its_output_are_not(tmp_path, command):
+    assert found(tmp_path, f"{command}\n") == []

@@ -23,7 +23,6 @@ STOPS_STOPPING = [
     "\\set ON_ERROR_STOP o ff",
     "\\unset ON_ERROR_STOP",
     "\\getenv ON_ERROR_STOP HOME",
-    "\\prompt 'stop?' ON_ERROR_STOP",
     "\\set ON_ERROR_STOP :stop",
     "\\set ON_ERROR_STOP `echo off`",
     "\\set SINGLELINE on",
@@ -52,6 +51,29 @@ def test_a_file_that_switches_stopping_off_is_refused_with_its_line(tmp_path, co
 )
 def test_what_leaves_stopping_as_it_is_is_not(tmp_path, command):
     assert lint(tmp_path, a=f"{command}\nSELECT 2;\n") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 'off' AS \"ON_ERROR_STOP\" \\gset",
+        "SELECT 'off' AS \"STOP\"\n  \\gset ON_ERROR_",
+        'SELECT 1 AS "SINGLELINE", 2 AS b \\gset',
+        "SELECT '00000' AS \"ERROR_SQLSTATE\" \\gset LAST_",
+    ],
+)
+def test_a_query_that_switches_stopping_off_is_refused(tmp_path, query):
+    """Found: `\\gset` does what `\\set` does, and was first noticed at night."""
+    ((name, _, problem),) = lint(tmp_path, a=f"{query}\n")
+    assert (name, problem.startswith("\\gset sets ")) == ("a.sql", True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT 'off' AS stop \\gset", 'SELECT 1 AS "A" \\gset b_', "SELECT 'x' AS \"AUTOCOMMIT\" \\gset", "SELECT 1 \\gset"],
+)
+def test_a_query_that_sets_anything_else_is_not(tmp_path, query):
+    assert lint(tmp_path, a=f"{query}\n") == []
 
 
 def test_a_file_without_a_transaction_that_switches_autocommit_off_is_refused(tmp_path):
