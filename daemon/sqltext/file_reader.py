@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
-from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings
+from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.rules import (
     DO_ADVICE,
@@ -68,7 +68,10 @@ class Lint(Protocol):
 
     texts: encoding.Texts
     procedures: Procedures
+    production: str
     judge: Judge | None
+
+    def warn(self, file: Path, line: int, problem: str, advice: str) -> None: ...
 
     def refuse(self, file: Path, line: int, problem: str, advice: str) -> None: ...
 
@@ -154,10 +157,17 @@ class FileReader:
             self.refuse(statement.line, shown, OUTSIDE_ADVICE)
         elif switches_quotes(statement):
             self.refuse(statement.line, shown, QUOTES_ADVICE)
+        self._judge_reach(statement, shown)
         self._judge_routines(statement)
         self._switch(statement)
         given = _COPY_ENCODING.search(statement.text) if statement.words[:1] == ("copy",) else None
         self._data_encoding = encoding.known(given[1]) if given else None
+
+    def _judge_reach(self, statement: Statement, shown: str) -> None:
+        if found := server_wide.reaches_beyond(statement, self._lint.production):
+            self.refuse(statement.line, f"{shown}: {found[0]}", found[1])
+        elif found := server_wide.may_reach_beyond(statement, self._lint.production):
+            self._lint.warn(self.file, statement.line, f"a DO block: {found[0]}", found[1])
 
     def _judge_routines(self, statement: Statement) -> None:
         words = statement.words

@@ -31,6 +31,7 @@ class ScriptLint:
     texts: encoding.Texts = field(default_factory=encoding.Texts)
     procedures: Procedures = field(default_factory=Procedures)
     calls: list[PendingCall] = field(default_factory=list)
+    production: str = ""  # the database's name, which is another's while files run
     judge: Judge | None = None  # what is wrong with a statement (problem, advice), in place of what is looked for here
 
     def __post_init__(self) -> None:
@@ -132,6 +133,11 @@ class ScriptLint:
             problem = f"CALL {pending.call}, a procedure that ends the transaction (COMMIT or ROLLBACK){doubt}"
             kept.append(LintFinding(pending.file, pending.line, problem, CALL_ADVICE))
         return True in ends
+
+    def warn(self, file: Path, line: int, problem: str, advice: str) -> None:
+        finding = LintFinding(file, line, problem, advice)
+        if finding not in self.warnings:
+            self.warnings.append(finding)
 
     def refuse(self, file: Path, line: int, problem: str, advice: str) -> None:
         finding = LintFinding(file, line, problem, advice)

@@ -123,7 +123,7 @@ class PsqlScripts:
         return [line.removeprefix(f"{self._cwd}/") for line in lines_of(found)]
 
     def _read(self) -> ScriptLint:
-        reading = ScriptLint(self._cwd)
+        reading = ScriptLint(self._cwd, production=self._server.names.production)
         for file in self._schema_files:  # one psql runs them all
             if runs_without_transaction(file):
                 advice = "schema files are one transaction; make it a data script with a probe"
