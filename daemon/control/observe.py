@@ -95,8 +95,8 @@ async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | 
 async def observe_once(client: Client, name: str, *observers: Observer, key: JournalKey | None = None) -> Observation:
     """The same over a connection; without a key nothing is verified."""
     timeline = Timeline()
-    seen = [lambda _, recorded: timeline.apply(recorded), *observers]
-    runlog = RunLog(name, Journal(client, events_of(name)), observers=seen, key=key)
+    watching = [lambda _, recorded: timeline.apply(recorded), *observers]
+    runlog = RunLog(name, Journal(client, events_of(name)), observers=watching, key=key)
     await runlog.replay()
     return Observation(runlog.run, timeline, is_verified=key is not None, foreign=runlog.foreign.count)
 

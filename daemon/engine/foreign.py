@@ -49,7 +49,7 @@ class ForeignMessages:
         """All of them, for the journal."""
         return facts.ForeignMessagesFound(count=self.count, first_seq=self._first, last_seq=self._last, reason=self._reason)
 
-    def told(self) -> None:
+    def recorded(self) -> None:
         """The next event about others waits longer."""
         self._not_before = self.clock() + self._pause_seconds
         self._pause_seconds = min(2 * self._pause_seconds, LONGEST_SECONDS)

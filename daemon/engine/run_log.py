@@ -104,7 +104,7 @@ class RunLog:
         """Put on record what was found of others; and hold the run, where they have kept our events out for long."""
         if self.foreign.count:
             await self._append(self.foreign.event, 0)
-            self.foreign.told()
+            self.foreign.recorded()
         if self.crowded_out and self.run.held is None and not self.run.is_over:
             await self.append(RunHeld(reason=self.crowded_out, by=None, now=False))
         self.crowded_out = ""

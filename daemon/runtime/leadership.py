@@ -116,7 +116,7 @@ async def watch_for_newer(journal: EventLog, runlog: RunLog, inbox: asyncio.Queu
         async for message in messages:
             envelope = runlog.find_event(message)
             if envelope is None or not newest.is_news(envelope):
-                newest.say_foreign()
+                newest.report_foreign()
             elif isinstance(envelope.event, facts.LeaderAcquired) and envelope.event.epoch > runlog.epoch:
                 inbox.put_nowait(superseded(runlog.run.name, envelope.event.epoch))
                 return
@@ -128,7 +128,7 @@ class Newest:
 
     n: int
     inbox: asyncio.Queue[InboxItem]
-    is_said: bool = False
+    is_reported: bool = False
 
     def is_news(self, envelope: Envelope) -> bool:
         """Whether it is no event that was published again."""
@@ -136,13 +136,13 @@ class Newest:
         self.n = max(self.n, envelope.n)
         return is_news
 
-    def say_foreign(self) -> None:
-        if not self.is_said:
-            self.is_said = True
-            asyncio.get_running_loop().call_later(FOREIGN_SECONDS, self._say)
+    def report_foreign(self) -> None:
+        if not self.is_reported:
+            self.is_reported = True
+            asyncio.get_running_loop().call_later(FOREIGN_SECONDS, self._report)
 
-    def _say(self) -> None:
-        self.is_said = False
+    def _report(self) -> None:
+        self.is_reported = False
         self.inbox.put_nowait(ForeignFound())
 
 
