@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -21,7 +22,7 @@ from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.freeze import PlanChanged, check_frozen, frozen
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import claims, ledger
-from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back
+from cutoverd.daemon.postgres.ledger.taken_back import TakenBack, check_not_taken_back
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.events import facts
@@ -57,13 +58,10 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
 
 async def _acquire(runlog: RunLog, server: Server) -> None:
     """The run is ours in PostgreSQL, and then in the journal."""
-    try:
+    async with _unless_superseded(server):
         orphans = await _end_orphans(server)
         await ledger.acquire_fence(server)
-    except StepError:  # a newer daemon ends our sessions
-        await check_leads(server)
-        raise
-    await check_not_taken_back(server)  # meanwhile, by who had the fence until now
+        await check_not_taken_back(server)  # meanwhile, by who had the fence until now
     runlog.epoch = server.epoch
     acquired = facts.LeaderAcquired(
         epoch=server.epoch, host=socket.gethostname(), pid=os.getpid(), version=version("cutoverd"), orphans=orphans
@@ -78,13 +76,22 @@ async def take_without_journal(server: Server) -> tuple[Server, list[str]]:
     """
     there = max(await ledger.current_epoch(server), children.fenced_epoch(server.folder))
     server = replace(server, epoch=await claims.claim(server, above=there))
-    try:
+    async with _unless_superseded(server):
         orphans = await _end_orphans(server)
         await ledger.acquire_fence(server)
+    return server, orphans
+
+
+@asynccontextmanager
+async def _unless_superseded(server: Server) -> AsyncIterator[None]:
+    """A newer daemon ends our sessions, whichever it meets: that is no failure, and raises `NotLeader`."""
+    try:
+        yield
+    except TakenBack:
+        raise
     except StepError:
         await check_leads(server)
         raise
-    return server, orphans
 
 
 async def _append_after_older_daemon(runlog: RunLog, acquired: facts.LeaderAcquired) -> None:

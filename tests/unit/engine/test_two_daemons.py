@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from cutoverd.daemon.bus.memory import MemoryJournal
 from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.engine.run_log import MOST_CONFLICTS, RunLog
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime import leadership
 from cutoverd.daemon.runtime.leadership import watch_for_newer
 from cutoverd.events import facts
-from cutoverd.states.errors import CheckFailed, NotLeader
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown
 
 
 def taken_by_another(night: Night) -> None:
@@ -190,3 +192,25 @@ async def test_what_was_observed_before_a_conflict_is_not_observed_again() -> No
     log.epoch = 1
     await log.catch_up(Conflict("elsewhere"))
     assert observed == [1]
+
+
+@pytest.mark.parametrize("at", ["_end_orphans", "ledger.acquire_fence", "check_not_taken_back"])
+async def test_a_session_that_a_newer_daemon_ends_in_a_takeover_is_no_error(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: it met the last of the three, and the older daemon ended by exit code 1: "the connection was lost"."""
+
+    async def goes_well(server: Server) -> list[str]:
+        return []
+
+    async def is_ended(server: Server) -> list[str]:
+        raise OutcomeUnknown("the connection was lost: terminating connection due to administrator command")
+
+    async def newest(server: Server) -> int:
+        return 3
+
+    for name in ("_end_orphans", "ledger.acquire_fence", "check_not_taken_back"):
+        monkeypatch.setattr(f"cutoverd.daemon.runtime.leadership.{name}", is_ended if name == at else goes_well)
+    monkeypatch.setattr(leadership.claims, "newest", newest)
+    with pytest.raises(NotLeader, match="epoch 3"):
+        await leadership._acquire(await rival(Night(), 2), Server("postgresql://nowhere/there", "night", 2, tmp_path))
