@@ -16,6 +16,7 @@ from cutoverd.daemon.engine.inbox_handler import InboxHandler
 from cutoverd.daemon.engine.outcomes import interrupted
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor, always_leads
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.events import facts
 from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import Direction
@@ -111,8 +112,7 @@ class RunLoop:
         try:
             yield
         finally:
-            going.cancel()
-            await asyncio.wait([going])
+            await end_tasks(going)
 
     async def _run_held_loop(self, key: StepKey) -> None:
         go = key.definition.while_held
@@ -167,9 +167,7 @@ class RunLoop:
         try:
             await self._handle_until(acting)
         finally:
-            if not acting.done():
-                acting.cancel()
-            await asyncio.wait([acting])
+            await end_tasks(acting)
         if acting.cancelled():
             reason = self._why_ended()
             await self._log.append(interrupted(key, direction, time.monotonic() - began, reason))

@@ -52,6 +52,21 @@ async def run_to_completion(work: Coroutine[Any, Any, _Result]) -> _Result:
     return task.result()
 
 
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel those that are not done, and await the end of all; what they raise is fetched, and told by nobody.
+
+    For who has a reason of his own to end them. Found: the error of a step that a takeover had ended was fetched by nobody, and
+    asyncio wrote a traceback for it.
+    """
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+
+
 async def cancel_all(tasks: Callable[[], Iterable[asyncio.Task[Any] | None]]) -> None:
     """Cancel them until they are gone, up to 2 s; for tasks that may lose a cancel and have nothing to clear up.
 

@@ -23,6 +23,7 @@ from cutoverd.daemon.engine.inbox import InboxItem, NotACommand
 from cutoverd.daemon.engine.loop import RunLoop
 from cutoverd.daemon.engine.message import CommandLog, EventLog, Message
 from cutoverd.daemon.engine.run_log import Observer, RunLog
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -171,9 +172,7 @@ async def _inbox(client: Client, runlog: RunLog, journal: EventLog) -> AsyncIter
     try:
         yield inbox
     finally:
-        for task in listening:
-            task.cancel()
-        await asyncio.wait(listening)
+        await end_tasks(*listening)
 
 
 async def listen(commands: CommandLog, start: int, inbox: asyncio.Queue[InboxItem]) -> None:

@@ -21,6 +21,7 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats as embedded
 from cutoverd.daemon.embedded.errors import ServerError
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.private_files import UnusableFile, open_own, remove_private, write_private
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -49,8 +50,7 @@ async def embedded_bus(loaded: LoadedPlan, *, keep: bool, stays: bool) -> AsyncI
     try:
         yield client
     finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
+        await end_tasks(keeping)
         await client.close()
 
 
@@ -167,5 +167,4 @@ async def while_it_runs(loaded: LoadedPlan, work: Coroutine[Any, Any, _Result]) 
                 return None
         return working.result()
     finally:
-        working.cancel()
-        await asyncio.wait([working])
+        await end_tasks(working)

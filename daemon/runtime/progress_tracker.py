@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.files import relative
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -86,8 +87,7 @@ class ProgressTracker:
         try:
             yield
         finally:
-            tracking.cancel()
-            await asyncio.wait([tracking])
+            await end_tasks(tracking)
 
     async def _poll(self, server: Server) -> None:
         while True:

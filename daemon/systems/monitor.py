@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.systems.samples import SampleKind
 from cutoverd.daemon.systems.watch_file import FILE, keep, read_kept
@@ -33,7 +34,7 @@ class MonitorChecksByKind:
         try:
             return {name: await task for name, task in asking.items()}
         finally:
-            await _ended(list(asking.values()))
+            await end_tasks(*asking.values())
 
     async def _ask(self, kind: SampleKind, attempt_id: AttemptId) -> Sample:
         seconds = self.rules.sample_seconds
@@ -60,10 +61,3 @@ class MonitorChecksByKind:
             await asyncio.to_thread(keep, self.folder, watched)
         except OSError as error:
             log.warning("watch_not_kept", path=str(self.folder / FILE), error=str(error))
-
-
-async def _ended(tasks: list[asyncio.Task[Sample]]) -> None:
-    for task in tasks:
-        task.cancel()
-    if tasks:
-        await asyncio.wait(tasks)

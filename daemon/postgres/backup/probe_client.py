@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import psycopg
 
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 
@@ -61,5 +62,4 @@ async def visiting(server: Server) -> AsyncIterator[Visitor]:
         yield visitor
     finally:
         visitor.has_left = True
-        coming.cancel()
-        await asyncio.wait([coming])
+        await end_tasks(coming)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,26 @@ async def test_what_a_takeover_ends_is_not_recorded_as_a_failed_step() -> None:
     with pytest.raises(NotLeader):
         await night.daemon()
     assert isinstance((await night.events())[-1], facts.StepStarted)
+
+
+async def test_found_the_error_of_a_step_that_a_takeover_ended_was_fetched_by_nobody() -> None:
+    """And asyncio wrote a traceback of it into what the daemon prints."""
+    night, unfetched = Night(), list[str]()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unfetched.append(context["message"]))
+
+    async def ended() -> dict[str, Any]:
+        night.inbox.put_nowait(NotLeader("another daemon has taken run night (epoch 2)"))
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise NotLeader("epoch 1 of run night may not act") from None
+        return {}
+
+    night.world.wrong["scripts.apply_schema"] = ended
+    with pytest.raises(NotLeader, match="epoch 2"):
+        await night.daemon()
+    gc.collect()
+    assert unfetched == []
 
 
 async def test_a_failure_while_nobody_can_say_who_leads_is_an_outcome_that_nobody_saw() -> None:
