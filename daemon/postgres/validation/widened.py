@@ -12,6 +12,7 @@ from cutoverd.daemon.postgres.validation.rights import PUBLIC, Given, Rights, Ri
 
 PAST = "a view reads past row level security"
 EVERYBODY = "everybody can do what not everybody could"
+_BY_DEFAULT = {"functions": "EXECUTE", "types": "USAGE"}  # what PostgreSQL gives everybody
 AS_OWNER = "what runs as its owner has another one"
 
 
@@ -29,6 +30,14 @@ def find_widened(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterat
     for schema, what, role, privilege in sorted(now.defaults - before.defaults):
         if role == PUBLIC and (not schema or schema in before.schemas):
             yield RightsFinding(EVERYBODY, role, schema, f"{privilege} by {what}")
+    for what in sorted(_taken_from_everybody(before) - {what for schema, what, *_ in now.defaults if not schema}):
+        yield RightsFinding(EVERYBODY, PUBLIC, "", f"{_BY_DEFAULT[what.rpartition(' ')[2]]} by {what}")
+
+
+def _taken_from_everybody(before: Rights) -> set[str]:
+    """Default privileges that took from everybody what PostgreSQL gives; where they are not said any more, it gives it again."""
+    said = {what for schema, what, *_ in before.defaults if not schema and what.rpartition(" ")[2] in _BY_DEFAULT}
+    return said - {what for schema, what, role, _ in before.defaults if not schema and role == PUBLIC}
 
 
 def find_wider(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterator[str]:
@@ -45,16 +54,25 @@ def find_wider(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterator
 
 
 def _policies(before: Rights, now: Rights) -> Iterator[RightsFinding]:
-    """Where the table keeps its name and had row level security."""
-    for table in sorted(before.policies.keys() & now.policies.keys()):
-        was, is_ = before.policies[table], now.policies[table]
+    """Of a table that had row level security and is there still, whatever its name is now."""
+    for former, table in _kept(before, now):
+        was, is_ = before.policies[former], now.policies[table]
         if was.is_on and not is_.is_on and not _asks_below(now.views.get(table)):
-            yield RightsFinding("row level security is off", "", table, table)
+            yield RightsFinding("row level security is off", "", table, table if table == former else f"{former}, now {table}")
         if was.is_on and is_.is_on:
             yield from _secured(table, was, is_)
-            owners = before.owners["table", table], now.owners["table", table]
+            owners = before.owners["table", former], now.owners["table", table]
             if owners[0] != owners[1] and not is_.is_forced:
                 yield RightsFinding("row level security does not hold for a new owner", "", table, f"{table} ({owners[1]})")
+
+
+def _kept(before: Rights, now: Rights) -> Iterator[tuple[str, str]]:
+    """(its name in old, its name now) of each table by its name, or by its oid, which a clone keeps."""
+    others = {is_.oid: table for table, is_ in now.policies.items() if table not in before.policies}
+    for former, was in sorted(before.policies.items()):
+        table = former if former in now.policies else others.get(was.oid)
+        if table is not None:
+            yield former, table
 
 
 def _asks_below(view: View | None) -> bool:

@@ -24,6 +24,9 @@ CREATE FUNCTION as_owner() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_
 REVOKE ALL ON FUNCTION call(int), as_owner() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION as_owner() TO app_user;
 GRANT SELECT ON item, v_item, v_open, v_wall TO app_user;
+SELECT lo_create(77);
+GRANT SELECT ON LARGE OBJECT 77 TO app_user;
+ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC;
 """
 PAST = "a view reads past row level security"
 EVERYBODY = "everybody can do what not everybody could"
@@ -53,6 +56,14 @@ WIDENED = {
     "ALTER POLICY mine ON item USING (true)": {"policy reads otherwise than in old": ["mine on public.item"]},
     "CREATE POLICY more ON item USING (true)": {"policy is new and lets more rows through": ["more on public.item"]},
     "ALTER TABLE item DISABLE ROW LEVEL SECURITY": {"row level security is off": ["public.item"]},
+    "ALTER TABLE item RENAME TO kept; ALTER TABLE kept DISABLE ROW LEVEL SECURITY": {
+        "row level security is off": ["public.item, now public.kept"]
+    },
+    "CREATE SCHEMA s; ALTER TABLE item SET SCHEMA s; ALTER POLICY mine ON s.item USING (true)": {
+        "policy reads otherwise than in old": ["mine on s.item"]
+    },
+    "GRANT SELECT ON LARGE OBJECT 77 TO PUBLIC": {EVERYBODY: ["SELECT on large object 77"]},
+    "ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO PUBLIC": {EVERYBODY: ["USAGE by default privileges of app_owner on types"]},
     "GRANT SELECT ON plain TO PUBLIC": {EVERYBODY: ["SELECT on public.plain"]},
     "GRANT SELECT (secret) ON plain TO PUBLIC": {EVERYBODY: ["SELECT on column public.plain.secret"]},
     "GRANT EXECUTE ON FUNCTION call(int) TO PUBLIC": {EVERYBODY: ["EXECUTE on function public.call(integer)"]},

@@ -21,4 +21,6 @@ WITH RECURSIVE ours AS (
       FROM relations r JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
     UNION ALL
     SELECT 'function', name, oid, 0, proowner, coalesce(proacl, acldefault('f', proowner)) FROM functions
+    UNION ALL
+    SELECT 'large object', oid::text, oid, 0, lomowner, lomacl FROM pg_catalog.pg_largeobject_metadata WHERE lomacl IS NOT NULL
 )
