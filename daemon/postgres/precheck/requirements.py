@@ -10,7 +10,7 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
-from cutoverd.daemon.postgres.precheck import clock_skew, inside, login_roles, server_state, smoke_roles
+from cutoverd.daemon.postgres.precheck import clock_skew, inside, login_roles, role_logins, server_state, smoke_roles
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -35,7 +35,7 @@ async def check_fit(
     logins: Mapping[str, str] | None = None,
     smoke_roles_named: Sequence[str] | None = None,
 ) -> Evidence:
-    """{"server_version", "role", "owner", "not_carried": […], "shared_roles": […], "clock_ahead_seconds", "warnings": […]}.
+    """{"server_version", "role", "owner", "not_carried", "shared_roles", "smoke_roles", "clock_ahead_seconds", "warnings"}.
 
     `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason found. Who only looks does not
     try the rights: that is a write, rolled back.
@@ -53,10 +53,11 @@ async def check_fit(
         otherwise, unasked = await inside.ask_inside(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
+        tried = await role_logins.try_logins(server, of_tests.may_log_in, logins or {})
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
         not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
-        warnings = [*unasked, *doubtful, *of_tests.warnings, *to_know]
+        warnings = [*unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know]
         if server.read_only:
             not_carried = await settings.not_ours_to_set(conn, row)
             warnings += [f"{LOST}: {statement}" for statement in [*not_carried, *await _labels(conn, row)]]
@@ -68,6 +69,7 @@ async def check_fit(
             "owner": row.owner,
             "not_carried": [*not_carried, *await _labels(conn, row)],
             "shared_roles": of_tests.shared,
+            "smoke_roles": {"connected": tried.connected, "no_password_here": tried.no_password},
             "clock_ahead_seconds": round(ahead.total_seconds(), 3),
             "warnings": warnings,
         }

@@ -47,6 +47,7 @@ class SmokeRoles:
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
+    may_log_in: list[str] = field(default_factory=list)
 
 
 async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[str] | None) -> SmokeRoles:
@@ -57,6 +58,7 @@ async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[s
         return found
     there = {name: (can_log_in, superuser) for name, can_log_in, superuser in await fetch_all(conn, ROLES, (list(named),))}
     found.reasons = [reason for name in named if (reason := _wrong(name, there.get(name)))]
+    found.may_log_in = [name for name in named if there.get(name, (False, False))[0]]
     connected = dict(await fetch_all(conn, CONNECTED, (row.oid,)))
     found.shared = [name for name in named if name in connected]
     found.warnings += [

@@ -1,0 +1,50 @@
+"""PreCheck logs in as the roles of the smoke tests, where it can."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.servers import Cluster
+
+from cutoverd.daemon.embedded.passfile import Passfile
+from cutoverd.daemon.postgres.precheck.requirements import check_fit
+from cutoverd.daemon.postgres.precheck.role_logins import try_logins
+from cutoverd.states.ports import AttemptId, Direction
+
+pytestmark = pytest.mark.both_versions
+ATTEMPT = AttemptId("r1", 1, "precheck.check_server", Direction.FORWARD, "e1")
+
+
+async def test_a_role_that_libpq_finds_a_password_for_gets_in(cluster: Cluster, tmp_path: Path) -> None:
+    logged_in = await try_logins(cluster.server(folder=tmp_path), ["app_user"], {})
+    assert (logged_in.connected, logged_in.no_password, logged_in.warnings) == (["app_user"], [], [])
+
+
+async def test_our_own_password_is_never_sent_for_another_role(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The administrator would see logins that fail, and a server may shut the role out for them."""
+    cluster.execute("CREATE ROLE smoke LOGIN PASSWORD 'unknown'")
+    monkeypatch.setenv("PGPASSWORD", Passfile(cluster.postgres.folder / "passfile").passwords()["cutover"])
+    logged_in = await try_logins(cluster.server(folder=tmp_path), ["smoke"], {})
+    monkeypatch.undo()
+    assert (logged_in.connected, logged_in.no_password, logged_in.warnings) == ([], ["smoke"], [])
+    assert 'password authentication failed for user "smoke"' not in cluster.log
+
+
+async def test_one_that_is_not_let_in_is_a_warning_with_the_servers_words(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: a role that pg_hba.conf or a limit keeps out was met by the smoke tests, in the window."""
+    cluster.execute("ALTER ROLE app_user CONNECTION LIMIT 0")
+    server = replace(cluster.server(folder=tmp_path), home="postgres")
+    evidence = await check_fit(server, ATTEMPT, {}, ["app_user"])
+    (warning,) = [each for each in evidence["warnings"] if "from here app_user does not get into production" in each]
+    assert 'too many connections for role "app_user"' in warning
+    assert evidence["smoke_roles"] == {"connected": [], "no_password_here": []}
+
+
+async def test_the_address_that_the_plan_has_for_a_role_is_the_one_that_is_tried(cluster: Cluster, tmp_path: Path) -> None:
+    away = cluster.url(user="app_user").replace(f":{cluster.port}", ":1")
+    logged_in = await try_logins(cluster.server(folder=tmp_path), ["app_user"], {"smoke.login": away})
+    assert "Connection refused" in logged_in.warnings[0]
