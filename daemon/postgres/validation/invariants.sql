@@ -10,6 +10,10 @@ SELECT CASE k.contype WHEN 'f' THEN 'foreign key' ELSE 'constraint' END || ' is 
   FROM pg_catalog.pg_constraint k JOIN relations r ON r.oid = k.conrelid
  WHERE NOT k.convalidated AND to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'  -- that one is named below
 UNION ALL
+SELECT 'constraint is not validated', k.conname || ' on domain ' || o.nspname || '.' || t.typname
+  FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_type t ON t.oid = k.contypid JOIN ours o ON o.oid = t.typnamespace
+ WHERE NOT k.convalidated
+UNION ALL
 SELECT 'constraint is not enforced', k.conname || ' on ' || r.name
   FROM pg_catalog.pg_constraint k JOIN relations r ON r.oid = k.conrelid
  WHERE to_jsonb(k) ->> 'conenforced' = 'false'  -- 18 and later

@@ -45,6 +45,11 @@ BROKEN = [
         "late on public.b",
     ),
     ("ALTER TABLE b ADD CONSTRAINT big CHECK (id > 0) NOT VALID", "constraint is not validated", "big on public.b"),
+    (
+        "CREATE DOMAIN d AS int; ALTER DOMAIN d ADD CONSTRAINT pos CHECK (VALUE > 0) NOT VALID",
+        "constraint is not validated",
+        "pos on domain public.d",
+    ),
     (f"CREATE INDEX a_v ON a (v); {INVALID_INDEX}", "index is not valid", "public.a_v"),
     (
         "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
