@@ -95,7 +95,7 @@ class LockWatch:
             await asyncio.sleep(pause)
 
     async def _poll(self) -> None:
-        async with asyncio.timeout(ANSWER_SECONDS), await self._connect(self._server.home) as looking:
+        async with asyncio.timeout(ANSWER_SECONDS), await self._connect_anywhere() as looking:
             before, self.last = self.last, await find_wait(looking, self._pid)
             if self.last is None:
                 return
@@ -117,6 +117,13 @@ class LockWatch:
                 row = await fetch_one(there, "SELECT %s::oid::regclass::text", (relation,)) if relation else None
                 return str(row[0]) if row else ""
         return ""
+
+    async def _connect_anywhere(self) -> Connection:
+        """At home, or where the session is: while the ledger is being made there is no home yet."""
+        try:
+            return await self._connect(self._server.home)
+        except psycopg.Error:
+            return await self._connect(self._connection.info.dbname)
 
     async def _connect(self, database: str) -> Connection:
         return await connect_beside(self._server, database)

@@ -145,3 +145,13 @@ async def test_a_dump_that_gives_up_names_the_holder(cluster: Cluster, tmp_path:
     server = replace(cluster.server(folder=tmp_path), bin_dir=cluster.bin_dir)
     with locked(cluster), pytest.raises(LockHeld, match=r"waited \d+ s for a lock, which pid \d+ \(app_user, nightly import"):
         await dump.take(server, "app", dump.new_dump(tmp_path, "r1", "backup", 1), jobs=1, step="s", timeout_seconds=60)
+
+
+async def test_the_ledger_that_is_not_there_yet_is_not_waited_for_without_end(cluster: Cluster) -> None:
+    """Found: who looks for the holder looked from the ledger, which was still to be made, and so it was waited for for ever."""
+    cluster.execute("DROP DATABASE cutoverd")
+    with cluster.superuser() as holder, holder.transaction():
+        holder.execute("LOCK TABLE pg_catalog.pg_database IN SHARE ROW EXCLUSIVE MODE")
+        with pytest.raises(LockHeld, match=rf"^waited \d+ s for a lock on pg_database, which pid {holder.info.backend_pid} "):
+            async with asyncio.timeout(20):
+                await ledger.prepare(cluster.server())
