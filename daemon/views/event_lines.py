@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
+from cutoverd.daemon.views.hints import hint_of
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
@@ -67,7 +68,8 @@ def _for_a_person(evidence: dict[str, Any]) -> str:
 
 
 def _failed(event: facts.StepFailed) -> tuple[str, str]:
-    hint = f"\n           → {event.hint}" if event.hint else ""
+    helps = hint_of(event.step, event.direction, event.hint)
+    hint = f"\n           → {helps}" if helps else ""
     return FAILED, f"{_step(event)}  {event.reason}{_format_keys(event.evidence)}{hint}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.postgres.session.names import Names
+from cutoverd.daemon.views.hints import without_commands
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import COMPLETED
 from cutoverd.states.precheck import PreCheck
@@ -72,5 +73,5 @@ def _bounded(lines: list[str]) -> list[str]:
 
 
 def _why(timeline: Timeline) -> list[str]:
-    because, hint = (" ".join(text.split()) for text in (timeline.turned_because, timeline.turned_hint))
+    because, hint = (" ".join(text.split()) for text in (timeline.turned_because, without_commands(timeline.turned_hint)))
     return [f"turned back: {because}", *([f"→ {hint}"] if hint else [])]

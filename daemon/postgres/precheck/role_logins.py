@@ -45,9 +45,9 @@ async def try_logins(server: Server, roles: Sequence[str], logins: Mapping[str, 
 
 
 async def _try(server: Server, role: str, url: str, found: RoleLogins) -> None:
-    options = {"application_name": server.application_name, "connect_timeout": SECONDS}
+    address = make_conninfo(url, application_name=server.application_name, connect_timeout=SECONDS)
     try:
-        async with asyncio.timeout(SECONDS), await connect(make_conninfo(url, **options)) as conn:
+        async with asyncio.timeout(SECONDS), await connect(address) as conn:
             row = await fetch_one(conn, WHO)
     except TimeoutError:
         found.warnings.append(_not_in(role, f"no answer within {SECONDS} s"))

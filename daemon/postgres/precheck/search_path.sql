@@ -17,7 +17,7 @@ WITH called AS (
       FROM called c JOIN pg_attrdef e ON c.classid = 'pg_attrdef'::regclass AND e.oid = c.objid
       JOIN pg_attribute a ON a.attrelid = e.adrelid AND a.attnum = e.adnum AND a.attgenerated <> ''
     UNION ALL
-    SELECT 'constraint ' || k.conname || ' of domain ' || t.typname, a.attrelid, format('%I::%I.%I', a.attname, tn.nspname, t.typname), c.functions, c.schema
+    SELECT 'constraint ' || k.conname || ' of domain ' || t.typname, a.attrelid, format('%I::%s::%I.%I', a.attname, format_type(t.typbasetype, t.typtypmod), tn.nspname, t.typname), c.functions, c.schema
       FROM called c JOIN pg_constraint k ON c.classid = 'pg_constraint'::regclass AND k.oid = c.objid AND k.contypid <> 0
       JOIN pg_type t ON t.oid = k.contypid JOIN pg_namespace tn ON tn.oid = t.typnamespace
       JOIN pg_attribute a ON a.atttypid = t.oid AND a.attnum > 0 AND NOT a.attisdropped JOIN pg_class r ON r.oid = a.attrelid AND r.relkind = 'r'

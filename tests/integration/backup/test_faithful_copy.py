@@ -233,6 +233,20 @@ async def test_a_function_that_finds_nothing_without_a_search_path_is_named_by_c
     assert (await rig.prove())["tables"] == 2
 
 
+async def test_a_domain_whose_check_finds_nothing_without_a_search_path_is_named_by_check(rig: Rig) -> None:
+    """Found: a value that is cast to the type that it has is not checked again, and so nothing was seen before the restore."""
+    rig.cluster.execute(
+        "SET ROLE app_owner; CREATE TABLE known (id int);"
+        "CREATE FUNCTION is_known(numeric) RETURNS bool LANGUAGE sql STABLE AS 'SELECT count(*) >= 0 FROM known WHERE id = $1';"
+        "CREATE DOMAIN code AS numeric(5, 1) CHECK (is_known(VALUE)); CREATE TABLE uses (c code); INSERT INTO uses VALUES (1.5)",
+        "app",
+    )
+    [check] = await rig.refused()
+    assert check.startswith("constraint code_check of domain code on public.uses calls public.is_known(numeric)")
+    rig.cluster.execute(check.rpartition(": ")[2], "app")
+    await rig.check()
+
+
 async def test_what_our_role_may_not_read_is_named_with_the_statement_and_then_read(rig: Rig) -> None:
     """Found: pg_dump failed on it, with advice about its version."""
     rig.cluster.execute(

@@ -37,6 +37,21 @@ def test_a_probe_that_could_not_tell_says_in_its_line_what_it_saw() -> None:
     assert line_of(facts.StepProbed(**asked)).endswith("probed: its effect is unknown")
 
 
+@pytest.mark.parametrize(
+    ("step", "direction", "shown"),
+    [
+        ("precheck.check_server", "forward", "let it end, then `retry`"),
+        ("downtime.fence_old", "back", "let it end, then `retry`"),
+        ("downtime.fence_old", "forward", "let it end"),
+    ],
+)
+def test_a_hint_names_no_command_that_is_not_heard_any_more(step: str, direction: str, shown: str) -> None:
+    """Found: a lock at the fence turned the run back, and the line said `then retry`, which a run that goes back refuses."""
+    failed = {"step": step, "direction": direction, "seconds": 30.0, "error": "LockHeld"}
+    words = {"reason": "it waited", "hint": "let it end, then `retry`"}
+    assert line_of(facts.StepFailed.model_validate({**failed, **words})).endswith(f"→ {shown}")
+
+
 WORDS = {
     facts.AbortRequested: "abort by anonymous",
     facts.RetryRequested: "retry by anonymous",

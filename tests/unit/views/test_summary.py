@@ -23,7 +23,7 @@ HINT = "the schema files come first: see that one of them makes it"
 
 
 def lost() -> None:
-    raise StepError(REASON, hint=HINT)
+    raise StepError(REASON, hint=f"{HINT}, then `retry`")  # which nobody hears any more when the run is over
 
 
 def events_of(stream: MemoryStream) -> list[Recorded]:

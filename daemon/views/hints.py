@@ -1,0 +1,22 @@
+"""What helps, without what a run can be told no more: `retry` and `abort` are heard in PreCheck and where a way back failed."""
+
+from __future__ import annotations
+
+import re
+
+from cutoverd.states.ports import Direction
+from cutoverd.states.precheck import PreCheck
+from cutoverd.states.run import StepKey
+
+_THEN = re.compile(r"[,;]? then `(?:retry|abort)`.*", re.DOTALL)
+
+
+def without_commands(hint: str) -> str:
+    """Of a run that is over, or goes back by itself."""
+    return _THEN.sub("", hint)
+
+
+def hint_of(step: str, direction: str, hint: str) -> str:
+    """As it may be followed when this step has failed."""
+    is_heard = direction != Direction.FORWARD or StepKey.of(step).state == PreCheck.name
+    return hint if is_heard else without_commands(hint)
