@@ -20,6 +20,8 @@ GENESIS = "0" * 64  # `prev` of a run's first event
 class Corrupt(Exception):
     """the journal does not hold what was written to it"""
 
+    hint = "`cutoverd journal restore PLAN --dry-run` says whether a copy has what is missing, and what would be done"
+
 
 class NotOurs(Corrupt):
     """a message on the run's subject that is none of its events, or one that was published again"""

@@ -131,7 +131,7 @@ def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
     """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
     is_weighed = run.traffic_may_be_open or run.writes in (Writes.SOME, Writes.UNKNOWN)
     failure = None if is_weighed else run.failure
-    return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.seq)
+    return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.envelope.n)
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:

@@ -134,7 +134,7 @@ class Run:
     failure: Failure | None = None
     aborting: bool = False
     breached: frozenset[str] = frozenset()  # checks of Monitor
-    answered_seq: int = 0  # of the last `resume`
+    answered_seq: int = 0  # of the last `resume`, its n: the sequence is another one in a stream that was restored
     dropped: frozenset[int] = frozenset()  # databases that `finalize` dropped after the end, by oid
     foreign_messages: int = 0  # on its subject, as far as they are on record
     # by str(Key), in the order of their beginning

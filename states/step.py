@@ -64,7 +64,7 @@ class Context:
     budget_seconds: float | None = field(default=None, kw_only=True)  # of the window
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # of the steps that succeeded, by key
     breached: frozenset[str] = frozenset()  # checks of Monitor whose breach is on record
-    answered_seq: int = 0  # of the last `resume`
+    answered_seq: int = 0  # of the last `resume`, its n
     record: Callable[[Event], Awaitable[None]] = _nowhere  # a change seen meanwhile, appended by the loop before it returns
 
 

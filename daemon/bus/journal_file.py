@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cutoverd.daemon.engine.copies import CopiedEvent, Waiting
 from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import UnusableFile, open_own, open_private
+from cutoverd.daemon.host.private_files import UnusableFile, open_own, open_private, write_private
 from cutoverd.events.codec import hash_of
 
 log = Logger(__name__)
@@ -69,9 +69,8 @@ class FileCopy:
         try:
             return self._waiting.next_events()
         except LogRegressed as error:  # of a stream that was made anew; it is kept, and a new one begun
-            aside = self._path.with_name(f"{self._path.name}.{os.stat(self._path).st_mtime_ns}")
+            aside = put_aside(self._path)
             log.error("journal_copy_differs", path=str(self._path), reason=str(error), doing=f"keeps it as {aside.name}")
-            self._path.rename(aside)
             self._waiting.hashes.clear()
             return self._waiting.next_events()
 
@@ -95,3 +94,26 @@ def read_lines(path: Path) -> Iterator[CopiedEvent]:
             if found is None or int(found[1]) != number:
                 return
             yield CopiedEvent(number, int(found[2]), hash_of(found[3]), found[3])
+
+
+def replace_file(path: Path, events: Sequence[CopiedEvent]) -> None:
+    """The copy is these events; one that does not begin with the same is kept under another name. Raises OSError."""
+    hashes = [each.hash for each in events]
+    try:
+        is_other = os.path.lexists(path) and [each.hash for each in read_lines(path)] != hashes[: _lines(path)]
+    except UnusableFile:
+        is_other = True
+    if is_other:
+        put_aside(path)
+    write_private(path, b"".join(map(_line, events)))
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n")
+
+
+def put_aside(path: Path) -> Path:
+    """Nobody's data is removed."""
+    aside = path.with_name(f"{path.name}.{os.lstat(path).st_mtime_ns}")
+    path.rename(aside)
+    return aside

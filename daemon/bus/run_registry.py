@@ -6,6 +6,7 @@ What others publish there is stepped over and logged: it must stop no daemon.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from cutoverd.events.subjects import RUNS, events_of
 
 log = Logger(__name__)
 
+STEPS_OVER = "steps over them"
 OPENED, CLOSED = "run_opened", "run_closed"
 
 
@@ -30,6 +32,7 @@ class History:
     ends: dict[str, str] = field(default_factory=dict)  # of runs that were closed: "completed", …
     messages: list[Message] = field(default_factory=list)  # that count
     foreign: int = 0  # messages that are none of the daemons' of this ledger
+    foreign_seq: int = 0  # of the first of them
 
 
 class Runs:
@@ -74,25 +77,25 @@ class Runs:
 
     async def history(self) -> History:
         """Read from the leader."""
-        history, first_seq = History(), 0
-        async for message in self._log.replay():
-            body = _parsed(message.data)
-            if body is None or not self._is_ours(message.data, body["run"], history) or not _apply(history, body):
-                history.foreign += 1
-                first_seq = first_seq or message.seq
-            else:
-                history.messages.append(message)
+        history = history_of([message async for message in self._log.replay()], self._key)
         if history.foreign:  # one line: of a flood, too
-            log.warning("foreign_messages", subject=RUNS, count=history.foreign, first_seq=first_seq, doing="steps over them")
+            log.warning("foreign_messages", subject=RUNS, count=history.foreign, first_seq=history.foreign_seq, doing=STEPS_OVER)
         return history
 
-    def _is_ours(self, data: bytes, run: str, before: History) -> bool:
-        """None without a MAC counts after the first of ours that has one."""
-        if self._key is None:
-            return True
-        if is_signed(data):
-            return self._key.has_signed(data)
-        return run in self._key.unsigned_runs and not any(is_signed(each.data) for each in before.messages)
+    async def put_back(self, ended: Mapping[str, str], run: str) -> None:
+        """Into a stream that was restored: runs that have ended elsewhere, as far as it does not know them; then `run` is open.
+
+        Raises as `open_run`.
+        """
+        history = await self.history()
+        for name in sorted(ended.keys() - history.ends.keys() - {run}):
+            for body in ({"type": OPENED, "run": name}, {"type": CLOSED, "run": name, "end": ended[name]}):
+                while not await self._append(body):
+                    await self.history()
+        if run not in history.ends:
+            await self.open_run(run)
+        if run in ended:
+            await self.close_run(run, ended[run])
 
     async def _append(self, body: dict[str, str]) -> bool:
         """False if somebody else was faster: look again."""
@@ -102,6 +105,28 @@ class Runs:
         except Conflict:
             return False
         return True
+
+
+def history_of(messages: Iterable[Message], key: JournalKey | None) -> History:
+    """What they tell; `key` is that of the runs."""
+    history = History()
+    for message in messages:
+        body = _parsed(message.data)
+        if body is not None and _is_ours(message.data, body["run"], history, key) and _apply(history, body):
+            history.messages.append(message)
+            continue
+        history.foreign += 1
+        history.foreign_seq = history.foreign_seq or message.seq
+    return history
+
+
+def _is_ours(data: bytes, run: str, before: History, key: JournalKey | None) -> bool:
+    """None without a MAC counts after the first of ours that has one."""
+    if key is None:
+        return True
+    if is_signed(data):
+        return key.has_signed(data)
+    return run in key.unsigned_runs and not any(is_signed(each.data) for each in before.messages)
 
 
 def _apply(history: History, body: dict[str, str]) -> bool:

@@ -29,12 +29,27 @@ async def fetch_all(client: Client, subjects: Sequence[str], start: int) -> Asyn
             yield message
 
 
+async def fetch_stored(client: Client) -> AsyncGenerator[tuple[Message, dict[str, Any]], None]:
+    """All messages of the stream, each as a message and as the API wrote it, headers and all; raises `DOUBT`."""
+    start = 1
+    while answer := await _request(client, {"seq": start, "next_by_subj": ">"}):
+        message = _message(answer)
+        start = message.seq + 1
+        yield message, answer
+
+
 async def fetch_last(client: Client, subject: str) -> Message | None:
     """The last message of a subject, from the leader; raises `DOUBT`."""
     return await _fetch(client, {"last_by_subj": subject})
 
 
 async def _fetch(client: Client, which: dict[str, Any]) -> Message | None:
+    stored = await _request(client, which)
+    return _message(stored) if stored else None
+
+
+async def _request(client: Client, which: dict[str, Any]) -> dict[str, Any] | None:
+    """A message as the API writes it, which can be read; None if there is no such message."""
     async with deadline(2 * REQUEST_SECONDS):
         try:
             answer = await client.nc.request(
@@ -43,18 +58,24 @@ async def _fetch(client: Client, which: dict[str, Any]) -> Message | None:
         except nats.errors.NoRespondersError as error:
             raise js_errors.ServiceUnavailableError from error
     try:
-        return _parse(json.loads(answer.data))
+        stored = _checked(json.loads(answer.data))
+        if stored:
+            _message(stored)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise nats.errors.Error(f"not an answer of JetStream: {answer.data[:200]!r}") from error
+    return stored
 
 
-def _parse(answer: dict[str, Any]) -> Message | None:
+def _checked(answer: dict[str, Any]) -> dict[str, Any] | None:
     """None if there is no such message; raises `APIError`."""
     if error := answer.get("error"):
         if error.get("err_code") == NO_MESSAGE:
             return None
         raise js_errors.APIError.from_error(error)
-    stored = answer["message"]
+    return dict(answer["message"])
+
+
+def _message(stored: dict[str, Any]) -> Message:
     data, headers = (b64decode(stored.get(part) or "") for part in ("data", "hdrs"))
     return Message(stored["seq"], data, datetime.fromisoformat(stored["time"]), stored["subject"], _id(headers))
 

@@ -18,7 +18,7 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
 from cutoverd.daemon.bus.retry import RetryBudget
-from cutoverd.daemon.engine.errors import ServerRefused, Unavailable
+from cutoverd.daemon.engine.errors import LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
@@ -35,7 +35,7 @@ NO_LEADER = "nobody answers for JetStream: it has no leader, or is off for this 
 OVERLAP_HINT = "end that stream, take these subjects from it, or give this run a NATS account of its own"
 OFF_HINT = "give the account JetStream, or the plan a NATS user of one that has it"
 # what a server may tell about itself, or set without any effect on what is kept
-IGNORED = {"metadata", "description", "placement"}
+IGNORED = {"metadata", "description", "placement", "first_seq"}  # the last: of one that was restored
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,23 @@ def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, A
     }
 
 
-async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> None:
+async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STREAM_BYTES, acknowledged_seq: int = 0) -> None:
     """Make the stream if it is missing, and prove its settings.
 
-    Raises `Unsuitable` naming each setting, what it is and what it has to be; `ServerRefused` if it is missing and we may not
-    make it; `Unavailable` after 30 s.
+    Raises `LogRegressed` if it is missing and has acknowledged something once, `Unsuitable` naming each setting, what it is and
+    what it has to be, `ServerRefused` if it is missing and we may not make it, and `Unavailable` after 30 s.
     """
     check_version(client)
     expected = settings(replicas, stream_bytes)
     budget = RetryBudget(f"stream {STREAM}")
     while True:
         try:
-            config = (await _info(client) or await _create(client, expected))["config"]
-            return check_settings(config, expected)
+            there = await _info(client)
+            if there is None and acknowledged_seq:
+                raise LogRegressed(
+                    f"there is no stream {STREAM}, and it has acknowledged an event of this run at {acknowledged_seq}"
+                )
+            return check_settings((there or await _create(client, expected))["config"], expected)
         except nats.errors.NoRespondersError:
             budget.last_reason = NO_LEADER
         except DOUBT as error:
@@ -201,6 +205,23 @@ async def check_possible(client: Client) -> bool:
         _check_allowed(client, started)
         raise Unavailable(f"stream {STREAM} cannot be asked for: {client.explain(error, started)}") from error
     return False
+
+
+async def find(client: Client) -> dict[str, Any] | None:
+    """Configuration and state as the server writes them, None if there is no stream; raises as `check_possible`."""
+    return await _info(client) if await check_possible(client) else None
+
+
+async def ask_to_make(client: Client, first_seq: int) -> None:
+    """Make it, empty, so that its first message gets that sequence; raises `DOUBT`, `Unsuitable`."""
+    await _create(client, settings() | {"first_seq": first_seq})
+
+
+async def ask_to_delete(client: Client) -> None:
+    """With all that it holds; raises `DOUBT`, `Unsuitable`."""
+    answer = await _ask(client, f"$JS.API.STREAM.DELETE.{STREAM}", {})
+    if answer.get("error", {}).get("err_code") != NO_STREAM:
+        _checked(answer)
 
 
 async def _overlapping(client: Client) -> str:

@@ -19,6 +19,7 @@ MODULES = {
     "demo": "demo",
     "finalize": "finalize",
     "history": "history",
+    "journal": "journal",
     "rollback": "rollback",
     "run": "run",
     "schema": "schema",

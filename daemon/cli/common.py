@@ -8,14 +8,14 @@ import sys
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.exit_codes import Exit
-from cutoverd.daemon.host.printable import continued, printable
+from cutoverd.daemon.host.printable import continued, one_line, printable
 from cutoverd.daemon.plan.load import BadPlan, LoadedPlan, load
 from cutoverd.daemon.runtime.daemon_lock import AlreadyDriven
 from cutoverd.daemon.terminal.unbreakable import mute
@@ -83,6 +83,35 @@ def say(text: str, *, unread: Exit = Exit.COMPLETED) -> None:
         mute(sys.stdout)
         complain(f"cutoverd: standard output cannot be written: {error.strerror}")
         raise typer.Exit(Exit.ERROR) from None
+
+
+def say_on(line: str) -> None:
+    """A line of what is being done; nobody reads it any more: that ends no way back."""
+    try:
+        typer.echo(one_line(line))
+    except OSError:
+        mute(sys.stdout)
+
+
+def confirmed(given: LoadedPlan, confirm: str | None, what: str) -> None:
+    """The run's name was said, as an option or at the terminal; else `typer.Exit` with the code for it."""
+    run = given.plan.run
+    typed = confirm
+    if typed is None and sys.stdin.isatty():
+        typed = str(typer.prompt(f"Type {run} {what}", default="", show_default=False))
+    if typed != run:
+        refuse(f"saw {typed!r}, expected the run's name" if typed else "nobody confirmed", f"--confirm {run}; nothing was done")
+
+
+def refuse(why: str, hint: str) -> NoReturn:
+    """What was asked for in a wrong way: raises `typer.Exit` with the code for it."""
+    complain(f"cutoverd: {why}\n  → {hint}")
+    raise typer.Exit(Exit.USAGE)
+
+
+def paragraphs(text: str) -> str:
+    """For `help`, which would break each line once more."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def complain(text: str) -> None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from cutoverd.daemon.cli.application import CODES
-from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded, say
+from cutoverd.daemon.cli.common import PlanArgument, confirmed, ended, loaded, paragraphs, refuse, say, say_on
 from cutoverd.daemon.control import take_back as last_resort
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import one_line
-from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.terminal.unbreakable import mute
 
 app = typer.Typer(add_completion=False)
 
-PARAGRAPHS = f"""Take production back when the journal of a run is lost: the stream was wiped, or its NATS is gone for good.
+HELP = paragraphs(f"""Take production back when the journal of a run is lost: the stream was wiped, or its NATS is gone for good.
 
 As long as a daemon can read the journal, say `cutoverd send rollback` instead: that is recorded.
 
@@ -29,8 +26,7 @@ Killed half-way, it is said again and goes on. Afterwards the run is over: shoul
 
 Without the ledger, too: docs/last-resort.md has the way by hand, in SQL.
 
-{CODES} Here: 3 production is back, 5 the window had not begun, 1 it cannot go on now, and says why."""
-HELP = "\n\n".join(" ".join(paragraph.split()) for paragraph in PARAGRAPHS.split("\n\n"))  # else each line is broken twice
+{CODES} Here: 3 production is back, 5 the window had not begun, 1 it cannot go on now, and says why.""")
 AGAIN = "say the same again: what is done is found done"
 
 
@@ -43,35 +39,13 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why; kept in the ledger. --accept-loss needs one.")] = "",
 ) -> None:
     if not without_journal:
-        _refuse("a run is taken back by `cutoverd send rollback -p PLAN`", "--without-journal is for a journal that is lost")
+        refuse("a run is taken back by `cutoverd send rollback -p PLAN`", "--without-journal is for a journal that is lost")
     if accept_loss and not reason:
-        _refuse("--accept-loss needs --reason", "why rows may be given up goes on record")
+        refuse("--accept-loss needs --reason", "why rows may be given up goes on record")
     given = loaded(plan)
     for line in ended(last_resort.read_standing(given)):
         say(one_line(line), unread=Exit.ERROR)
-    _check_confirmed(given, confirm)
-    code = ended(last_resort.take_back(given, accept_loss=accept_loss, reason=reason, say=_say), stopped=AGAIN)
-    _say("production is back" if code is Exit.ROLLED_BACK else "the window had not begun: production was not touched")
+    confirmed(given, confirm, "to take production back")
+    code = ended(last_resort.take_back(given, accept_loss=accept_loss, reason=reason, say=say_on), stopped=AGAIN)
+    say_on("production is back" if code is Exit.ROLLED_BACK else "the window had not begun: production was not touched")
     raise typer.Exit(code)
-
-
-def _check_confirmed(given: LoadedPlan, confirm: str | None) -> None:
-    run = given.plan.run
-    typed = confirm
-    if typed is None and sys.stdin.isatty():
-        typed = str(typer.prompt(f"Type {run} to take production back", default="", show_default=False))
-    if typed != run:
-        _refuse(f"saw {typed!r}, expected the run's name" if typed else "nobody confirmed", f"--confirm {run}; nothing was done")
-
-
-def _say(line: str) -> None:
-    """Nobody reads it any more: that ends no way back."""
-    try:
-        typer.echo(one_line(line))
-    except OSError:
-        mute(sys.stdout)
-
-
-def _refuse(why: str, hint: str) -> NoReturn:
-    complain(f"cutoverd: {why}\n  → {hint}")
-    raise typer.Exit(Exit.USAGE)

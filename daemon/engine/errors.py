@@ -35,8 +35,8 @@ class LogRegressed(BusError):
     """the log has lost or changed messages that were acknowledged"""
 
     hint = (
-        "hold; do not append: compare the stream with the anchors in the state folder and in the ledger, restore it from a backup"
-        "; where there is none, `cutoverd rollback --without-journal PLAN` takes production back by the ledger alone"
+        "nothing was appended: `cutoverd journal restore PLAN --dry-run` says whether a copy has what is missing, and what would"
+        " be done; where none has, `cutoverd rollback --without-journal PLAN` takes production back by the ledger alone"
     )
 
 

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from cutoverd.daemon.engine.anchor import Anchor, check_anchored
+from cutoverd.daemon.engine.anchor import Anchor, Anchored, check_anchored
 from cutoverd.daemon.engine.copies import CopiedEvent, JournalCopy
 from cutoverd.daemon.engine.errors import Conflict, Unavailable
 from cutoverd.daemon.engine.foreign import CROWDED_SECONDS, FIND_SECONDS, Crowd, ForeignMessages
@@ -59,6 +59,11 @@ class RunLog:
         self._anchoring: asyncio.Task[None] | None = None
         self._observed_seq = 0
         self._conflicts = 0  # since something but a beginning was recorded
+
+    @property
+    def end(self) -> Anchored:
+        """The last event."""
+        return Anchored(self._chain.seq, self._chain.head)
 
     @property
     def length(self) -> int:

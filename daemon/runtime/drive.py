@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -94,14 +95,19 @@ async def _drive(
     """The run as this daemon leaves it. `server` is that of no epoch yet."""
     async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors, aclosing(LedgerCopy()) as ledger_copy:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
-        await stream.prepare(client)
+        await stream.prepare(client, acknowledged_seq=await anchors.highest_seq())
         runs = Runs(Journal(client, RUNS), key)
         await _opened(runs, loaded.plan.run, client)
         journal = Journal(client, events_of(loaded.plan.run))
         copies = (FileCopy(loaded.run_dir / FILE), ledger_copy)
-        runlog = RunLog(
-            loaded.plan.run, journal, anchors.all, (tracker, *observers), partial(revive, loaded, client), key, copies
-        )
+
+        async def bring_back() -> None:
+            """Found: whose stream was lost waited for it for ever, though another daemon had long taken the run."""
+            if runlog.epoch:
+                await check_leads(replace(server, epoch=runlog.epoch))
+            await revive(loaded, client)
+
+        runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)
         ledger_copy.lead(server)
         async with _watched(tracker, server, client), _inbox(client, runlog, journal) as inbox:
@@ -156,6 +162,10 @@ class Anchors:
     def __init__(self, loaded: LoadedPlan, server: Server) -> None:
         self._ledger = LedgerAnchor(server)
         self.all = (FileAnchor(loaded.run_dir / "anchor.json"), self._ledger)
+
+    async def highest_seq(self) -> int:
+        """That was acknowledged once, as far as they know; 0 of a run that begins."""
+        return max([each.seq for each in [await anchor.load() for anchor in self.all] if each], default=0)
 
     async def aclose(self) -> None:
         await self._ledger.close()

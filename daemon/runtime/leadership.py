@@ -62,6 +62,11 @@ async def _acquire(runlog: RunLog, server: Server) -> None:
         orphans = await _end_orphans(server)
         await ledger.acquire_fence(server)
         await check_not_taken_back(server)  # meanwhile, by who had the fence until now
+    await say_who_leads(runlog, server, orphans)
+
+
+async def say_who_leads(runlog: RunLog, server: Server, orphans: list[str]) -> None:
+    """In the journal, that the epoch of `server` is ours; `orphans`: who was ended for it."""
     runlog.epoch = server.epoch
     acquired = facts.LeaderAcquired(
         epoch=server.epoch, host=socket.gethostname(), pid=os.getpid(), version=version("cutoverd"), orphans=orphans

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -11,9 +12,12 @@ import psycopg
 from cutoverd.daemon.engine.copies import CopiedEvent, Waiting
 from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.host.log import Logger
+from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.ports import AttemptId
 
 log = Logger(__name__)
 
@@ -32,6 +36,12 @@ ON CONFLICT (run, n) DO NOTHING
 HASHES = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s"
 HASHES_OF = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s AND n = ANY (%s)"
 READ = "SELECT run, n, seq, hash, message FROM cutoverd.journal_copy ORDER BY run, n"
+HIGHEST = "SELECT greatest((SELECT max(seq) FROM cutoverd.journal_copy), (SELECT max(seq) FROM cutoverd.anchor))"
+REPLACE = """
+INSERT INTO cutoverd.journal_copy (run, n, seq, hash, message) VALUES (%(run)s, %(n)s, %(seq)s, %(hash)s, %(message)s)
+ON CONFLICT (run, n) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, message = excluded.message
+"""
+CUT = "DELETE FROM cutoverd.journal_copy WHERE run = %s AND n > %s"
 TROUBLE = (psycopg.Error, OSError, TimeoutError)
 
 
@@ -134,3 +144,18 @@ async def read_all(server: Server) -> dict[str, list[CopiedEvent]]:
         for run, n, seq, hash, message in await (await conn.execute(READ)).fetchall():
             copies.setdefault(run, []).append(CopiedEvent(n, seq, hash, bytes(message)))
     return copies
+
+
+async def highest_seq(server: Server) -> int:
+    """Of the stream, as far as copies and anchors of any run have seen it."""
+    async with session(server) as conn:
+        row = await fetch_one(conn, HIGHEST)
+    return int(row[0] or 0) if row else 0
+
+
+async def replace(conn: Connection, attempt_id: AttemptId, events: Sequence[CopiedEvent]) -> None:
+    """The copy of this run is these events, where they lie now; raises `NotLeader`."""
+    async with ledger.fenced_transaction(conn, attempt_id), conn.cursor() as cursor:
+        rows = [{"run": attempt_id.run, "n": each.n, "seq": each.seq, "hash": each.hash, "message": each.body} for each in events]
+        await cursor.executemany(REPLACE, rows)
+        await cursor.execute(CUT, (attempt_id.run, len(events)))

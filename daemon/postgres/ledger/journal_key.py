@@ -22,6 +22,14 @@ async def fetch(server: Server) -> JournalKey | None:
 
     A key that the run's folder holds verifies too: the ledger may have been made anew.
     """
+    key = await find_all(server)
+    if key and key != find_cached(server.folder):
+        _cache(server.folder, key)
+    return key
+
+
+async def find_all(server: Server) -> JournalKey | None:
+    """As `fetch`, and nothing is kept."""
     found = await read(server)
     return _with_cached(server, found) if found else None
 
@@ -40,10 +48,7 @@ def _with_cached(server: Server, found: JournalKey) -> JournalKey:
     earlier = tuple(each for each in kept.secrets if each not in found.secrets)
     if earlier:
         log.warning("journal_key_changed", run=server.run, doing="events signed by the key in the run's folder count as well")
-    key = JournalKey((*found.secrets, *earlier), found.unsigned_runs | kept.unsigned_runs)
-    if key != kept:
-        _cache(server.folder, key)
-    return key
+    return JournalKey((*found.secrets, *earlier), found.unsigned_runs | kept.unsigned_runs)
 
 
 def find_cached(run_dir: Path) -> JournalKey | None:

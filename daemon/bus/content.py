@@ -1,0 +1,77 @@
+"""All that a stream holds, before it is made anew: events by run, the registry, commands; and kept in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.connection import DOUBT, Client
+from cutoverd.daemon.bus.stored import fetch_stored
+from cutoverd.daemon.engine.errors import Unavailable
+from cutoverd.daemon.engine.message import Message
+from cutoverd.daemon.host.private_files import open_private, sync_folder
+from cutoverd.events.subjects import EVENTS, RUNS
+
+LONGEST_COMMAND = 200  # of one that is only to be named
+
+
+@dataclass
+class Content:
+    """What lies in the stream; without one, nothing."""
+
+    is_there: bool = False
+    last_seq: int = 0
+    events: dict[str, list[Message]] = field(default_factory=dict)  # by run
+    runs: list[Message] = field(default_factory=list)
+    commands: list[Message] = field(default_factory=list)
+
+    def add(self, message: Message) -> None:
+        if message.subject == RUNS:
+            self.runs.append(message)
+        elif message.subject.startswith(f"{EVENTS}."):
+            self.events.setdefault(message.subject.removeprefix(f"{EVENTS}."), []).append(message)
+        else:
+            short = message.data[:LONGEST_COMMAND]
+            self.commands.append(Message(message.seq, short, message.at, message.subject))
+
+    def bodies(self, run: str) -> tuple[bytes, ...]:
+        return tuple(message.data for message in self.events.get(run, ()))
+
+
+async def read_content(client: Client | None) -> Content:
+    """Raises as `stream.check_possible`."""
+    there = await stream.find(client) if client else None
+    content = Content(there is not None, there["state"]["last_seq"] if there else 0)
+    if client and there:
+        await _each(client, lambda message, _: content.add(message))
+    return content
+
+
+async def save_content(client: Client, path: Path) -> int:
+    """A line of JSON for each message (`subject`, `seq`, `hdrs`, `data`, `time`; base64), on the disk; how many there are."""
+    with open_private(path) as file:
+        count = 0
+
+        def write(message: Message, stored: dict[str, Any]) -> None:
+            nonlocal count
+            count += 1
+            file.write(json.dumps(stored).encode() + b"\n")
+
+        await _each(client, write)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+    return count
+
+
+async def _each(client: Client, use: Callable[[Message, dict[str, Any]], None]) -> None:
+    try:
+        async for message, stored in fetch_stored(client):
+            use(message, stored)
+    except DOUBT as error:
+        raise Unavailable(f"the stream could not be read whole: {client.explain(error, 0.0)}") from error

@@ -1,0 +1,242 @@
+"""A lost journal is made again from the longest chain that stream and copies hold; who drove the run until then is fenced.
+
+Killed half-way it is said again: what lies in the stream is found there, and nothing is deleted before it is kept in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.anchor import FileAnchor
+from cutoverd.daemon.bus.connection import Client
+from cutoverd.daemon.bus.content import save_content
+from cutoverd.daemon.bus.errors import RunOpen
+from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.journal_file import FILE, replace_file
+from cutoverd.daemon.bus.make_anew import make_anew, put_back
+from cutoverd.daemon.bus.run_registry import Runs
+from cutoverd.daemon.control.lost_journal import ELSEWHERE, CannotRestore, Remains, read_remains
+from cutoverd.daemon.control.restore_words import describe, loss
+from cutoverd.daemon.engine.chains import Source, begins_with, read_source
+from cutoverd.daemon.engine.copies import CopiedEvent
+from cutoverd.daemon.engine.errors import Conflict
+from cutoverd.daemon.engine.run_log import RunLog
+from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.ledger import journal_copy, ledger
+from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
+from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back, later_runs
+from cutoverd.daemon.postgres.session.refusal import Refused
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.runtime.daemon_lock import one_daemon
+from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed_by_observer
+from cutoverd.daemon.runtime.leadership import say_who_leads, take_without_journal
+from cutoverd.daemon.runtime.open_bus import bus
+from cutoverd.events import facts
+from cutoverd.events.codec import Corrupt, decode
+from cutoverd.events.mac import JournalKey
+from cutoverd.events.subjects import RUNS, events_of
+from cutoverd.states.ports import AttemptId, Direction
+from cutoverd.states.run import Run
+
+TRIES = 5  # an older daemon that is not yet fenced may publish in between
+Say = Callable[[str], None]
+
+
+async def read_prospect(loaded: LoadedPlan) -> tuple[list[str], bool]:
+    """How things are and what would be done, in lines, and whether there is anything to do; nothing is changed.
+
+    Raises `CannotRestore`, `TakenBack`, `StepError`, `BusError`.
+    """
+    server = _server(loaded)
+    await _check_may_go_on(server)
+    async with _bus_for_looking(loaded) as client:
+        remains = await read_remains(loaded, server, client)
+    await _check(server, remains)
+    return describe(remains), not remains.is_whole
+
+
+async def restore(loaded: LoadedPlan, say: Say) -> None:
+    """Make it again, each action a line. Raises as `read_prospect`, and `AlreadyDriven`, `NotLeader`, `ServerRefused`."""
+    with one_daemon(loaded):
+        server = _server(loaded)
+        await _check_may_go_on(server)
+        await ledger.prepare(server)  # one that an older version made lacks tables
+        await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
+        async with bus(loaded, keep=False, stays=True) as client:
+            stream.check_version(client)
+            if await _is_whole(loaded, server, client):
+                return
+            server, orphans = await take_without_journal(server)
+            say(f"✔ epoch {server.epoch}: no older daemon may act  {'; '.join(f'ended: {each}' for each in orphans)}".rstrip())
+            remains = await _put_back(loaded, server, client, say)
+            run = await _lead(loaded, server, client, remains, orphans, say)
+        if run.is_over:
+            await end_embedded(loaded)
+
+
+async def _is_whole(loaded: LoadedPlan, server: Server, client: Client) -> bool:
+    remains = await read_remains(loaded, server, client)
+    await _check(server, remains)
+    return remains.is_whole
+
+
+async def _put_back(loaded: LoadedPlan, server: Server, client: Client, say: Say) -> Remains:
+    """What remained, when its events were put back and no other of ours lies among them."""
+    for attempt in range(1, TRIES + 1):
+        await check_not_taken_back(server)
+        remains = await read_remains(loaded, server, client)  # an older daemon may have copied more until it was fenced
+        await _check(server, remains)
+        saved = loaded.run_dir / f"stream-before-{server.epoch}.{attempt}.ndjson"
+        try:
+            await _put_all_back(remains, client, saved, say)
+        except Conflict as conflict:
+            say(f"⚠ an older daemon has published meanwhile: once more ({conflict.args[0]})")
+        else:
+            return remains
+    raise CannotRestore("an older daemon goes on publishing on the run's subject", hint="end it, then say the same again")
+
+
+async def _put_all_back(remains: Remains, client: Client, saved: Path, say: Say) -> None:
+    anew = remains.is_to_be_made_anew
+    if anew:
+        await _make_anew(remains, client, saved, say)
+    else:
+        await stream.prepare(client)
+    there = 0 if anew else remains.in_stream.events
+    await put_back(client, events_of(remains.run.name), _with_ids(remains.chain[there:]), remains.key)
+    say(f"✔ {len(remains.chain) - there} events of run {remains.run.name} are put back")
+    await _put_others_back(remains, client, anew=anew, say=say)
+    ended = dict(remains.history.ends) | {run: end for run in remains.others() if (end := remains.end_of(run))}
+    if remains.run.is_over:
+        ended[remains.run.name] = remains.run.state
+    await Runs(Journal(client, RUNS), remains.key).put_back(ended, remains.run.name)
+
+
+async def _make_anew(remains: Remains, client: Client, saved: Path, say: Say) -> None:
+    is_there = remains.content.is_there
+    if is_there:
+        count = await save_content(client, saved)
+        say(f"✔ what the stream held, {count} messages, is kept in {saved}")
+    await make_anew(client, remains.first_seq, is_there=is_there)
+    say(f"✔ the stream is made anew, and begins at sequence {remains.first_seq}")
+
+
+async def _put_others_back(remains: Remains, client: Client, *, anew: bool, say: Say) -> None:
+    """Ended runs of the ledger, and all whose events the stream held."""
+    for run in remains.others():
+        held = remains.content.events.get(run, [])
+        chain = remains.chain_of(run)
+        if not chain:  # of another ledger, or of before: to the byte, as it lay there
+            messages = [(each.id, each.data) for each in held] if anew and _is_of_a_run(run, [each.data for each in held]) else []
+        elif anew and (held or remains.end_of(run)):
+            messages = _with_ids(chain)
+        elif not anew and remains.end_of(run):
+            messages = _missing(run, remains.key, chain, [each.data for each in held])
+        else:
+            messages = []
+        if messages:
+            await put_back(client, events_of(run), messages, remains.key)
+            say(f"✔ {len(messages)} events of run {run} are put back")
+
+
+def _missing(run: str, key: JournalKey, chain: list[bytes], held: list[bytes]) -> list[tuple[str, bytes]]:
+    """What may be appended; nothing to what does not begin so."""
+    reading = read_source(run, key, Source("", tuple(held)))
+    return _with_ids(chain[reading.events :]) if begins_with(chain, reading) and not reading.broken else []
+
+
+def _is_of_a_run(run: str, held: list[bytes]) -> bool:
+    try:
+        return bool(held) and decode(held[0]).run == run
+    except Corrupt:
+        return False
+
+
+def _with_ids(messages: list[bytes]) -> list[tuple[str, bytes]]:
+    return [(decode(message).id, message) for message in messages]
+
+
+class _Collected:
+    """`JournalCopy`: all events, where they lie now."""
+
+    def __init__(self) -> None:
+        self.events: list[CopiedEvent] = []
+
+    def add(self, event: CopiedEvent) -> None:
+        self.events = [*self.events[: event.n - 1], event]
+
+    async def flush(self) -> None:
+        """They are written at once, at the end."""
+
+    async def settled(self) -> None:
+        """Nothing waits."""
+
+
+async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Remains, orphans: list[str], say: Say) -> Run:
+    """The journal is proven; an older daemon that reads it steps down; anchors and copies are those of this stream."""
+    copy = _Collected()
+    runlog = RunLog(remains.run.name, Journal(client, events_of(remains.run.name)), key=remains.key, copies=(copy,))
+    await runlog.replay()
+    if not runlog.run.is_over:
+        await say_who_leads(runlog, server, orphans)
+        if (lost := loss(remains)) and runlog.run.held is None:
+            await runlog.append(facts.RunHeld(reason=lost, by=None, now=False))
+    await runlog.settled()
+    for anchor in (FileAnchor(loaded.run_dir / "anchor.json"), LedgerAnchor(server)):
+        await anchor.save(runlog.end.seq, runlog.end.hash)
+    async with session(server) as conn:
+        await journal_copy.replace(conn, AttemptId(server.run, server.epoch, "journal", Direction.FORWARD, ""), copy.events)
+    replace_file(loaded.run_dir / FILE, copy.events)
+    say(f"✔ anchors and copies are those of the stream as it is now: {runlog.length} events, the last at {runlog.end.seq}")
+    return runlog.run
+
+
+@asynccontextmanager
+async def _bus_for_looking(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
+    """No server is started for one that was never there, and none is left running."""
+    if not has_a_bus(loaded):
+        yield None
+        return
+    async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
+        yield client
+
+
+def _server(loaded: LoadedPlan) -> Server:
+    return Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+
+
+async def _check_may_go_on(server: Server) -> None:
+    """A daemon has taken the run, and its production was not taken back."""
+    try:
+        epoch = await ledger.current_epoch(server)
+    except Refused as error:
+        raise CannotRestore(f"the ledger is not to be read: {error}", hint=error.hint) from error
+    if epoch == 0:
+        raise CannotRestore(
+            f"no daemon has ever taken run {server.run} on this server", hint="look at `run` and `database.url` of the plan"
+        )
+    await check_not_taken_back(server)
+
+
+async def _check(server: Server, remains: Remains) -> None:
+    """It may be made again, and then go on."""
+    run, opened = remains.run, remains.history.open
+    if opened not in (None, run.name):
+        raise RunOpen(f"run {opened!r} is open on this stream: the journal of {run.name!r} cannot be put back beside it")
+    if run.frozen.production not in ("", server.names.production):
+        raise CannotRestore(
+            f"run {run.name} was on database {run.frozen.production}, and the plan names {server.names.production}",
+            hint="put back database.url",
+        )
+    if remains.in_stream.broken and remains.in_stream.events >= len(remains.chain):
+        raise CannotRestore(f"what the stream has lost no copy has: {remains.in_stream.broken}", hint=ELSEWHERE)
+    async with session(server) as conn:
+        later = [] if run.is_over else await later_runs(conn, run.name)
+    if later:
+        raise CannotRestore(
+            f"run {', '.join(later)} has acted on the databases of run {run.name} since", hint="take that one back"
+        )

@@ -1,0 +1,75 @@
+"""What `cutoverd journal restore` says before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cutoverd.daemon.control.lost_journal import Remains
+from cutoverd.events.subjects import STREAM
+from cutoverd.states.run import Run
+
+SHOWN = 20  # commands
+
+
+def describe(remains: Remains) -> list[str]:
+    return [*_holdings(remains), *(_nothing(remains) if remains.is_whole else _doings(remains))]
+
+
+def loss(remains: Remains) -> str:
+    """Why the run is held afterwards; "" if all that was acknowledged is there."""
+    if not remains.lost_end:
+        return ""
+    return (
+        f"the end of the journal is lost: the event at sequence {remains.lost_end} was acknowledged, and no copy has it; "
+        f"restored up to event {len(remains.chain)}. Look what was done since, then `resume` or `rollback`"
+    )
+
+
+def _holdings(remains: Remains) -> Iterator[str]:
+    for each in remains.readings:
+        foreign = f", and {each.foreign} messages that are not of the ledger's key" if each.foreign else ""
+        broken = f", and then: {each.broken}" if each.broken else ""
+        there = f"{each.events} events{foreign}{broken}"
+        is_missing = each.source.name == "the stream" and not remains.content.is_there
+        yield f"run {remains.run.name}: {each.source.name} {'is not there' if is_missing else f'has {there}'}"
+
+
+def _nothing(remains: Remains) -> Iterator[str]:
+    yield f"nothing is to be restored: the stream has all {remains.in_stream.events} events, and no copy has more"
+
+
+def _doings(remains: Remains) -> Iterator[str]:
+    run = remains.run
+    yield f"a journal of {len(remains.chain)} events is made again: {_standing(run)}"
+    yield "an older daemon that still drives the run is fenced, and stops with code 7"
+    if not remains.is_to_be_made_anew:
+        yield f"stream {STREAM} stays; what is missing is put after sequence {remains.content.last_seq}"
+    elif remains.content.is_there:
+        yield f"what stream {STREAM} holds, up to {remains.content.last_seq}, is kept in a file;"
+        yield f"then it is deleted, and made anew from sequence {remains.first_seq} on"
+    else:
+        yield f"stream {STREAM} is made, from sequence {remains.first_seq} on"
+    for other in remains.others():
+        end = remains.end_of(other)
+        held = other in remains.content.events
+        yield f"run {other} ({end or 'open'}) {'is put back too' if end or held else 'is left to its own plan'}"
+    yield from _commands(remains)
+    if lost := loss(remains):
+        yield f"⚠ the run will be held: {lost}"
+
+
+def _commands(remains: Remains) -> Iterator[str]:
+    """A command is not put back: it would lie after what it answered, or before."""
+    unanswered = remains.unanswered() if remains.is_to_be_made_anew else []
+    for each in unanswered[:SHOWN]:
+        yield f"⚠ a command that nobody has answered is lost, say it again: {each}"
+    if unanswered[SHOWN:]:
+        yield f"⚠ and {len(unanswered) - SHOWN} more"
+    if count := remains.unknown():
+        yield f"⚠ {count} messages after sequence {remains.position} are in no copy: a command among them is lost, say it again"
+
+
+def _standing(run: Run) -> str:
+    held = f", held: {run.held.reason}" if run.held else ""
+    gate = f", at the gate before {run.gate.name}" if run.gate else ""
+    return f"the run {'has ended as' if run.is_over else 'is in'} {run.state}{gate}{held}"
