@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,7 +12,8 @@ from typing import Any
 
 import pytest
 from support.aftermath import assert_completed
-from support.night import Night, a_night
+from support.night import Night, a_night, until
+from support.rivals import Rivals
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import publish
 
@@ -21,6 +24,7 @@ from cutoverd.daemon.bus.journal_file import FILE, read_lines
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.postgres.ledger.journal_copy import read_all
 from cutoverd.events import facts
+from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import STREAM
 
 pytestmark = [pytest.mark.long, pytest.mark.parametrize("cluster", ["18"], indirect=True)]
@@ -178,3 +182,242 @@ def test_whatever_became_of_the_stream_the_journal_is_made_again_and_the_run_goe
         again = restore(night)
         assert (again.returncode, "nothing is to be restored" in again.stdout) == (0, True), again
         goes_on(night)
+
+
+MOMENTS = [
+    "smoke.smoke_test:page",
+    pytest.param("smoke.exchange_names", marks=pytest.mark.soak),
+    pytest.param("schema.build_new", marks=pytest.mark.soak),
+    pytest.param("cutover.open_traffic:door", marks=pytest.mark.soak),
+]
+
+
+@pytest.mark.parametrize("step", MOMENTS)
+def test_at_any_moment_of_the_night_the_run_goes_on_from_where_it_was(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall(step)
+        night.start("--auto")
+        night.wait_for_step(step)
+        was = lost(night, is_deleted)
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+        goes_on(night)
+
+
+def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(cluster: Cluster, tmp_path: Path) -> None:
+    """After a `resume`, whose sequence is another one now."""
+    with a_night(cluster, tmp_path) as night:
+        night.write_plan(monitor={"for": "10m", "every": "1s"})
+        night.start("--auto")
+        night.wait_for(facts.StepStarted, step="monitor.watch")
+        assert night.cli("send", "hold").returncode == 0
+        assert night.cli("send", "resume").returncode == 0
+        watched = until(lambda: watch_of(night), "a round is kept")
+        was = lost(night, is_deleted)
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+        night.start("--auto")
+        until(lambda: watch_of(night)["rounds"] > watched["rounds"], f"it watches\n{night.output[-3000:]}")
+        assert watch_of(night)["answered_seq"] == watched["answered_seq"]
+        assert night.cli("send", "hold").returncode == 0, "it is heard at its new sequence"
+
+
+def watch_of(night: Night) -> dict[str, Any]:
+    """As the daemon has kept it."""
+    kept = night.run_dir / "watch.json"
+    return dict(json.loads(kept.read_text())) if kept.exists() else {}
+
+
+def test_a_run_that_was_held_is_held_still_and_hears_what_is_said_now(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert night.cli("send", "hold", "--reason", "look").returncode == 0
+        was = lost(night, folder_is_deleted)
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+        night.start()
+        for verb in ("resume", "advance"):
+            answer = night.cli("send", verb)
+            assert answer.returncode == 0, answer
+        night.wait_for(facts.GatePassed, gate="downtime")
+        night.kill()
+        goes_on(night)
+
+
+def test_a_command_that_nobody_answered_is_named_and_counts_only_when_it_is_said_again(cluster: Cluster, tmp_path: Path) -> None:
+    """Else what was said to one gate would open another."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        publish(night, "advance")
+        was = lost(night, a_byte_is_flipped)
+        done = restore(night)
+        assert done.returncode == 0, done
+        assert "nobody has answered is lost, say it again: advance (on cutover.cmd" in done.stdout
+        assert_restored(night, was)
+        [saved] = night.run_dir.glob("stream-before-*.ndjson")
+        assert '"subject": "cutover.cmd"' in saved.read_text()
+        assert saved.stat().st_mode & 0o777 == 0o600
+        night.start()
+        assert night.cli("send", "note", "here").returncode == 0
+        assert night.events(facts.GatePassed) == []
+
+
+def test_a_daemon_that_waits_for_its_lost_stream_elsewhere_steps_down(cluster: Cluster, tmp_path: Path) -> None:
+    """It has another `state_dir`, so no lock tells of it."""
+    with a_night(cluster, tmp_path, state_dir="state") as night:
+        night.stall("data.run_script:data/010.sql")
+        old = Rivals(night, random.Random(1)).start("--auto")
+        night.wait_for_step("data.run_script:data/010.sql")
+        was = [body for _, body in bodies(night)]
+        is_deleted(night)
+        stop_looking(night)
+        done = restore(night)
+        assert done.returncode == 0, done
+        assert [body for _, body in bodies(night)][: len(was)] == was
+        assert old.wait(60) == 7, night.output[-4000:]
+        goes_on(night)
+
+
+def test_a_daemon_on_this_machine_is_not_taken_from(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        is_deleted(night)
+        refused = restore(night)
+        assert (refused.returncode, "is driven by process" in refused.stderr) == (7, True), refused
+        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+
+
+def test_nothing_is_done_where_the_stream_has_more_than_its_copies(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        (night.run_dir / FILE).unlink()
+        cluster.execute("DELETE FROM cutoverd.journal_copy WHERE n > 5", "cutoverd")
+        was = bodies(night)
+        done = restore(night)
+        assert (done.returncode, "nothing is to be restored" in done.stdout) == (0, True), done
+        assert bodies(night) == was
+        assert cluster.execute("SELECT epoch FROM cutoverd.fence", "cutoverd") == [(1,)]
+
+
+def test_what_is_cut_is_filled_up_in_its_place_by_whichever_copy_has_it(cluster: Cluster, tmp_path: Path) -> None:
+    """As after a restore that was killed half-way; the ledger lost its middle, the folder its end."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        cluster.execute("DELETE FROM cutoverd.journal_copy WHERE n BETWEEN 7 AND 9", "cutoverd")
+        was = lost(night, is_wiped)
+        for body in was[:5]:
+            publish(night, body.decode(), "cutover.evt.night")
+        file = night.run_dir / FILE
+        file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:12]))
+        first_seq = bodies(night)[0][0]
+        done = restore(night)
+        assert done.returncode == 0, done
+        assert "stream CUTOVER stays" in done.stdout
+        assert_restored(night, was)
+        assert bodies(night)[0][0] == first_seq
+        goes_on(night)
+
+
+def test_copies_that_the_ledgers_key_did_not_sign_are_refused(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        was = lost(night, is_deleted)
+        cluster.execute("DELETE FROM cutoverd.journal_copy", "cutoverd")
+        file, forged = night.run_dir / FILE, JournalKey((b"somebody's",))
+        kept = list(read_lines(file))
+        resigned = [forged.sign(each.body[:-74] + b"}") for each in kept]
+        write(file, resigned)
+        refused = restore(night)
+        assert (refused.returncode, "not of the ledger's key" in refused.stderr) == (1, True), refused
+        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+        write(file, [*was, resigned[-1]])
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+
+
+def write(file: Path, messages: list[bytes]) -> None:
+    file.write_bytes(b"".join(b'{"n":%d,"seq":%d,"event":%b}\n' % (n, n, body) for n, body in enumerate(messages, 1)))
+
+
+def test_where_no_copy_has_the_end_the_run_is_held_until_somebody_has_looked(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        was = lost(night, is_deleted)
+        (night.run_dir / FILE).unlink()
+        cluster.execute(f"DELETE FROM cutoverd.journal_copy WHERE n >= {len(was)}", "cutoverd")
+        done = restore(night)
+        assert (done.returncode, "the run will be held: the end of the journal is lost" in done.stdout) == (0, True), done
+        assert [body for _, body in bodies(night)][: len(was) - 1] == was[:-1]
+        night.start("--auto")
+        assert night.exit_code() == 6, night.output[-3000:]
+        assert "no copy has it" in night.cli("status").stdout
+        stop_looking(night)
+        night.start("--auto")
+        assert night.cli("send", "resume").returncode == 0
+        assert night.exit_code(120) == 0, night.output[-4000:]
+        assert_completed(night)
+
+
+def test_another_run_of_the_stream_is_restored_with_it_and_its_name_stays_used(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert night.cli("send", "abort").returncode == 0
+        assert night.exit_code() == 5
+        first = tmp_path / "first.yaml"
+        shutil.copy(night.plan_file, first)
+        stop_looking(night)
+        of_first = [body for _, body in bodies(night)]
+        night.run = "night2"
+        night.write_plan(run="night2")
+        night.start()
+        until(lambda: "the gate before downtime" in night.output[-1500:] or night.events(facts.GateReached), "the second waits")
+        night.kill()
+        stop_looking(night)
+        was = [body for _, body in bodies(night, "cutover.evt.night2")]
+        is_deleted(night)
+        done = restore(night)
+        assert (done.returncode, "run night (aborted) is put back too" in done.stdout) == (0, True), done
+        assert [body for _, body in bodies(night)] == of_first
+        assert [body for _, body in bodies(night, "cutover.evt.night2")][: len(was)] == was
+        used = night.main("run", str(first), "--format", "lines")
+        assert (used.returncode, "run 'night' has ended already (aborted)" in used.stderr) == (1, True), used
+        assert night.main("history", "--plan", str(first)).returncode == 0
+        goes_on(night)
+
+
+def test_a_run_whose_production_was_taken_back_is_not_restored(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall("data.run_script:data/010.sql")
+        night.start("--auto")
+        night.wait_for_step("data.run_script:data/010.sql")
+        lost(night, folder_is_deleted)
+        assert (
+            night.main("rollback", str(night.plan_file), "--without-journal", "--confirm", night.run, seconds=120).returncode == 3
+        )
+        refused = restore(night)
+        assert (refused.returncode, "taken back without its journal" in refused.stderr) == (1, True), refused
+        assert not (night.state_dir / "nats").exists()
+
+
+def test_the_runs_name_has_to_be_said(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        nobody = restore(night)
+        assert (nobody.returncode, "no daemon has ever taken run night" in nobody.stderr) == (1, True), nobody
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        lost(night, is_deleted)
+        unsaid = night.main("journal", "restore", str(night.plan_file))
+        assert (unsaid.returncode, "nobody confirmed" in unsaid.stderr) == (2, True), unsaid
+        wrong = night.main("journal", "restore", str(night.plan_file), "--confirm", "nigth")
+        assert (wrong.returncode, "expected the run's name" in wrong.stderr) == (2, True), wrong
+        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
