@@ -51,4 +51,4 @@ def restore(
         return
     confirmed(given, confirm, "to restore its journal")
     ended(restoring.restore(given, say_on), stopped=AGAIN)
-    say_on(f"the journal is whole again: `cutoverd run {plan}` takes the run on")
+    say_on(f"the journal is whole again: `cutoverd run {plan}` takes the run on, unless it has ended")

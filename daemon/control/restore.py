@@ -33,7 +33,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed_by_observer
-from cutoverd.daemon.runtime.leadership import say_who_leads, take_without_journal
+from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, take_without_journal
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.codec import Corrupt, decode
@@ -60,7 +60,10 @@ async def read_prospect(loaded: LoadedPlan) -> tuple[list[str], bool]:
 
 
 async def restore(loaded: LoadedPlan, say: Say) -> None:
-    """Make it again, each action a line. Raises as `read_prospect`, and `AlreadyDriven`, `NotLeader`, `ServerRefused`."""
+    """Make it again, each action a line; if the stream got whole meanwhile nothing is done.
+
+    Raises as `read_prospect`, and `AlreadyDriven`, `NotLeader`, `ServerRefused`.
+    """
     with one_daemon(loaded):
         server = _server(loaded)
         await _check_may_go_on(server)
@@ -88,6 +91,7 @@ async def _put_back(loaded: LoadedPlan, server: Server, client: Client, say: Say
     """What remained, when its events were put back and no other of ours lies among them."""
     for attempt in range(1, TRIES + 1):
         await check_not_taken_back(server)
+        await check_leads(server)  # nothing is deleted that a newer one has made
         remains = await read_remains(loaded, server, client)  # an older daemon may have copied more until it was fenced
         await _check(server, remains)
         saved = loaded.run_dir / f"stream-before-{server.epoch}.{attempt}.ndjson"
@@ -181,6 +185,8 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
     copy = _Collected()
     runlog = RunLog(remains.run.name, Journal(client, events_of(remains.run.name)), key=remains.key, copies=(copy,))
     await runlog.replay()
+    if runlog.length < len(remains.chain):
+        raise CannotRestore(f"of {len(remains.chain)} events {runlog.length} are in the stream", hint="say the same again")
     if not runlog.run.is_over:
         await say_who_leads(runlog, server, orphans)
         if (lost := loss(remains)) and runlog.run.held is None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, read_lines
 from cutoverd.daemon.embedded import nats
+from cutoverd.daemon.embedded.loopback import HOST, free_port
+from cutoverd.daemon.embedded.nats_binary import program
 from cutoverd.daemon.postgres.ledger.journal_copy import read_all
 from cutoverd.events import facts
 from cutoverd.events.mac import JournalKey
@@ -212,7 +215,8 @@ def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(clust
         night.wait_for(facts.StepStarted, step="monitor.watch")
         assert night.cli("send", "hold").returncode == 0
         assert night.cli("send", "resume").returncode == 0
-        watched = until(lambda: watch_of(night), "a round is kept")
+        until(lambda: watch_of(night).get("answered_seq"), "a round is kept that knows of the resume")
+        watched = watch_of(night)
         was = lost(night, is_deleted)
         assert restore(night).returncode == 0
         assert_restored(night, was)
@@ -261,13 +265,14 @@ def test_a_command_that_nobody_answered_is_named_and_counts_only_when_it_is_said
         assert '"subject": "cutover.cmd"' in saved.read_text()
         assert saved.stat().st_mode & 0o777 == 0o600
         night.start()
-        assert night.cli("send", "note", "here").returncode == 0
+        assert night.cli("send", "note", "--reason", "here").returncode == 0
         assert night.events(facts.GatePassed) == []
 
 
 def test_a_daemon_that_waits_for_its_lost_stream_elsewhere_steps_down(cluster: Cluster, tmp_path: Path) -> None:
     """It has another `state_dir`, so no lock tells of it."""
     with a_night(cluster, tmp_path, state_dir="state") as night:
+        night.nats()
         night.stall("data.run_script:data/010.sql")
         old = Rivals(night, random.Random(1)).start("--auto")
         night.wait_for_step("data.run_script:data/010.sql")
@@ -380,7 +385,7 @@ def test_another_run_of_the_stream_is_restored_with_it_and_its_name_stays_used(c
         night.run = "night2"
         night.write_plan(run="night2")
         night.start()
-        until(lambda: "the gate before downtime" in night.output[-1500:] or night.events(facts.GateReached), "the second waits")
+        night.wait_for(facts.GateReached, gate="downtime")
         night.kill()
         stop_looking(night)
         was = [body for _, body in bodies(night, "cutover.evt.night2")]
@@ -421,3 +426,77 @@ def test_the_runs_name_has_to_be_said(cluster: Cluster, tmp_path: Path) -> None:
         wrong = night.main("journal", "restore", str(night.plan_file), "--confirm", "nigth")
         assert (wrong.returncode, "expected the run's name" in wrong.stderr) == (2, True), wrong
         assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+
+
+RIGHTS = [
+    "cutover.evt.>",
+    "cutover.runs",
+    "$JS.API.INFO",
+    "$JS.API.STREAM.INFO.*",
+    f"$JS.API.STREAM.MSG.GET.{STREAM}",
+    f"$JS.API.CONSUMER.CREATE.{STREAM}.>",
+    "$JS.FC.>",
+]
+
+
+@pytest.fixture
+def a_teams_nats(tmp_path: Path) -> Iterator[str]:
+    """Its daemon's user has the smallest rights; the stream is an administrator's."""
+    port = free_port()
+    may = {"publish": RIGHTS, "subscribe": ["_INBOX.>", "cutover.svc.>", "$SRV.>"]}
+    users = [{"user": "admin", "password": "admin"}, {"user": "daemon", "password": "daemon", "permissions": may}]
+    store = {"store_dir": str(tmp_path / "store"), "sync_interval": "always"}
+    conf = {"listen": f"{HOST}:{port}", "authorization": {"users": users}, "jetstream": store}
+    (tmp_path / "nats.conf").write_text(json.dumps(conf))
+    process = subprocess.Popen([program(), "-c", tmp_path / "nats.conf", "-l", tmp_path / "nats.log"])
+    try:
+        until(lambda: "Server is ready" in _text(tmp_path / "nats.log"), "nats-server is ready")
+        yield f"nats://{HOST}:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def as_admin(url: str, requests: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What JetStream answers."""
+
+    async def asked() -> list[dict[str, Any]]:
+        client = await connect(url, user="admin", password="admin")
+        try:
+            return [json.loads((await client.nc.request(subject, body.encode())).data) for subject, body in requests]
+        finally:
+            await client.close()
+
+    return in_a_loop_of_its_own(asked())
+
+
+def test_where_we_may_not_make_the_stream_an_administrator_is_told_what_to_do(
+    cluster: Cluster, tmp_path: Path, a_teams_nats: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NATS_USER", "daemon")
+    monkeypatch.setenv("NATS_PASSWORD", "daemon")
+    create, delete = f"$JS.API.STREAM.CREATE.{STREAM}", f"$JS.API.STREAM.DELETE.{STREAM}"
+    as_admin(a_teams_nats, [(create, json.dumps(stream.settings()))])
+    (tmp_path / "night").mkdir()
+    with a_night(cluster, tmp_path / "night", bus={"url": a_teams_nats}) as night:
+        night.start()
+        until(lambda: "gate" in night.output, f"the run waits\n{night.output[-3000:]}")
+        night.kill()
+        was = list(read_lines(night.run_dir / FILE))
+        as_admin(a_teams_nats, [(delete, ""), (create, json.dumps(stream.settings()))])
+        refused = restore(night)
+        assert (refused.returncode, "our NATS user may not make stream" in refused.stderr) == (1, True), refused
+        asked = re.findall(r"nats request '([^']+)' '([^']*)'", refused.stderr)
+        assert [subject for subject, _ in asked] == [delete, create]
+        assert [answer.get("error") for answer in as_admin(a_teams_nats, asked)] == [None, None]
+        done = restore(night)
+        assert (done.returncode, "stream CUTOVER stays" in done.stdout) == (0, True), done
+        restored = list(read_lines(night.run_dir / FILE))
+        assert [each.body for each in restored][: len(was)] == [each.body for each in was]
+        assert restored[0].seq > was[-1].seq
+        night.start("--auto")
+        assert night.exit_code(120) == 0, night.output[-4000:]

@@ -21,8 +21,10 @@ from support.night import Night, a_night, until
 from support.production import names
 from support.servers import Cluster
 
+from cutoverd.daemon.bus.journal_file import FILE, read_lines
 from cutoverd.daemon.embedded import nats
 from cutoverd.events import facts
+from cutoverd.events.codec import hash_of
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
@@ -73,6 +75,10 @@ def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the
             ("app_closed", was["app_closed"], "placeholder", False),
             ("app_previous", was["app_previous"], "old", False),
         ]
+        copy = [each.body for each in read_lines(night.run_dir / FILE)]
+        assert [hash_of(body) for body in copy[:-1]] == [each.envelope.prev for each in night.journal()][1:], (
+            "found: no copy knew"
+        )
         assert all(Path(dump).exists() for dump in dumps)
         cluster.execute("SET ROLE app_owner; DROP SCHEMA cutoverd CASCADE", "app")
         assert "the schema cutoverd" not in finalize(night).stdout
