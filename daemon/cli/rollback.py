@@ -16,7 +16,8 @@ app = typer.Typer(add_completion=False)
 
 HELP = paragraphs(f"""Take production back when the journal of a run is lost: the stream was wiped, or its NATS is gone for good.
 
-As long as a daemon can read the journal, say `cutoverd send rollback` instead: that is recorded.
+As long as a daemon can read the journal, say `cutoverd send rollback` instead: that is recorded. Where a copy of it is left,
+`cutoverd journal restore` makes it whole again, and the run goes on.
 
 This asks no NATS. The ledger (the database cutoverd on your server) knows the names, the rights, the settings, and what ran
 before the window; services and doors are put back by the commands of PLAN. A daemon that still drives the run elsewhere is

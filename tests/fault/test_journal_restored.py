@@ -7,6 +7,8 @@ import random
 import re
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -500,3 +502,28 @@ def test_where_we_may_not_make_the_stream_an_administrator_is_told_what_to_do(
         assert restored[0].seq > was[-1].seq
         night.start("--auto")
         assert night.exit_code(120) == 0, night.output[-4000:]
+
+
+def test_killed_at_any_moment_it_is_said_again_and_finishes(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.stall("data.run_script:data/010.sql")
+        night.start("--auto")
+        night.wait_for_step("data.run_script:data/010.sql")
+        was = lost(night, is_deleted)
+        words = [sys.executable, "-m", "cutoverd.daemon", "journal", "restore", str(night.plan_file), "--confirm", night.run]
+        for number in range(10):
+            killed = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            after = number // 2  # so many of its actions; a moment later the next one is under way
+            lines = 0
+            while lines < after and (line := killed.stdout.readline() if killed.stdout else b""):
+                lines += line.startswith("✔".encode())
+            time.sleep(0.02 * (number % 2))
+            killed.kill()
+            killed.communicate()
+            if number == 5:
+                is_deleted(night)
+        done = restore(night)
+        assert done.returncode == 0, done
+        assert [body for _, body in bodies(night)][: len(was)] == was
+        assert {type(each.event) for each in night.journal()[len(was) :]} == {facts.LeaderAcquired}
+        goes_on(night)
