@@ -215,7 +215,7 @@ def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(clust
         night.write_plan(monitor={"for": "10m", "every": "1s"})
         night.start("--auto")
         night.wait_for(facts.StepStarted, step="monitor.watch")
-        assert night.cli("send", "hold").returncode == 0
+        assert night.cli("send", "hold", "--now").returncode == 0
         assert night.cli("send", "resume").returncode == 0
         until(lambda: watch_of(night).get("answered_seq"), "a round is kept that knows of the resume")
         watched = watch_of(night)
@@ -396,10 +396,10 @@ def test_another_run_of_the_stream_is_restored_with_it_and_its_name_stays_used(c
         assert (done.returncode, "run night (aborted) is put back too" in done.stdout) == (0, True), done
         assert [body for _, body in bodies(night)] == of_first
         assert [body for _, body in bodies(night, "cutover.evt.night2")][: len(was)] == was
-        used = night.main("run", str(first), "--format", "lines")
-        assert (used.returncode, "run 'night' has ended already (aborted)" in used.stderr) == (1, True), used
         assert night.main("history", "--plan", str(first)).returncode == 0
         goes_on(night)
+        used = night.main("run", str(first), "--format", "lines")
+        assert (used.returncode, "run 'night' has ended already (aborted)" in used.stderr) == (1, True), used
 
 
 def test_a_run_whose_production_was_taken_back_is_not_restored(cluster: Cluster, tmp_path: Path) -> None:
