@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.content import Content, read_content
 from cutoverd.daemon.bus.journal_file import FILE, read_lines
@@ -17,8 +17,8 @@ from cutoverd.daemon.engine.copies import CopiedEvent
 from cutoverd.daemon.host.private_files import UnusableFile
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import journal_copy, journal_key
-from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.runtime.drive import Anchors
 from cutoverd.events.codec import hash_of
 from cutoverd.events.facts import RunStarted
 from cutoverd.events.mac import JournalKey
@@ -176,7 +176,8 @@ def _folders(runs: Path) -> list[Path]:
 
 
 async def _anchors(loaded: LoadedPlan, server: Server) -> list[Anchored | None]:
-    return [await FileAnchor(loaded.run_dir / "anchor.json").load(), await LedgerAnchor(server).load()]
+    async with aclosing(Anchors(loaded, server)) as anchors:
+        return [await anchor.load() for anchor in anchors.all]
 
 
 def _sequences(run: str, key: JournalKey, chain: Sequence[bytes], files: Copies, anchors: Sequence[Anchored]) -> Iterator[int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.bus.journal import Journal
-from cutoverd.daemon.engine.errors import BusError, Unavailable
+from cutoverd.daemon.engine.anchor import Anchor, check_anchored
+from cutoverd.daemon.engine.errors import BusError, LogRegressed, Unavailable
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.polling import Polling
@@ -76,7 +78,7 @@ async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
         try:
             if observation := await _read_once(loaded, *observers):
                 return observation
-        except UnusableFile:  # it is the same each time
+        except (UnusableFile, LogRegressed):  # it is the same each time
             raise
         except (BusError, *DOUBT):  # the server may have been on its way down when we came
             if polling.is_over or loaded.plan.bus:
@@ -85,18 +87,26 @@ async def read_run(loaded: LoadedPlan, *observers: Observer) -> Observation:
 
 
 async def _read_once(loaded: LoadedPlan, *observers: Observer) -> Observation | None:
-    """None if the server was stopped in the middle of it: by the daemon at its end, or by another who looked."""
+    """None if the server was stopped in the middle of it: by the daemon at its end, or by another who looked.
+
+    Found: where the stream was gone it said of a run in its window that it had not started.
+    """
+    anchor = FileAnchor(loaded.run_dir / "anchor.json")
     async with connected_observer(loaded) as client:
         if client is None:
+            check_anchored(await anchor.load(), {})
             return Observation(Run(loaded.plan.run))
-        return await while_it_runs(loaded, observe_once(client, loaded.plan.run, *observers, key=find_cached(loaded.run_dir)))
+        key = find_cached(loaded.run_dir)
+        return await while_it_runs(loaded, observe_once(client, loaded.plan.run, *observers, key=key, anchors=(anchor,)))
 
 
-async def observe_once(client: Client, name: str, *observers: Observer, key: JournalKey | None = None) -> Observation:
-    """The same over a connection; without a key nothing is verified."""
+async def observe_once(
+    client: Client, name: str, *observers: Observer, key: JournalKey | None = None, anchors: Sequence[Anchor] = ()
+) -> Observation:
+    """The same over a connection; without a key nothing is verified. Raises `LogRegressed` where it ends before an anchor."""
     timeline = Timeline()
     watching = [lambda _, recorded: timeline.apply(recorded), *observers]
-    runlog = RunLog(name, Journal(client, events_of(name)), observers=watching, key=key)
+    runlog = RunLog(name, Journal(client, events_of(name)), anchors=anchors, observers=watching, key=key)
     await runlog.replay()
     return Observation(runlog.run, timeline, is_verified=key is not None, foreign=runlog.foreign.count)
 

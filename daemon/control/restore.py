@@ -6,11 +6,10 @@ Killed half-way it is said again: what lies in the stream is found there, and no
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 from cutoverd.daemon.bus import stream
-from cutoverd.daemon.bus.anchor import FileAnchor
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.content import save_content
 from cutoverd.daemon.bus.errors import RunOpen
@@ -26,12 +25,12 @@ from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import journal_copy, ledger
-from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back, later_runs
 from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
+from cutoverd.daemon.runtime.drive import Anchors
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed_by_observer
 from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, take_without_journal
 from cutoverd.daemon.runtime.open_bus import bus
@@ -189,14 +188,15 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
         raise CannotRestore(f"of {len(remains.chain)} events {runlog.length} are in the stream", hint="say the same again")
     if not runlog.run.is_over:
         await say_who_leads(runlog, server, orphans)
-        if (lost := loss(remains)) and runlog.run.held is None:
+        if (lost := loss(remains)) and not (runlog.run.held or runlog.run.is_stuck):
             await runlog.append(facts.RunHeld(reason=lost, by=None, now=False))
     await runlog.settled()
-    for anchor in (FileAnchor(loaded.run_dir / "anchor.json"), LedgerAnchor(server)):
-        await anchor.save(runlog.end.seq, runlog.end.hash)
     async with session(server) as conn:
         await journal_copy.replace(conn, AttemptId(server.run, server.epoch, "journal", Direction.FORWARD, ""), copy.events)
     replace_file(loaded.run_dir / FILE, copy.events)
+    async with aclosing(Anchors(loaded, server)) as anchors:
+        for anchor in anchors.all:  # last: of what they know, the copies have all
+            await anchor.save(runlog.end.seq, runlog.end.hash)
     say(f"✔ anchors and copies are those of the stream as it is now: {runlog.length} events, the last at {runlog.end.seq}")
     return runlog.run
 

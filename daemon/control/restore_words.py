@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from cutoverd.daemon.control.lost_journal import Remains
+from cutoverd.daemon.engine.chains import recorded
 from cutoverd.events.subjects import STREAM
 from cutoverd.states.run import Run
 
@@ -65,7 +66,10 @@ def _commands(remains: Remains) -> Iterator[str]:
         yield f"⚠ a command that nobody has answered is lost, say it again: {each}"
     if unanswered[SHOWN:]:
         yield f"⚠ and {len(unanswered) - SHOWN} more"
-    if count := remains.unknown():
+    if not remains.content.is_there:
+        last = recorded(remains.run.name, remains.key, remains.chain)[-1].envelope.time
+        yield f"⚠ what was said after {last:%Y-%m-%d %H:%M:%S %Z} is lost, and no copy tells what it was: say it again"
+    elif count := remains.unknown():
         yield f"⚠ {count} messages after sequence {remains.position} are in no copy: a command among them is lost, say it again"
 
 

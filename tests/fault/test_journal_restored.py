@@ -178,6 +178,8 @@ def test_whatever_became_of_the_stream_the_journal_is_made_again_and_the_run_goe
         assert night.exit_code() == 1, night.output[-3000:]
         assert "cutoverd journal restore" in night.output
         stop_looking(night)
+        looked = night.cli("status")
+        assert (looked.returncode, "cutoverd journal restore" in looked.stderr) == (1, True), "found: it had not started"
         dry = restore(night, "--dry-run")
         assert (dry.returncode, f"a journal of {len(was)} events is made again" in dry.stdout) == (0, True), dry
         done = restore(night)
@@ -212,8 +214,8 @@ def test_at_any_moment_of_the_night_the_run_goes_on_from_where_it_was(cluster: C
 def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(cluster: Cluster, tmp_path: Path) -> None:
     """After a `resume`, whose sequence is another one now."""
     with a_night(cluster, tmp_path) as night:
-        night.write_plan(monitor={"for": "10m", "every": "1s"})
-        night.start("--auto")
+        night.write_plan(monitor={"for": "10m", "every": "1s"}, gates=[])
+        night.start()
         night.wait_for(facts.StepStarted, step="monitor.watch")
         assert night.cli("send", "hold", "--now").returncode == 0
         assert night.cli("send", "resume").returncode == 0
@@ -222,7 +224,7 @@ def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(clust
         was = lost(night, is_deleted)
         assert restore(night).returncode == 0
         assert_restored(night, was)
-        night.start("--auto")
+        night.start()
         until(lambda: watch_of(night)["rounds"] > watched["rounds"], f"it watches\n{night.output[-3000:]}")
         assert watch_of(night)["answered_seq"] == watched["answered_seq"]
         assert night.cli("send", "hold").returncode == 0, "it is heard at its new sequence"
@@ -527,3 +529,19 @@ def test_killed_at_any_moment_it_is_said_again_and_finishes(cluster: Cluster, tm
         assert [body for _, body in bodies(night)][: len(was)] == was
         assert {type(each.event) for each in night.journal()[len(was) :]} == {facts.LeaderAcquired}
         goes_on(night)
+
+
+def test_the_journal_of_a_run_that_has_ended_is_whole_again_for_history_and_finalize(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start("--auto")
+        assert night.exit_code(120) == 0, night.output[-4000:]
+        was = lost(night, folder_is_deleted)
+        done = restore(night)
+        assert (done.returncode, "the run has ended as completed" in done.stdout) == (0, True), done
+        assert [body for _, body in bodies(night)] == was
+        assert "completed" in night.cli("history").stdout
+        dropped = night.cli("finalize", "--confirm", night.run)
+        assert (dropped.returncode, dropped.stderr) == (0, ""), dropped
+        night.start()
+        assert night.exit_code() == 1
+        assert "has ended already (completed)" in night.output
