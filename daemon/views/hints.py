@@ -18,5 +18,5 @@ def without_commands(hint: str) -> str:
 
 def hint_of(step: str, direction: str, hint: str) -> str:
     """As it may be followed when this step has failed."""
-    is_heard = direction != Direction.FORWARD or StepKey.of(step).state == PreCheck.name
-    return hint if is_heard else without_commands(hint)
+    may_command = direction != Direction.FORWARD or StepKey.of(step).state == PreCheck.name
+    return hint if may_command else without_commands(hint)

@@ -178,8 +178,8 @@ def test_whatever_became_of_the_stream_the_journal_is_made_again_and_the_run_goe
         assert night.exit_code() == 1, night.output[-3000:]
         assert "cutoverd journal restore" in night.output
         stop_looking(night)
-        looked = night.cli("status")
-        assert (looked.returncode, "cutoverd journal restore" in looked.stderr) == (1, True), "found: it had not started"
+        observed = night.cli("status")
+        assert (observed.returncode, "cutoverd journal restore" in observed.stderr) == (1, True), "found: it had not started"
         dry = restore(night, "--dry-run")
         assert (dry.returncode, f"a journal of {len(was)} events is made again" in dry.stdout) == (0, True), dry
         done = restore(night)

@@ -35,9 +35,9 @@ def find_widened(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterat
 
 
 def _taken_from_everybody(before: Rights) -> set[str]:
-    """Default privileges that took from everybody what PostgreSQL gives; where they are not said any more, it gives it again."""
-    said = {what for schema, what, *_ in before.defaults if not schema and what.rpartition(" ")[2] in _BY_DEFAULT}
-    return said - {what for schema, what, role, _ in before.defaults if not schema and role == PUBLIC}
+    """Default privileges that took from everybody what PostgreSQL gives; where they are not kept, it gives it again."""
+    restricted = {what for schema, what, *_ in before.defaults if not schema and what.rpartition(" ")[2] in _BY_DEFAULT}
+    return restricted - {what for schema, what, role, _ in before.defaults if not schema and role == PUBLIC}
 
 
 def find_wider(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterator[str]:

@@ -60,12 +60,12 @@ async def test_what_only_a_run_can_be_told_is_not_asked_of_who_only_checks() -> 
     assert finding.todo == "change the files"
 
 
-async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unexpected_error_at_the_bus_is_a_finding(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     async def check_sync(_: object) -> None:
         raise UnicodeError("label too long")
 
     monkeypatch.setattr(check.stream, "check_sync", check_sync)
-    finding = await check._of_bus(with_failing_check(OSError())[0])
+    [finding] = await check._of_bus(with_failing_check(OSError())[0], Server("postgresql://nowhere/there", "night", 0, tmp_path))
     assert (finding.check, finding.verdict) == (check.BUS, check.Verdict.UNFIT)
     assert "UnicodeError: label too long" in finding.detail
 
