@@ -5,21 +5,17 @@ Killed half-way it is said again: what lies in the stream is found there, and no
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from pathlib import Path
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import Client
-from cutoverd.daemon.bus.content import save_content
 from cutoverd.daemon.bus.errors import RunOpen
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, replace_file
-from cutoverd.daemon.bus.make_anew import make_anew, put_back
-from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.control.lost_journal import ELSEWHERE, CannotRestore, Remains, read_remains
+from cutoverd.daemon.control.put_events_back import PutBack, Say
 from cutoverd.daemon.control.restore_words import describe, loss
-from cutoverd.daemon.engine.chains import Source, begins_with, read_source
 from cutoverd.daemon.engine.copies import CopiedEvent
 from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.run_log import RunLog
@@ -35,14 +31,11 @@ from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed
 from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, take_without_journal
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
-from cutoverd.events.codec import Corrupt, decode
-from cutoverd.events.mac import JournalKey
-from cutoverd.events.subjects import RUNS, events_of
+from cutoverd.events.subjects import events_of
 from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.run import Run
 
 TRIES = 5  # an older daemon that is not yet fenced may publish in between
-Say = Callable[[str], None]
 
 
 async def read_prospect(loaded: LoadedPlan) -> tuple[list[str], bool]:
@@ -95,7 +88,7 @@ async def _put_back(loaded: LoadedPlan, server: Server, client: Client, say: Say
         await _check(server, remains)
         saved = loaded.run_dir / f"stream-before-{server.epoch}.{attempt}.ndjson"
         try:
-            await _put_all_back(remains, client, saved, say)
+            await PutBack(remains, client, say).all(saved)
         except Conflict as conflict:
             say(f"⚠ an older daemon has published meanwhile: once more ({conflict.args[0]})")
         else:
@@ -103,74 +96,18 @@ async def _put_back(loaded: LoadedPlan, server: Server, client: Client, say: Say
     raise CannotRestore("an older daemon goes on publishing on the run's subject", hint="end it, then say the same again")
 
 
-async def _put_all_back(remains: Remains, client: Client, saved: Path, say: Say) -> None:
-    anew = remains.is_to_be_made_anew
-    if anew:
-        await _make_anew(remains, client, saved, say)
-    else:
-        await stream.prepare(client)
-    there = 0 if anew else remains.in_stream.events
-    await put_back(client, events_of(remains.run.name), _with_ids(remains.chain[there:]), remains.key)
-    say(f"✔ {len(remains.chain) - there} events of run {remains.run.name} are put back")
-    await _put_others_back(remains, client, anew=anew, say=say)
-    ended = dict(remains.history.ends) | {run: end for run in remains.others() if (end := remains.end_of(run))}
-    if remains.run.is_over:
-        ended[remains.run.name] = remains.run.state
-    await Runs(Journal(client, RUNS), remains.key).put_back(ended, remains.run.name)
-
-
-async def _make_anew(remains: Remains, client: Client, saved: Path, say: Say) -> None:
-    is_there = remains.content.is_there
-    if is_there:
-        count = await save_content(client, saved)
-        say(f"✔ what the stream held, {count} messages, is kept in {saved}")
-    await make_anew(client, remains.first_seq, is_there=is_there)
-    say(f"✔ the stream is made anew, and begins at sequence {remains.first_seq}")
-
-
-async def _put_others_back(remains: Remains, client: Client, *, anew: bool, say: Say) -> None:
-    """Ended runs of the ledger, and all whose events the stream held."""
-    for run in remains.others():
-        held = remains.content.events.get(run, [])
-        chain = remains.chain_of(run)
-        if not chain:  # of another ledger, or of before: to the byte, as it lay there
-            messages = [(each.id, each.data) for each in held] if anew and _is_of_a_run(run, [each.data for each in held]) else []
-        elif anew and (held or remains.end_of(run)):
-            messages = _with_ids(chain)
-        elif not anew and remains.end_of(run):
-            messages = _missing(run, remains.key, chain, [each.data for each in held])
-        else:
-            messages = []
-        if messages:
-            await put_back(client, events_of(run), messages, remains.key)
-            say(f"✔ {len(messages)} events of run {run} are put back")
-
-
-def _missing(run: str, key: JournalKey, chain: list[bytes], held: list[bytes]) -> list[tuple[str, bytes]]:
-    """What may be appended; nothing to what does not begin so."""
-    reading = read_source(run, key, Source("", tuple(held)))
-    return _with_ids(chain[reading.events :]) if begins_with(chain, reading) and not reading.broken else []
-
-
-def _is_of_a_run(run: str, held: list[bytes]) -> bool:
-    try:
-        return bool(held) and decode(held[0]).run == run
-    except Corrupt:
-        return False
-
-
-def _with_ids(messages: list[bytes]) -> list[tuple[str, bytes]]:
-    return [(decode(message).id, message) for message in messages]
-
-
 class _Collected:
     """`JournalCopy`: all events, where they lie now."""
 
     def __init__(self) -> None:
-        self.events: list[CopiedEvent] = []
+        self._by_n: dict[int, CopiedEvent] = {}
+
+    @property
+    def events(self) -> list[CopiedEvent]:
+        return [self._by_n[n] for n in sorted(self._by_n)]
 
     def add(self, event: CopiedEvent) -> None:
-        self.events = [*self.events[: event.n - 1], event]
+        self._by_n[event.n] = event
 
     async def flush(self) -> None:
         """They are written at once, at the end."""
@@ -229,7 +166,9 @@ async def _check_may_go_on(server: Server) -> None:
 
 
 async def _check(server: Server, remains: Remains) -> None:
-    """It may be made again, and then go on."""
+    """It is whole, or may be made again, and then go on."""
+    if remains.is_whole:
+        return
     run, opened = remains.run, remains.history.open
     if opened not in (None, run.name):
         raise RunOpen(f"run {opened!r} is open on this stream: the journal of {run.name!r} cannot be put back beside it")
