@@ -89,6 +89,15 @@ def decode(message: bytes) -> Envelope:
         raise Corrupt(f"not an event that this version can read: {message[:200]!r} ({error})") from error
 
 
+def is_event(message: bytes) -> bool:
+    """Whether this version can read it, whosever it is."""
+    try:
+        decode(message)
+    except Corrupt:
+        return False
+    return True
+
+
 def hash_of(message: bytes) -> str:
     """What the next event's `prev` must be."""
     return hashlib.sha256(message).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,11 @@ from cutoverd.daemon.bus.stored import fetch_stored
 from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.private_files import open_private, sync_folder
+from cutoverd.events.codec import is_event
+from cutoverd.events.mac import is_signed
 from cutoverd.events.subjects import EVENTS, RUNS
 
+MOST_COMMANDS = 1000
 LONGEST_COMMAND = 200  # of one that is only to be named
 
 
@@ -28,16 +32,23 @@ class Content:
     last_seq: int = 0
     events: dict[str, list[Message]] = field(default_factory=dict)  # by run
     runs: list[Message] = field(default_factory=list)
-    commands: list[Message] = field(default_factory=list)
+    commands: deque[Message] = field(default_factory=lambda: deque(maxlen=MOST_COMMANDS))  # the last of them
+    foreign: Counter[str] = field(default_factory=Counter)  # that are no events, by run: a flood is not kept
 
     def add(self, message: Message) -> None:
         if message.subject == RUNS:
             self.runs.append(message)
         elif message.subject.startswith(f"{EVENTS}."):
-            self.events.setdefault(message.subject.removeprefix(f"{EVENTS}."), []).append(message)
+            self._add_event(message.subject.removeprefix(f"{EVENTS}."), message)
         else:
             short = message.data[:LONGEST_COMMAND]
             self.commands.append(Message(message.seq, short, message.at, message.subject))
+
+    def _add_event(self, run: str, message: Message) -> None:
+        if is_signed(message.data) or is_event(message.data):
+            self.events.setdefault(run, []).append(message)
+        else:
+            self.foreign[run] += 1
 
     def bodies(self, run: str) -> tuple[bytes, ...]:
         return tuple(message.data for message in self.events.get(run, ()))

@@ -95,10 +95,9 @@ class Remains:
         ]
 
     def unknown(self) -> int:
-        """How many messages after the last command on record lie in no copy: commands may have been among them."""
+        """How many messages after the last command on record lie nowhere: commands may have been among them."""
         known = {each.seq for copy in (*self.ledger.values(), *self.files.values()) for each in copy}
-        held = {each.seq for each in self.content.commands} if self.content.is_there else set[int]()
-        return len(set(range(self.position + 1, self.highest_seq + 1)) - known - held)
+        return len(set(range(max(self.position, self.content.last_seq) + 1, self.highest_seq + 1)) - known)
 
     def chain_of(self, run: str) -> list[bytes]:
         """Of any run of the ledger."""

@@ -14,7 +14,7 @@ from cutoverd.daemon.bus.make_anew import make_anew, put_back
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.control.lost_journal import Remains
 from cutoverd.daemon.engine.chains import Source, begins_with, read_source
-from cutoverd.events.codec import Corrupt, decode
+from cutoverd.events.codec import decode
 from cutoverd.events.subjects import RUNS, events_of
 
 Say = Callable[[str], None]
@@ -59,7 +59,7 @@ class PutBack:
         held, chain = self.remains.content.events.get(run, []), self.remains.chain_of(run)
         if chain:
             return _with_ids(chain) if held or self.remains.end_of(run) else []
-        return [(each.id, each.data) for each in held] if held and _is_of(run, held[0].data) else []
+        return [(each.id, each.data) for each in held] if held and decode(held[0].data).run == run else []
 
     def _missing(self, run: str) -> list[tuple[str, bytes]]:
         """Of a run that has ended; nothing is put behind what does not begin so."""
@@ -73,13 +73,6 @@ class PutBack:
         ended = dict(self.remains.history.ends) | {run: end for run in self.remains.others() if (end := self.remains.end_of(run))}
         run = self.remains.run
         return ended | {run.name: run.state} if run.is_over else ended
-
-
-def _is_of(run: str, message: bytes) -> bool:
-    try:
-        return decode(message).run == run
-    except Corrupt:
-        return False
 
 
 def _with_ids(messages: list[bytes]) -> list[tuple[str, bytes]]:

@@ -28,7 +28,8 @@ def loss(remains: Remains) -> str:
 
 def _holdings(remains: Remains) -> Iterator[str]:
     for each in remains.readings:
-        foreign = f", and {each.foreign} messages that are not of the ledger's key" if each.foreign else ""
+        count = each.foreign + (remains.content.foreign[remains.run.name] if each is remains.in_stream else 0)
+        foreign = f", and {count} messages that are not of the ledger's key" if count else ""
         broken = f", and then: {each.broken}" if each.broken else ""
         there = f"{each.events} events{foreign}{broken}"
         is_missing = each.source.name == "the stream" and not remains.content.is_there

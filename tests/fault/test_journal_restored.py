@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from support.aftermath import assert_completed
 from support.night import Night, a_night, until
+from support.production import photograph
 from support.rivals import Rivals
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import publish
@@ -209,6 +210,34 @@ def test_at_any_moment_of_the_night_the_run_goes_on_from_where_it_was(cluster: C
         assert restore(night).returncode == 0
         assert_restored(night, was)
         goes_on(night)
+
+
+def test_the_folders_copy_is_enough_where_the_ledger_has_lost_its_own_and_its_key(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        was = lost(night, is_deleted)
+        cluster.execute("DROP TABLE cutoverd.journal_copy, cutoverd.journal_key", "cutoverd")
+        dry = restore(night, "--dry-run")
+        assert (dry.returncode, "the ledger has 0 events" in dry.stdout) == (0, True), dry
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+        goes_on(night)
+
+
+def test_on_the_way_back_the_run_goes_on_back(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path) as night:
+        night.knob("smoke api test", exit=1)
+        night.stall("smoke.exchange_names", "back")
+        night.start("--auto")
+        night.wait_for_step("smoke.exchange_names", "back")
+        was = lost(night, is_deleted)
+        assert restore(night).returncode == 0
+        assert_restored(night, was)
+        night.release()
+        night.start("--auto")
+        assert night.exit_code(120) == 3, night.output[-4000:]
+        assert photograph(cluster) == night.before
 
 
 def test_in_monitor_the_watch_goes_on_as_if_the_stream_had_never_been_lost(cluster: Cluster, tmp_path: Path) -> None:

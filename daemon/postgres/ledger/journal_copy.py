@@ -37,6 +37,8 @@ HASHES = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s"
 HASHES_OF = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s AND n = ANY (%s)"
 READ = "SELECT run, n, seq, hash, message FROM cutoverd.journal_copy ORDER BY run, n"
 HIGHEST = "SELECT greatest((SELECT max(seq) FROM cutoverd.journal_copy), (SELECT max(seq) FROM cutoverd.anchor))"
+HIGHEST_ANCHOR = "SELECT max(seq) FROM cutoverd.anchor"
+MISSING = "SELECT 1 WHERE to_regclass('cutoverd.journal_copy') IS NULL"
 REPLACE = """
 INSERT INTO cutoverd.journal_copy (run, n, seq, hash, message) VALUES (%(run)s, %(n)s, %(seq)s, %(hash)s, %(message)s)
 ON CONFLICT (run, n) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, message = excluded.message
@@ -138,9 +140,11 @@ def _row(server: Server, event: CopiedEvent) -> dict[str, Any]:
 
 
 async def read_all(server: Server) -> dict[str, list[CopiedEvent]]:
-    """Every run's copy, by its name, in order."""
+    """Every run's copy, by its name, in order; none in a ledger that keeps none."""
     copies: dict[str, list[CopiedEvent]] = {}
     async with session(server) as conn:
+        if await fetch_one(conn, MISSING):
+            return {}
         for run, n, seq, hash, message in await (await conn.execute(READ)).fetchall():
             copies.setdefault(run, []).append(CopiedEvent(n, seq, hash, bytes(message)))
     return copies
@@ -149,7 +153,7 @@ async def read_all(server: Server) -> dict[str, list[CopiedEvent]]:
 async def highest_seq(server: Server) -> int:
     """Of the stream, as far as copies and anchors of any run have seen it."""
     async with session(server) as conn:
-        row = await fetch_one(conn, HIGHEST)
+        row = await fetch_one(conn, HIGHEST_ANCHOR if await fetch_one(conn, MISSING) else HIGHEST)
     return int(row[0] or 0) if row else 0
 
 

@@ -29,9 +29,9 @@ async def fetch(server: Server) -> JournalKey | None:
 
 
 async def find_all(server: Server) -> JournalKey | None:
-    """As `fetch`, and nothing is kept."""
+    """As `fetch`, and nothing is kept; of a ledger that has lost its key what the run's folder holds."""
     found = await read(server)
-    return _with_cached(server, found) if found else None
+    return _with_cached(server, found) if found else find_cached(server.folder)
 
 
 async def read(server: Server) -> JournalKey | None:
