@@ -542,7 +542,7 @@ def test_killed_at_any_moment_it_is_said_again_and_finishes(cluster: Cluster, tm
         night.wait_for_step("data.run_script:data/010.sql")
         was = lost(night, is_deleted)
         words = [sys.executable, "-m", "cutoverd.daemon", "journal", "restore", str(night.plan_file), "--confirm", night.run]
-        for number in range(10):
+        for number in range(8):
             killed = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             after = number // 2  # so many of its actions; a moment later the next one is under way
             lines = 0
@@ -551,7 +551,7 @@ def test_killed_at_any_moment_it_is_said_again_and_finishes(cluster: Cluster, tm
             time.sleep(0.02 * (number % 2))
             killed.kill()
             killed.communicate()
-            if number == 5:
+            if number == 4:
                 is_deleted(night)
         done = restore(night)
         assert done.returncode == 0, done
