@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +90,7 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
         try:
             there = await _info(client)
             if there is None and acknowledged_seq:
-                raise LogRegressed(
-                    f"there is no stream {STREAM}, and it has acknowledged an event of this run at {acknowledged_seq}"
-                )
+                raise _lost(acknowledged_seq)
             return check_settings((there or await _create(client, expected))["config"], expected)
         except nats.errors.NoRespondersError:
             budget.last_reason = NO_LEADER
@@ -205,6 +204,20 @@ async def check_possible(client: Client) -> bool:
         _check_allowed(client, started)
         raise Unavailable(f"stream {STREAM} cannot be asked for: {client.explain(error, started)}") from error
     return False
+
+
+async def check_not_lost(client: Client, acknowledged_seq: int) -> None:
+    """Raises `LogRegressed` if a server says that the stream is gone; one that cannot be asked says nothing.
+
+    Found: a daemon whose stream was deleted waited for it without end, and nobody was told of a way out.
+    """
+    with suppress(Unavailable, Unsuitable, ServerRefused):
+        if acknowledged_seq and not await check_possible(client):
+            raise _lost(acknowledged_seq)
+
+
+def _lost(acknowledged_seq: int) -> LogRegressed:
+    return LogRegressed(f"there is no stream {STREAM}, and it has acknowledged an event of this run at {acknowledged_seq}")
 
 
 async def find(client: Client) -> dict[str, Any] | None:

@@ -106,6 +106,7 @@ async def _drive(
             if runlog.epoch:
                 await check_leads(replace(server, epoch=runlog.epoch))
             await revive(loaded, client)
+            await stream.check_not_lost(client, runlog.end.seq)
 
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)

@@ -319,6 +319,21 @@ def test_a_daemon_that_waits_for_its_lost_stream_elsewhere_steps_down(cluster: C
         goes_on(night)
 
 
+def test_a_daemon_whose_stream_is_deleted_while_it_works_ends_and_says_what_helps(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: it waited for it without end, production closed."""
+    with a_night(cluster, tmp_path) as night:
+        night.stall("data.run_script:data/010.sql")
+        night.start("--auto")
+        night.wait_for_step("data.run_script:data/010.sql")
+        is_deleted(night)
+        stop_looking(night)
+        night.release()
+        assert night.exit_code(120) == 1, night.output[-4000:]
+        assert "cutoverd journal restore" in night.output
+        assert restore(night).returncode == 0
+        goes_on(night)
+
+
 def test_a_daemon_on_this_machine_is_not_taken_from(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path) as night:
         night.start()
