@@ -20,7 +20,7 @@ from cutoverd.daemon.engine.copies import CopiedEvent
 from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.postgres.ledger import journal_copy, ledger
+from cutoverd.daemon.postgres.ledger import journal_copy, journal_key, ledger
 from cutoverd.daemon.postgres.ledger.taken_back import check_not_taken_back, later_runs
 from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
@@ -60,6 +60,7 @@ async def restore(loaded: LoadedPlan, say: Say) -> None:
         server = _server(loaded)
         await _check_may_go_on(server)
         await ledger.prepare(server)  # one that an older version made lacks tables
+        await journal_key.fetch(server)  # so that who only looks can verify what is signed now
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         async with bus(loaded, keep=False, stays=True) as client:
             stream.check_version(client)
