@@ -105,8 +105,8 @@ async def _drive(
             """Found: whose stream was lost waited for it for ever, though another daemon had long taken the run."""
             if runlog.epoch:
                 await check_leads(replace(server, epoch=runlog.epoch))
-            await revive(loaded, client)
             await stream.check_not_lost(client, runlog.end.seq)
+            await revive(loaded, client)
 
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)
