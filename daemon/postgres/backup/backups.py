@@ -192,7 +192,7 @@ class PgDump:
         warnings, left_out = await self._restore(attempt_id, taken, production.owner, content)
         async with session(self._server, scratch_name) as conn:
             restored = {name: n for name, n in (await row_counts.count_rows(conn)).items() if name in content.rows}
-            row_counts.compare(content.rows, restored)
+            row_counts.compare(content.rows, restored, spread=await row_counts.read_spread(conn))
             async with conn.transaction():  # for the schema files, which come by sessions of their own
                 await settings.carry(conn, scratch_name, production)
         return {"warnings": warnings, "left_out": left_out}
@@ -220,7 +220,8 @@ class PgDump:
         """The names of the scratch database change hands, there and back, and it holds what it held."""
         tried = await try_way_back(self._server, attempt_id, evict_seconds=self._evict_seconds)
         async with session(self._server, self._server.names.scratch) as conn:
-            row_counts.compare(rows, await row_counts.count_rows(conn), says="the way back does not leave")
+            spread = await row_counts.read_spread(conn)
+            row_counts.compare(rows, await row_counts.count_rows(conn), says="the way back does not leave", spread=spread)
         return tried
 
     async def _production(self) -> DatabaseRow:
