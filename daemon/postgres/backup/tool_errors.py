@@ -29,6 +29,11 @@ _HINTS: Sequence[tuple[str, str]] = (
     (r'extension "(.+?)" is not available', "install extension {0} on the server, or leave it out by name (backup.leave_out)"),
     (r"(?i)must be superuser|only superusers? can|permission denied to create|permission denied to set parameter", NO_WAY),
     (r"(?i)permission denied for language (\S+)|permission denied for foreign-data wrapper (\S+)", NO_WAY),
+    (
+        r"permission denied for [^\n]+\nCommand was: REFRESH MATERIALIZED VIEW (.+);",
+        "materialized view {0} reads what the owner of the database may not, as whom it is filled in a restore: leave it out by "
+        "name (backup.leave_out)",
+    ),
     (r"permission denied for (\w+) (\S+)", "GRANT what is needed on {0} {1} to our role; pg_read_all_data reads all tables"),
     (r'database "(.+?)" does not exist|connection to server', "see that the server runs and lets our role into the database"),
 )  # fmt: skip
