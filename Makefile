@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-disk lint fault soak bench clean
+.PHONY: help setup demo test test-all test-disk lint fault soak soak-disturbed bench clean
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv and install cutoverd in it
 
@@ -47,6 +47,12 @@ fault: setup  ## only the tests that kill something
 
 soak: setup  ## the long ones
 	$(BIN)/pytest -m soak $(ARGS)
+
+# one table at its end; each run prints its seed: `make soak-disturbed MINUTES=0 SEED=17` takes that one alone
+MINUTES ?= 30
+SEED ?= 1
+soak-disturbed: setup  ## runs disturbed at any moment, for so long: make soak-disturbed [MINUTES=30] [SEED=1]
+	CUTOVERD_SOAK_MINUTES=$(MINUTES) CUTOVERD_SOAK_SEED=$(SEED) $(BIN)/pytest -m soak tests/fault/test_disturbed_at_any_moment.py $(ARGS)
 
 bench: setup  ## ratios against named alternatives, all repetitions printed
 	$(BIN)/python -m tests.bench

@@ -18,7 +18,11 @@ TRANSACTIONAL = {"schema_001", "data_010", "data_020"}
 def assert_completed(night: Night) -> None:
     """The daemon ended so; production is the new database, with every effect, and answers."""
     assert night.exit_code() == 0, night.output
-    journal = night.journal()
+    assert_is_new(night, night.journal())
+
+
+def assert_is_new(night: Night, journal: list[Recorded]) -> None:
+    """Production is the new database, with every effect, and answers."""
     assert night.systems() == {"worker.new", "api.new", "door.door"}
     assert names(night.cluster) == {"app", "app_previous", "app_closed"}
     assert night.cluster.execute("SELECT count(*) FROM fleet.machine", "app") == [(MACHINES,)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -51,10 +51,13 @@ class Reconnecting:
                 self._conn = psycopg.connect(self._url, autocommit=True, connect_timeout=10, options=self._options)
                 self._left = self._writes
             self._left -= 1
-            self._conn.execute(INSERT, (line,))
+            self._insert(self._conn, line)
         except psycopg.Error:
             self.close()
             raise
+
+    def _insert(self, conn: psycopg.Connection, line: str) -> None:
+        conn.execute(INSERT, (line,))
 
     def close(self) -> None:
         if self._conn is not None:
@@ -91,8 +94,10 @@ class Crowd:
 
 
 @contextmanager
-def crowd(cluster: Cluster, *, reconnecting: int = 16, connecting_slowly: int = 3, pooled: int = 4) -> Iterator[Crowd]:
-    """Some reconnect in a loop, some are slow to connect, some are on a pool that never lets go."""
+def crowd(
+    cluster: Cluster, *, reconnecting: int = 16, connecting_slowly: int = 3, pooled: int = 4, others: Sequence[Client] = ()
+) -> Iterator[Crowd]:
+    """Some reconnect in a loop, some are slow to connect, some are on a pool that never lets go; and whoever else is named."""
     url = cluster.url(user="app_user")
     pool = ConnectionPool(
         url, min_size=pooled, max_size=pooled, kwargs={"autocommit": True}, reconnect_timeout=3600, timeout=1, open=True
@@ -103,6 +108,7 @@ def crowd(cluster: Cluster, *, reconnecting: int = 16, connecting_slowly: int = 
         [Client(f"fast-{n}", write) for n, write in enumerate(fast)]
         + [Client(f"slow-{n}", write) for n, write in enumerate(slow)]
         + [Client(f"pooled-{n}", Pooled(pool)) for n in range(pooled)]
+        + list(others)
     )
     stop = threading.Event()
     threads = [threading.Thread(target=client.run, args=(stop,), name=client.name) for client in everybody.clients]
@@ -115,6 +121,7 @@ def crowd(cluster: Cluster, *, reconnecting: int = 16, connecting_slowly: int = 
         for thread in threads:
             thread.join(JOIN_SECONDS)
         pool.close()
-        for writer in (*fast, *slow):
-            writer.close()
+        for writer in (*fast, *slow, *(other.write for other in others)):
+            if isinstance(writer, Reconnecting):
+                writer.close()
         assert not any(thread.is_alive() for thread in threads)

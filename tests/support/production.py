@@ -62,7 +62,8 @@ class Photograph:
     comment: str | None
 
 
-def photograph(cluster: Cluster, database: str = "app") -> Photograph:
+def photograph(cluster: Cluster, database: str = "app", *, without_rows_of: tuple[str, ...] = ()) -> Photograph:
+    """`without_rows_of`: tables and sequences that somebody writes to meanwhile."""
     [(row, comment)] = cluster.execute(
         "SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid', shobj_description(d.oid, 'pg_database') "
         f"FROM pg_database d WHERE datname = '{database}'"
@@ -71,11 +72,12 @@ def photograph(cluster: Cluster, database: str = "app") -> Photograph:
         "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase "
         f"WHERE datname = '{database}' ORDER BY 1"
     )
-    return Photograph(dump(cluster, database), row, settings, comment)
+    return Photograph(dump(cluster, database, without_rows_of), row, settings, comment)
 
 
-def dump(cluster: Cluster, database: str) -> bytes:
-    command = [str(cluster.bin_dir / "pg_dump"), "-Fp", "--restrict-key=x", "--no-unlogged-table-data", "-d"]
+def dump(cluster: Cluster, database: str, without_rows_of: tuple[str, ...] = ()) -> bytes:
+    without = [f"--exclude-table-data={name}" for name in without_rows_of]
+    command = [str(cluster.bin_dir / "pg_dump"), "-Fp", "--restrict-key=x", "--no-unlogged-table-data", *without, "-d"]
     done = subprocess.run([*command, cluster.superuser_url(database)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from support.night import Night, until
 
 from cutoverd.events import facts
 
+SHARED = ("schema", "data", "late", "validate", "systems", "knobs", "backups", "ctl.py", "witness.jsonl", "state/nats")
 DRIVES_SECONDS = 15.0  # after the last start or SIGCONT
 
 
@@ -27,16 +29,19 @@ class Rivals:
     folders: int = 0
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """From a copy of the folder whose `state` no other daemon has; the embedded NATS is the one of the night's own."""
+        daemon = self.night.start_plan(self.furnish_machine(), *options)
+        self.alive.append(daemon)
+        return daemon
+
+    def furnish_machine(self) -> Path:
+        """A plan in a copy of the folder whose `state` no other daemon has; the embedded NATS is the one of the night's own."""
         self.folders += 1
         home = self.night.folder / f"machine{self.folders}"
         (home / "state").mkdir(parents=True)
-        for name in ("schema", "data", "late", "validate", "systems", "knobs", "ctl.py", "state/nats"):
+        (self.night.folder / "backups").mkdir(mode=0o700, exist_ok=True)
+        for name in SHARED:
             (home / name).symlink_to(self.night.folder / name)
-        shutil.copy(self.night.plan_file, home)  # a link would be followed to the night's own folder
-        daemon = self.night.start_plan(home / "plan.yaml", *options)
-        self.alive.append(daemon)
-        return daemon
+        return Path(shutil.copy(self.night.plan_file, home))  # a link would be followed to the night's own folder
 
     def overlap(self) -> None:
         """Two or three more at once, and pauses at any moment of what they do; all go on in the end."""
