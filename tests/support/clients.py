@@ -25,6 +25,7 @@ class Client:
     write: Callable[[str], None]
     acknowledged: list[str] = field(default_factory=list)
     attempts: int = 0
+    pause_seconds: float = PAUSE_SECONDS
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -33,7 +34,7 @@ class Client:
             with suppress(psycopg.Error, OSError):
                 self.write(line)
                 self.acknowledged.append(line)
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(self.pause_seconds)
 
 
 class Reconnecting:

@@ -92,6 +92,7 @@ class Driven:
     paused: set[int] = field(default_factory=set)
     outage: bool = False
     disturbed_at: float = 0.0
+    has_ended: bool = False
 
     def living(self) -> list[Any]:
         return self.daemons
@@ -128,8 +129,8 @@ def test_a_run_that_nobody_drives_for_too_long_is_counted_once_by_whether_produc
 
 @pytest.mark.parametrize(
     "fleet",
-    [Driven([SimpleNamespace(pid=7)]), Driven([SimpleNamespace(pid=7)], paused={7}), Driven(outage=True)],
-    ids=["driven", "paused by us", "a server is away by us"],
+    [Driven([SimpleNamespace(pid=7)]), Driven([SimpleNamespace(pid=7)], paused={7}), Driven(outage=True), Driven(has_ended=True)],
+    ids=["driven", "paused by us", "a server is away by us", "over"],
 )
 def test_what_is_driven_or_disturbed_by_us_is_not_counted(monkeypatch: pytest.MonkeyPatch, fleet: Driven) -> None:
     assert looked_at(monkeypatch, fleet).undriven == []

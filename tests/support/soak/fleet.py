@@ -12,17 +12,20 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.night import Night
 from support.rivals import DRIVES_SECONDS, Rivals
 
+from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.events import facts
+from cutoverd.states import ENDS
 
 RESTART_SECONDS = 0.5
 TICK_SECONDS = 0.03
-NOT_AGAIN = (Exit.SUPERSEDED, Exit.COMPLETED, Exit.ROLLED_BACK)
 
 
 @dataclass
@@ -48,6 +51,7 @@ class Fleet:
     disturbed_at: float = field(default_factory=time.monotonic)
     exits: Counter[str] = field(default_factory=Counter)
     errors: list[tuple[float, float]] = field(default_factory=list)  # exit code 1: when, and how long after a disturbance
+    _found_over: bool = False
     _later: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def start(self, *options: str, plan_file: Path | None = None) -> None:
@@ -61,7 +65,16 @@ class Fleet:
     @property
     def has_ended(self) -> bool:
         """Also where the server went with the run's end, before anybody could look."""
-        return self.is_over() or any(self.exits[str(int(code))] for code in (Exit.COMPLETED, Exit.ROLLED_BACK))
+        return self._found_over or self.is_over()
+
+    def _find_over(self, code: int) -> None:
+        """By the exit code; 5 says as well that PreCheck failed, and 1 that the run had ended: there the journal is asked."""
+        if code in (Exit.COMPLETED, Exit.ROLLED_BACK):
+            self._found_over = True
+        elif code in (Exit.ABORTED, Exit.ERROR) and not self.is_away("nats"):
+            with suppress(TimeoutError, Unreachable):
+                transitions = [each.event for each in self.night.journal() if isinstance(each.event, facts.Transitioned)]
+                self._found_over = any(event.target in ENDS for event in transitions)
 
     @staticmethod
     def now() -> float:
@@ -147,7 +160,9 @@ class Fleet:
             if code == Exit.ERROR and not self.is_away():
                 self.errors.append((time.time(), now - self.disturbed_at))
             unit.restart_at = now + RESTART_SECONDS
-        if code in NOT_AGAIN or self.is_over():
+            if not self.has_ended:
+                self._find_over(code)
+        if code == Exit.SUPERSEDED or self.has_ended:
             self.units.remove(unit)
         elif now >= unit.restart_at:
             unit.daemon, unit.restart_at = self.night.start_plan(unit.plan_file, *unit.options), None

@@ -78,7 +78,7 @@ class Watch:
         drives = any(each.pid == self.leader and each.pid not in fleet.paused for each in fleet.living())
         undisturbed = not fleet.is_away() and not fleet.paused
         self.looks.append(Look(time.time(), drives and undisturbed and now - fleet.disturbed_at > AFTERWARDS_SECONDS))
-        if drives or not undisturbed or self.run.is_over:
+        if drives or not undisturbed or fleet.has_ended:
             self._lost_at = None
         elif self._lost_at is None:
             self._lost_at = now

@@ -17,6 +17,7 @@ from support.servers import Cluster
 
 OWNER, CRON, SMOKE = "app_dba", "app_cron", "app_smoke"
 WRITTEN = ("store.log", "store.log_id_seq")
+PAUSE_SECONDS = 0.05  # a daemon has to have its share of a small machine
 PER_KIND = {"reconnecting": 2, "connecting_slowly": 1, "pooled": 2}
 GRANTS = f"""
 GRANT USAGE ON SCHEMA store TO {CRON};
@@ -88,6 +89,8 @@ def _others(night: Night, chance: random.Random) -> list[Client]:
 def writing(night: Night, seed: int) -> Iterator[Crowd]:
     """All kinds at once."""
     with crowd(night.cluster, **PER_KIND, others=_others(night, random.Random(seed))) as everybody:
+        for client in everybody.clients:
+            client.pause_seconds = PAUSE_SECONDS
         everybody.wait_until_all_write(30)
         yield everybody
 
