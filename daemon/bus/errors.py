@@ -21,6 +21,10 @@ class NoRoom(BusError):
     hint = "raise max_bytes of the stream; nothing in it is ever deleted"
 
 
+class CannotGrow(BusError):
+    """the stream's limit cannot be raised"""
+
+
 class RunOpen(BusError):
     """another run is open on this stream"""
 

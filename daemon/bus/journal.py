@@ -17,6 +17,7 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import BUDGET_SECONDS, RegressionGuard, RetryBudget
+from cutoverd.daemon.bus.room import StreamGrowth, is_full
 from cutoverd.daemon.bus.stored import fetch_all, fetch_last
 from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES, Message
@@ -25,8 +26,7 @@ from cutoverd.events.subjects import STREAM
 
 MOST_BY_REQUEST = 1000  # more come faster by a consumer: docs/measured.md, "Consumers"
 # What the server says to an append in doubt depends on how it is run: docs/measured.md, "An append in doubt"
-# too large for the stream, wrong stream, stream full, no room on the server, account limits
-LASTING = {10054, 10060, 10077, 10047, 10002, 10023, 10028}
+LASTING = {10054, 10060}  # too large for the stream, wrong stream
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,22 @@ class Taken:
     reason: str
 
 
+@dataclass(frozen=True)
+class Full:
+    """The server has no room for it, now."""
+
+    reason: str
+
+
 class Journal:
     """All messages of one subject, appended one after the other."""
 
-    def __init__(self, client: Client, subject: str, *, budget_seconds: float = BUDGET_SECONDS) -> None:
+    def __init__(
+        self, client: Client, subject: str, *, budget_seconds: float = BUDGET_SECONDS, growth: StreamGrowth | None = None
+    ) -> None:
+        """`growth` makes room in a stream that is full."""
         self._client = client
+        self._growth = growth or StreamGrowth(client)
         self._subject = subject
         self._budget_seconds = budget_seconds
         self._tail = Tail()  # as far as this writer has seen
@@ -58,8 +69,17 @@ class Journal:
 
         Raises `Conflict` if somebody else's message lies at the end (ours may lie before it: replay tells),
         `LogRegressed` if the end that was acknowledged is gone, `ServerRefused` if the server will never take it, and
-        `Unavailable` after 30 s: it may be stored or not, or be stored later.
+        `Unavailable` after 30 s: it may be stored or not, or be stored later; for a stream that is full and cannot grow, too.
         """
+        try:
+            seq = await self._append(id, body)
+        except Unavailable as error:
+            self._growth.waits.begin(str(error))
+            raise
+        self._growth.waits.end()
+        return seq
+
+    async def _append(self, id: str, body: bytes) -> int:
         budget = RetryBudget(f"append to {self._subject}", self._budget_seconds)
         guard = RegressionGuard()
         while True:
@@ -68,11 +88,21 @@ class Journal:
             if seq is not None:
                 self._tail = Tail(seq, id)
                 return seq
+            if isinstance(answer, Full) and await self._has_made_room(answer, budget):
+                continue
             if isinstance(answer, Taken) and await self._is_at_end():
                 raise Conflict(f"{self._subject}: {answer.reason}, and it is not this message: who listens may publish under it")
             if isinstance(answer, ServerRefused):
                 raise answer
             await budget.pause()
+
+    async def _has_made_room(self, full: Full, budget: RetryBudget) -> bool:
+        obstacle = await self._growth.make_room(full.reason)
+        if obstacle is None:
+            return True
+        budget.last_reason, budget.hint = obstacle.args[0], obstacle.hint
+        self._growth.waits.begin(str(obstacle))
+        return False
 
     async def replay(self) -> AsyncGenerator[Message, None]:
         """All messages up to the end as the leader has it now, oldest first. Raises `Unavailable`, `LogRegressed`."""
@@ -115,10 +145,10 @@ class Journal:
             async for message in messages:
                 yield message
 
-    async def _publish(self, id: str, body: bytes, budget: RetryBudget) -> int | Taken | ServerRefused | None:
+    async def _publish(self, id: str, body: bytes, budget: RetryBudget) -> int | Taken | Full | ServerRefused | None:
         """The sequence if the server says so, a refusal that will last (an earlier try may be stored), None in doubt.
 
-        `Taken` if the id is in the stream already.
+        `Taken` if the id is in the stream already, `Full` if there is no room.
         """
         headers = {
             "Nats-Msg-Id": id,
@@ -131,6 +161,8 @@ class Journal:
                 ack = await self._client.js.publish(self._subject, body, timeout=REQUEST_SECONDS, headers=headers)
         except DOUBT as error:
             budget.last_reason = self._client.explain(error, budget.started)
+            if is_full(error):
+                return Full(f"stream {STREAM} takes no event: {getattr(error, 'description', None) or error}")
             return self._refusal(error, len(body), budget.started)
         if ack.duplicate:  # the id was stored before: here, or elsewhere in the stream
             budget.last_reason = f"id {id} is in the stream already, at {ack.seq}"
@@ -147,7 +179,7 @@ class Journal:
         if too_large or (isinstance(error, js_errors.APIError) and error.err_code in LASTING):
             return ServerRefused(
                 f"{self._subject}: a message of {size_bytes} bytes was refused: {error}",
-                hint=f"a message may have {LARGEST_MESSAGE_BYTES} bytes, and the stream must have room (max_bytes)",
+                hint=f"a message may have {LARGEST_MESSAGE_BYTES} bytes",
             )
         return None
 

@@ -19,6 +19,7 @@ class RetryBudget:
     def __init__(self, what: str, budget_seconds: float = BUDGET_SECONDS) -> None:
         self.started = time.monotonic()
         self.last_reason = "no answer"  # to try again
+        self.hint = ""  # for that reason; else that of every outage
         self._what = what
         self._budget_seconds = budget_seconds
         self._pause_seconds = FIRST_PAUSE_SECONDS
@@ -26,7 +27,8 @@ class RetryBudget:
     async def pause(self) -> None:
         """Wait before the next try; raises `Unavailable` once the budget is spent."""
         if time.monotonic() - self.started > self._budget_seconds:
-            raise Unavailable(f"{self._what}: not settled within {self._budget_seconds:g} s, last seen: {self.last_reason}")
+            reason = f"{self._what}: not settled within {self._budget_seconds:g} s, last seen: {self.last_reason}"
+            raise Unavailable(reason, hint=self.hint)
         await asyncio.sleep(self._pause_seconds)
         self._pause_seconds = min(self._pause_seconds * 1.6, LONGEST_PAUSE_SECONDS)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import nats.errors
 from nats.js import errors as js_errors
 
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
-from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
+from cutoverd.daemon.bus.errors import Unsuitable
 from cutoverd.daemon.bus.retry import RetryBudget
 from cutoverd.daemon.engine.errors import LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
@@ -28,12 +29,14 @@ from cutoverd.states.errors import format_reasons
 OLDEST_SERVER = (2, 12)  # docs/measured.md, "Server versions"
 STREAM_BYTES = 1 << 30
 DUPLICATE_SECONDS = 24 * 3600
-ROOM_SHARE = 0.1
+ROOM_SHARE = 0.1  # left, for a run that begins
+SHORT_SHARE, SHORT_BYTES = 0.25, 1 << 20
 NO_STREAM, NAME_IN_USE, NO_DISK, OVERLAP = 10059, 10058, 10047, 10065
 OFF_FOR_ACCOUNT = {10035, 10039, 10076}  # whatever the server does for others
 OFF = "set `jetstream { store_dir: …, sync_interval: always }` in its configuration, or give bus.url another server"
 NO_LEADER = "nobody answers for JetStream: it has no leader, or is off for this account"
 OVERLAP_HINT = "end that stream, take these subjects from it, or give this run a NATS account of its own"
+EDIT_HINT = "set it with `nats stream edit`, or give this run a NATS account of its own"
 OFF_HINT = "give the account JetStream, or the plan a NATS user of one that has it"
 # what a server may tell about itself, or set without any effect on what is kept
 IGNORED = {"metadata", "description", "placement", "first_seq"}  # the last: of one that was restored
@@ -44,11 +47,22 @@ class Room:
     """How full the stream is."""
 
     used_bytes: int
-    limit_bytes: int
+    limit_bytes: int  # none of its own if not positive
+
+    @classmethod
+    def of(cls, info: dict[str, Any]) -> Room:
+        """As an answer about the stream has it."""
+        return cls(info["state"]["bytes"], info["config"]["max_bytes"])
 
     @property
     def left_share(self) -> float:
-        return 1 - self.used_bytes / self.limit_bytes
+        return 1 - self.used_bytes / self.limit_bytes if self.limit_bytes > 0 else 1.0
+
+    @property
+    def is_short(self) -> bool:
+        """Three quarters are used, or there is room for few large messages."""
+        left_bytes = self.limit_bytes - self.used_bytes
+        return self.limit_bytes > 0 and (self.left_share < SHORT_SHARE or left_bytes < SHORT_BYTES)
 
 
 def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, Any]:
@@ -78,7 +92,7 @@ def settings(replicas: int = 1, stream_bytes: int = STREAM_BYTES) -> dict[str, A
 
 
 async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STREAM_BYTES, acknowledged_seq: int = 0) -> None:
-    """Make the stream if it is missing, and prove its settings.
+    """Make the stream if it is missing, and prove its settings; how much it may hold is not one of them (`room.py`).
 
     Raises `LogRegressed` if it is missing and has acknowledged something once, `Unsuitable` naming each setting, what it is and
     what it has to be, `ServerRefused` if it is missing and we may not make it, and `Unavailable` after 30 s.
@@ -88,10 +102,11 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
     budget = RetryBudget(f"stream {STREAM}")
     while True:
         try:
-            there = await _info(client)
+            there = await find_info(client)
             if there is None and acknowledged_seq:
                 raise _lost(acknowledged_seq)
-            return check_settings((there or await _create(client, expected))["config"], expected)
+            config = (there or await _create(client, expected))["config"]
+            return check_settings(config, expected | {"max_bytes": config["max_bytes"]})
         except nats.errors.NoRespondersError:
             budget.last_reason = NO_LEADER
         except DOUBT as error:
@@ -121,17 +136,21 @@ def check_version(client: Client) -> None:
 
 def check_settings(config: dict[str, Any], expected: dict[str, Any]) -> None:
     """Compare every field; one that we do not know must be empty or off. Raises `Unsuitable` naming all that differ."""
-    names = (config.keys() | expected.keys()) - IGNORED
-    wrong = [
+    if wrong := differences(config, expected):
+        raise Unsuitable(
+            f"stream {STREAM}: {'; '.join(wrong)}",
+            hint=EDIT_HINT,
+        )
+
+
+def differences(config: dict[str, Any], expected: dict[str, Any], apart_from: Sequence[str] = ()) -> list[str]:
+    """What is set in another way, in words."""
+    names = (config.keys() | expected.keys()) - IGNORED - {*apart_from}
+    return [
         f"{name} is {json.dumps(config.get(name))}, expected {json.dumps(expected.get(name, 'unset'))}"
         for name in sorted(names)
         if not _same(config.get(name), expected.get(name))
     ]
-    if wrong:
-        raise Unsuitable(
-            f"stream {STREAM}: {'; '.join(wrong)}",
-            hint="set it with `nats stream edit`, or give this run a NATS account of its own",
-        )
 
 
 def _same(actual: Any, expected: Any) -> bool:
@@ -140,25 +159,17 @@ def _same(actual: Any, expected: Any) -> bool:
     return bool(actual == expected or (not actual and not expected))
 
 
-async def check_room(client: Client, share: float = ROOM_SHARE) -> Room:
-    """The stream has at least `share` of its bytes left; raises `NoRoom`, or `Unsuitable` if there is no stream."""
-    info = await _info(client)
-    if info is None:
-        raise Unsuitable(f"there is no stream {STREAM}")
-    room = Room(info["state"]["bytes"], info["config"]["max_bytes"])
-    if room.left_share < share:
-        raise NoRoom(
-            f"stream {STREAM} holds {room.used_bytes} of {room.limit_bytes} bytes: "
-            f"{room.left_share:.1%} left, expected {share:.0%}"
-        )
-    return room
-
-
 async def sync_always(monitoring_url: str | None) -> bool | None:
     """Whether the server behind this monitoring port writes through before it acknowledges; None if it cannot be known.
 
     Raises `Unsuitable` if that is no address: nobody would ever be asked there.
     """
+    config = await find_jetstream(monitoring_url)
+    return None if config is None else bool(config.get("sync_always", False))
+
+
+async def find_jetstream(monitoring_url: str | None) -> dict[str, Any] | None:
+    """JetStream's configuration and use as the monitoring port has it; None if it cannot be known. Raises `Unsuitable`."""
     if not monitoring_url:
         return None
     import httpx  # by whoever starts a run; not by those who send to it or look at it
@@ -166,7 +177,7 @@ async def sync_always(monitoring_url: str | None) -> bool | None:
     try:
         async with httpx.AsyncClient(timeout=REQUEST_SECONDS) as http:
             answer = (await http.get(f"{monitoring_url.rstrip('/')}/jsz")).raise_for_status().json()
-        return bool(answer["config"].get("sync_always", False))
+        return {**answer, **answer["config"]}
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ExceptionGroup) as error:
         raise Unsuitable(
             f"the NATS server's monitoring port cannot be asked at {monitoring_url}: {format_reasons(error)[0]}",
@@ -187,7 +198,7 @@ async def check_sync(monitoring_url: str | None) -> None:
 
 async def exists(client: Client) -> bool:
     """Whether any daemon has ever prepared the stream there; raises `Unsuitable` where there can be none."""
-    return await _info(client) is not None
+    return await find_info(client) is not None
 
 
 async def check_possible(client: Client) -> bool:
@@ -222,7 +233,7 @@ def _lost(acknowledged_seq: int) -> LogRegressed:
 
 async def find(client: Client) -> dict[str, Any] | None:
     """Configuration and state as the server writes them, None if there is no stream; raises as `check_possible`."""
-    return await _info(client) if await check_possible(client) else None
+    return await find_info(client) if await check_possible(client) else None
 
 
 async def ask_to_make(client: Client, first_seq: int) -> None:
@@ -232,7 +243,7 @@ async def ask_to_make(client: Client, first_seq: int) -> None:
 
 async def ask_to_delete(client: Client) -> None:
     """With all that it holds; raises `DOUBT`, `Unsuitable`."""
-    answer = await _ask(client, f"$JS.API.STREAM.DELETE.{STREAM}", {})
+    answer = await ask(client, f"$JS.API.STREAM.DELETE.{STREAM}", {})
     if answer.get("error", {}).get("err_code") != NO_STREAM:
         _checked(answer)
 
@@ -241,25 +252,25 @@ async def _overlapping(client: Client) -> str:
     """The streams that have some of our subjects, in words; "" if there is none."""
     found = dict[str, list[str]]()
     for subject in STREAM_SUBJECTS:
-        answer = await _ask(client, "$JS.API.STREAM.NAMES", {"subject": subject})
+        answer = await ask(client, "$JS.API.STREAM.NAMES", {"subject": subject})
         for name in answer.get("streams") or ():
             found.setdefault(name, []).append(subject)
     return "; ".join(f"stream {name} has {', '.join(subjects)}" for name, subjects in found.items() if name != STREAM)
 
 
-async def _info(client: Client) -> dict[str, Any] | None:
+async def find_info(client: Client) -> dict[str, Any] | None:
     """As the server writes it: nats-py would drop the fields that it does not know."""
-    answer = await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {})
+    answer = await ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {})
     return None if answer.get("error", {}).get("err_code") == NO_STREAM else _checked(answer)
 
 
 async def _create(client: Client, config: dict[str, Any]) -> dict[str, Any]:
-    answer = await _ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
+    answer = await ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
     if answer.get("error", {}).get("err_code") == OVERLAP and (taken := await _overlapping_if_allowed(client)):
         raise Unsuitable(f"stream {STREAM} cannot be had: subjects overlap: {taken}", hint=OVERLAP_HINT)
     if answer.get("error", {}).get("err_code") != NAME_IN_USE:  # in use: somebody was faster
         _checked(answer)
-    return _checked(await _ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
+    return _checked(await ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
 
 
 async def _overlapping_if_allowed(client: Client) -> str:
@@ -284,11 +295,12 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any]:
     raise Unsuitable(f"stream {STREAM} cannot be had: {error.get('description')} (error {error.get('err_code')})", hint=hint)
 
 
-async def _ask(client: Client, subject: str, body: dict[str, Any]) -> dict[str, Any]:
+async def ask(client: Client, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
     """Raises `Unsuitable` if nobody answers and the server itself says that it has no JetStream."""
     async with deadline(2 * REQUEST_SECONDS):
         try:
-            msg = await client.nc.request(subject, json.dumps(body).encode(), timeout=REQUEST_SECONDS)
+            content = b"" if body is None else json.dumps(body).encode()
+            msg = await client.nc.request(subject, content, timeout=REQUEST_SECONDS)
         except nats.errors.NoRespondersError:
             if client.has_jetstream is False:
                 raise Unsuitable(f"JetStream is off on the NATS server {client.server_name}", hint=OFF) from None

@@ -21,6 +21,7 @@ import psycopg
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
+from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.run_registry import History, Runs
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -165,7 +166,9 @@ async def _of_bus(loaded: LoadedPlan, server: Server) -> list[CheckResult]:
                 left = "the embedded nats-server does not run, and is not started to look"
                 return [CheckResult(BUS, Verdict.NOT_CHECKED, left)]
             others += _of_anybody(client)
-            if await stream.check_possible(client):
+            is_there = await stream.check_possible(client)
+            others.append(await _of_room(client, loaded))
+            if is_there:
                 runs = Runs(Journal(client, RUNS), await journal_key.read(server) if server.home == LEDGER else None)
                 await runs.check_free(loaded.plan.run)
                 others += _of_others(await runs.history())
@@ -186,6 +189,13 @@ def _of_anybody(client: Client) -> list[CheckResult]:
             BUS, Verdict.WARNING, anybody, "give the daemon a NATS user, and only it the right to publish there (deploy/)"
         )
     ]
+
+
+async def _of_room(client: Client, loaded: LoadedPlan) -> CheckResult:
+    """How much the stream may hold, and whether its limit can be raised before commands or strangers have filled it."""
+    outlook = await find_outlook(client, loaded.plan.bus.monitoring if loaded.plan.bus else None)
+    verdict = (Verdict.UNFIT if outlook.is_short else Verdict.WARNING) if outlook.todo else Verdict.FIT
+    return CheckResult(BUS, verdict, outlook.detail, outlook.todo)
 
 
 def _of_others(history: History) -> list[CheckResult]:

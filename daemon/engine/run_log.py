@@ -99,7 +99,7 @@ class RunLog:
 
         For a second at most: of a flood that comes faster than it is read there is no end, and nobody would be heard.
         """
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, Unavailable):  # they are found by the next append, or the next look
             async with deadline(FIND_SECONDS), aclosing(self._journal.read_on()) as messages:
                 async for message in messages:
                     if self._read(message):
@@ -131,9 +131,17 @@ class RunLog:
         if self._conflicts > MOST_CONFLICTS:
             raise conflict
         log.warning("journal_conflict", reason=str(conflict), doing="reads the journal again")
-        await self.replay()
+        await self._replay_once_it_answers()
         if self.run.epoch > self.epoch:
             raise superseded(self.run.name, self.run.epoch)
+
+    async def _replay_once_it_answers(self) -> None:
+        """Found: a bus that was away in this moment ended the daemon in the middle of Downtime."""
+        while True:
+            try:
+                return await self.replay()
+            except Unavailable as error:
+                await self._wait_for_bus(error)
 
     async def append(self, event: Event, command_position: int = 0) -> str:
         """Persist an event and evolve the run by it; its id. Raises `Conflict` if another has appended, `ServerRefused`.
@@ -230,9 +238,12 @@ class RunLog:
             try:
                 return await self._journal.append(id, body)
             except Unavailable as error:
-                log.error("journal_away", reason=str(error), doing="nothing else until it answers")
-                if self._revive:
-                    await self._revive()
+                await self._wait_for_bus(error)
+
+    async def _wait_for_bus(self, error: Unavailable) -> None:
+        log.error("journal_away", reason=str(error), doing="nothing else until it answers")
+        if self._revive:
+            await self._revive()
 
     def _apply(self, recorded: Recorded, body: bytes) -> None:
         self.run = evolve(self.run, recorded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,14 +17,17 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, FileCopy
+from cutoverd.daemon.bus.room import StreamGrowth
 from cutoverd.daemon.bus.run_registry import Runs
 from cutoverd.daemon.bus.status_service import serving
+from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.daemon.engine.exit_codes import Exit, exit_of
 from cutoverd.daemon.engine.inbox import InboxItem, NotACommand
 from cutoverd.daemon.engine.loop import RunLoop
 from cutoverd.daemon.engine.message import CommandLog, EventLog, Message
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.host.cancellation import end_tasks
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -47,6 +50,8 @@ from cutoverd.events.subjects import RUNS, events_of, operator_of
 from cutoverd.states import ROLLED_BACK
 from cutoverd.states.run import Run
 from cutoverd.states.step import Ports
+
+log = Logger(__name__)
 
 MOST_WAITING = 1000
 PAUSE_SECONDS = 0.005
@@ -96,9 +101,10 @@ async def _drive(
     async with bus(loaded) as client, aclosing(Anchors(loaded, server)) as anchors, aclosing(LedgerCopy()) as ledger_copy:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         await stream.prepare(client, acknowledged_seq=await anchors.highest_seq())
-        runs = Runs(Journal(client, RUNS), key)
-        await _opened(runs, loaded.plan.run, client)
-        journal = Journal(client, events_of(loaded.plan.run))
+        growth = StreamGrowth(client, tracker.waits)
+        runs = Runs(Journal(client, RUNS, growth=growth), key)
+        await _opened(runs, loaded.plan.run, growth)
+        journal = Journal(client, events_of(loaded.plan.run), growth=growth)
         copies = (FileCopy(loaded.run_dir / FILE), ledger_copy)
 
         async def bring_back() -> None:
@@ -111,7 +117,7 @@ async def _drive(
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)
         ledger_copy.lead(server)
-        async with _watched(tracker, server, client), _inbox(client, runlog, journal) as inbox:
+        async with _watched(tracker, server, client), _with_headroom(growth), _inbox(client, runlog, journal) as inbox:
             runner = RunLoop(
                 runlog,
                 ports(loaded, server),
@@ -129,15 +135,25 @@ async def _drive(
                 await runlog.settled()
                 await runlog.flush_copies()
         if runlog.run.is_over:
-            await runs.close_run(loaded.plan.run, runlog.run.state)
+            await _closed(runs, runlog.run, partial(revive, loaded, client))
         return runlog.run
 
 
-async def _opened(runs: Runs, run: str, client: Client) -> None:
-    """The run is the open one; a new one needs room in the stream. Raises `RunOpen`, `RunEnded`."""
+async def _opened(runs: Runs, run: str, growth: StreamGrowth) -> None:
+    """The run is the open one; a new one needs room in the stream. Raises `RunOpen`, `RunEnded`, `NoRoom`."""
     if await runs.current() != run:
-        await stream.check_room(client)
+        await growth.check_room()
     await runs.open_run(run)
+
+
+async def _closed(runs: Runs, run: Run, revive: Callable[[], Awaitable[None]]) -> None:
+    """The last word of a run: it is over, and a stream that is full or away for now changes nothing about that."""
+    while True:
+        try:
+            return await runs.close_run(run.name, run.state)
+        except Unavailable as error:
+            log.error("run_not_closed_yet", reason=str(error), doing="tries again until it is")
+            await revive()
 
 
 async def _taken_over(loaded: LoadedPlan, runlog: RunLog, server: Server, runs: Runs) -> Server:
@@ -155,6 +171,17 @@ async def _watched(tracker: ProgressTracker, server: Server, client: Client) -> 
     """The running step is looked at, and whoever asks is told."""
     async with tracker.tracking(server), serving(client, tracker.run.name, lambda: tracker.status_document(datetime.now(UTC))):
         yield
+
+
+@asynccontextmanager
+async def _with_headroom(growth: StreamGrowth) -> AsyncIterator[None]:
+    """The stream's limit is raised before it is reached: who commands finds room as well."""
+    keeping = asyncio.create_task(growth.keep_headroom())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 class Anchors:

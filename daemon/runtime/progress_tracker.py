@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 
+from cutoverd.daemon.bus.room import JournalWaits
 from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.files import relative
@@ -37,12 +38,13 @@ DUMPS = {ProgressSource.BACKUP: backups.BEFORE, ProgressSource.FINAL_BACKUP: bac
 
 
 class ProgressTracker:
-    """An observer of the run log that knows the run, its times, and how far the running step is."""
+    """An observer of the run log: the run, its times, how far the running step is, and whether events can be written."""
 
     def __init__(self, loaded: LoadedPlan) -> None:
         self.run = Run(loaded.plan.run)
         self.timeline = Timeline()
         self.reporter = ProgressReporter()
+        self.waits = JournalWaits()
         self._loaded = loaded
         self._reading = ProgressReading()
         self._locator: StatementLocator | None = None
@@ -71,7 +73,12 @@ class ProgressTracker:
             return {"run": self.run.name, "state": "", "progress": None}
         progress = self.progress(now)
         status = status_document(self.run, self.timeline, now)
-        return {**status, **checks_of(status, self._loaded.run_dir), "progress": progress and progress.as_json()}
+        return {
+            **status,
+            **checks_of(status, self._loaded.run_dir),
+            "progress": progress and progress.as_json(),
+            "journal_waits": self.waits.reason,
+        }
 
     def _known(self, key: StepKey, now: datetime) -> ProgressReading:
         if key.definition.progress is ProgressSource.WATCH and self.run.plan and self.run.frozen.watch_seconds:

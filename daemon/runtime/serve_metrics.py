@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+from cutoverd.daemon.metrics.journal_collector import JournalMetrics
 from cutoverd.daemon.metrics.run_metrics import RunMetrics
 from cutoverd.daemon.metrics.server import Scrapes, served
 from cutoverd.daemon.metrics.step_collector import StepMetrics
@@ -37,6 +38,7 @@ def measured(loaded: LoadedPlan, tracker: ProgressTracker) -> Iterator[Measured]
     """Served where the plan says; raises OSError or OverflowError if that address cannot be had."""
     metrics = RunMetrics(loaded.plan.run, version("cutoverd"))
     metrics.registry.register(StepMetrics(loaded.plan.run, lambda: tracker.progress(datetime.now(UTC))))
+    metrics.registry.register(JournalMetrics(loaded.plan.run, tracker.waits))
     listen = loaded.plan.metrics.listen if loaded.plan.metrics else None
     with served(metrics.registry, listen) as scrapes:
         yield Measured(metrics, scrapes if listen else None)

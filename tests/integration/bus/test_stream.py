@@ -14,11 +14,10 @@ from nats.js import api
 from support.servers import configured_nats
 
 from cutoverd.daemon.bus.connection import Client, connect
-from cutoverd.daemon.bus.errors import NoRoom, Unsuitable
+from cutoverd.daemon.bus.errors import Unsuitable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import (
     check_possible,
-    check_room,
     check_settings,
     check_sync,
     check_version,
@@ -27,7 +26,6 @@ from cutoverd.daemon.bus.stream import (
     settings,
     sync_always,
 )
-from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.events.subjects import STREAM, events_of
 
 
@@ -66,7 +64,6 @@ async def test_the_stream_refuses_to_delete_and_to_purge(client: Client) -> None
         ({"max_age": 3600.0, "duplicate_window": 60.0}, "max_age is 3600000000000, expected 0"),
         ({"allow_direct": True}, "allow_direct is true, expected false"),
         ({"allow_rollup_hdrs": True}, 'allow_rollup_hdrs is true, expected "unset"'),
-        ({"max_bytes": 1000}, "max_bytes is 1000, expected 1073741824"),
         ({"subjects": ["cutover.cmd", "cutover.evt.*"]}, 'subjects is ["cutover.cmd", "cutover.evt.*"]'),
         ({"allow_msg_ttl": True}, 'allow_msg_ttl is true, expected "unset"'),
     ],
@@ -151,26 +148,6 @@ def test_a_server_before_2_12_is_refused(version: tuple[int, int, int], fits: bo
     else:
         with pytest.raises(Unsuitable, match=r"nats-server is 2\.11\.9, expected 2\.12 or newer"):
             check_version(client)
-
-
-async def test_a_run_does_not_start_on_a_stream_that_is_nearly_full(client: Client) -> None:
-    await prepare(client, stream_bytes=500_000)
-    assert (await check_room(client)).left_share == 1
-    journal = Journal(client, events_of("r1"))
-    for _ in range(8):
-        await journal.append(uuid4().hex, b"x" * 60_000)
-    with pytest.raises(NoRoom, match=r"holds 48\d+ of 500000 bytes: .* left, expected 10%"):
-        await check_room(client)
-
-
-async def test_an_append_to_a_full_stream_is_refused_at_once_and_keeps_what_is_there(client: Client) -> None:
-    await prepare(client, stream_bytes=200_000)
-    journal = Journal(client, events_of("r1"))
-    for n in range(3):
-        await journal.append(f"id{n}", b"x" * 60_000)
-    with pytest.raises(ServerRefused, match="maximum bytes exceeded"):
-        await journal.append("one too many", b"x" * 60_000)
-    assert [m.id async for m in journal.replay()] == ["id0", "id1", "id2"]
 
 
 async def test_whether_the_server_syncs_is_unknown_without_its_monitoring_port() -> None:
