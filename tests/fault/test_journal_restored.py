@@ -65,7 +65,7 @@ def bodies(night: Night, subject: str = "cutover.evt.night") -> list[tuple[int, 
 
 def ask(night: Night, what: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
     answer: dict[str, Any] = on_the_bus(
-        night, lambda client: stream._ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {})
+        night, lambda client: stream.ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {})
     )
     return answer
 

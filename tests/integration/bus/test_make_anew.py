@@ -70,7 +70,7 @@ async def test_an_event_of_an_older_daemon_in_between_is_seen(client: Client, na
 async def test_an_id_that_the_server_remembers_of_what_was_purged_hinders_nobody(client: Client) -> None:
     await stream._create(client, stream.settings() | {"deny_purge": False})
     await put_back(client, SUBJECT, MESSAGES, KEY)
-    await stream._ask(client, f"$JS.API.STREAM.PURGE.{STREAM}", {})
+    await stream.ask(client, f"$JS.API.STREAM.PURGE.{STREAM}", {})
     await put_back(client, SUBJECT, MESSAGES, KEY)
     assert [(seq, body) for seq, _, body in await held(client)] == [(5 + n, body) for n, (_, body) in enumerate(MESSAGES, 1)]
 
