@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.own_path import own_path
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import CheckFailed
 
@@ -25,7 +27,7 @@ SELECT pg_catalog.format_type(g.type, g.typmod),
             WHEN b.typtype = 'c' OR b.oid = 'record'::regtype THEN 'composite'
             ELSE n.nspname || '.' || b.typname END || CASE WHEN g.element IS NULL THEN '' ELSE '[]' END,
        CASE WHEN b.oid = 'pg_catalog.bpchar'::regtype
-            THEN CASE WHEN g.element IS NULL THEN '::text' ELSE '::text[]' END ELSE '' END,
+            THEN CASE WHEN g.element IS NULL THEN '::pg_catalog.text' ELSE '::pg_catalog.text[]' END ELSE '' END,
        CASE WHEN b.oid = 'numeric'::regtype AND g.typmod >= 4 THEN ((g.typmod - 4) & 2047 # 1024) - 1024 END
   FROM typed g JOIN pg_catalog.pg_type b ON b.oid = g.base JOIN pg_catalog.pg_namespace n ON n.oid = b.typnamespace
  ORDER BY g.position
@@ -39,7 +41,7 @@ class Column:
     name: str
     type: str  # as PostgreSQL writes it: numeric(12,2)
     family: str
-    cast: str  # "::text" where the type's own text holds what is not content: the padding of character(n)
+    cast: str  # "::pg_catalog.text" where the type's own text holds what is not content: the padding of character(n)
     scale: int | None  # declared digits after the point; None: not declared, or not numeric
 
     def comparable(self, other: Column) -> bool:
@@ -62,8 +64,9 @@ async def columns(connection: Connection, query: str) -> tuple[Column, ...]:
     described = cursor.description or []
     result = cursor.pgresult
     typmods = [result.fmod(i) for i in range(len(described))] if result else []
-    families = await connection.execute(FAMILIES, ([c.type_code for c in described], typmods))
-    return tuple(Column(c.name, *row) for c, row in zip(described, await families.fetchall(), strict=True))
+    async with own_path(connection):
+        families = await fetch_all(connection, FAMILIES.encode(), ([c.type_code for c in described], typmods))
+    return tuple(Column(c.name, *row) for c, row in zip(described, families, strict=True))
 
 
 SAME_COLUMNS = "give both queries the same columns: AS for names, a cast (::text, ::numeric(12,2)) for types"

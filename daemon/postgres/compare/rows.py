@@ -19,6 +19,8 @@ LINES_AT_ONCE = 1000  # between two turns of the event loop
 FENCE = "OFFSET 0"
 # By their full names: a search_path of theirs may have others of the same name first.
 COUNT, SUM, HASH = "pg_catalog.count", "pg_catalog.sum", "pg_catalog.hashtextextended"
+TEXT, BYTES = "pg_catalog.text", 'pg_catalog."C"'
+AND, MINUS, EQUAL = "OPERATOR(pg_catalog.&)", "OPERATOR(pg_catalog.-)", "OPERATOR(pg_catalog.=)"
 # A database without an encoding may hold bytes that no conversion to UTF-8 lets through.
 RAW = "SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true) WHERE pg_catalog.getdatabaseencoding() = 'SQL_ASCII'"
 
@@ -51,7 +53,7 @@ class Rows:
 
     async def fingerprint(self) -> Fingerprint:
         statement = f"""
-            SELECT {COUNT}(*), {SUM}({HASH}(r, 1))::text, {SUM}({HASH}(r, 2))::text
+            SELECT {COUNT}(*), {SUM}({HASH}(r, 1))::{TEXT}, {SUM}({HASH}(r, 2))::{TEXT}
               FROM (SELECT {self._row} AS r FROM {self._source} {FENCE}) AS printed"""
         [row] = await self._fetch(statement)
         return Fingerprint(*row)
@@ -59,14 +61,14 @@ class Rows:
     async def repeated(self) -> int:
         """Rows beyond the first of their key."""
         statement = f"""
-            SELECT {COUNT}(*) - {COUNT}(DISTINCT {HASH}(k, 0))
+            SELECT {COUNT}(*) {MINUS} {COUNT}(DISTINCT {HASH}(k, 0))
               FROM (SELECT {self._key} AS k FROM {self._source} {FENCE}) AS printed"""
         [[count]] = await self._fetch(statement)
         return int(count)
 
     async def buckets(self) -> Mapping[int, Bucket]:
         statement = f"""
-            SELECT k & {BUCKETS - 1}, {COUNT}(*), {SUM}(a)::text, {SUM}(b)::text, {COUNT}(*) - {COUNT}(DISTINCT k)
+            SELECT k {AND} {BUCKETS - 1}, {COUNT}(*), {SUM}(a)::{TEXT}, {SUM}(b)::{TEXT}, {COUNT}(*) {MINUS} {COUNT}(DISTINCT k)
               FROM (SELECT {HASH}(k, 0) AS k, {HASH}(r, 1) AS a, {HASH}(r, 2) AS b
                       FROM (SELECT {self._key} AS k, {self._row} AS r FROM {self._source} {FENCE}) AS printed
                     {FENCE}) AS hashed
@@ -75,10 +77,10 @@ class Rows:
 
     async def lines(self, buckets: Collection[int]) -> AsyncIterator[bytes]:
         """The rows of these buckets as lines of COPY: key in hexadecimal, hash of the row, columns; in the order of bytes."""
-        wanted = "true" if len(buckets) > BUCKETS // 2 else f"{HASH}(k, 0) & {BUCKETS - 1} = ANY ({_array(buckets)})"
+        wanted = "true" if len(buckets) > BUCKETS // 2 else f"{HASH}(k, 0) {AND} {BUCKETS - 1} {EQUAL} ANY ({_array(buckets)})"
         statement = f"""
-            COPY (SELECT pg_catalog.encode(pg_catalog.convert_to(k, pg_catalog.getdatabaseencoding()), 'hex') COLLATE "C",
-                         pg_catalog.lpad(pg_catalog.to_hex({HASH}(r, 1)), 16, '0') COLLATE "C", {self._names}
+            COPY (SELECT pg_catalog.encode(pg_catalog.convert_to(k, pg_catalog.getdatabaseencoding()), 'hex') COLLATE {BYTES},
+                         pg_catalog.lpad(pg_catalog.to_hex({HASH}(r, 1)), 16, '0') COLLATE {BYTES}, {self._names}
                     FROM (SELECT {self._key} AS k, {self._row} AS r, {self._values} FROM {self._source} {FENCE}) AS printed
                    WHERE {wanted} ORDER BY 1, 2) TO STDOUT"""
         await self.connection.execute(RAW)
@@ -115,7 +117,7 @@ class Rows:
 
     def _text(self, names: Sequence[str]) -> str:
         at = {c.name: f"c{i}{c.cast}" for i, c in enumerate(self.columns)}
-        return f'ROW({", ".join(at[name] for name in names)})::text COLLATE "C"'
+        return f"ROW({', '.join(at[name] for name in names)})::{TEXT} COLLATE {BYTES}"
 
 
 def _array(buckets: Collection[int]) -> str:

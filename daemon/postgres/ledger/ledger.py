@@ -106,7 +106,7 @@ async def current_epoch(server: Server) -> int:
 
 RAISE = """
 INSERT INTO cutoverd.fence AS held (run, epoch) VALUES (%(run)s, %(epoch)s)
-ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch < excluded.epoch
+ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch OPERATOR(pg_catalog.<) excluded.epoch
 """
 
 

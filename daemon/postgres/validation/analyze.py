@@ -8,6 +8,7 @@ import psycopg
 from psycopg import sql
 
 from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.own_path import own_path
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import Evidence
@@ -28,7 +29,8 @@ async def analyze(server: Server, *, new: str) -> Evidence:
     skipped: list[str] = []
     async with session(server, new, of_plan=True) as connection:
         connection.add_notice_handler(lambda notice: skipped.append(_notice_text(notice)))
-        tables = await fetch_all(connection, TABLES)
+        async with own_path(connection):
+            tables = await fetch_all(connection, TABLES)
         if tables:
             names = sql.SQL(", ").join(sql.Identifier(*name) for name in tables)
             await connection.execute(sql.SQL("ANALYZE {}").format(names))

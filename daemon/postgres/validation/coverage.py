@@ -10,6 +10,7 @@ from typing import Any
 from cutoverd.daemon.postgres.compare.columns import KEY_HINT, check_key, columns, subquery
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.own_path import own_path
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import explained, reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -43,7 +44,8 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     with evidence {"unread": [tables], "unknown": [waived names that are no table]}, also for a key that is no column.
     """
     async with reading(server, old, of_plan=True) as connection:
-        tables = [CoveredTable(*row) for row in await fetch_all(connection, TABLES)]
+        async with own_path(connection):
+            tables = [CoveredTable(*row) for row in await fetch_all(connection, TABLES)]
         read, keyless = await _asked(connection, comparisons)
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
     waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}

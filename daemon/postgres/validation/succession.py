@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cutoverd.daemon.postgres.compare.compare import Comparison
+from cutoverd.daemon.postgres.session.own_path import own_path
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.validation.coverage import tables_read
 from cutoverd.daemon.postgres.validation.rights import SECURED, Rights, RightsFinding, rows
@@ -17,7 +18,8 @@ async def read_secured(connection: Connection, comparisons: Iterable[Comparison]
     found: dict[str, Secured] = {}
     for each in comparisons:
         read = await tables_read(connection, each.name, each.new if of_new else each.old, side="new" if of_new else "old")
-        found[each.name] = {name: (on, forced) for name, on, forced in await rows(connection, SECURED, [sorted(read)])}
+        async with own_path(connection):
+            found[each.name] = {name: (on, forced) for name, on, forced in await rows(connection, SECURED, [sorted(read)])}
     return found
 
 

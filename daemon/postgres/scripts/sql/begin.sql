@@ -3,5 +3,5 @@
 SET statement_timeout = 0;
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE;
 SELECT pg_catalog.pg_backend_pid() \g (format=unaligned tuples_only=on) :cutoverd_pid_file
-SELECT pg_catalog.pg_current_xact_id()::text AS cutoverd_xid \gset
+SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS cutoverd_xid \gset
 \ir settings.sql
