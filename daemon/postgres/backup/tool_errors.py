@@ -35,6 +35,7 @@ _HINTS: Sequence[tuple[str, str]] = (
         "name (backup.leave_out)",
     ),
     (r"permission denied for (\w+) (\S+)", "GRANT what is needed on {0} {1} to our role; pg_read_all_data reads all tables"),
+    (r'too many connections for database "(.+?)"', "ALTER DATABASE {0} CONNECTION LIMIT … to as many more, or end some in it"),
     (r'database "(.+?)" does not exist|connection to server', "see that the server runs and lets our role into the database"),
 )  # fmt: skip
 _NOT_FOUND = re.compile(r"(?:relation|function|type|operator|schema) .* does not exist")

@@ -8,6 +8,7 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
 SESSIONS = 12  # as many as a run has open at once, and some
+INSIDE = 4  # of them in production itself: a dump by two jobs, and who holds its snapshot
 LONG_MINUTES = 5
 
 ServerQuestion = tuple[str, str]  # a query that is asked with production's oid, and what a row of its answer means
@@ -32,6 +33,14 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
         "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0"
         " AND rolconnlimit < %(sessions)s",
         f"role {{0}} may have {{1}} connections and a run needs up to {SESSIONS}: ALTER ROLE {{0}} CONNECTION LIMIT -1",
+    ),
+    (
+        "SELECT format('%%I', datname), datconnlimit, others FROM pg_database, (SELECT count(*) FROM pg_stat_activity"
+        " WHERE datid = %(oid)s AND backend_type = 'client backend' AND NOT starts_with(application_name, 'cutoverd')) n (others)"
+        " WHERE oid = %(oid)s AND datconnlimit >= 0 AND datconnlimit - others < %(inside)s"
+        " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
+        f"{{0}} may have {{1}} connections, others have {{2}} of them, and a backup alone needs {INSIDE}: ALTER DATABASE {{0}}"
+        " CONNECTION LIMIT … to as many more",
     ),
 )
 TO_KNOW: Sequence[ServerQuestion] = (
@@ -82,5 +91,7 @@ TO_KNOW: Sequence[ServerQuestion] = (
 async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int) -> AsyncIterator[str]:
     """In words, those that are true of the server now."""
     for query, says in findings:
-        for row in await fetch_all(conn, query.encode(), {"oid": oid, "sessions": SESSIONS, "minutes": LONG_MINUTES}):
+        for row in await fetch_all(
+            conn, query.encode(), {"oid": oid, "sessions": SESSIONS, "inside": INSIDE, "minutes": LONG_MINUTES}
+        ):
             yield says.format(*row)

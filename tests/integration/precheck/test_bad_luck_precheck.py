@@ -44,6 +44,10 @@ async def refused(databases: PostgresDatabases) -> list[str]:
         ("REVOKE pg_read_all_data FROM cutover", "role cutover lacks pg_read_all_data: GRANT pg_read_all_data"),
         ("REVOKE pg_checkpoint FROM cutover", "role cutover lacks pg_checkpoint: GRANT pg_checkpoint"),
         ("ALTER ROLE cutover NOCREATEDB", 'role cutover may not create databases: ALTER ROLE "cutover" CREATEDB'),
+        (
+            "ALTER DATABASE app CONNECTION LIMIT 1",
+            "app may have 1 connections, others have 0 of them, and a backup alone needs 4: ALTER",
+        ),
         ("ALTER ROLE cutover CONNECTION LIMIT 5", "role cutover may have 5 connections and a run needs up to 12: ALTER ROLE"),
     ],
 )
@@ -249,8 +253,9 @@ async def test_a_production_that_lets_nobody_in_hides_no_other_reason(cluster: C
     cluster.execute("REVOKE pg_checkpoint FROM cutover")
     with pytest.raises(Unfit) as found:
         await databases.check_fit(attempt_id("check_server"))
-    [reason] = found.value.evidence["reasons"]
-    assert reason.startswith("role cutover lacks pg_checkpoint")
+    lacks, limit = sorted(found.value.evidence["reasons"], reverse=True)
+    assert lacks.startswith("role cutover lacks pg_checkpoint")
+    assert limit.startswith("app may have 0 connections")
     [warning] = [each for each in found.value.evidence["warnings"] if "backslash" in each]
     assert warning.startswith("how sessions in app read a backslash could not be asked, and a backup could not be taken: ")
     assert "database app was not reached for 3 s" in warning

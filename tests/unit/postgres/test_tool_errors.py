@@ -14,6 +14,9 @@ OUTPUTS = {  # as they were seen: 15 and 18
     "pg_dump: error: could not open large object 4711: ERROR:  permission denied for large object 4711": "LARGE OBJECT 4711",
     "pg_dump: error: query failed: ERROR:  permission denied for table hidden": "on table hidden to our role",
     "pg_dump: error: query failed: ERROR:  canceling statement due to lock timeout": "pg_locks",
+    'pg_dump: error: connection to server failed: FATAL:  too many connections for database "app"': (
+        "ALTER DATABASE app CONNECTION LIMIT"
+    ),
     "pg_dump: error: could not write to output file: No space left on device": "make room",
     'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "x"': "of its version",
     'pg_restore: error: could not execute query: ERROR:  extension "vector" is not available': "install extension vector",
