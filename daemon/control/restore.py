@@ -126,8 +126,8 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
         raise CannotRestore(f"of {len(remains.chain)} events {runlog.length} are in the stream", hint="say the same again")
     if not runlog.run.is_over:
         await say_who_leads(runlog, server, orphans)
-        if (lost := loss(remains)) and not (runlog.run.held or runlog.run.is_stuck):
-            await runlog.append(facts.RunHeld(reason=lost, by=None, now=False))
+    if lost := loss(remains):
+        await runlog.append(_told(runlog.run, lost))
     await runlog.settled()
     async with session(server) as conn:
         await journal_copy.replace(conn, AttemptId(server.run, server.epoch, "journal", Direction.FORWARD, ""), copy.events)
@@ -137,6 +137,12 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
             await anchor.save(runlog.end.seq, runlog.end.hash)
     say(f"✔ anchors and copies are those of the stream as it is now: {runlog.length} events, the last at {runlog.end.seq}")
     return runlog.run
+
+
+def _told(run: Run, lost: str) -> facts.Event:
+    """Whoever has ended, or stands still already, is only told."""
+    stands = run.is_over or run.is_stuck or run.held is not None
+    return facts.NoteTaken(by=None, text=lost) if stands else facts.RunHeld(reason=lost, by=None, now=False)
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ def _doings(remains: Remains) -> Iterator[str]:
         yield f"run {other} ({end or 'open'}) {'is put back too' if end or held else 'is left to its own plan'}"
     yield from _commands(remains)
     if lost := loss(remains):
-        yield f"⚠ the run will be held: {lost}"
+        yield f"⚠ {'' if run.is_over else 'the run will be held: '}{lost}"
 
 
 def _commands(remains: Remains) -> Iterator[str]:

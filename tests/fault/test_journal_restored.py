@@ -586,6 +586,13 @@ def test_the_journal_of_a_run_that_has_ended_is_whole_again_for_history_and_fina
         assert "completed" in night.cli("history").stdout
         dropped = night.cli("finalize", "--confirm", night.run)
         assert (dropped.returncode, dropped.stderr) == (0, ""), dropped
+        is_deleted(night)
+        (night.run_dir / FILE).unlink()
+        last = max(n for n, _ in cluster.execute("SELECT n, seq FROM cutoverd.journal_copy", "cutoverd"))
+        cluster.execute(f"DELETE FROM cutoverd.journal_copy WHERE n = {last}", "cutoverd")
+        assert restore(night).returncode == 0
+        assert "no copy has it" in night.cli("history").stdout, "and nothing is held that has ended"
+        assert night.cli("finalize", "--confirm", night.run).returncode == 0
         night.start()
         assert night.exit_code() == 1
         assert "has ended already (completed)" in night.output
