@@ -124,6 +124,7 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
     await runlog.replay()
     if runlog.length < len(remains.chain):
         raise CannotRestore(f"of {len(remains.chain)} events {runlog.length} are in the stream", hint="say the same again")
+    runlog.epoch = server.epoch
     if not runlog.run.is_over:
         await say_who_leads(runlog, server, orphans)
     if lost := loss(remains):
