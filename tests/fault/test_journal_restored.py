@@ -407,9 +407,10 @@ def test_where_no_copy_has_the_end_the_run_is_held_until_somebody_has_looked(clu
         was = lost(night, is_deleted)
         (night.run_dir / FILE).unlink()
         cluster.execute(f"DELETE FROM cutoverd.journal_copy WHERE n >= {len(was)}", "cutoverd")
+        [(kept,)] = cluster.execute("SELECT count(*) FROM cutoverd.journal_copy", "cutoverd")  # one that was killed may lag
         done = restore(night)
         assert (done.returncode, "the run will be held: the end of the journal is lost" in done.stdout) == (0, True), done
-        assert [body for _, body in bodies(night)][: len(was) - 1] == was[:-1]
+        assert [body for _, body in bodies(night)][:kept] == was[:kept]
         night.start("--auto")
         assert night.exit_code() == 6, night.output[-3000:]
         assert "no copy has it" in night.cli("status").stdout
