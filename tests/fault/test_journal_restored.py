@@ -64,9 +64,7 @@ def bodies(night: Night, subject: str = "cutover.evt.night") -> list[tuple[int, 
 
 
 def ask(night: Night, what: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = on_the_bus(
-        night, lambda client: stream.ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {})
-    )
+    answer: dict[str, Any] = on_the_bus(night, lambda client: stream.ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {}))
     return answer
 
 
