@@ -88,9 +88,9 @@ def _fields(data: bytes) -> dict[str, object]:
         fields = from_json(text) if text.startswith("{") else {"verb": text.lower()}  # bounded: 30 times faster where it is deep
     except ValueError as error:
         raise NotUnderstood(f"saw {data[:80]!r}: neither one word ({VERBS}) nor a JSON document in unicode") from error
+    _check_names(fields)
     if nested := [name for name, value in fields.items() if isinstance(value, dict | list)]:  # deep ones cannot even be shown
         raise NotUnderstood(f"{nested[0][:80]!r} holds a list or an object, expected a word, a number, or true or false")
-    _check_names(fields)
     return dict(fields)
 
 
@@ -98,7 +98,8 @@ def _check_names(fields: dict[str, object]) -> None:
     """Before the model looks: what it has to say of thousands of names, or of one long word, takes it milliseconds."""
     for name, value in fields.items():
         if name not in Command.model_fields:
-            raise NotUnderstood(f"{name[:80]}: saw {str(value)[:80]!r}; extra inputs are not permitted")
+            shown = "a list or an object" if isinstance(value, dict | list) else repr(str(value)[:80])
+            raise NotUnderstood(f"{name[:80]}: saw {shown}; extra inputs are not permitted")
     verb = fields.get("verb")
     if isinstance(verb, str) and verb.strip() not in _VERBS:
         raise NotUnderstood(f"verb: saw {verb[:80]!r}; input should be {_NAMED}")

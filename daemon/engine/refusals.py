@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cutoverd.events import facts
 
 ALONE, ALONE_PER_SECOND = 10, 1.0  # what a few people and a script can get wrong
-NOTES, NOTES_PER_SECOND = 50, 5.0  # each is an event; more are refused, or whoever says `advance` would wait for all of them
+NOTES, NOTES_PER_SECOND = 20, 2.0  # each is an event; more are refused, or whoever says `advance` would wait for all of them
 REPORT_SECONDS = 1.0
 LONGEST_REASON = 500  # characters, of two of them in one event
 
