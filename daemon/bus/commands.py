@@ -11,12 +11,17 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.reader import read
 from cutoverd.daemon.bus.retry import RetryBudget
+from cutoverd.daemon.bus.room import is_full
 from cutoverd.daemon.engine.errors import ServerRefused
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import COMMANDS, STREAM, commands_of
 
 PUBLISH_SECONDS = 10.0
+FULL_HINT = (
+    f"stream {STREAM} is full, and no daemon has raised its limit: see `journal_waits` in the daemon's log, or have an"
+    f" administrator say `nats stream edit {STREAM} --max-bytes=…`; then say it again"
+)
 
 
 class CommandStream:
@@ -52,6 +57,7 @@ class CommandStream:
             except DOUBT as error:
                 self._check_permitted(subject, budget.started)
                 budget.last_reason = self._client.explain(error, budget.started)
+                budget.hint = FULL_HINT if is_full(error) else ""
             await budget.pause()
 
     def _check_permitted(self, subject: str, since: float) -> None:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import pytest
 
+from cutoverd.daemon.bus import reader, stored
 from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
@@ -151,3 +152,33 @@ async def test_a_message_that_a_slow_client_dropped_is_read_again(
         await CommandStream(client).publish(body, id=uuid4().hex)
     assert [m.data for m in await read_until(client, 1, sent[-1])] == sent
     assert not drops
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+async def test_a_reader_that_has_met_silence_goes_back_to_a_consumer_in_the_middle_of_a_flood(
+    client: Client, monkeypatch: pytest.MonkeyPatch, silent: int
+) -> None:
+    """Found: a consumer that was silent while the server stored a flood, and then 20,000 messages one by one, for 25 s."""
+    fetched, next_of = 0, reader._next
+    silences = [True] * silent
+
+    async def counted(*of: Any) -> Message | None:
+        nonlocal fetched
+        fetched += 1
+        return await fetch(*of)
+
+    async def silent_at_first(waiting: Any) -> Any:
+        if silences:
+            silences.pop()
+            raise TimeoutError
+        return await next_of(waiting)
+
+    fetch = stored._fetch
+    monkeypatch.setattr(stored, "_fetch", counted)
+    monkeypatch.setattr(reader, "_next", silent_at_first)
+    monkeypatch.setattr(reader, "FEWEST_BY_REQUEST", 50)
+    for n in range(1000):
+        await client.nc.publish("cutover.cmd", b"%d" % n)
+    await client.nc.flush()
+    assert [message.data for message in await read_until(client, 1, b"999")] == [b"%d" % n for n in range(1000)]
+    assert fetched <= {1: 100, 2: 300}[silent], "twice as many after each silence"

@@ -15,6 +15,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support.paths import ROOT
+from support.servers import configured_nats
 
 from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
@@ -189,3 +191,43 @@ async def test_a_server_that_syncs_always_or_does_not_tell_is_taken(server: tupl
 
 async def test_a_monitoring_port_that_answers_something_else_tells_nothing(server: tuple[str, str]) -> None:
     assert await sync_always(f"{server[1]}/varz") is None
+
+
+@pytest.fixture
+def as_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server of deploy/nats, in a folder of the test's."""
+    monkeypatch.setenv("CUTOVER_PASSWORD", "cutover")
+    monkeypatch.setenv("ALICE_PASSWORD", "alice")
+    text = (ROOT / "deploy" / "nats" / "cutover.conf").read_text(encoding="utf-8")
+    with configured_nats(tmp_path, text.replace("/var/lib/nats", str(tmp_path / "store"))) as url:
+        yield url
+
+
+@asynccontextmanager
+async def logged_in(url: str, name: str) -> AsyncIterator[Client]:
+    client = await connect(url, user=name, password=name)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def test_the_rights_of_deploy_let_the_daemon_make_its_stream_and_raise_its_limit(as_deployed: str) -> None:
+    async with logged_in(as_deployed, "cutover") as daemon:
+        await prepare(daemon, stream_bytes=200_000)
+        journal = Journal(daemon, SUBJECT)
+        for n in range(8):
+            await journal.append(f"e{n}", b"x" * 60_000)
+        assert len([message async for message in journal.replay()]) == 8
+        assert not daemon.complaints
+
+
+async def test_an_operator_of_deploy_commands_under_his_own_name_alone(as_deployed: str) -> None:
+    async with logged_in(as_deployed, "cutover") as daemon, logged_in(as_deployed, "alice") as alice:
+        await prepare(daemon)
+        await CommandStream(alice).publish(b"advance", operator="alice", id=uuid4().hex)
+        assert not alice.complaints
+        for subject in ("cutover.cmd", "cutover.cmd.bob", "cutover.evt.r1", "cutover.runs", f"$JS.API.STREAM.UPDATE.{STREAM}"):
+            await alice.nc.publish(subject, b"x")
+            await alice.nc.flush()
+            assert alice.forbidden(subject), subject

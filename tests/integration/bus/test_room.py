@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 from support.servers import configured_nats
 
+from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import CannotGrow, NoRoom
 from cutoverd.daemon.bus.journal import Journal
@@ -294,3 +295,11 @@ async def test_check_says_that_the_account_is_too_small_for_the_stream(tmp_path:
             assert "only 2" in too_small.detail
             assert "of its account are left" in too_small.detail
             assert "raise its limit" in too_small.todo
+
+
+async def test_a_command_that_finds_no_room_is_refused_with_what_helps(client: Client) -> None:
+    """Found: the hint was to see that the NATS server runs, and to start again."""
+    await resized(client, 300_000)
+    await until_full(client)
+    with pytest.raises(Unavailable, match=r"maximum bytes exceeded.*is full, and no daemon has raised its limit"):
+        await CommandStream(client, budget_seconds=0.5).publish(b"advance", id="one")

@@ -13,7 +13,7 @@ from fakes.recording_ports import Night
 from cutoverd.daemon.bus.memory import MemoryJournal, MemoryStream
 from cutoverd.daemon.engine import foreign, run_log
 from cutoverd.daemon.engine.copies import CopiedEvent
-from cutoverd.daemon.engine.errors import Conflict, LogRegressed
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed, Unavailable
 from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.engine.run_log import RunLog
@@ -98,6 +98,47 @@ async def test_a_flood_is_not_read_to_its_end_while_somebody_waits_to_be_heard(m
     async with asyncio.timeout(5):
         await log.find_foreign()
     assert log.foreign.count > 0
+
+
+class Away(MemoryJournal):
+    """A bus that is away when it is read, so many times."""
+
+    times = 0
+
+    async def read_on(self) -> AsyncGenerator[Message, None]:
+        if self.times:
+            self.times -= 1
+            raise Unavailable("nobody answers")
+        async for message in super().read_on():
+            yield message
+
+
+async def test_a_bus_that_is_away_while_the_journal_is_read_again_is_waited_for() -> None:
+    """Found: a conflict in the middle of Downtime, then no answer for 30 s, and the daemon ended by exit code 1."""
+    stream, revived = MemoryStream(), []
+
+    async def revive() -> None:
+        revived.append(True)
+
+    journal = Away(stream, SUBJECT)
+    log = RunLog("night", journal, key=KEY, revive=revive)
+    await RunLog("night", stream.journal(SUBJECT), key=KEY).append(facts.NoteTaken(by=None, text="theirs"))
+    journal.times = 2
+    await log.catch_up(Conflict("theirs lies there"))
+    assert (log.length, len(revived)) == (1, 2)
+
+
+async def test_a_bus_that_is_away_while_foreign_messages_are_looked_for_ends_no_daemon() -> None:
+    """Found: one foreign message right before an outage did."""
+    stream = MemoryStream()
+    journal = Away(stream, SUBJECT)
+    log = RunLog("night", journal, key=KEY)
+    await stream.store(SUBJECT, "", b"foreign")
+    journal.times = 1
+    await log.find_foreign()
+    assert log.foreign.count == 0
+    await log.find_foreign()
+    assert log.foreign.count == 1
 
 
 class OtherCopy:
