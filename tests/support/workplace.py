@@ -68,12 +68,13 @@ def workplace(where: Path) -> Iterator[Path]:
     _sweep(where)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=where))
     folder.chmod(0o711)  # as root, PostgreSQL may be an unprivileged user, who goes through it into a folder of its own
-    try:
-        with try_lock(folder / LOCK) as locked, _tmpdir(folder):
-            assert locked is not None, f"{folder} is new: nobody else can hold its lock"
-            yield folder
-    finally:
-        shutil.rmtree(folder)
+    with try_lock(folder / LOCK) as locked:
+        assert locked is not None, f"{folder} is new: nobody else can hold its lock"
+        try:
+            with _tmpdir(folder):
+                yield folder
+        finally:
+            shutil.rmtree(folder)
 
 
 def _sweep(where: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support import workplace
 
-from cutoverd.daemon.host.file_lock import try_lock
+from cutoverd.daemon.host.file_lock import is_locked, try_lock
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +65,22 @@ def test_all_temporary_files_are_in_the_folder_of_the_session_and_go_with_it(
         assert Path(tempfile.mkdtemp()).parent == folder == Path(os.environ["TMPDIR"])
     assert list(tmp_path.iterdir()) == []
     assert (os.environ["TMPDIR"], tempfile.gettempdir()) == before
+
+
+def test_found_a_session_that_just_began_swept_a_folder_that_was_being_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both removed the same files, and the one that had ended well ended with an error."""
+    remove, locked = shutil.rmtree, []
+
+    def watched(folder: Path) -> None:
+        locked.append(is_locked(folder / workplace.LOCK))
+        remove(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", watched)
+    with workplace.workplace(tmp_path):
+        pass
+    assert locked == [True]
 
 
 def test_what_a_killed_session_left_is_removed_and_what_a_living_one_has_is_not(tmp_path: Path) -> None:

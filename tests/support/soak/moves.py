@@ -211,5 +211,5 @@ class Move:
 def drawn(seed: int, chance: random.Random) -> list[Move]:
     """How many, which, and when: nothing of it depends on what the run does."""
     kinds, weights = [*MOVES], [weight for _, weight in MOVES.values()]
-    chosen = chance.choices(kinds, weights, k=chance.randint(4, 14))
-    return [Move(kind, chance.uniform(0.0, 2.5), f"{seed}/{n}") for n, kind in enumerate(chosen)]
+    chosen = chance.choices(kinds, weights, k=chance.randint(5, 18))
+    return [Move(kind, chance.uniform(0.0, 1.8), f"{seed}/{n}") for n, kind in enumerate(chosen)]
