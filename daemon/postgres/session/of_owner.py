@@ -11,7 +11,8 @@ from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 
-# What goes before comes last; only what every role may set, or what nobody knows of.
+# What goes before comes last; only what every role may set, or what is of an extension that is not there. pg_settings hides from
+# most roles what a superuser alone may set.
 SET_FOR_OWNER = r"""
 SELECT entry FROM (
     SELECT oid, datdba FROM pg_catalog.pg_database WHERE datname::pg_catalog.text OPERATOR(pg_catalog.=) ANY (%(names)s)
@@ -19,10 +20,13 @@ SELECT entry FROM (
 JOIN pg_catalog.pg_db_role_setting s
   ON s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0, d.oid]) AND s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0, d.datdba])
 CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS entry
-WHERE NOT EXISTS (
+WHERE EXISTS (
     SELECT FROM pg_catalog.pg_settings known
     WHERE pg_catalog.lower(known.name) OPERATOR(pg_catalog.=) pg_catalog.lower(pg_catalog.split_part(entry, '=', 1))
-      AND known.context OPERATOR(pg_catalog.<>) 'user')
+      AND known.context OPERATOR(pg_catalog.=) 'user')
+   OR pg_catalog.strpos(pg_catalog.split_part(entry, '=', 1), '.') OPERATOR(pg_catalog.>) 0 AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_settings known
+    WHERE pg_catalog.lower(known.name) OPERATOR(pg_catalog.=) pg_catalog.lower(pg_catalog.split_part(entry, '=', 1)))
 ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0, s.setdatabase OPERATOR(pg_catalog.<>) 0
 """
 # ours, whatever the owner has: who we are, what is pinned, durability, which is only raised, and how files are read, which only
