@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
+from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.rules import (
     DO_ADVICE,
     OUTSIDE_ADVICE,
@@ -33,6 +34,9 @@ _NEVER_ENDS = "psql would ask again and again without end; take it out, or say h
 _PERSON = "psql would wait for a person, and nobody is there; take it out"
 _WAITS = dict.fromkeys(("e", "edit", "ef", "ev", "password", "prompt"), _PERSON)
 _NO_INPUT = "psql has no input of its own here, so no row would come; name a file, or write `from stdin` and the rows below it"
+_UNLINKS = (
+    "large objects that new has no more fail Validate, unless the plan says why: validate.invariants.waive: {large objects: …}"
+)
 _TIMES = re.compile(r"c(?:ount)?=\d+\Z")
 _COPY_ENCODING = re.compile(r"\bencoding\s*'([^']*)'", re.IGNORECASE)
 _MARK = "\ufeff".encode()
@@ -139,6 +143,7 @@ class FileReader:
             self.refuse(command.line, f"\\gset sets {set_[0]}", set_[1])
         elif command.name == "cd":
             self._change_folder(command)
+        self._judge_loss(command.line, command.name)
         if command.name in _SENT:
             self._check_encoding(command.line, " ".join(command.arguments), self._session.encoding)
         variables.apply(command.name, command.arguments, certain=self._conditions.certain)
@@ -158,10 +163,15 @@ class FileReader:
         elif switches_quotes(statement):
             self.refuse(statement.line, shown, QUOTES_ADVICE)
         self._judge_reach(statement, shown)
+        self._judge_loss(statement.line, statement.text)
         self._judge_routines(statement)
         self._switch(statement)
         given = _COPY_ENCODING.search(statement.text) if statement.words[:1] == ("copy",) else None
         self._data_encoding = encoding.known(given[1]) if given else None
+
+    def _judge_loss(self, line: int, text: str) -> None:
+        if "lo_unlink" in text and "lo_unlink" in without_comments(text).lower():
+            self._lint.warn(self.file, line, "lo_unlink", _UNLINKS)
 
     def _judge_reach(self, statement: Statement, shown: str) -> None:
         if found := server_wide.reaches_beyond(statement, self._lint.production):

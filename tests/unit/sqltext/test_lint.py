@@ -273,3 +273,10 @@ def test_many_included_files_are_all_read_and_files_that_include_each_other_over
         write(f"deep/{number}.sql", f"\\ir {number + 1}.sql\n\\ir {number + 1}.sql\n")
     write("deep/30.sql", "COMMIT;\n")
     assert refused(tmp_path, tmp_path / "deep/0.sql") == [("30.sql", 1, "COMMIT")]
+
+
+@pytest.mark.parametrize("text", ["SELECT lo_unlink(o) FROM doc;", "\\lo_unlink 77", "DO $$BEGIN PERFORM lo_unlink(7); END$$;"])
+def test_large_objects_that_a_file_takes_away_are_a_warning_before_the_window(tmp_path, write, text):
+    reading = ScriptLint(tmp_path)
+    reading.read(write("a.sql", f"\n{text}\n-- lo_unlink\n"))
+    assert (reading.findings, [(each.line, each.problem) for each in reading.warnings]) == ([], [(2, "lo_unlink")])
