@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow
 from cutoverd.daemon.postgres.session.fetch import fetch_all
@@ -17,7 +18,12 @@ NOBODY_NAMED = (
     "smoke.roles is not given: whoever may connect to production can write from the swap on, and a failure before clients are "
     "let in then holds the run if any row was written"
 )
-ROLES = "SELECT rolname::text, rolcanlogin, rolsuper FROM pg_catalog.pg_roles WHERE rolname = ANY(%s)"
+# with those that log in with its rights, of one that does not
+ROLES = """
+SELECT rolname::text, rolcanlogin, format('%%I', rolname), array(SELECT m.rolname::text FROM pg_catalog.pg_roles m
+        WHERE m.rolcanlogin AND NOT m.rolsuper AND m.oid <> r.oid AND pg_has_role(m.oid, r.oid, 'USAGE') ORDER BY 1)
+  FROM pg_catalog.pg_roles r WHERE rolname = ANY(%s)
+"""
 # who connects to production today, and not as us
 CONNECTED = """
 SELECT usename::text, count(*) FROM pg_catalog.pg_stat_activity
@@ -40,6 +46,14 @@ SELECT r.rolname::text,
 """
 
 
+class NamedRole(NamedTuple):
+    """A role as the server has it."""
+
+    can_log_in: bool
+    quoted: str
+    members: Sequence[str]  # that log in
+
+
 @dataclass
 class SmokeRoles:
     """What PreCheck knows of them; `shared`: roles that others use as well, so that each row may be somebody else's."""
@@ -56,9 +70,9 @@ async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[s
     if named is None:
         found.warnings.append(NOBODY_NAMED)
         return found
-    there = {name: (can_log_in, superuser) for name, can_log_in, superuser in await fetch_all(conn, ROLES, (list(named),))}
+    there = {name: NamedRole(*row) for name, *row in await fetch_all(conn, ROLES, (list(named),))}
     found.reasons = [reason for name in named if (reason := _wrong(name, there.get(name)))]
-    found.may_log_in = [name for name in named if there.get(name, (False, False))[0]]
+    found.may_log_in = [name for name in named if name in there and there[name].can_log_in]
     connected = dict(await fetch_all(conn, CONNECTED, (row.oid,)))
     found.shared = [name for name in named if name in connected]
     found.warnings += [
@@ -71,11 +85,13 @@ async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[s
     return found
 
 
-def _wrong(name: str, role: tuple[bool, bool] | None) -> str:
+def _wrong(name: str, role: NamedRole | None) -> str:
     if role is None:
         return f"smoke.roles: there is no role {name} on the server: name one that is there, or make it"
-    can_log_in, _ = role
-    return "" if can_log_in else f"smoke.roles: role {name} may not log in: ALTER ROLE … LOGIN"
+    if role.can_log_in:
+        return ""
+    members = f"name its members that do ({', '.join(role.members[:SHOWN])}), or " if role.members else ""
+    return f"smoke.roles: role {name} may not log in: {members}ALTER ROLE {role.quoted} LOGIN"
 
 
 def _others(others: Sequence[tuple[str, str]], connected: dict[str, int]) -> str:

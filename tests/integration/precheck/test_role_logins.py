@@ -11,6 +11,7 @@ from support.servers import Cluster
 from cutoverd.daemon.embedded.passfile import Passfile
 from cutoverd.daemon.postgres.precheck.requirements import check_fit
 from cutoverd.daemon.postgres.precheck.role_logins import try_logins
+from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import AttemptId, Direction
 
 pytestmark = pytest.mark.both_versions
@@ -48,3 +49,10 @@ async def test_the_address_that_the_plan_has_for_a_role_is_the_one_that_is_tried
     away = cluster.url(user="app_user").replace(f":{cluster.port}", ":1")
     logged_in = await try_logins(cluster.server(folder=tmp_path), ["app_user"], {"smoke.login": away})
     assert "Connection refused" in logged_in.warnings[0]
+
+
+async def test_a_group_among_the_roles_of_the_tests_is_told_who_of_it_logs_in(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: the advice was `ALTER ROLE … LOGIN`, without a name, and a group has members that log in."""
+    cluster.execute('CREATE ROLE "smoke testers"; GRANT "smoke testers" TO app_user')
+    with pytest.raises(Unfit, match=r'name its members that do \(app_user\), or ALTER ROLE "smoke testers" LOGIN'):
+        await check_fit(replace(cluster.server(folder=tmp_path), home="postgres"), ATTEMPT, {}, ["smoke testers"])
