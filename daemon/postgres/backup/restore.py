@@ -39,6 +39,9 @@ class DumpEntry:
         """Whether it is that object, or the rows, rights or comment of it."""
         if self.oid:
             return self.oid == each.oid and self.class_oid in (each.class_oid, 0)
+        if each.type == "user mapping":  # pg_dump gives it no oid
+            whose, _, of = each.identity.partition(" on server ")
+            return self.what.startswith(f"USER MAPPING - USER MAPPING {whose} SERVER {of} ")
         if not each.name:
             return False
         words = f"{re.escape(each.schema)} (?:[A-Z ]+ )?"
