@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.host.private_files import write_private
+from cutoverd.daemon.host.private_files import read_private, write_private
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -52,9 +52,12 @@ def _with_cached(server: Server, found: JournalKey) -> JournalKey:
 
 
 def find_cached(run_dir: Path) -> JournalKey | None:
-    """None if there is none, or none that can be read."""
+    """None if there is none, or none that can be read; what it holds is in no log.
+
+    Found: a pipe or a link in its place kept whoever looked, and every daemon, waiting without end.
+    """
     try:
-        document = json.loads((run_dir / FILE).read_bytes())
+        document = json.loads(read_private(run_dir / FILE))
         secrets = tuple(bytes.fromhex(secret) for secret in document["secrets"])
         return JournalKey(secrets, frozenset(document["unsigned_runs"])) if secrets else None
     except FileNotFoundError:
