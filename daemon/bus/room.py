@@ -82,8 +82,8 @@ class StreamGrowth:
             return CannotGrow(f"{refusal}; {error.args[0]}", hint=error.hint)
 
     async def keep_headroom(self) -> None:
-        """Until cancelled: raised once three quarters are used; where that cannot be, it is said, and tried again."""
-        said = ""
+        """Until cancelled: raised once three quarters are used; where that cannot be, it is reported, and tried again."""
+        reported = ""
         while True:
             pause = EVERY_SECONDS
             try:
@@ -92,9 +92,9 @@ class StreamGrowth:
                 pass
             except BusError as error:
                 pause = TRIED_AGAIN_SECONDS
-                if error.args[0] != said:
+                if error.args[0] != reported:
                     log.warning("stream_fills", reason=error.args[0], todo=error.hint)
-                said = error.args[0]
+                reported = error.args[0]
             except Exception as error:  # in nobody's way: each append that is refused asks again
                 log.warning("stream_room_not_seen", error=repr(error)[:200])
                 pause = TRIED_AGAIN_SECONDS

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.rivals import DRIVES_SECONDS
 from support.soak import counts, watch
-from support.soak.operator import Said
+from support.soak.operator import SentCommand
 from support.soak.proof import Result
 from support.soak.table import table
-from support.soak.watch import Look, Watch, calm_seconds
+from support.soak.watch import Sample, Watch, calm_seconds
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
@@ -50,21 +50,21 @@ def test_a_write_that_production_lacks_is_lost_unless_a_loss_was_accepted() -> N
 
 
 def test_a_command_without_an_answer_is_deaf_once_it_was_calm_for_long() -> None:
-    said = [Said("hold", 5, at(1))]
-    assert counts.unanswered(said, [note(6, 2, position=5), ended(7, 60)], always) == ([], pytest.approx(1.0))
-    [deaf], _ = counts.unanswered(said, [note(6, 2, position=4), ended(7, 60)], always)
+    sent = [SentCommand("hold", 5, at(1))]
+    assert counts.unanswered(sent, [note(6, 2, position=5), ended(7, 60)], always) == ([], pytest.approx(1.0))
+    [deaf], _ = counts.unanswered(sent, [note(6, 2, position=4), ended(7, 60)], always)
     assert deaf == "hold at 5: 59.0 s"
-    assert counts.unanswered(said, [ended(7, 10)], always)[0] == [], "the end answers it"
-    assert counts.unanswered(said, [], lambda since, until: 0.0)[0] == [], "nobody could hear it"
-    assert len(counts.unanswered(said, [], always)[0]) == 1, "a run without an end"
+    assert counts.unanswered(sent, [ended(7, 10)], always)[0] == [], "the end answers it"
+    assert counts.unanswered(sent, [], lambda since, until: 0.0)[0] == [], "nobody could hear it"
+    assert len(counts.unanswered(sent, [], always)[0]) == 1, "a run without an end"
 
 
 def test_a_command_among_refused_ones_is_answered_and_one_that_was_passed_over_is_not() -> None:
     one = facts.RefusedCommand(seq=4, verb="note", by=None, reason="x")
     flood = recorded(facts.CommandsRejected(count=3, first=one, last=one.model_copy(update={"seq": 6})), 7, 3, position=6)
-    said = [Said("note", 5, at(1)), Said("note", 8, at(2)), Said("hold", 9, at(2))]
+    sent = [SentCommand("note", 5, at(1)), SentCommand("note", 8, at(2)), SentCommand("hold", 9, at(2))]
     journal = [flood, note(10, 4, position=9)]
-    assert counts.stepped_over(said, journal) == ["note at 8: stepped over"]
+    assert counts.stepped_over(sent, journal) == ["note at 8: stepped over"]
 
 
 def test_a_step_that_hangs_is_told() -> None:
@@ -73,15 +73,28 @@ def test_a_step_that_hangs_is_told() -> None:
 
 
 def test_only_time_that_was_looked_at_and_calm_counts() -> None:
-    looks = [Look(at(n), is_calm=n not in (3, 4)) for n in (0, 0.5, 1, 1.5, 2, 3, 4, 4.5, 5, 9)]
-    assert calm_seconds(looks, at(0), at(100)) == pytest.approx(2.5)
-    assert calm_seconds(looks, at(1.75), at(4.75)) == pytest.approx(0.5)
+    samples = [Sample(at(n), is_calm=n not in (3, 4)) for n in (0, 0.5, 1, 1.5, 2, 3, 4, 4.5, 5, 9)]
+    assert calm_seconds(samples, at(0), at(100)) == pytest.approx(2.5)
+    assert calm_seconds(samples, at(1.75), at(4.75)) == pytest.approx(0.5)
 
 
 def test_an_exit_by_1_needs_an_outage_or_the_runs_end_as_its_reason() -> None:
     journal = [ended(1, 100)]
     assert counts.errors_by_themselves([(at(50), 5.0), (at(101), 90.0)], journal) == []
     assert len(counts.errors_by_themselves([(at(50), 60.0)], journal)) == 1
+
+
+@dataclass
+class Clock:
+    """In place of the module `time`."""
+
+    now: float = 0.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @dataclass
@@ -93,6 +106,7 @@ class Driven:
     outage: bool = False
     disturbed_at: float = 0.0
     has_ended: bool = False
+    clock: Clock = field(default_factory=Clock)
 
     def living(self) -> list[Any]:
         return self.daemons
@@ -101,30 +115,32 @@ class Driven:
         return self.outage
 
     def disturb(self) -> None:
-        self.disturbed_at = time.monotonic()
+        self.disturbed_at = self.clock.monotonic()
 
 
-def looked_at(monkeypatch: pytest.MonkeyPatch, fleet: Driven, *, closed: bool = True, leader: int = 7) -> Watch:
-    """For a while that stands for the 15 s."""
-    monkeypatch.setattr(watch, "DRIVES_SECONDS", 0.05)
+def watched(monkeypatch: pytest.MonkeyPatch, fleet: Driven, *, closed: bool = True, leader: int = 7) -> Watch:
+    """For a little longer than the 15 s, by a clock of its own."""
+    clock = Clock()
+    monkeypatch.setattr(watch, "time", clock)
+    fleet.clock = clock
     monkeypatch.setattr(watch, "is_closed", lambda night: closed)
     looking = Watch(SimpleNamespace(run="night", recorded=list), leader=leader)  # type: ignore[arg-type]
     looking.fleet = fleet  # type: ignore[assignment]
-    for _ in range(10):
-        looking._look()
-        time.sleep(0.01)
+    while clock.now < DRIVES_SECONDS + 5:
+        looking._sample()
+        clock.now += 0.5
     return looking
 
 
 def test_a_run_that_nobody_drives_for_too_long_is_counted_once_by_whether_production_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looking = looked_at(monkeypatch, Driven())
+    looking = watched(monkeypatch, Driven())
     assert (len(looking.undriven), looking.adrift) == (1, [])
-    looking = looked_at(monkeypatch, Driven(), closed=False)
+    looking = watched(monkeypatch, Driven(), closed=False)
     assert (looking.undriven, len(looking.adrift)) == ([], 1)
     stale = Driven([SimpleNamespace(pid=8)])
-    assert len(looked_at(monkeypatch, stale).undriven) == 1, "who is not the last leader of the journal drives nothing"
+    assert len(watched(monkeypatch, stale).undriven) == 1, "who is not the last leader of the journal drives nothing"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +149,7 @@ def test_a_run_that_nobody_drives_for_too_long_is_counted_once_by_whether_produc
     ids=["driven", "paused by us", "a server is away by us", "over"],
 )
 def test_what_is_driven_or_disturbed_by_us_is_not_counted(monkeypatch: pytest.MonkeyPatch, fleet: Driven) -> None:
-    assert looked_at(monkeypatch, fleet).undriven == []
+    assert watched(monkeypatch, fleet).undriven == []
 
 
 def test_tracebacks_are_found_wherever_they_stand() -> None:

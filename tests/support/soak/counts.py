@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from support.soak.operator import Said
+from support.soak.operator import SentCommand
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
@@ -35,21 +35,21 @@ def _answers(each: Recorded, seq: int) -> bool:
     return each.envelope.command_position == seq
 
 
-def unanswered(said: Sequence[Said], journal: Sequence[Recorded], calm_seconds: CalmSeconds) -> tuple[list[str], float]:
+def unanswered(sent: Sequence[SentCommand], journal: Sequence[Recorded], calm_seconds: CalmSeconds) -> tuple[list[str], float]:
     """The commands to which the daemon was deaf; and the longest calm time that an answer took.
 
-    The end of the run answers all that was said to it until then.
+    The end of the run answers all that was sent to it until then.
     """
     over = next((at.envelope.time.timestamp() for at in journal if _is_end(at)), float("inf"))
-    waited = {each: calm_seconds(each.at, min(answered_at(journal, each.seq) or over, over)) for each in said}
+    waited = {each: calm_seconds(each.at, min(answered_at(journal, each.seq) or over, over)) for each in sent}
     deaf = [f"{each.word} at {each.seq}: {seconds:.1f} s" for each, seconds in waited.items() if seconds > DEAF_SECONDS]
     return deaf, max(waited.values(), default=0.0)
 
 
-def stepped_over(said: Sequence[Said], journal: Sequence[Recorded]) -> list[str]:
+def stepped_over(sent: Sequence[SentCommand], journal: Sequence[Recorded]) -> list[str]:
     """Commands that nobody answered, although one that came later was."""
     last = max((each.envelope.command_position for each in journal), default=0)
-    return [f"{each.word} at {each.seq}: stepped over" for each in said if each.seq < last and not answered_at(journal, each.seq)]
+    return [f"{each.word} at {each.seq}: stepped over" for each in sent if each.seq < last and not answered_at(journal, each.seq)]
 
 
 def _is_end(each: Recorded) -> bool:

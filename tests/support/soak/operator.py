@@ -34,12 +34,12 @@ WORDS: dict[str, dict[str, Any]] = {
     "note": {"reason": "a note"},
 }
 PUBLISH_SECONDS = 4.0
-AGAIN_SECONDS = 3.0  # a word that did not help is said again
+AGAIN_SECONDS = 3.0  # a word that did not help is sent again
 MOST_WORDS = 6  # where the run waits for the same again and again; then another word
 
 
 @dataclass(frozen=True)
-class Said:
+class SentCommand:
     """A command that the stream acknowledged."""
 
     word: str
@@ -52,8 +52,8 @@ class Operator:
     fleet: Fleet
     watch: Watch
     patience_seconds: float
-    said: list[Said] = field(default_factory=list)
-    helped: Counter[str] = field(default_factory=Counter)  # how often a word was said to a wait of that kind
+    sent: list[SentCommand] = field(default_factory=list)
+    helped: Counter[str] = field(default_factory=Counter)  # how often a word was sent to a wait of that kind
     _waits: object = None
     _since: float = 0.0
 
@@ -62,7 +62,7 @@ class Operator:
         self.fleet.wait_for_servers("nats")
         command = Command(verb=Verb(word.partition(" ")[0]), id=uuid4().hex, run=self.fleet.night.run, **WORDS[word])
         if seq := in_a_loop_of_its_own(_publish(self.fleet, command)):
-            self.said.append(Said(word, seq, time.time()))
+            self.sent.append(SentCommand(word, seq, time.time()))
 
     def attend(self) -> None:
         """Where the run has waited for a person long enough, the word that leads on."""

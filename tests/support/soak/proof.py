@@ -78,23 +78,23 @@ def one_run(cluster: Cluster, folder: Path, seed: int) -> Result:
             with writing(night, script.seed) if script.is_written_to else nobody_writes() as clients:
                 disturbed.drive()
                 clients.wait_until_all_write(BACK_SECONDS)
-            _look(disturbed, clients, result)
+            _prove(disturbed, clients, result)
         except Exception as error:  # of this run: the others go on
             result.others.append("".join(format_exception(error)[-2:])[:LAST_WORDS])
         result.moves, result.states, result.exits = disturbed.made, disturbed.made_in, disturbed.fleet.exits
     return result
 
 
-def _look(disturbed: Disturbed, clients: Crowd, result: Result) -> None:
-    night, watch, said = disturbed.night, disturbed.watch, disturbed.operator.said
+def _prove(disturbed: Disturbed, clients: Crowd, result: Result) -> None:
+    night, watch, sent = disturbed.night, disturbed.watch, disturbed.operator.sent
     journal = night.journal()
     result.end = _end_of(journal)
-    result.writes, result.commands = len(clients.acknowledged), len(said)
+    result.writes, result.commands = len(clients.acknowledged), len(sent)
     given_up = lines_in(night.cluster, "app_next") if "app_next" in names(night.cluster) else set()
     result.lost = counts.lost_writes(clients.acknowledged, lines_in(night.cluster, "app"), given_up, journal)
     result.undriven = watch.undriven
-    result.deaf, result.slowest_answer_seconds = counts.unanswered(said, journal, watch.calm_seconds)
-    result.deaf += counts.stepped_over(said, journal)
+    result.deaf, result.slowest_answer_seconds = counts.unanswered(sent, journal, watch.calm_seconds)
+    result.deaf += counts.stepped_over(sent, journal)
     result.tracebacks = counts.tracebacks(night.output)
     result.others += [*counts.hung(journal, watch.calm_seconds), *(f"adrift {each}" for each in watch.adrift)]
     result.others += counts.errors_by_themselves(disturbed.fleet.errors, journal)

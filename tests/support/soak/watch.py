@@ -1,4 +1,4 @@
-"""Somebody who looks at a disturbed run all the time: how far it is, whether anybody drives it, whether production is closed."""
+"""Somebody who watches a disturbed run all the time: how far it is, whether anybody drives it, whether production is closed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cutoverd.events.codec import Recorded
 from cutoverd.states.evolve import evolve
 from cutoverd.states.run import Run
 
-LOOK_SECONDS = 0.1
+SAMPLE_SECONDS = 0.1
 AFTERWARDS_SECONDS = 2.0  # what a disturbance still counts after its end: a server comes up, a client connects anew
-GAP_SECONDS = 1.0  # longer than this between two looks, and nobody knows what was
+GAP_SECONDS = 1.0  # longer than this between two samples, and nobody knows what was
 PROBE_SECONDS = 5
 
 
 @dataclass(frozen=True)
-class Look:
+class Sample:
     """At one moment, in seconds since the epoch."""
 
     at: float
@@ -39,7 +39,7 @@ class Watch:
     fleet: Fleet | None = None
     run: Run = field(init=False)
     leader: int = 0  # pid
-    looks: list[Look] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
     undriven: list[str] = field(default_factory=list)  # production closed, and nobody drove
     adrift: list[str] = field(default_factory=list)  # the same while production was open
     error: BaseException | None = None
@@ -61,23 +61,23 @@ class Watch:
             self._thread.join()
 
     def calm_seconds(self, since: float, until: float) -> float:
-        return calm_seconds(self.looks, since, until)
+        return calm_seconds(self.samples, since, until)
 
     def _watch(self) -> None:
         try:
-            while not self._stop.wait(LOOK_SECONDS):
-                self._look()
+            while not self._stop.wait(SAMPLE_SECONDS):
+                self._sample()
         except BaseException as error:  # told by who waits for us
             self.error = error
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         assert self.fleet
         if not self.fleet.is_away("nats"):
             self._read(self.night.recorded())
         now, fleet = time.monotonic(), self.fleet
         drives = any(each.pid == self.leader and each.pid not in fleet.paused for each in fleet.living())
         undisturbed = not fleet.is_away() and not fleet.paused
-        self.looks.append(Look(time.time(), drives and undisturbed and now - fleet.disturbed_at > AFTERWARDS_SECONDS))
+        self.samples.append(Sample(time.time(), drives and undisturbed and now - fleet.disturbed_at > AFTERWARDS_SECONDS))
         if drives or not undisturbed or fleet.has_ended:
             self._lost_at = None
         elif self._lost_at is None:
@@ -94,9 +94,9 @@ class Watch:
         self._count = len(recorded)
 
 
-def calm_seconds(looks: list[Look], since: float, until: float) -> float:
+def calm_seconds(samples: list[Sample], since: float, until: float) -> float:
     """How much of that time somebody drove undisturbed."""
-    spans = pairwise(looks)
+    spans = pairwise(samples)
     return sum(
         max(0.0, min(after.at, until) - max(before.at, since))
         for before, after in spans
