@@ -128,7 +128,7 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
     if not runlog.run.is_over:
         await say_who_leads(runlog, server, orphans)
     if lost := loss(remains):
-        await runlog.append(_told(runlog.run, lost))
+        await runlog.append(_recorded(runlog.run, lost))
     await runlog.settled()
     async with session(server) as conn:
         await journal_copy.replace(conn, AttemptId(server.run, server.epoch, "journal", Direction.FORWARD, ""), copy.events)
@@ -140,7 +140,7 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
     return runlog.run
 
 
-def _told(run: Run, lost: str) -> facts.Event:
+def _recorded(run: Run, lost: str) -> facts.Event:
     """Whoever has ended, or stands still already, is only told."""
     stands = run.is_over or run.is_stuck or run.held is not None
     return facts.NoteTaken(by=None, text=lost) if stands else facts.RunHeld(reason=lost, by=None, now=False)
