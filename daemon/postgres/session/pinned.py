@@ -23,9 +23,9 @@ async def connect_pinned(conninfo: str, settings: Mapping[str, str], *, as_owner
     A time-out that this version alone knows may strike before it is lifted: then it is lifted from the start, once.
     """
     conn = await connect(make_conninfo(conninfo, options=pins.at_start(settings)))
-    await _unhurried(conn)
     known = pins.since(conn.info.server_version)
     try:
+        await _unhurried(conn)
         await _pin(conn, {**known, **settings})
         if as_owner_of:
             await _be_of_plan(conn, as_owner_of, settings)
@@ -46,7 +46,6 @@ async def _unhurried(conn: Connection) -> None:
             return
         except psycopg.errors.QueryCanceled:
             if not tries_left:
-                await conn.close()
                 raise
 
 

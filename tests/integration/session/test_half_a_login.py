@@ -16,7 +16,8 @@ from support.night import until
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
-from cutoverd.daemon.postgres.session.connect import connect
+from cutoverd.daemon.postgres.session import pinned
+from cutoverd.daemon.postgres.session.connect import Connection, connect
 from cutoverd.daemon.postgres.session.session import session
 
 pytestmark = pytest.mark.both_versions
@@ -75,6 +76,26 @@ async def clearing_up(cluster: Cluster, superuser: psycopg.Connection[tuple[obje
         await asyncio.sleep(1)  # the server asks for the password now
         superuser.execute("DROP DATABASE left_over")
         raise
+
+
+async def test_found_a_connection_that_was_cancelled_in_its_first_statement_was_left_open(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Connection] = []
+
+    async def lasts(conn: Connection) -> None:
+        opened.append(conn)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(pinned, "_unhurried", lasts)
+    connecting = asyncio.create_task(cluster.server().connect("app"))
+    async with asyncio.timeout(BOUND_SECONDS):
+        while not opened:
+            await asyncio.sleep(0.01)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    assert opened[0].closed
 
 
 async def test_found_a_connection_of_ours_that_timed_out_half_way_held_up_a_drop(cluster: Cluster) -> None:
