@@ -30,14 +30,16 @@ _LEAVES = {  # docs/measured.md, "psql and its exit code"
     "c": "the file would go on in another session, outside of the transaction; split it or take the line out",
     "connect": "the file would go on in another session, outside of the transaction; split it or take the line out",
 }
-_NEVER_ENDS = "psql would ask again and again without end; take it out, or say how often: \\watch c=1"
+_NEVER_ENDS = "psql would ask again and again without end; take it out"
 _PERSON = "psql would wait for a person, and nobody is there; take it out"
-_WAITS = dict.fromkeys(("e", "edit", "ef", "ev", "password", "prompt"), _PERSON)
+_WAITS = {
+    **dict.fromkeys(("e", "edit", "ef", "ev", "password", "prompt"), _PERSON),
+    "watch": _NEVER_ENDS,
+}  # psql 15 knows no count
 _NO_INPUT = "psql has no input of its own here, so no row would come; name a file, or write `from stdin` and the rows below it"
 _UNLINKS = (
     "large objects that new has no more fail Validate, unless the plan says why: validate.invariants.waive: {large objects: …}"
 )
-_TIMES = re.compile(r"c(?:ount)?=\d+\Z")
 _COPY_ENCODING = re.compile(r"\bencoding\s*'([^']*)'", re.IGNORECASE)
 _MARK = "\ufeff".encode()
 _MARK_ADVICE = "PostgreSQL takes it for a part of the statement; take it out"
@@ -131,7 +133,7 @@ class FileReader:
 
     def _judge_command(self, command: MetaCommand) -> None:
         variables = self._session.variables
-        if why_not := _LEAVES.get(command.name) or _WAITS.get(command.name) or _without_end(command):
+        if why_not := _LEAVES.get(command.name) or _WAITS.get(command.name):
             self.refuse(command.line, f"\\{command.name}", why_not)
         elif copy_files.reads_own_input(command):
             self.refuse(command.line, f"\\copy {' '.join(command.arguments)}"[:60], _NO_INPUT)
@@ -218,9 +220,3 @@ class FileReader:
             self.refuse(command.line, f"\\cd {command.arguments[0]}", "write out which folder")
         else:
             self._session.cwd = (self._session.cwd / folder).resolve()
-
-
-def _without_end(command: MetaCommand) -> str:
-    if command.name != "watch" or any(_TIMES.match(argument) for argument in command.arguments):
-        return ""
-    return _NEVER_ENDS

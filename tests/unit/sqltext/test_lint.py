@@ -76,6 +76,7 @@ def test_what_leaves_the_transaction_is_refused_with_its_line(tmp_path, write, b
     [
         "SELECT 1 \\watch",
         "SELECT 1 \\watch 5",
+        "SELECT 1 \\watch c=2",
         "\\e",
         "\\edit x.sql",
         "\\ef f(int)",
@@ -89,11 +90,6 @@ def test_what_waits_for_a_person_or_never_ends_is_refused_with_its_line(tmp_path
     file = write("a.sql", f"SELECT 1;\n\n{bad}\n")
     for in_transaction in (True, False):
         assert [(name, line) for name, line, _ in refused(tmp_path, file, in_transaction=in_transaction)] == [("a.sql", 3)]
-
-
-@pytest.mark.parametrize("good", ["SELECT 1 \\watch c=2", "SELECT 1 \\watch count=1 i=0.1", "SELECT '\\watch';"])
-def test_what_is_repeated_a_number_of_times_is_not(tmp_path, write, good):
-    assert refused(tmp_path, write("a.sql", f"{good}\n")) == []
 
 
 @pytest.mark.parametrize(
