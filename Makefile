@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all test-disk lint fault soak soak-disturbed bench clean
+.PHONY: help setup bytecode demo test test-all test-disk lint fault soak soak-disturbed bench clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,10 +22,14 @@ $(STAMP): pyproject.toml
 demo: setup  ## a whole run on a PostgreSQL and a NATS of its own: make demo [ROWS=n] [EXAMPLE=flights] [BREAK=precheck|service|schema|data|validate|smoke|cutover|monitor]
 	$(BIN)/cutoverd demo $(if $(EXAMPLE),--example $(EXAMPLE)) $(if $(ROWS),--rows $(ROWS)) $(if $(BREAK),--break $(BREAK))
 
-test: setup  ## the tests, without what takes long; on PostgreSQL 15 as well as 18 only what depends on the version
+# else each of the thousands of commands that the tests start would compile us anew where PYTHONDONTWRITEBYTECODE is set
+bytecode: setup
+	@$(BIN)/python -m compileall -q daemon states events tests
+
+test: bytecode  ## the tests, without what takes long; on PostgreSQL 15 as well as 18 only what depends on the version
 	$(BIN)/pytest -m 'not soak and not long and not other_version' -n $(JOBS) $(ARGS)
 
-test-all: setup  ## every test but the soaks, on both versions: what CI runs
+test-all: bytecode  ## every test but the soaks, on both versions: what CI runs
 	$(BIN)/pytest -m 'not soak' -n $(JOBS) $(ARGS)
 
 # the rest of the suite is in memory where there is room: what is about a disk (servers that are killed while they write, one that
@@ -34,7 +38,7 @@ ON_DISK := tests/fault/test_journal_server_killed.py tests/fault/test_names_serv
 	tests/integration/embedded tests/integration/bus/test_anchor.py \
 	tests/integration/runs/test_run_ends.py::test_0_completed_and_an_ended_run_is_never_continued
 
-test-disk: setup  ## on a disk, what is about one
+test-disk: bytecode  ## on a disk, what is about one
 	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) $(ON_DISK)
 
 lint: setup  ## ruff and mypy, strict
