@@ -131,7 +131,10 @@ LOSSES: list[Loss] = [
 
 
 def lost(night: Night, loss: Loss) -> list[bytes]:
-    """The daemon is killed and then the stream is lost; what it held."""
+    """The daemon is killed once its folder has all, and then the stream is lost; what it held."""
+    if night.daemons[-1].poll() is None:
+        copied = lambda: len(list(read_lines(night.run_dir / FILE))) >= len(bodies(night))  # noqa: E731
+        until(copied, "the folder has it too")
     night.kill()
     stop_looking(night)
     was = [body for _, body in bodies(night)]
