@@ -12,13 +12,16 @@ from typing import Any
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import DOUBT, Client
-from cutoverd.daemon.bus.stored import fetch_stored
+from cutoverd.daemon.bus.stored import fetch_stored, parse_stored
 from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.daemon.engine.message import Message
-from cutoverd.daemon.host.private_files import open_private, sync_folder
+from cutoverd.daemon.host.log import Logger
+from cutoverd.daemon.host.private_files import NOT_OURS, describe, open_own, open_private, sync_folder
 from cutoverd.events.codec import is_event
 from cutoverd.events.mac import is_signed
 from cutoverd.events.subjects import EVENTS, RUNS
+
+log = Logger(__name__)
 
 MOST_COMMANDS = 1000
 LONGEST_COMMAND = 200  # of one that is only to be named
@@ -30,6 +33,7 @@ class Content:
 
     is_there: bool = False
     last_seq: int = 0
+    first_seq: int = 0  # from where on it has given sequences away
     events: dict[str, list[Message]] = field(default_factory=dict)  # by run
     runs: list[Message] = field(default_factory=list)
     commands: deque[Message] = field(default_factory=lambda: deque(maxlen=MOST_COMMANDS))  # the last of them
@@ -50,6 +54,15 @@ class Content:
         else:
             self.foreign[run] += 1
 
+    def merge(self, later: Content) -> None:
+        """What an attempt found and kept after this one; what both hold is there once."""
+        self.last_seq = max(self.last_seq, later.last_seq)
+        self.runs += later.runs
+        self.commands += later.commands
+        for run, messages in later.events.items():
+            have = set(self.bodies(run))
+            self.events.setdefault(run, []).extend(each for each in messages if each.data not in have)
+
     def bodies(self, run: str) -> tuple[bytes, ...]:
         return tuple(message.data for message in self.events.get(run, ()))
 
@@ -57,8 +70,9 @@ class Content:
 async def read_content(client: Client | None) -> Content:
     """Raises as `stream.check_possible`."""
     there = await stream.find(client) if client else None
-    content = Content(there is not None, there["state"]["last_seq"] if there else 0)
+    content = Content(there is not None)
     if client and there:
+        content.first_seq, content.last_seq = there["state"]["first_seq"], there["state"]["last_seq"]
         await _each(client, lambda message, _: content.add(message))
     return content
 
@@ -78,6 +92,21 @@ async def save_content(client: Client, path: Path) -> int:
         os.fsync(file.fileno())
     sync_folder(path.parent)
     return count
+
+
+def read_saved(path: Path) -> Content:
+    """What `save_content` has kept, up to a line that it did not write. Raises `UnusableFile`, OSError."""
+    content = Content()
+    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        for line in file:
+            try:
+                message = parse_stored(json.loads(line))
+            except NOT_OURS:
+                log.warning("file_not_ours", path=str(path), reason=describe(line), doing="goes on without the rest of it")
+                break
+            content.add(message)
+            content.last_seq = message.seq
+    return content
 
 
 async def _each(client: Client, use: Callable[[Message, dict[str, Any]], None]) -> None:

@@ -33,7 +33,7 @@ async def fetch_stored(client: Client) -> AsyncGenerator[tuple[Message, dict[str
     """All messages of the stream, each as a message and as the API wrote it, headers and all; raises `DOUBT`."""
     start = 1
     while answer := await _request(client, {"seq": start, "next_by_subj": ">"}):
-        message = _message(answer)
+        message = parse_stored(answer)
         start = message.seq + 1
         yield message, answer
 
@@ -45,7 +45,7 @@ async def fetch_last(client: Client, subject: str) -> Message | None:
 
 async def _fetch(client: Client, which: dict[str, Any]) -> Message | None:
     stored = await _request(client, which)
-    return _message(stored) if stored else None
+    return parse_stored(stored) if stored else None
 
 
 async def _request(client: Client, which: dict[str, Any]) -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ async def _request(client: Client, which: dict[str, Any]) -> dict[str, Any] | No
     try:
         stored = _checked(json.loads(answer.data))
         if stored:
-            _message(stored)
+            parse_stored(stored)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise nats.errors.Error(f"not an answer of JetStream: {answer.data[:200]!r}") from error
     return stored
@@ -75,7 +75,8 @@ def _checked(answer: dict[str, Any]) -> dict[str, Any] | None:
     return dict(answer["message"])
 
 
-def _message(stored: dict[str, Any]) -> Message:
+def parse_stored(stored: dict[str, Any]) -> Message:
+    """Of what the API writes; raises ValueError, KeyError, TypeError for anything else."""
     data, headers = (b64decode(stored.get(part) or "") for part in ("data", "hdrs"))
     return Message(stored["seq"], data, datetime.fromisoformat(stored["time"]), stored["subject"], _id(headers))
 

@@ -20,7 +20,7 @@ from nats.js import errors as js_errors
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import Unsuitable
 from cutoverd.daemon.bus.retry import RetryBudget
-from cutoverd.daemon.engine.errors import LogRegressed, ServerRefused, Unavailable
+from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
@@ -237,8 +237,13 @@ async def find(client: Client) -> dict[str, Any] | None:
 
 
 async def ask_to_make(client: Client, first_seq: int) -> None:
-    """Make it, empty, so that its first message gets that sequence; raises `DOUBT`, `Unsuitable`."""
-    await _create(client, settings() | {"first_seq": first_seq})
+    """Make it, empty, so that its first message gets that sequence; raises `DOUBT`, `Unsuitable`, `Conflict`.
+
+    Found: in one that another had made meanwhile, from 1 on, commands lay below the position on record, and nobody heard them.
+    """
+    made = await _create(client, settings() | {"first_seq": first_seq})
+    if (first := made["state"]["last_seq"] + 1) < first_seq:
+        raise Conflict(f"somebody else has made stream {STREAM} meanwhile, from sequence {first} on")
 
 
 async def ask_to_delete(client: Client) -> None:

@@ -11,9 +11,11 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.content import Content, read_content
 from cutoverd.daemon.bus.journal_file import FILE, read_lines
 from cutoverd.daemon.bus.run_registry import History, history_of
+from cutoverd.daemon.control.unfinished_restore import find_kept
 from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.engine.chains import Reading, Source, begins_with, longest_chain, read_source, recorded
 from cutoverd.daemon.engine.copies import CopiedEvent
+from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.host.private_files import UnusableFile
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import journal_copy, journal_key
@@ -42,9 +44,10 @@ class Remains:
     run: Run  # as the longest chain leaves it; its sequences are not those of a stream
     key: JournalKey
     content: Content
+    kept: Content | None  # by a restore that is not finished
     ledger: Copies
     files: Copies
-    readings: Sequence[Reading]  # of stream, ledger and folder
+    readings: Sequence[Reading]  # of stream, ledger and folder, and of what was kept
     chain: list[bytes]
     highest_seq: int  # that copies, anchors and commands on record know of
     anchors: Sequence[Anchored]
@@ -61,15 +64,26 @@ class Remains:
 
     @property
     def is_whole(self) -> bool:
-        """No copy has more than the stream, and a daemon can read that."""
-        return self.in_stream.events == len(self.chain) and not self.in_stream.broken and not self.lost_end
+        """No copy has more than the stream, and a daemon can read that; and no restore has left other runs out."""
+        is_complete = self.in_stream.events == len(self.chain) and not self.in_stream.broken and not self.lost_end
+        return is_complete and self.kept is None
 
     @property
     def is_to_be_made_anew(self) -> bool:
         """What is missing cannot just be appended: it would lie too low, or behind what does not follow."""
         begins_so = begins_with(self.chain, self.in_stream)
         is_too_low = not self.content.is_there or self.content.last_seq < self.highest_seq
-        return is_too_low or not begins_so or bool(self.in_stream.broken)
+        return is_too_low or self._was_renumbered() or not begins_so or bool(self.in_stream.broken)
+
+    def _was_renumbered(self) -> bool:
+        """Whether it gives away sequences once more that an event of ours had that it has lost.
+
+        Found: of a stream that was put back from a backup, a `rollback` that was said since lay below the position of the
+        last command on record, and no daemon ever heard it.
+        """
+        held = {hash_of(message) for message in self.content.bodies(self.run.name)}
+        copied = (*self.ledger.get(self.run.name, ()), *self.files.get(self.run.name, ()), *self.anchors)
+        return any(each.seq >= self.content.first_seq and each.hash not in held for each in copied)
 
     @property
     def first_seq(self) -> int:
@@ -78,7 +92,8 @@ class Remains:
 
     @property
     def history(self) -> History:
-        return history_of(self.content.runs, self.key.of_runs)
+        kept = self.kept.runs if self.kept else []
+        return history_of([*kept, *self.content.runs], self.key.of_runs)
 
     @property
     def position(self) -> int:
@@ -87,25 +102,33 @@ class Remains:
         return max([*of_commands, self._started_seq()], default=0)
 
     def unanswered(self) -> list[str]:
-        """Commands that the stream still has, and that a daemon would have heard."""
+        """Commands of a stream that is given up, which a daemon would have heard, or that were said after the last event."""
+        last = recorded(self.run.name, self.key, self.chain)[-1].envelope.time
+        given_up = [*(self.kept.commands if self.kept else ()), *(self.content.commands if self.is_to_be_made_anew else ())]
         return [
             f"{each.data.decode(errors='replace')} (on {each.subject} at {each.seq}, {each.at:%H:%M:%S})"
-            for each in self.content.commands
-            if each.seq > self.position
+            for each in given_up
+            if each.seq > self.position or each.at > last
         ]
 
     def unknown(self) -> int:
         """How many messages after the last command on record lie nowhere: commands may have been among them."""
         known = {each.seq for copy in (*self.ledger.values(), *self.files.values()) for each in copy}
-        return len(set(range(max(self.position, self.content.last_seq) + 1, self.highest_seq + 1)) - known)
+        low = max(self.position, self.content.last_seq)
+        return max(0, self.highest_seq - low - sum(low < seq <= self.highest_seq for seq in known))
 
     def chain_of(self, run: str) -> list[bytes]:
         """Of any run of the ledger."""
-        return longest_chain(run, self.key, _sources(run, self.content, self.ledger, self.files))
+        return longest_chain(run, self.key, _sources(run, self.content, self.ledger, self.files, self.kept))
+
+    def held(self, run: str) -> list[Message]:
+        """What the stream has of a run's subject, or had before a restore deleted it."""
+        return self.content.events.get(run) or (self.kept.events.get(run, []) if self.kept else [])
 
     def others(self) -> Iterator[str]:
         """Further runs of the ledger, and those whose events lie in the stream."""
-        yield from sorted((self.ledger.keys() | self.files.keys() | self.content.events.keys()) - {self.run.name})
+        kept = self.kept.events.keys() if self.kept else set[str]()
+        yield from sorted((self.ledger.keys() | self.files.keys() | self.content.events.keys() | kept) - {self.run.name})
 
     def end_of(self, run: str) -> str:
         """The state in which it ended; "" of one that is open, or of which nothing can be read."""
@@ -125,18 +148,20 @@ async def read_remains(loaded: LoadedPlan, server: Server, client: Client | None
     if key is None:
         raise CannotRestore("the ledger has no key and no copies: an earlier version has driven this run", hint=ELSEWHERE)
     content, ledger, files = await read_content(client), await journal_copy.read_all(server), dict(_files(loaded))
-    sources = _sources(run, content, ledger, files)
+    kept = find_kept(loaded.run_dir)
+    sources = _sources(run, content, ledger, files, kept)
     chain = longest_chain(run, key, sources)
     anchors = [each for each in await _anchors(loaded, server) if each]
     remains = Remains(
         run=evolved(run, key, chain),
         key=key,
         content=content,
+        kept=kept,
         ledger=ledger,
         files=files,
         readings=[read_source(run, key, source) for source in sources],
         chain=chain,
-        highest_seq=max([await journal_copy.highest_seq(server), *_sequences(run, key, chain, files, anchors)]),
+        highest_seq=max([await journal_copy.highest_seq(server), *_sequences(run, key, chain, files, anchors, kept)]),
         anchors=anchors,
     )
     if remains.run.plan is None:
@@ -152,12 +177,14 @@ def evolved(run: str, key: JournalKey, chain: Sequence[bytes]) -> Run:
     return state
 
 
-def _sources(run: str, content: Content, ledger: Copies, files: Copies) -> list[Source]:
+def _sources(run: str, content: Content, ledger: Copies, files: Copies, kept: Content | None) -> list[Source]:
     """The stream decides where all are of a length, then the ledger."""
+    of_kept = [Source("what an unfinished restore has kept", kept.bodies(run))] if kept else []
     return [
         Source("the stream", content.bodies(run)),
         Source("the ledger", tuple(each.body for each in ledger.get(run, ()))),
         Source("the run's folder", tuple(each.body for each in files.get(run, ()))),
+        *of_kept,
     ]
 
 
@@ -165,7 +192,8 @@ def _files(loaded: LoadedPlan) -> Iterator[tuple[str, list[CopiedEvent]]]:
     """The copies in the folders of this and other runs."""
     for folder in sorted(_folders(loaded.run_dir.parent)):
         try:
-            yield folder.name, list(read_lines(folder / FILE))
+            if copied := list(read_lines(folder / FILE)):
+                yield folder.name, copied
         except UnusableFile:
             continue
 
@@ -179,7 +207,10 @@ async def _anchors(loaded: LoadedPlan, server: Server) -> list[Anchored | None]:
         return [await anchor.load() for anchor in anchors.all]
 
 
-def _sequences(run: str, key: JournalKey, chain: Sequence[bytes], files: Copies, anchors: Sequence[Anchored]) -> Iterator[int]:
+def _sequences(
+    run: str, key: JournalKey, chain: Sequence[bytes], files: Copies, anchors: Sequence[Anchored], kept: Content | None
+) -> Iterator[int]:
     yield from (each.seq for copy in files.values() for each in copy)
     yield from (anchor.seq for anchor in anchors)
     yield from (each.envelope.command_position for each in recorded(run, key, chain))
+    yield kept.last_seq if kept else 0

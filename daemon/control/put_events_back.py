@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +12,12 @@ from cutoverd.daemon.bus.content import save_content
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.make_anew import make_anew, put_back
 from cutoverd.daemon.bus.run_registry import Runs
+from cutoverd.daemon.control import unfinished_restore
 from cutoverd.daemon.control.lost_journal import Remains
 from cutoverd.daemon.engine.chains import Source, begins_with, read_source
-from cutoverd.events.codec import decode
-from cutoverd.events.subjects import RUNS, events_of
+from cutoverd.daemon.engine.message import Message
+from cutoverd.events.codec import decode, is_event
+from cutoverd.events.subjects import RUNS, events_of, is_token
 
 Say = Callable[[str], None]
 
@@ -27,9 +29,11 @@ class PutBack:
     remains: Remains
     client: Client
     say: Say
+    check_leads: Callable[[], Awaitable[None]]  # raises what stops a restore that has the run no more
 
     async def all(self, saved: Path) -> None:
         """What a stream holds is kept in `saved` before it is deleted. Raises `Conflict` where an older daemon publishes, too."""
+        unfinished_restore.begin(saved.parent)
         run, chain = self.remains.run.name, self.remains.chain
         anew = self.remains.is_to_be_made_anew
         if anew:
@@ -45,7 +49,9 @@ class PutBack:
         is_there, first_seq = self.remains.content.is_there, self.remains.first_seq
         if is_there:
             count = await save_content(self.client, saved)
+            unfinished_restore.keep(saved)
             self.say(f"✔ what the stream held, {count} messages, is kept in {saved}")
+            await self.check_leads()  # reading it takes long: nothing is deleted that a newer one has made meanwhile
         await make_anew(self.client, first_seq, is_there=is_there)
         self.say(f"✔ the stream is made anew, and begins at sequence {first_seq}")
 
@@ -56,16 +62,20 @@ class PutBack:
 
     def _anew(self, run: str) -> list[tuple[str, bytes]]:
         """Of a run that has ended, or whose events the stream held; what the ledger's key has not signed as it lay there."""
-        held, chain = self.remains.content.events.get(run, []), self.remains.chain_of(run)
+        held, chain = self.remains.held(run), self.remains.chain_of(run)
         if chain:
             return _with_ids(chain) if held or self.remains.end_of(run) else []
-        return [(each.id, each.data) for each in held] if held and decode(held[0].data).run == run else []
+        return _as_they_lay(run, held)
 
     def _missing(self, run: str) -> list[tuple[str, bytes]]:
-        """Of a run that has ended; nothing is put behind what does not begin so."""
-        reading = read_source(run, self.remains.key, Source("the stream", self.remains.content.bodies(run)))
-        chain = self.remains.chain_of(run)
-        may_follow = self.remains.end_of(run) and begins_with(chain, reading) and not reading.broken
+        """Of a run that has ended, or was deleted with the stream; nothing is put behind what does not begin so."""
+        chain, there = self.remains.chain_of(run), self.remains.content.bodies(run)
+        kept = self.remains.kept.events.get(run, []) if self.remains.kept else []
+        if not chain:
+            begins_so = there == tuple(each.data for each in kept[: len(there)])
+            return _as_they_lay(run, kept)[len(there) :] if begins_so else []
+        reading = read_source(run, self.remains.key, Source("the stream", there))
+        may_follow = (kept or self.remains.end_of(run)) and begins_with(chain, reading) and not reading.broken
         return _with_ids(chain[reading.events :]) if may_follow else []
 
     def _ended(self) -> dict[str, str]:
@@ -73,6 +83,12 @@ class PutBack:
         ended = dict(self.remains.history.ends) | {run: end for run in self.remains.others() if (end := self.remains.end_of(run))}
         run = self.remains.run
         return ended | {run.name: run.state} if run.is_over else ended
+
+
+def _as_they_lay(run: str, held: list[Message]) -> list[tuple[str, bytes]]:
+    """Of another ledger, or of before there were keys; what only looks like a run stays in the file."""
+    is_of_run = bool(held) and is_token(run) and is_event(held[0].data) and decode(held[0].data).run == run
+    return [(each.id, each.data) for each in held] if is_of_run else []
 
 
 def _with_ids(messages: list[bytes]) -> list[tuple[str, bytes]]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.errors import RunOpen
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, replace_file
+from cutoverd.daemon.control import unfinished_restore
 from cutoverd.daemon.control.lost_journal import ELSEWHERE, CannotRestore, Remains, read_remains
 from cutoverd.daemon.control.put_events_back import PutBack, Say
 from cutoverd.daemon.control.restore_words import describe, loss
@@ -89,12 +91,20 @@ async def _put_back(loaded: LoadedPlan, server: Server, client: Client, say: Say
         await _check(server, remains)
         saved = loaded.run_dir / f"stream-before-{server.epoch}.{attempt}.ndjson"
         try:
-            await PutBack(remains, client, say).all(saved)
+            await PutBack(remains, client, say, partial(_check_still_ours, server)).all(saved)
         except Conflict as conflict:
-            say(f"⚠ an older daemon has published meanwhile: once more ({conflict.args[0]})")
+            say(f"⚠ somebody else was there meanwhile: once more ({conflict.args[0]})")
         else:
             return remains
-    raise CannotRestore("an older daemon goes on publishing on the run's subject", hint="end it, then say the same again")
+    raise CannotRestore(
+        "others go on publishing on the run's subject, or making the stream", hint="end them, then say the same again"
+    )
+
+
+async def _check_still_ours(server: Server) -> None:
+    """Found: a restore that had stood still deleted the stream that a newer one had made, and a daemon had long gone on with."""
+    if not await check_leads(server):
+        raise CannotRestore("whether another daemon has the run meanwhile could not be asked", hint="say the same again")
 
 
 class _Collected:
@@ -136,6 +146,7 @@ async def _lead(loaded: LoadedPlan, server: Server, client: Client, remains: Rem
     async with aclosing(Anchors(loaded, server)) as anchors:
         for anchor in anchors.all:  # last: of what they know, the copies have all
             await anchor.save(runlog.end.seq, runlog.end.hash)
+    unfinished_restore.finish(loaded.run_dir)
     say(f"✔ anchors and copies are those of the stream as it is now: {runlog.length} events, the last at {runlog.end.seq}")
     return runlog.run
 

@@ -53,8 +53,7 @@ def _doings(remains: Remains) -> Iterator[str]:
         yield f"stream {STREAM} is made, from sequence {remains.first_seq} on"
     for other in remains.others():
         end = remains.end_of(other)
-        held = other in remains.content.events
-        yield f"run {other} ({end or 'open'}) {'is put back too' if end or held else 'is left to its own plan'}"
+        yield f"run {other} ({end or 'open'}) {'is put back too' if end or remains.held(other) else 'is left to its own plan'}"
     yield from _commands(remains)
     if lost := loss(remains):
         yield f"⚠ {'' if run.is_over else 'the run will be held: '}{lost}"
@@ -62,7 +61,7 @@ def _doings(remains: Remains) -> Iterator[str]:
 
 def _commands(remains: Remains) -> Iterator[str]:
     """A command is not put back: it would lie after what it answered, or before."""
-    unanswered = remains.unanswered() if remains.is_to_be_made_anew else []
+    unanswered = remains.unanswered()
     for each in unanswered[:SHOWN]:
         yield f"⚠ a command that nobody has answered is lost, say it again: {each}"
     if unanswered[SHOWN:]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, read_lines
+from cutoverd.daemon.control import restore as restoring
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.loopback import HOST, free_port
 from cutoverd.daemon.embedded.nats_binary import program
+from cutoverd.daemon.plan.load import load
 from cutoverd.daemon.postgres.ledger.journal_copy import read_all
 from cutoverd.events import facts
+from cutoverd.events.codec import decode, encode
 from cutoverd.events.mac import JournalKey
 from cutoverd.events.subjects import STREAM
+from cutoverd.states.errors import NotLeader
 
 pytestmark = [pytest.mark.long, pytest.mark.parametrize("cluster", ["18"], indirect=True)]
 Loss = Callable[[Night], None]
@@ -596,3 +601,122 @@ def test_the_journal_of_a_run_that_has_ended_is_whole_again_for_history_and_fina
         night.start()
         assert night.exit_code() == 1
         assert "has ended already (completed)" in night.output
+
+
+class Killed(BaseException):
+    """As by SIGKILL, at a certain line."""
+
+
+def restored_until(night: Night, words: str) -> None:
+    """In this process; killed once it has said that line."""
+
+    def say(line: str) -> None:
+        if words in line:
+            raise Killed
+
+    with pytest.raises(Killed):
+        in_a_loop_of_its_own(restoring.restore(load(night.plan_file), say))
+
+
+def flip_a_byte_of(night: Night, n: int) -> None:
+    """In the middle of the run's events, so that the stream has to be made anew."""
+    found = night.journal()[n].envelope.id.encode()
+    stop_looking(night)
+    stop_nats(night)
+    [block] = [file for file in (night.state_dir / "nats").rglob("*.blk") if found in file.read_bytes()]
+    content = bytearray(block.read_bytes())
+    content[content.rindex(found)] ^= 1
+    block.write_bytes(content)
+
+
+def test_killed_once_its_own_events_are_back_it_finishes_with_the_other_runs_of_the_stream(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Found: said again it called the journal whole, and the others, one of another ledger among them, were never put back."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert night.cli("send", "abort").returncode == 0
+        assert night.exit_code() == 5
+        stop_looking(night)
+        of_first = [body for _, body in bodies(night)]
+        of_strangers = encode(replace(decode(of_first[0]), run="theirs"))
+        night.run = "night2"
+        night.write_plan(run="night2")
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        publish(night, of_strangers.decode(), "cutover.evt.theirs")
+        publish(night, '{"mac":"' + 64 * "0" + '"}', "cutover.evt.nobodys")
+        registry = [body for _, body in bodies(night, "cutover.runs")]
+        flip_a_byte_of(night, 8)
+        restored_until(night, "events of run night2 are put back")
+        done = restore(night)
+        assert (done.returncode, "run night (aborted) is put back too" in done.stdout) == (0, True), done
+        assert [body for _, body in bodies(night)] == of_first
+        assert [body for _, body in bodies(night, "cutover.evt.theirs")] == [of_strangers]
+        assert [body for _, body in bodies(night, "cutover.runs")] == registry
+        again = restore(night)
+        assert (again.returncode, "nothing is to be restored" in again.stdout) == (0, True), again
+        goes_on(night)
+
+
+def test_killed_once_the_stream_is_deleted_it_finds_what_the_stream_alone_had(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: it lay in a file that nobody read, and the end of the journal counted as lost."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        was = [body for _, body in bodies(night)]
+        (night.run_dir / FILE).unlink()
+        cluster.execute("DELETE FROM cutoverd.journal_copy WHERE n > 20", "cutoverd")
+        flip_a_byte_of(night, 8)
+        restored_until(night, "the stream is made anew")
+        done = restore(night)
+        assert (done.returncode, "is lost" in done.stdout) == (0, False), done
+        assert_restored(night, was)
+        goes_on(night)
+
+
+def test_a_newer_daemon_that_came_while_the_stream_was_read_keeps_its_stream(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: an older restore that had stood still deleted the stream that the newer one had made, and gone on with."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        flip_a_byte_of(night, 8)
+        created = ask(night, "INFO")["created"]
+
+        def say(line: str) -> None:
+            if "is kept in" in line:
+                cluster.execute("UPDATE cutoverd.claims SET epoch = 50", "cutoverd")
+
+        with pytest.raises(NotLeader, match="epoch 50"):
+            in_a_loop_of_its_own(restoring.restore(load(night.plan_file), say))
+        assert ask(night, "INFO")["created"] == created
+
+
+def test_what_was_said_to_an_older_backup_of_the_stream_is_named_though_it_reaches_far_enough(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Found: a `rollback` in it lay below the last position on record: no daemon heard it, and nobody was told."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        night.kill()
+        stop_looking(night)
+        stop_nats(night)
+        shutil.copytree(night.state_dir / "nats", tmp_path / "backup")
+        night.start()
+        for _ in range(3):
+            assert night.cli("send", "note", "--reason", "late").returncode == 0
+        was = lost(night, stop_nats)
+        shutil.rmtree(night.state_dir / "nats")
+        (tmp_path / "backup").rename(night.state_dir / "nats")
+        for number in range(20):
+            publish(night, f"rollback{number}")
+        done = restore(night)
+        assert done.returncode == 0, done
+        assert "nobody has answered is lost, say it again: rollback0 (on cutover.cmd" in done.stdout
+        assert_restored(night, was)
+        goes_on(night)

@@ -52,6 +52,13 @@ async def test_a_stream_is_made_anew_beyond_what_was_seen_and_a_daemon_takes_it(
     await stream.prepare(client, acknowledged_seq=5)
 
 
+async def test_a_stream_that_somebody_else_makes_in_between_is_not_taken_for_ours(client: Client) -> None:
+    """Found: its sequences began at 1, commands in it lay below the position on record, and nobody heard them."""
+    await stream.prepare(client)  # after the deletion, say
+    with pytest.raises(Conflict, match="somebody else has made stream CUTOVER meanwhile, from sequence 1 on"):
+        await make_anew(client, 5001, is_there=False)
+
+
 async def test_what_others_publish_in_between_is_stepped_over(client: Client, nats_server: NatsServer) -> None:
     await stream.prepare(client)
     await put_back(client, SUBJECT, with_others(nats_server, b"{}", b"x"), KEY)
