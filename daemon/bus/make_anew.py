@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 from uuid import uuid4
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream, stream_api
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.engine.errors import Conflict, ServerRefused, Unavailable
@@ -24,7 +24,7 @@ async def make_anew(client: Client, first_seq: int, *, is_there: bool) -> None:
     began = time.monotonic()
     try:
         if is_there:
-            await stream.ask_to_delete(client)
+            await stream_api.delete(client)
         await stream.ask_to_make(client, first_seq)
     except DOUBT as error:
         if forbidden := client.forbidden("$JS.API.STREAM.", began):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream_api
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.progress import format_bytes
 from cutoverd.events.subjects import STREAM
@@ -61,7 +61,7 @@ def raise_account(account: Account) -> str:
 
 async def find_account(client: Client) -> Account | None:
     """None where the account says it in another way (limits by replicas); raises DOUBT if we may not ask."""
-    info = await stream.ask(client, "$JS.API.INFO", {})
+    info = await stream_api.ask(client, "$JS.API.INFO", {})
     limits = info.get("limits") or {}
     if "max_storage" not in limits or info.get("tiers"):
         return None
@@ -73,7 +73,7 @@ async def may_update(client: Client) -> bool | None:
     """Whether we may raise the limit; None if nobody says. Asked without a configuration: that can change nothing."""
     began = time.monotonic()
     try:
-        await stream.ask(client, UPDATE, None)
+        await stream_api.ask(client, UPDATE, None)
         return True
     except DOUBT:
         return False if client.forbidden(UPDATE, began) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream, stream_api
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.obstacles import SCARCE_BYTES, UPDATE, by_hand, find_account, may_update, raise_account
 from cutoverd.daemon.bus.stream import ROOM_SHARE, STREAM_BYTES, Room
@@ -24,7 +24,7 @@ class Outlook:
 
 async def find_outlook(client: Client, monitoring_url: str | None) -> Outlook:
     """Asks only, and writes nothing; what may not be asked is said to be unknown. Raises `Unsuitable`, `DOUBT`."""
-    info = await stream.find_info(client)
+    info = await stream_api.find_info(client)
     room = Room.of(info) if info else Room(0, STREAM_BYTES)
     left = await _find_left(client, monitoring_url)
     detail = _describe(room, info is not None)

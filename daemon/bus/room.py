@@ -13,7 +13,7 @@ from typing import Any
 
 from nats.js import errors as js_errors
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream, stream_api
 from cutoverd.daemon.bus.connection import DOUBT, Client
 from cutoverd.daemon.bus.errors import CannotGrow, NoRoom
 from cutoverd.daemon.bus.obstacles import UPDATE, by_hand, find_obstacle
@@ -103,7 +103,7 @@ class StreamGrowth:
     async def raise_limit(self) -> bool:
         """Whether more messages fit than before; False if there is room enough. Raises `CannotGrow`, `Unsuitable`, `DOUBT`."""
         async with self._one_by_one:
-            info = await stream.find_info(self._client)
+            info = await stream_api.find_info(self._client)
             if info is None:
                 raise CannotGrow(f"there is no stream {STREAM}")
             config, self.waits.room = info["config"], Room.of(info)
@@ -160,7 +160,7 @@ class StreamGrowth:
     async def _ask(self, config: dict[str, Any]) -> dict[str, Any]:
         began = time.monotonic()
         try:
-            return await stream.ask(self._client, UPDATE, config)
+            return await stream_api.ask(self._client, UPDATE, config)
         except DOUBT as error:
             if forbidden := self._client.forbidden(UPDATE, began):
                 reason = f"the limit of stream {STREAM} may not be raised by this NATS user: {forbidden}"

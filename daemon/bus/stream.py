@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
-from nats.js import errors as js_errors
 
+from cutoverd.daemon.bus import stream_api
 from cutoverd.daemon.bus.connection import DOUBT, REQUEST_SECONDS, Client
 from cutoverd.daemon.bus.errors import Unsuitable
 from cutoverd.daemon.bus.retry import RetryBudget
 from cutoverd.daemon.engine.errors import Conflict, LogRegressed, ServerRefused, Unavailable
 from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
-from cutoverd.daemon.host.cancellation import deadline
 from cutoverd.events.subjects import STREAM, STREAM_SUBJECTS
 from cutoverd.states.errors import format_reasons
 
@@ -31,13 +30,8 @@ STREAM_BYTES = 1 << 30
 DUPLICATE_SECONDS = 24 * 3600
 ROOM_SHARE = 0.1  # left, for a run that begins
 SHORT_SHARE, SHORT_BYTES = 0.25, 1 << 20
-NO_STREAM, NAME_IN_USE, NO_DISK, OVERLAP = 10059, 10058, 10047, 10065
-OFF_FOR_ACCOUNT = {10035, 10039, 10076}  # whatever the server does for others
-OFF = "set `jetstream { store_dir: …, sync_interval: always }` in its configuration, or give bus.url another server"
 NO_LEADER = "nobody answers for JetStream: it has no leader, or is off for this account"
-OVERLAP_HINT = "end that stream, take these subjects from it, or give this run a NATS account of its own"
 EDIT_HINT = "set it with `nats stream edit`, or give this run a NATS account of its own"
-OFF_HINT = "give the account JetStream, or the plan a NATS user of one that has it"
 # what a server may tell about itself, or set without any effect on what is kept
 IGNORED = {"metadata", "description", "placement", "first_seq"}  # the last: of one that was restored
 
@@ -102,10 +96,10 @@ async def prepare(client: Client, *, replicas: int = 1, stream_bytes: int = STRE
     budget = RetryBudget(f"stream {STREAM}")
     while True:
         try:
-            there = await find_info(client)
+            there = await stream_api.find_info(client)
             if there is None and acknowledged_seq:
                 raise _lost(acknowledged_seq)
-            config = (there or await _create(client, expected))["config"]
+            config = (there or await stream_api.create(client, expected))["config"]
             return check_settings(config, expected | {"max_bytes": config["max_bytes"]})
         except nats.errors.NoRespondersError:
             budget.last_reason = NO_LEADER
@@ -198,7 +192,7 @@ async def check_sync(monitoring_url: str | None) -> None:
 
 async def exists(client: Client) -> bool:
     """Whether any daemon has ever prepared the stream there; raises `Unsuitable` where there can be none."""
-    return await find_info(client) is not None
+    return await stream_api.find_info(client) is not None
 
 
 async def check_possible(client: Client) -> bool:
@@ -207,8 +201,8 @@ async def check_possible(client: Client) -> bool:
     try:
         if there := await exists(client):
             return there
-        if taken := await _overlapping(client):
-            raise Unsuitable(f"stream {STREAM} cannot be had: {taken}", hint=OVERLAP_HINT)
+        if taken := await stream_api.find_overlapping(client):
+            raise Unsuitable(f"stream {STREAM} cannot be had: {taken}", hint=stream_api.OVERLAP_HINT)
     except nats.errors.NoRespondersError as error:
         raise Unavailable(f"stream {STREAM}: {NO_LEADER}") from error
     except DOUBT as error:
@@ -233,7 +227,7 @@ def _lost(acknowledged_seq: int) -> LogRegressed:
 
 async def find(client: Client) -> dict[str, Any] | None:
     """Configuration and state as the server writes them, None if there is no stream; raises as `check_possible`."""
-    return await find_info(client) if await check_possible(client) else None
+    return await stream_api.find_info(client) if await check_possible(client) else None
 
 
 async def ask_to_make(client: Client, first_seq: int) -> None:
@@ -241,73 +235,6 @@ async def ask_to_make(client: Client, first_seq: int) -> None:
 
     Found: in one that another had made meanwhile, from 1 on, commands lay below the position on record, and nobody heard them.
     """
-    made = await _create(client, settings() | {"first_seq": first_seq})
+    made = await stream_api.create(client, settings() | {"first_seq": first_seq})
     if (first := made["state"]["last_seq"] + 1) < first_seq:
         raise Conflict(f"somebody else has made stream {STREAM} meanwhile, from sequence {first} on")
-
-
-async def ask_to_delete(client: Client) -> None:
-    """With all that it holds; raises `DOUBT`, `Unsuitable`."""
-    answer = await ask(client, f"$JS.API.STREAM.DELETE.{STREAM}", {})
-    if answer.get("error", {}).get("err_code") != NO_STREAM:
-        _checked(answer)
-
-
-async def _overlapping(client: Client) -> str:
-    """The streams that have some of our subjects, in words; "" if there is none."""
-    found = dict[str, list[str]]()
-    for subject in STREAM_SUBJECTS:
-        answer = await ask(client, "$JS.API.STREAM.NAMES", {"subject": subject})
-        for name in answer.get("streams") or ():
-            found.setdefault(name, []).append(subject)
-    return "; ".join(f"stream {name} has {', '.join(subjects)}" for name, subjects in found.items() if name != STREAM)
-
-
-async def find_info(client: Client) -> dict[str, Any] | None:
-    """As the server writes it: nats-py would drop the fields that it does not know."""
-    answer = await ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {})
-    return None if answer.get("error", {}).get("err_code") == NO_STREAM else _checked(answer)
-
-
-async def _create(client: Client, config: dict[str, Any]) -> dict[str, Any]:
-    answer = await ask(client, f"$JS.API.STREAM.CREATE.{STREAM}", config)
-    if answer.get("error", {}).get("err_code") == OVERLAP and (taken := await _overlapping_if_allowed(client)):
-        raise Unsuitable(f"stream {STREAM} cannot be had: subjects overlap: {taken}", hint=OVERLAP_HINT)
-    if answer.get("error", {}).get("err_code") != NAME_IN_USE:  # in use: somebody was faster
-        _checked(answer)
-    return _checked(await ask(client, f"$JS.API.STREAM.INFO.{STREAM}", {}))
-
-
-async def _overlapping_if_allowed(client: Client) -> str:
-    """As `_overlapping`; a user may be forbidden to list the streams."""
-    try:
-        return await _overlapping(client)
-    except DOUBT:
-        return ""
-
-
-def _checked(answer: dict[str, Any]) -> dict[str, Any]:
-    error = answer.get("error")
-    if error is None:
-        return answer
-    if error.get("err_code") in OFF_FOR_ACCOUNT:
-        raise Unsuitable(f"JetStream is off for the account of this NATS user: {error.get('description')}", hint=OFF_HINT)
-    if error.get("code") == 503:
-        raise js_errors.ServiceUnavailableError(**error)
-    hint = (
-        "it may grow to 1 GiB, and JetStream takes 75 % of the free disk: make room" if error.get("err_code") == NO_DISK else ""
-    )
-    raise Unsuitable(f"stream {STREAM} cannot be had: {error.get('description')} (error {error.get('err_code')})", hint=hint)
-
-
-async def ask(client: Client, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    """Raises `Unsuitable` if nobody answers and the server itself says that it has no JetStream."""
-    async with deadline(2 * REQUEST_SECONDS):
-        try:
-            content = b"" if body is None else json.dumps(body).encode()
-            msg = await client.nc.request(subject, content, timeout=REQUEST_SECONDS)
-        except nats.errors.NoRespondersError:
-            if client.has_jetstream is False:
-                raise Unsuitable(f"JetStream is off on the NATS server {client.server_name}", hint=OFF) from None
-            raise
-    return dict(json.loads(msg.data))

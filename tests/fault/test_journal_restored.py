@@ -22,7 +22,7 @@ from support.rivals import Rivals
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import publish
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream, stream_api
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.journal_file import FILE, read_lines
@@ -69,7 +69,9 @@ def bodies(night: Night, subject: str = "cutover.evt.night") -> list[tuple[int, 
 
 
 def ask(night: Night, what: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    answer: dict[str, Any] = on_the_bus(night, lambda client: stream.ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {}))
+    answer: dict[str, Any] = on_the_bus(
+        night, lambda client: stream_api.ask(client, f"$JS.API.STREAM.{what}.{STREAM}", config or {})
+    )
     return answer
 
 

@@ -16,7 +16,8 @@ from support.servers import Cluster, configured_nats, in_a_loop_of_its_own
 from support.wire import Wire, hpub
 
 from cutoverd.daemon.bus.connection import connect
-from cutoverd.daemon.bus.stream import find_info, prepare
+from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.bus.stream_api import find_info
 from cutoverd.daemon.embedded.loopback import free_port
 from cutoverd.events import facts
 from cutoverd.events.subjects import STREAM

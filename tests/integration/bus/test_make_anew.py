@@ -9,7 +9,7 @@ import pytest
 from support.servers import NatsServer
 from support.wire import publish_to
 
-from cutoverd.daemon.bus import stream
+from cutoverd.daemon.bus import stream, stream_api
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.content import read_content
 from cutoverd.daemon.bus.journal import Journal
@@ -75,9 +75,9 @@ async def test_an_event_of_an_older_daemon_in_between_is_seen(client: Client, na
 
 
 async def test_an_id_that_the_server_remembers_of_what_was_purged_hinders_nobody(client: Client) -> None:
-    await stream._create(client, stream.settings() | {"deny_purge": False})
+    await stream_api.create(client, stream.settings() | {"deny_purge": False})
     await put_back(client, SUBJECT, MESSAGES, KEY)
-    await stream.ask(client, f"$JS.API.STREAM.PURGE.{STREAM}", {})
+    await stream_api.ask(client, f"$JS.API.STREAM.PURGE.{STREAM}", {})
     await put_back(client, SUBJECT, MESSAGES, KEY)
     assert [(seq, body) for seq, _, body in await held(client)] == [(5 + n, body) for n, (_, body) in enumerate(MESSAGES, 1)]
 

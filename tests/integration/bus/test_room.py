@@ -22,7 +22,8 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.obstacles import UPDATE, may_update
 from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.room import StreamGrowth
-from cutoverd.daemon.bus.stream import find_info, prepare
+from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.bus.stream_api import find_info
 from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.events.subjects import STREAM, events_of
 
