@@ -40,5 +40,14 @@ class LogRegressed(BusError):
     )
 
 
+class KeyDiffers(LogRegressed):
+    """no message on the run's subject bears the MAC of our key"""
+
+    hint = (
+        "the key is of another ledger, or the ledger was made anew: without `journal.key` in the run's folder, `status`,"
+        ' `history` and `send` go on and say "not verified"; a daemon that starts writes the ledger\'s own there'
+    )
+
+
 class ServerRefused(BusError):
     """the server refuses the message and will go on refusing it"""

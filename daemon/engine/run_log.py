@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from cutoverd.daemon.engine.anchor import Anchor, Anchored, check_anchored
 from cutoverd.daemon.engine.copies import CopiedEvent, JournalCopy
-from cutoverd.daemon.engine.errors import Conflict, Unavailable
+from cutoverd.daemon.engine.errors import Conflict, KeyDiffers, Unavailable
 from cutoverd.daemon.engine.foreign import CROWDED_SECONDS, FIND_SECONDS, Crowd, ForeignMessages
 from cutoverd.daemon.engine.message import EventLog, Message
 from cutoverd.daemon.host.cancellation import deadline
@@ -71,7 +71,10 @@ class RunLog:
         return self._chain.n
 
     async def replay(self) -> None:
-        """Read the journal to its end and prove it; raises `Corrupt`, and `LogRegressed` if it ends before an anchor."""
+        """Read the journal to its end and prove it.
+
+        Raises `Corrupt`, `KeyDiffers`, and `LogRegressed` if it ends before an anchor.
+        """
         # before the end is asked for: an older daemon that still records must not look like a journal that lost its end
         anchored = [await anchor.load() for anchor in self._anchors]
         hashes: dict[int, str] = {}
@@ -81,6 +84,8 @@ class RunLog:
             if recorded := self._read(message):
                 self._apply(recorded, message.data)
                 hashes[message.seq] = self._chain.head
+        if self._key and not hashes and self.foreign.count and any(anchored):
+            raise KeyDiffers(f"none of {self.foreign.count} messages bears the MAC of our key, and some were acknowledged once")
         for end in anchored:
             check_anchored(end, hashes)
 

@@ -12,12 +12,14 @@ from fakes.recording_ports import Night
 
 from cutoverd.daemon.bus.memory import MemoryJournal, MemoryStream
 from cutoverd.daemon.engine import foreign, run_log
+from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.engine.copies import CopiedEvent
-from cutoverd.daemon.engine.errors import Conflict, LogRegressed, Unavailable
+from cutoverd.daemon.engine.errors import Conflict, KeyDiffers, LogRegressed, Unavailable
 from cutoverd.daemon.engine.loop import Stopped
 from cutoverd.daemon.engine.message import Message
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.events import facts
+from cutoverd.events.codec import hash_of
 from cutoverd.events.mac import JournalKey
 from cutoverd.states.errors import StepError
 
@@ -183,3 +185,30 @@ async def test_a_loop_records_what_it_steps_over_and_the_run_goes_on() -> None:
     assert await night.daemon() is Stopped.OVER
     assert night.log.run.state == "completed"
     assert night.log.run.foreign_messages == 7
+
+
+class Kept:
+    """An anchor that knows of one event."""
+
+    def __init__(self, end: Anchored) -> None:
+        self._end = end
+
+    async def save(self, seq: int, hash: str) -> None:
+        """It stays."""
+
+    async def load(self) -> Anchored | None:
+        return self._end
+
+
+async def test_who_has_the_key_of_another_ledger_is_told_of_the_key_and_not_of_a_lost_journal() -> None:
+    """Found: `status` said that the log had lost its end, and led to `journal restore` and `rollback --without-journal`."""
+    stream = MemoryStream()
+    signed = RunLog("night", stream.journal(SUBJECT), key=KEY)
+    await signed.append(facts.NoteTaken(by=None, text="here"))
+    [message] = [message async for message in stream.journal(SUBJECT).replay()]
+    anchor = Kept(Anchored(message.seq, hash_of(message.data)))
+    with pytest.raises(KeyDiffers, match="none of 1 messages") as told:
+        await RunLog("night", stream.journal(SUBJECT), [anchor], key=JournalKey((b"another",))).replay()
+    assert "journal.key" in told.value.hint
+    assert "restore" not in told.value.hint
+    await RunLog("night", stream.journal(SUBJECT), [anchor]).replay()  # nothing is verified, and it is read
