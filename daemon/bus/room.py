@@ -131,10 +131,8 @@ class StreamGrowth:
             raise obstacle or CannotGrow(f"stream {STREAM} cannot be asked for its room")
         if room.left_share < ROOM_SHARE:
             left = f"stream {STREAM} holds {room.used_bytes} of {room.limit_bytes} bytes: {room.left_share:.1%} left"
-            raise NoRoom(
-                f"{left}, expected {ROOM_SHARE:.0%}; {obstacle.args[0] if obstacle else ''}",
-                hint=obstacle.hint if obstacle else "",
-            )
+            obstacle = obstacle or CannotGrow("the limit could not be raised by more", hint=await find_obstacle(self._client))
+            raise NoRoom(f"{left}, expected {ROOM_SHARE:.0%}; {obstacle.args[0]}", hint=obstacle.hint)
         return room
 
     async def _update(self, info: dict[str, Any], lifted: dict[str, int]) -> None:
