@@ -80,7 +80,11 @@ def alarms(night: Night) -> int:
     return sum(event.count for event in night.events(facts.ForeignMessagesFound))
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+# the other causes in CI by tests/unit/events/test_mac.py and tests/contract/test_journal.py
+IN_CI = ("bytes", "a forged takeover", "events once more")
+
+
+@pytest.mark.parametrize("cause", [pytest.param(each, marks=[] if each in IN_CI else pytest.mark.soak) for each in CAUSES])
 def test_what_others_publish_is_stepped_over_while_a_daemon_drives_and_by_the_next(
     cluster: Cluster, tmp_path: Path, cause: str
 ) -> None:

@@ -127,6 +127,8 @@ def stop_nats(night: Night) -> None:
     in_a_loop_of_its_own(nats.stop(night.state_dir / "nats"))
 
 
+# the other two in CI by tests/integration/bus/test_make_anew.py and tests/unit/engine/test_chains.py
+IN_CI = (is_deleted, folder_is_deleted, a_byte_is_flipped)
 LOSSES: list[Loss] = [
     is_deleted,
     is_remade,
@@ -172,7 +174,7 @@ def goes_on(night: Night) -> None:
     assert_completed(night)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [pytest.param(each, marks=[] if each in IN_CI else pytest.mark.soak) for each in LOSSES])
 def test_whatever_became_of_the_stream_the_journal_is_made_again_and_the_run_goes_on(
     cluster: Cluster, tmp_path: Path, loss: Loss
 ) -> None:

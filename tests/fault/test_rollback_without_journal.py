@@ -79,12 +79,12 @@ def assert_taken_back(night: Night) -> None:
         ("downtime.stop_service:api", "after"),
         pytest.param("downtime.fence_old", "before", marks=pytest.mark.soak),
         pytest.param("schema.build_new", "before", marks=pytest.mark.soak),
-        ("data.run_script:data/010.sql", "before"),
+        pytest.param("data.run_script:data/010.sql", "before", marks=pytest.mark.soak),
         pytest.param("data.run_script:late/900.sql", "before", marks=pytest.mark.soak),
         pytest.param("validate.check_script:validate/001.sql", "before", marks=pytest.mark.soak),
         pytest.param("smoke.exchange_names", "before", marks=pytest.mark.soak),
         ("smoke.smoke_test:page", "before"),
-        ("cutover.start_service:api", "after"),
+        pytest.param("cutover.start_service:api", "after", marks=pytest.mark.soak),
         pytest.param("cutover.open_traffic:door", "after", marks=pytest.mark.soak),
         ("monitor.watch", ""),
     ],
@@ -223,7 +223,7 @@ def test_a_daemon_that_watches_elsewhere_never_says_that_it_has_completed(cluste
         assert night.exit_code() == 7, night.output[-3000:]
 
 
-@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "monitor.watch"])
+@pytest.mark.parametrize("step", [pytest.param("data.run_script:data/010.sql", marks=pytest.mark.soak), "monitor.watch"])
 def test_a_daemon_elsewhere_is_fenced_and_steps_down(cluster: Cluster, tmp_path: Path, step: str) -> None:
     """By the fence in PostgreSQL: whoever has another `state_dir` sees no lock of it."""
     with a_night(cluster, tmp_path) as night:

@@ -118,7 +118,11 @@ def named_keys(output: str) -> list[str]:
     return sorted(json.dumps(entry["key"]) for entry in json.loads(keys_line.partition("keys: ")[2]))
 
 
-@pytest.mark.parametrize("where", [pytest.param(each, marks=[] if each == "validate" else pytest.mark.long) for each in FAILS_IN])
+# what fails in the others is tried in CI on a smaller database (tests/integration/runs, tests/fault)
+MARKS = {"validate": [], "smoke": [pytest.mark.long], "service": [pytest.mark.long]}
+
+
+@pytest.mark.parametrize("where", [pytest.param(each, marks=MARKS.get(each, [pytest.mark.soak])) for each in FAILS_IN])
 def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
     done = demo(tmp_path, *FEW, "--break", where)
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
