@@ -50,7 +50,7 @@ def ports_of(
             questions=_questions(loaded),
             proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
         ),
-        services=services(loaded, site),
+        services=services(loaded, server, site),
         traffic=traffic(loaded, site),
         checks=checks(loaded, site, scrapes),
         monitor_checks=monitor_checks(loaded, server, site, round_observers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from cutoverd.daemon.metrics.scrape_check import ScrapedCheck
 from cutoverd.daemon.metrics.server import Scrapes
@@ -12,6 +13,7 @@ from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, WatchedCheck
 from cutoverd.daemon.plan.systems import CheckSection, Door, Service, ServiceCommands
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.sql_sample import SqlSample
+from cutoverd.daemon.runtime.leadership import check_leads
 from cutoverd.daemon.systems import exec as by_command
 from cutoverd.daemon.systems.checks import ChecksByKind
 from cutoverd.daemon.systems.http import HttpCheck
@@ -26,7 +28,7 @@ from cutoverd.states.check_rules import Rule, Rules
 from cutoverd.states.ports import Version
 
 
-def services(loaded: LoadedPlan, site: by_command.Site) -> ServicesByKind:
+def services(loaded: LoadedPlan, server: Server, site: by_command.Site) -> ServicesByKind:
     """Every version of every service, and what has to answer once it runs."""
     given = loaded.plan.services
     proofs = {(s.name, v): c.health for s in given for v, c in ((Version.NEW, s.new), (Version.TEST, s.test)) if c}
@@ -35,6 +37,7 @@ def services(loaded: LoadedPlan, site: by_command.Site) -> ServicesByKind:
         site.folder,
         _timeouts(loaded),
         {key: [_check(check, loaded, site) for check in health] for key, health in proofs.items()},
+        partial(check_leads, server),
     )
 
 

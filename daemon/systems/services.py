@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from cutoverd.daemon.engine.step_executor import always_leads
 from cutoverd.daemon.systems import status_survey
 from cutoverd.daemon.systems.lookup import named
 from cutoverd.daemon.systems.pending_change import PendingChange
@@ -27,6 +28,7 @@ class ServicesByKind:
     folder: Path  # of this run, in state_dir
     timeouts: SwitchTimeouts = DEFAULT_TIMEOUTS
     health: Mapping[tuple[str, Version], Sequence[CheckKind]] = field(default_factory=dict)  # what a version has to answer
+    leads: Callable[[], Awaitable[bool]] = always_leads  # false if nobody could be asked; raises `NotLeader`
 
     async def is_running(self, name: str, version: Version) -> bool:
         switch = self._switch(name, version)
@@ -90,5 +92,6 @@ class ServicesByKind:
                 turn={True: kind.start, False: kind.stop},
                 timeouts=self.timeouts,
                 begun=PendingChange.of(self.folder, "service", name, version),
+                leads=self.leads,
             )
         )

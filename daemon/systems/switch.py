@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cutoverd.daemon.engine.step_executor import always_leads
 from cutoverd.daemon.systems.pending_change import PendingChange
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Evidence
@@ -91,6 +92,7 @@ class Switch:
     turn: Mapping[bool, Callable[[AttemptId, float], Awaitable[Evidence]]]
     timeouts: SwitchTimeouts
     begun: PendingChange
+    leads: Callable[[], Awaitable[bool]] = always_leads  # asked before a change is taken back; raises `NotLeader`
 
     async def is_on(self) -> bool:
         """What is seen, once a change that was begun has had its time to come; raises `OutcomeUnknown`."""
@@ -113,13 +115,18 @@ class Switch:
         return {"found": self.words.state(found), **await self._ask(attempt_id, wanted)}
 
     async def change_or_take_back(self, attempt_id: AttemptId, wanted: bool) -> Evidence:
-        """As `change`; cancelled after it asked, it asks for the opposite, sees to that, and lets `CancelledError` through."""
+        """As `change`; cancelled after it asked, it asks for the opposite, sees to that, and lets `CancelledError` through.
+
+        Found: a daemon whose start was ended by a takeover stopped what the newer one had started meanwhile. Who cannot be told
+        that he still leads takes nothing back.
+        """
         try:
             return await self.change(attempt_id, wanted)
         except asyncio.CancelledError:
             if self.begun.read() == self.words.verb(wanted):
                 with contextlib.suppress(StepError):  # the note stays, and whoever comes next does not trust what he sees
-                    await self._ask(attempt_id, not wanted)
+                    if await self.leads():
+                        await self._ask(attempt_id, not wanted)
             raise
 
     async def _ask(self, attempt_id: AttemptId, wanted: bool) -> dict[str, Any]:

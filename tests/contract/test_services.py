@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from cutoverd.daemon.systems.exec import ExecService, Site
 from cutoverd.daemon.systems.memory import MemoryServices
 from cutoverd.daemon.systems.services import ServicesByKind
 from cutoverd.daemon.systems.switch import SwitchTimeouts
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction, Version
 from cutoverd.states.ports_systems import Services
 
@@ -57,6 +57,9 @@ class ByCommands:
     def _kind(self, site: Site, name: str) -> ExecService:
         program = ["sh", str(SUPPORT / "switch.sh"), str(self._folder), name]
         return ExecService([*program, "start"], [*program, "stop"], [*program, "status"], site)
+
+    def of_daemon(self, leads: Callable[[], Awaitable[bool]]) -> Services:
+        return replace(self._by_kind, leads=leads)
 
     def asked(self) -> list[str]:
         asked = self._folder / "asked"
@@ -248,6 +251,30 @@ async def test_a_cancelled_start_is_stopped_again(rig: Rig) -> None:
         await starting
     assert rig.asked() == ["start api-new", "stop api-new"]
     assert not await rig.services.is_running("api", NEW)
+
+
+async def is_superseded() -> bool:
+    raise NotLeader("another daemon has taken run r1 (epoch 2)")
+
+
+async def is_not_known() -> bool:
+    return False
+
+
+@pytest.mark.parametrize("leads", [is_superseded, is_not_known])
+async def test_a_start_that_a_takeover_has_ended_is_not_stopped_again(
+    tmp_path: Path, leads: Callable[[], Awaitable[bool]]
+) -> None:
+    """Found: the older daemon stopped what the newer one had started, in another folder, after the run had completed."""
+    rig = ByCommands(tmp_path)
+    services = rig.of_daemon(leads)
+    rig.break_it("hanging", "start", "api", NEW)
+    starting = asyncio.create_task(services.start(ATTEMPT_ID, "api", NEW))
+    await until(lambda: rig.asked() == ["start api-new"])
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert rig.asked() == ["start api-new"]
 
 
 async def until(true: Callable[[], bool], seconds: float = 10) -> None:

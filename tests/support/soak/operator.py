@@ -16,6 +16,7 @@ from cutoverd.daemon.bus.commands import CommandStream
 from cutoverd.daemon.bus.connection import connect
 from cutoverd.daemon.bus.errors import Unreachable
 from cutoverd.daemon.embedded import nats
+from cutoverd.daemon.embedded.errors import DidNotStart
 from cutoverd.daemon.engine.errors import Unavailable
 from cutoverd.events.commands import Command, Verb, encode
 from cutoverd.states.next_action import awaited_operator
@@ -89,10 +90,10 @@ class Operator:
 
 async def _publish(fleet: Fleet, command: Command) -> int:
     """The sequence; 0 if nobody acknowledged it."""
-    server = await nats.ensure(fleet.night.state_dir / "nats")
     try:
+        server = await nats.ensure(fleet.night.state_dir / "nats")
         client = await connect(server.url, user=server.user, password=server.password)
-    except Unreachable:
+    except (DidNotStart, Unreachable):  # the first: whoever ends it at the run's end ends what is started meanwhile, too
         return 0
     try:
         return await CommandStream(client, budget_seconds=PUBLISH_SECONDS).publish(encode(command), id=command.id)
