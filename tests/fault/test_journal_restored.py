@@ -351,7 +351,7 @@ def test_a_daemon_on_this_machine_is_not_taken_from(cluster: Cluster, tmp_path: 
         is_deleted(night)
         refused = restore(night)
         assert (refused.returncode, "is driven by process" in refused.stderr) == (7, True), refused
-        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+        assert ask(night, "INFO")["error"]["err_code"] == stream_api.NO_STREAM
 
 
 def test_nothing_is_done_where_the_stream_has_more_than_its_copies(cluster: Cluster, tmp_path: Path) -> None:
@@ -400,7 +400,7 @@ def test_copies_that_the_ledgers_key_did_not_sign_are_refused(cluster: Cluster, 
         write(file, resigned)
         refused = restore(night)
         assert (refused.returncode, "not of the ledger's key" in refused.stderr) == (1, True), refused
-        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+        assert ask(night, "INFO")["error"]["err_code"] == stream_api.NO_STREAM
         write(file, [*was, resigned[-1]])
         assert restore(night).returncode == 0
         assert_restored(night, was)
@@ -482,7 +482,7 @@ def test_the_runs_name_has_to_be_said(cluster: Cluster, tmp_path: Path) -> None:
         assert (unsaid.returncode, "nobody confirmed" in unsaid.stderr) == (2, True), unsaid
         wrong = night.main("journal", "restore", str(night.plan_file), "--confirm", "nigth")
         assert (wrong.returncode, "expected the run's name" in wrong.stderr) == (2, True), wrong
-        assert ask(night, "INFO")["error"]["err_code"] == stream.NO_STREAM
+        assert ask(night, "INFO")["error"]["err_code"] == stream_api.NO_STREAM
 
 
 RIGHTS = [
