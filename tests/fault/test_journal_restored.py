@@ -128,7 +128,7 @@ def stop_nats(night: Night) -> None:
 
 
 # the other two in CI by tests/integration/bus/test_make_anew.py and tests/unit/engine/test_chains.py
-IN_CI = (is_deleted, folder_is_deleted, a_byte_is_flipped)
+IN_CI = (is_deleted, is_remade, folder_is_deleted, a_byte_is_flipped)
 LOSSES: list[Loss] = [
     is_deleted,
     is_remade,

@@ -212,3 +212,11 @@ async def test_who_has_the_key_of_another_ledger_is_told_of_the_key_and_not_of_a
     assert "journal.key" in told.value.hint
     assert "restore" not in told.value.hint
     await RunLog("night", stream.journal(SUBJECT), [anchor]).replay()  # nothing is verified, and it is read
+
+
+async def test_a_stream_that_was_made_anew_and_that_strangers_use_is_lost_and_no_matter_of_the_key() -> None:
+    stream = MemoryStream()
+    await stream.store(SUBJECT, "", b"a stranger's")
+    with pytest.raises(LogRegressed) as told:
+        await RunLog("night", stream.journal(SUBJECT), [Kept(Anchored(26, "f" * 64))], key=KEY).replay()
+    assert not isinstance(told.value, KeyDiffers)
