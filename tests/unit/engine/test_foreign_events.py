@@ -207,16 +207,16 @@ async def test_who_has_the_key_of_another_ledger_is_told_of_the_key_and_not_of_a
     await signed.append(facts.NoteTaken(by=None, text="here"))
     [message] = [message async for message in stream.journal(SUBJECT).replay()]
     anchor = Kept(Anchored(message.seq, hash_of(message.data)))
-    with pytest.raises(KeyDiffers, match="none of 1 messages") as told:
+    with pytest.raises(KeyDiffers, match="none of 1 messages") as raised:
         await RunLog("night", stream.journal(SUBJECT), [anchor], key=JournalKey((b"another",))).replay()
-    assert "journal.key" in told.value.hint
-    assert "restore" not in told.value.hint
+    assert "journal.key" in raised.value.hint
+    assert "restore" not in raised.value.hint
     await RunLog("night", stream.journal(SUBJECT), [anchor]).replay()  # nothing is verified, and it is read
 
 
 async def test_a_stream_that_was_made_anew_and_that_strangers_use_is_lost_and_no_matter_of_the_key() -> None:
     stream = MemoryStream()
     await stream.store(SUBJECT, "", b"a stranger's")
-    with pytest.raises(LogRegressed) as told:
+    with pytest.raises(LogRegressed) as raised:
         await RunLog("night", stream.journal(SUBJECT), [Kept(Anchored(26, "f" * 64))], key=KEY).replay()
-    assert not isinstance(told.value, KeyDiffers)
+    assert not isinstance(raised.value, KeyDiffers)
