@@ -22,6 +22,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.drive import Anchors
 from cutoverd.daemon.runtime.embedded_bus import has_a_bus, needed_by_observer
+from cutoverd.daemon.runtime.leadership import server_before_epoch
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
@@ -116,7 +117,7 @@ async def _ended(loaded: LoadedPlan) -> AsyncIterator[tuple[RunLog, Server]]:
 
 @asynccontextmanager
 async def _proven(loaded: LoadedPlan, journal: Journal) -> AsyncIterator[tuple[RunLog, Server]]:
-    server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+    server = server_before_epoch(loaded)
     async with aclosing(Anchors(loaded, server)) as anchors, aclosing(LedgerCopy()) as ledger_copy:
         copies = (FileCopy(loaded.run_dir / FILE), ledger_copy)
         runlog = RunLog(loaded.plan.run, journal, anchors.all, key=await journal_key.fetch(server), copies=copies)

@@ -30,7 +30,7 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.drive import Anchors
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed_by_observer
-from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, take_without_journal
+from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, server_before_epoch, take_without_journal
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
@@ -45,7 +45,7 @@ async def read_prospect(loaded: LoadedPlan) -> tuple[list[str], bool]:
 
     Raises `CannotRestore`, `TakenBack`, `StepError`, `BusError`.
     """
-    server = _server(loaded)
+    server = server_before_epoch(loaded)
     await _check_may_go_on(server)
     async with _bus_for_looking(loaded) as client:
         remains = await read_remains(loaded, server, client)
@@ -59,7 +59,7 @@ async def restore(loaded: LoadedPlan, say: Say) -> None:
     Raises as `read_prospect`, and `AlreadyDriven`, `NotLeader`, `ServerRefused`.
     """
     with one_daemon(loaded):
-        server = _server(loaded)
+        server = server_before_epoch(loaded)
         await _check_may_go_on(server)
         await ledger.prepare(server)  # one that an older version made lacks tables
         await journal_key.fetch(server)  # so that who only looks can verify what is signed now
@@ -165,10 +165,6 @@ async def _bus_for_looking(loaded: LoadedPlan) -> AsyncIterator[Client | None]:
         return
     async with needed_by_observer(loaded), bus(loaded, keep=False) as client:
         yield client
-
-
-def _server(loaded: LoadedPlan) -> Server:
-    return Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
 
 
 async def _check_may_go_on(server: Server) -> None:

@@ -19,7 +19,7 @@ from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
-from cutoverd.daemon.runtime.leadership import take_without_journal
+from cutoverd.daemon.runtime.leadership import server_before_epoch, take_without_journal
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import Evidence
@@ -53,7 +53,7 @@ class LedgerView:
 
 async def read_standing(loaded: LoadedPlan) -> list[str]:
     """How things are, and what would be done, in lines. Raises `CannotTakeBack`, `StepError`."""
-    server = _server(loaded)
+    server = server_before_epoch(loaded)
     view, names = await _known(server), server.names
     whose = {known.name: role for role, known in view.databases.items()}
     doors, services = (", ".join(part.name for part in parts) for parts in (loaded.plan.traffic, loaded.plan.services))
@@ -73,7 +73,7 @@ async def take_back(loaded: LoadedPlan, *, accept_loss: bool, reason: str, say: 
     Raises `CannotTakeBack` if rows would be lost, `AlreadyDriven`, `NotLeader`, and what an action raises: said again it goes on.
     """
     with one_daemon(loaded):
-        server = _server(loaded)
+        server = server_before_epoch(loaded)
         view = await _known(server)
         if view.mark and view.mark.finished:
             say(f"taken back already, at {view.mark.finished:%Y-%m-%d %H:%M:%S %Z}: nothing is left to be done")
@@ -104,10 +104,6 @@ async def _decide(server: Server, report: Report, counted: Evidence, *, accept_l
     async with session(server) as conn:
         attempt_id = report.attempt_id("mark")
         await mark_taken_back(conn, attempt_id, accepts_loss=costs and accept_loss, reason=reason, counted=counted)
-
-
-def _server(loaded: LoadedPlan) -> Server:
-    return Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
 
 
 async def _known(server: Server) -> LedgerView:

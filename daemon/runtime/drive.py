@@ -39,7 +39,7 @@ from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, revive
-from cutoverd.daemon.runtime.leadership import check_leads, take_over, watch_for_newer
+from cutoverd.daemon.runtime.leadership import check_leads, server_before_epoch, take_over, watch_for_newer
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
@@ -73,7 +73,7 @@ async def drive(
     """
     tracker = tracker or ProgressTracker(loaded)
     with one_daemon(loaded):
-        server = Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+        server = server_before_epoch(loaded)
         await ledger.prepare(server)
         key = await journal_key.fetch(server)
         try:

@@ -34,6 +34,11 @@ from cutoverd.states.run import Run
 FOREIGN_SECONDS = 1.0  # of a flood the loop is told once a second
 
 
+def server_before_epoch(loaded: LoadedPlan) -> Server:
+    """The plan's server, as whoever does not lead sees it: of no epoch yet."""
+    return Server(loaded.plan.database.url, loaded.plan.run, 0, loaded.run_dir, loaded.plan.client_tools)
+
+
 async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Server:
     """Lead the run: from here on every older daemon is refused, here and in PostgreSQL.
 

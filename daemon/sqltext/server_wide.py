@@ -33,7 +33,7 @@ _FIRST = {"create", "alter", "drop", "reassign", "grant", "revoke", "comment", "
 ROLES = "it changes roles, which are the server's"
 DATABASE = "it changes the database as a whole"
 ROLES_ADVICE = (
-    "PreCheck would change them for production, and no way back undoes it; see to it by hand beforehand, and take it out"
+    "PreCheck would change them for production, and no rollback undoes it; see to it by hand beforehand, and take it out"
 )
 ALTER_ADVICE = (
     "that name is the placeholder's while files run, and production's in PreCheck; say it of production beforehand, "
