@@ -51,7 +51,7 @@ def ports_of(
             proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
         ),
         services=services(loaded, server, site),
-        traffic=traffic(loaded, site),
+        traffic=traffic(loaded, server, site),
         checks=checks(loaded, site, scrapes),
         monitor_checks=monitor_checks(loaded, server, site, round_observers),
         clock=SystemClock(),

@@ -41,9 +41,10 @@ def services(loaded: LoadedPlan, server: Server, site: by_command.Site) -> Servi
     )
 
 
-def traffic(loaded: LoadedPlan, site: by_command.Site) -> TrafficByKind:
+def traffic(loaded: LoadedPlan, server: Server, site: by_command.Site) -> TrafficByKind:
     """The doors, in the plan's order."""
-    return TrafficByKind({door.name: _door(door, site) for door in loaded.plan.traffic}, site.folder, _timeouts(loaded))
+    doors = {door.name: _door(door, site) for door in loaded.plan.traffic}
+    return TrafficByKind(doors, site.folder, _timeouts(loaded), partial(check_leads, server))
 
 
 def checks(loaded: LoadedPlan, site: by_command.Site, scrapes: Scrapes | None) -> ChecksByKind:

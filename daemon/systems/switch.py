@@ -92,7 +92,7 @@ class Switch:
     turn: Mapping[bool, Callable[[AttemptId, float], Awaitable[Evidence]]]
     timeouts: SwitchTimeouts
     begun: PendingChange
-    leads: Callable[[], Awaitable[bool]] = always_leads  # asked before a change is taken back; raises `NotLeader`
+    leads: Callable[[], Awaitable[bool]] = always_leads  # false if nobody could be asked; raises `NotLeader`
 
     async def is_on(self) -> bool:
         """What is seen, once a change that was begun has had its time to come; raises `OutcomeUnknown`."""
@@ -130,6 +130,8 @@ class Switch:
             raise
 
     async def _ask(self, attempt_id: AttemptId, wanted: bool) -> dict[str, Any]:
+        """Found: a daemon that had stood still while it asked the status opened a door that a newer one had opened."""
+        await self.leads()
         self.begun.write(self.words.verb(wanted))
         began = time.monotonic()
         evidence = dict(await self.turn[wanted](attempt_id, self.timeouts.change_seconds))

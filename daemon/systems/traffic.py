@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cutoverd.daemon.engine.step_executor import always_leads
 from cutoverd.daemon.systems import status_survey
 from cutoverd.daemon.systems.lookup import named
 from cutoverd.daemon.systems.pending_change import PendingChange
@@ -25,6 +26,7 @@ class TrafficByKind:
     doors: Mapping[str, DoorKind]
     folder: Path  # of this run, in state_dir
     timeouts: SwitchTimeouts = DEFAULT_TIMEOUTS
+    leads: Callable[[], Awaitable[bool]] = always_leads  # false if nobody could be asked; raises `NotLeader`
 
     async def is_open(self, name: str) -> bool:
         return await self._switch(name).is_on()
@@ -55,4 +57,5 @@ class TrafficByKind:
             turn={True: door.open, False: door.close},
             timeouts=self.timeouts,
             begun=PendingChange.of(self.folder, "door", name),
+            leads=self.leads,
         )

@@ -266,15 +266,36 @@ async def test_a_start_that_a_takeover_has_ended_is_not_stopped_again(
     tmp_path: Path, leads: Callable[[], Awaitable[bool]]
 ) -> None:
     """Found: the older daemon stopped what the newer one had started, in another folder, after the run had completed."""
-    rig = ByCommands(tmp_path)
-    services = rig.of_daemon(leads)
+    rig, leading = ByCommands(tmp_path), [True]
+
+    async def asked() -> bool:
+        return True if leading else await leads()
+
     rig.break_it("hanging", "start", "api", NEW)
-    starting = asyncio.create_task(services.start(ATTEMPT_ID, "api", NEW))
+    starting = asyncio.create_task(rig.of_daemon(asked).start(ATTEMPT_ID, "api", NEW))
     await until(lambda: rig.asked() == ["start api-new"])
+    leading.clear()
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert rig.asked() == ["start api-new"]
+
+
+@pytest.mark.parametrize("change", ["start", "stop"])
+async def test_a_daemon_that_was_superseded_while_it_asked_the_status_changes_no_service(tmp_path: Path, change: str) -> None:
+    """Found: of two daemons in two folders the older stood still between the status and the command, and gave it too."""
+    rig = ByCommands(tmp_path)
+    with pytest.raises(NotLeader):
+        await getattr(rig.of_daemon(is_superseded), change)(ATTEMPT_ID, "api", NEW if change == "start" else OLD)
+    assert rig.asked() == []
+    running = await rig.services.is_running("api", OLD), await rig.services.is_running("api", NEW)
+    assert running == (True, False)
+
+
+async def test_a_service_is_changed_where_nobody_can_be_asked_who_leads(tmp_path: Path) -> None:
+    rig = ByCommands(tmp_path)
+    await rig.of_daemon(is_not_known).start(ATTEMPT_ID, "api", NEW)
+    assert await rig.services.is_running("api", NEW)
 
 
 async def until(true: Callable[[], bool], seconds: float = 10) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cutoverd.daemon.systems.exec import ExecDoor, Site
 from cutoverd.daemon.systems.memory import MemoryTraffic
 from cutoverd.daemon.systems.switch import SwitchTimeouts
 from cutoverd.daemon.systems.traffic import TrafficByKind
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.ports_systems import Traffic
 
@@ -58,6 +59,9 @@ class ByCommands:
         (self._folder / f"{name}.{verb}.{fault}").touch()
         if fault == "ignored":  # what never comes need not be waited for long
             self.traffic = replace(self._by_kind, timeouts=replace(self._by_kind.timeouts, change_seconds=1))
+
+    def of_daemon(self, leads: Callable[[], Awaitable[bool]]) -> Traffic:
+        return replace(self._by_kind, leads=leads)
 
     def hide_status(self, name: str) -> None:
         (self._folder / f"{name}.unknown").touch()
@@ -151,3 +155,16 @@ async def test_a_cancelled_open_is_not_closed_again_because_clients_may_have_wri
     with pytest.raises(asyncio.CancelledError):
         await opening
     assert rig.asked() == ["open admin"]
+
+
+@pytest.mark.parametrize(("verb", "name"), [("open", "admin"), ("close", "lb")])
+async def test_a_daemon_that_was_superseded_while_it_asked_the_status_moves_no_door(tmp_path: Path, verb: str, name: str) -> None:
+    """Found: of two daemons in two folders the older stood still between the status and `open`, and gave it too."""
+
+    async def is_superseded() -> bool:
+        raise NotLeader("another daemon has taken run r1 (epoch 2)")
+
+    rig = ByCommands(tmp_path)
+    with pytest.raises(NotLeader):
+        await getattr(rig.of_daemon(is_superseded), verb)(ATTEMPT_ID, name)
+    assert rig.asked() == []

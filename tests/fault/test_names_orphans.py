@@ -91,7 +91,7 @@ async def test_a_cancelled_clone_leaves_nothing_on_the_server(cluster: Cluster) 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert cluster.execute(ORPHAN) == [(0,)]
+        await all_gone(cluster)
     assert names(cluster) == {"app", "app_previous"}
     await databases.build_new(mark_of(FORWARD[2], 1))
     with pytest.raises(NotLeader):
@@ -107,7 +107,7 @@ async def test_a_clone_that_takes_too_long_is_ended_and_leaves_nothing(cluster: 
     with locked(cluster, "pg_database", "SHARE", "postgres"):
         with pytest.raises(TimedOut, match=r"app_b1 was not cloned from app_previous within 0\.5 s"):
             await hasty.build_new(mark_of(FORWARD[2], 1))
-        assert cluster.execute(ORPHAN) == [(0,)]
+        await all_gone(cluster)
     assert names(cluster) == {"app", "app_previous"}
 
 
@@ -123,9 +123,14 @@ async def test_a_cancelled_fence_is_gone_and_can_be_lifted(cluster: Cluster) -> 
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert cluster.execute(f"{ORPHAN} AND state <> 'idle'") == [(0,)]
-        async with asyncio.timeout(5):  # the session that has ended the others leaves by itself; one that was left behind stays
-            while cluster.execute(ORPHAN) != [(0,)]:
-                await asyncio.sleep(0.02)
+        await all_gone(cluster)
         await databases.lift_fence(mark_of(BACK[3], 1))
     assert log_in(cluster) == 500
+
+
+async def all_gone(cluster: Cluster) -> None:
+    """No statement of ours at once; the session that has ended the others leaves by itself, one that was left behind stays."""
+    assert cluster.execute(f"{ORPHAN} AND state <> 'idle'") == [(0,)]
+    async with asyncio.timeout(5):
+        while cluster.execute(ORPHAN) != [(0,)]:
+            await asyncio.sleep(0.02)
