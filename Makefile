@@ -29,17 +29,17 @@ bytecode: setup
 test: bytecode  ## the tests, without what takes long; on PostgreSQL 15 as well as 18 only what depends on the version
 	$(BIN)/pytest -m 'not soak and not long and not other_version' -n $(JOBS) $(ARGS)
 
-test-all: bytecode  ## every test but the soaks, on both versions: what CI runs
-	$(BIN)/pytest -m 'not soak' -n $(JOBS) $(ARGS)
-
 # the rest of the suite is in memory where there is room: what is about a disk (servers that are killed while they write, one that
 # is full, fsync), and a whole run
 ON_DISK := tests/fault/test_journal_server_killed.py tests/fault/test_names_server_killed.py tests/fault/test_disk_full.py \
 	tests/integration/embedded tests/integration/bus/test_anchor.py \
 	tests/integration/runs/test_run_ends.py::test_0_completed_and_an_ended_run_is_never_continued
 
+test-all: bytecode  ## every test but the soaks and those of test-disk, on both versions: CI runs the two
+	$(BIN)/pytest -m 'not soak' -n $(JOBS) $(addprefix --deselect=,$(ON_DISK)) $(ARGS)
+
 test-disk: bytecode  ## on a disk, what is about one
-	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak and not other_version' -n $(JOBS) $(ON_DISK)
+	CUTOVERD_TEST_DIR=/var/tmp $(BIN)/pytest -m 'not soak' -n $(JOBS) $(ON_DISK)
 
 lint: setup  ## ruff and mypy, strict
 	$(BIN)/ruff format --check .

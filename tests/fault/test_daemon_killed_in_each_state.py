@@ -92,7 +92,7 @@ def kill_at_each(night: Night, kills: list[Kill], direction: str = "forward") ->
     ("cluster", "state"),
     [
         *(pytest.param("18", state, marks=[] if state in SOON else pytest.mark.long) for state in THERE),
-        *(("15", state) for state in ON_15),
+        *(pytest.param("15", state, marks=[] if state == "data" else pytest.mark.soak) for state in ON_15),
     ],
     indirect=["cluster"],
 )
@@ -140,7 +140,7 @@ def test_a_daemon_killed_while_it_watches_is_carried_on_by_the_next(cluster: Clu
 
 @pytest.mark.parametrize(
     ("cluster", "part"),
-    [("18", "names"), pytest.param("18", "systems", marks=pytest.mark.long), ("15", "names")],
+    [("18", "names"), pytest.param("18", "systems", marks=pytest.mark.long), pytest.param("15", "names", marks=pytest.mark.soak)],
     indirect=["cluster"],
 )
 def test_a_daemon_killed_on_the_way_back_is_carried_on_by_the_next(cluster: Cluster, tmp_path: Path, part: str) -> None:

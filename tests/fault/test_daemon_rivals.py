@@ -35,7 +35,10 @@ def test_a_second_daemon_on_the_same_run_is_turned_away(cluster: Cluster, tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "downtime.fence_old", "downtime.stop_service:worker"])
+@pytest.mark.parametrize(
+    "step",
+    ["data.run_script:data/010.sql", pytest.param("downtime.fence_old", marks=pytest.mark.soak), "downtime.stop_service:worker"],
+)
 def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(cluster: Cluster, tmp_path: Path, step: str) -> None:
     """The lock is gone, as it is on another machine; only the epoch stands between the two."""
     with a_night(cluster, tmp_path) as night:
@@ -71,7 +74,7 @@ def assert_the_stale_one_did_nothing(night: Night, pid: int, since: float) -> No
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", "gate"])
+@pytest.mark.parametrize("step", ["data.run_script:data/010.sql", pytest.param("gate", marks=pytest.mark.soak)])
 def test_overlapping_daemons_end_with_one_that_drives(cluster: Cluster, tmp_path: Path, step: str) -> None:
     """Found: what the older one recorded while it was fenced was a conflict on which the newer one gave up, and both ended."""
     overlap(cluster, tmp_path, step, rounds=3, seed=7)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.aftermath import assert_completed
-from support.night import Night, a_night, until
+from support.night import Night, at_the_first_gate, until
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import Wire, hpub
 
@@ -80,28 +80,24 @@ def alarms(night: Night) -> int:
     return sum(event.count for event in night.events(facts.ForeignMessagesFound))
 
 
-# the other causes in CI by tests/unit/events/test_mac.py and tests/contract/test_journal.py
-IN_CI = ("bytes", "a forged takeover", "events once more")
-
-
-@pytest.mark.parametrize("cause", [pytest.param(each, marks=[] if each in IN_CI else pytest.mark.soak) for each in CAUSES])
-def test_what_others_publish_is_stepped_over_while_a_daemon_drives_and_by_the_next(
-    cluster: Cluster, tmp_path: Path, cause: str
-) -> None:
+@pytest.mark.long
+def test_what_others_publish_is_stepped_over_while_a_daemon_drives_and_by_the_next(cluster: Cluster, tmp_path: Path) -> None:
     """Found: one message on the run's subject, and every daemon ended by exit code 1."""
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
-        bodies = CAUSES[cause](night)
-        publish(night, *bodies)
-        until(lambda: alarms(night) == len(bodies), f"it is recorded\n{night.output[-3000:]}")
-        night.kill()
-        publish(night, *bodies, headers=STATUS)
-        night.take_over("--auto")
+    with at_the_first_gate(cluster, tmp_path) as night:
+        published = 0
+        for number, (cause, of_cause) in enumerate(CAUSES.items(), 1):
+            bodies = of_cause(night)
+            publish(night, *bodies)
+            published += len(bodies)
+            until(lambda: alarms(night) == published, f"{cause} is recorded\n{night.output[-3000:]}")  # noqa: B023
+            night.kill()
+            publish(night, *bodies, headers=STATUS)
+            published += len(bodies)
+            night.take_over(*["--auto"] * (number == len(CAUSES)))
         assert night.exit_code() == 0, night.output[-4000:]
-        assert alarms_at_the_end(night) == 2 * len(bodies)
+        assert alarms_at_the_end(night) == published
         document = json.loads(night.cli("status", "--format", "json").stdout)
-        assert (document["foreign_messages"], document["journal"]) == (2 * len(bodies), "verified")
+        assert (document["foreign_messages"], document["journal"]) == (published, "verified")
         assert "only the daemon's NATS user may publish" in night.cli("history").stdout
         assert "Traceback" not in night.output
         assert_completed(night)
@@ -113,9 +109,7 @@ def alarms_at_the_end(night: Night) -> int:
 
 def test_messages_of_others_between_the_runs_stop_no_daemon(cluster: Cluster, tmp_path: Path) -> None:
     """Found: one message on `cutover.runs`, and no daemon of the stream started any more."""
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         night.kill()
         publish(night, b"\xff", b"{}", json.dumps({"type": "run_opened", "run": "other"}).encode(), subject=RUNS)
         publish(night, json.dumps({"type": "run_closed", "run": "night", "end": "completed"}).encode(), subject=RUNS)
@@ -125,9 +119,7 @@ def test_messages_of_others_between_the_runs_stop_no_daemon(cluster: Cluster, tm
 
 
 def test_who_has_no_key_says_that_nothing_is_verified_and_goes_on(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         key = night.run_dir / "journal.key"
         assert key.stat().st_mode & 0o777 == 0o600
         night.kill()

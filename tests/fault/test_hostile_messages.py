@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from integration.bus.test_hostile_messages import CAUSES
-from support.night import Night, a_night
+from support.night import Night, at_the_first_gate
 from support.servers import Cluster
 from support.wire import Wire, publish
 
@@ -34,9 +34,7 @@ def test_after_hostile_messages_a_running_and_a_restarted_daemon_hear_what_was_a
     cluster: Cluster, tmp_path: Path
 ) -> None:
     """Found: the daemon read the same place for ever: `fail` and `rollback` were never heard, after restarts neither."""
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         night.stall("downtime.close_traffic:door")
         send_all(night)
         publish(night)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.aftermath import MACHINES
-from support.night import Night, a_night, until
+from support.night import Night, a_night, stalled_at, until
 from support.production import log_in, names, photograph
 from support.servers import Cluster, in_a_loop_of_its_own
 
@@ -40,9 +40,7 @@ def take_back_from_elsewhere(night: Night) -> subprocess.CompletedProcess[str]:
 
 def wipe(night: Night) -> None:
     """The NATS of the run and its store, with every event."""
-    if night.reader:
-        night.reader.close()
-        night.reader = None
+    night.close_reader()
     server = nats.find(night.state_dir / "nats")
     if server:
         os.kill(server.pid, signal.SIGKILL)
@@ -76,7 +74,7 @@ def assert_taken_back(night: Night) -> None:
     ("step", "when"),
     [
         pytest.param("downtime.close_traffic:door", "before", marks=pytest.mark.soak),
-        ("downtime.stop_service:api", "after"),
+        pytest.param("downtime.stop_service:api", "after", marks=pytest.mark.soak),
         pytest.param("downtime.fence_old", "before", marks=pytest.mark.soak),
         pytest.param("schema.build_new", "before", marks=pytest.mark.soak),
         pytest.param("data.run_script:data/010.sql", "before", marks=pytest.mark.soak),
@@ -199,10 +197,7 @@ def test_rows_written_since_the_swap_are_given_up_only_by_name(cluster: Cluster,
 
 
 def test_a_daemon_that_lives_on_this_machine_is_not_taken_from(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.stall("data.run_script:data/010.sql")
-        night.start("--auto")
-        night.wait_for_step("data.run_script:data/010.sql")
+    with stalled_at("data.run_script:data/010.sql", cluster, tmp_path) as night:
         refused = take_back(night)
         assert refused.returncode == 7, refused
         assert f"is driven by process {night.daemons[-1].pid}" in refused.stderr
@@ -210,6 +205,7 @@ def test_a_daemon_that_lives_on_this_machine_is_not_taken_from(cluster: Cluster,
         assert night.exit_code(120) == 0
 
 
+@pytest.mark.soak  # in CI by the test after it
 def test_a_daemon_that_watches_elsewhere_never_says_that_it_has_completed(cluster: Cluster, tmp_path: Path) -> None:
     """Nothing that it does fails: no service has a new version, and the journal does not tell it."""
     with a_night(cluster, tmp_path) as night:

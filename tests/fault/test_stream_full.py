@@ -90,7 +90,9 @@ def a_small_night(cluster: Cluster, folder: Path, **changes: object) -> Iterator
         yield night
 
 
-@pytest.mark.parametrize("subject", ["cutover.cmd", "cutover.cmd.mallory", "cutover.evt.night"])
+@pytest.mark.parametrize(
+    "subject", [pytest.param("cutover.cmd", marks=pytest.mark.soak), "cutover.cmd.mallory", "cutover.evt.night"]
+)
 def test_a_flood_that_fills_the_stream_in_the_middle_of_downtime_ends_no_run_and_takes_no_event(
     cluster: Cluster, tmp_path: Path, subject: str
 ) -> None:

@@ -225,6 +225,12 @@ class Night:
             self.reader = Reader(server, self.run, self.run_dir)
         return self.reader.read() if self.reader else []
 
+    def close_reader(self) -> None:
+        """What is read next is read anew: from a server that was started again, say."""
+        if self.reader:
+            self.reader.close()
+            self.reader = None
+
     def events(self, kind: type[T]) -> list[T]:
         return [each.event for each in self.recorded() if isinstance(each.event, kind)]
 
@@ -359,8 +365,7 @@ class Night:
     def tear_down(self) -> None:
         """End what this night started, by its pid."""
         self.unlock()
-        if self.reader:
-            self.reader.close()
+        self.close_reader()
         for daemon in self.daemons:
             if daemon.poll() is None:
                 daemon.kill()
@@ -383,6 +388,25 @@ def a_night(cluster: Cluster, folder: Path, **changes: Any) -> Iterator[Night]:
         yield night
     finally:
         night.tear_down()
+
+
+@contextlib.contextmanager
+def at_the_first_gate(cluster: Cluster, folder: Path, **changes: Any) -> Iterator[Night]:
+    """Its daemon waits at the gate of Downtime."""
+    with a_night(cluster, folder, **changes) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        yield night
+
+
+@contextlib.contextmanager
+def stalled_at(step: str, cluster: Cluster, folder: Path, **changes: Any) -> Iterator[Night]:
+    """Its daemon passes every gate by itself, and stands still in that step."""
+    with a_night(cluster, folder, **changes) as night:
+        night.stall(step)
+        night.start("--auto")
+        night.wait_for_step(step)
+        yield night
 
 
 def _write_files(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.night import Night, a_night
+from support.night import Night, a_night, at_the_first_gate
 from support.servers import Cluster
 from support.wire import publish
 
@@ -19,9 +19,7 @@ def passed(night: Night) -> list[facts.GatePassed]:
 
 
 def test_a_plain_pub_passes_a_gate_and_sent_twice_the_second_is_refused(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         night.stall("downtime.close_traffic:door")
         publish(night)
         night.wait_for_step("downtime.close_traffic:door")
@@ -33,9 +31,7 @@ def test_a_plain_pub_passes_a_gate_and_sent_twice_the_second_is_refused(cluster:
 
 
 def test_two_plain_pubs_at_once_pass_one_gate(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         publish(night)
         publish(night)
         night.wait_for(facts.CommandRejected)
@@ -61,9 +57,7 @@ def test_a_plain_pub_before_the_gate_is_refused_and_does_not_pass_it_later(clust
 
 @pytest.mark.long
 def test_a_plain_pub_while_the_daemon_is_dead_is_handled_once_at_the_next_start(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         night.kill()
         publish(night)
         assert passed(night) == []

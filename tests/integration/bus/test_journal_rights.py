@@ -15,6 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from support.nats_rights import DAEMON_PUBLISHES
 from support.paths import ROOT
 from support.servers import configured_nats
 
@@ -33,15 +34,6 @@ from cutoverd.events.subjects import STREAM, events_of
 
 START_SECONDS, BOUND_SECONDS = 10, 20
 SUBJECT = events_of("r1")
-DAEMON = [
-    "cutover.evt.>",
-    "cutover.runs",
-    "$JS.API.INFO",
-    "$JS.API.STREAM.INFO.*",
-    f"$JS.API.STREAM.MSG.GET.{STREAM}",
-    f"$JS.API.CONSUMER.CREATE.{STREAM}.>",
-    "$JS.FC.>",
-]
 
 
 def user(name: str, publish: list[str]) -> dict[str, object]:
@@ -59,7 +51,7 @@ def server(tmp_path: Path, sync_interval: str) -> Iterator[tuple[str, str]]:
     port, monitoring = free_port(), free_port()
     users = [
         {"user": "admin", "password": "admin"},
-        user("daemon", DAEMON),
+        user("daemon", DAEMON_PUBLISHES),
         user("alice", ["cutover.cmd.alice"]),
         user("nobody", ["x"]),
     ]

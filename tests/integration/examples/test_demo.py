@@ -75,7 +75,7 @@ def test_the_demo_completes_under_load_and_leaves_nothing(tmp_path):
     assert left_behind(tmp_path) == []
 
 
-@pytest.mark.long
+@pytest.mark.soak  # CI takes this run with the wheel
 def test_the_flights_complete_and_leave_nothing(tmp_path):
     done = demo(tmp_path, *FLIGHTS)
     assert (done.returncode, last_line(done.stdout)) == (0, "Completed"), done.stdout + done.stderr
@@ -119,10 +119,7 @@ def named_keys(output: str) -> list[str]:
 
 
 # what fails in the others is tried in CI on a smaller database (tests/integration/runs, tests/fault)
-MARKS = {"validate": [], "smoke": [pytest.mark.long], "service": [pytest.mark.long]}
-
-
-@pytest.mark.parametrize("where", [pytest.param(each, marks=MARKS.get(each, [pytest.mark.soak])) for each in FAILS_IN])
+@pytest.mark.parametrize("where", [pytest.param(each, marks=[] if each == "validate" else pytest.mark.soak) for each in FAILS_IN])
 def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
     done = demo(tmp_path, *FEW, "--break", where)
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr

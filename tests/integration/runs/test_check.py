@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.aftermath import assert_completed
-from support.night import Night, a_night, until
+from support.night import Night, a_night, at_the_first_gate, until
 from support.production import names
 from support.servers import Cluster, in_a_loop_of_its_own
 
@@ -95,9 +95,7 @@ def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: 
 
 @on_18
 def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         until(lambda: anchored(night) == stream(night)[1], "the last event is anchored")
         before = catalogs(cluster), stream(night), files(tmp_path), night.systems()
         code, output = check(night)

@@ -48,6 +48,7 @@ def oids(cluster: Cluster) -> dict[str, int]:
 
 
 @pytest.mark.long
+@on_18
 def test_after_a_cutover_the_old_database_and_the_placeholder_are_dropped_on_the_runs_name(
     cluster: Cluster, tmp_path: Path
 ) -> None:

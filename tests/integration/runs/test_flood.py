@@ -14,7 +14,7 @@ from pathlib import Path
 import nats
 import psutil
 import pytest
-from support.night import Night, a_night, until
+from support.night import Night, a_night, at_the_first_gate, until
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import Wire, hpub, publish
 
@@ -90,9 +90,7 @@ async def _seconds_of_reading(server: Nats, count: int) -> float:
 def test_a_command_after_a_flood_of_20000_is_answered_within_two_seconds_of_being_stored(
     cluster: Cluster, tmp_path: Path, kind: str
 ) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         rounds = []
         for verb in ("hold", "resume", "hold"):
             flood(night, KINDS[kind])

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.aftermath import assert_completed, assert_rolled_back
-from support.night import Night, a_night, until
+from support.night import Night, a_night, at_the_first_gate, until
 from support.servers import Cluster
 from support.wire import publish
 
@@ -39,9 +39,7 @@ def send(night: Night, *words: str) -> tuple[int, str]:
 
 
 def test_a_command_is_accepted_refused_with_its_reason_or_kept(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path) as night:
         code, text = send(night, "note", "--reason", "all on standby", "--as", "alice")
         assert (code, text.partition(" ")[2]) == (
             0,
@@ -224,9 +222,7 @@ def test_a_failure_reported_in_monitor_holds_and_leaves_clients_in(cluster: Clus
 def test_metrics_tell_the_state_and_the_downtime(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
     metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}
-    with a_night(cluster, tmp_path, metrics=metrics_of, monitor=WATCHES) as night:
-        night.start()
-        night.wait_for(facts.GateReached, gate="downtime")
+    with at_the_first_gate(cluster, tmp_path, metrics=metrics_of, monitor=WATCHES) as night:
         metrics = scraped(port)
         assert metrics['cutover_state{cutover_state="precheck",run="night"}'] == 1
         assert metrics['cutover_waiting_for_operator{run="night"}'] == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.aftermath import assert_completed, assert_rolled_back
-from support.night import Night, a_night
+from support.night import Night, a_night, stalled_at
 from support.production import names
 from support.servers import Cluster
 
@@ -170,10 +170,7 @@ def test_6_held_after_clients_were_let_in_then_taken_back_with_accept_loss(clust
 @pytest.mark.long
 @on_18
 def test_6_told_to_stop_and_the_next_start_carries_on(cluster: Cluster, tmp_path: Path) -> None:
-    with a_night(cluster, tmp_path) as night:
-        night.stall("data.run_script:data/010.sql")
-        night.start("--auto")
-        night.wait_for_step("data.run_script:data/010.sql")
+    with stalled_at("data.run_script:data/010.sql", cluster, tmp_path) as night:
         night.daemons[-1].send_signal(signal.SIGTERM)
         assert night.exit_code() == 6
         assert "cutoverd: stopped; the run goes on when it is started again" in night.output
