@@ -25,6 +25,7 @@ from cutoverd.daemon.postgres.ledger import claims, ledger
 from cutoverd.daemon.postgres.ledger.taken_back import TakenBack, check_not_taken_back
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.runtime.ledger_behind import LedgerBehind, find_behind
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope
 from cutoverd.states.errors import StepError
@@ -44,20 +45,22 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
 
     `server` is that of no epoch yet; gives that of ours.
 
-    Raises `PlanChanged`, `NotLeader` (a newer one was faster), `Conflict`, `LogRegressed`, `OutcomeUnknown`, `TakenBack`.
+    Raises `PlanChanged`, `NotLeader` (a newer one was faster), `Conflict`, `LogRegressed`, `LedgerBehind`, `OutcomeUnknown`,
+    `TakenBack`.
     """
     await runlog.replay()
     await check_not_taken_back(server)
     there = await ledger.current_epoch(server)
     changed = _changed(loaded, runlog.run, server, there)
+    behind = await _behind(runlog.run, server, there)
     epoch = await claims.claim(server, above=max(runlog.run.epoch, there, children.fenced_epoch(server.folder)))
     server = replace(server, epoch=epoch)
     await _acquire(runlog, server)
     changed = changed and _changed(loaded, runlog.run, server, epoch)  # it may have gone on meanwhile
     if runlog.run.plan is None:
         await runlog.append(frozen(loaded, server.names.production))
-    elif changed and not _is_known(runlog.run, changed):
-        await runlog.append(facts.FailureReported(by=facts.DAEMON, reason=changed))
+    elif (unfit := changed or behind) and not _is_known(runlog.run, unfit):
+        await runlog.append(facts.FailureReported(by=facts.DAEMON, reason=unfit))
     return server
 
 
@@ -178,6 +181,17 @@ def _changed(loaded: LoadedPlan, run: Run, server: Server, epoch_there: int) -> 
         _check_reaches_what_the_run_made(run, server, epoch_there, error)
         return f"{error}: {error.hint}"
     return ""
+
+
+async def _behind(run: Run, server: Server, epoch_there: int) -> str:
+    """In PreCheck, what the ledger does not know: then only `abort` is left. Raises `LedgerBehind` in a later state.
+
+    Found: a ledger that was dropped in Data was made anew, and the step ended as if another daemon had the run.
+    """
+    behind = await find_behind(server, run, epoch_there)
+    if behind and run.state != PreCheck.name:
+        raise LedgerBehind(behind)
+    return f"{behind}: `abort`, and give the plan a new `run`" if behind else ""
 
 
 def _check_reaches_what_the_run_made(run: Run, server: Server, epoch_there: int, changed: PlanChanged) -> None:

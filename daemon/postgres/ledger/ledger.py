@@ -140,6 +140,7 @@ async def _new(server: Server) -> str | None:
 
 
 LOCK = "SELECT epoch FROM cutoverd.fence WHERE run = %s FOR SHARE"
+IS_OLDER = "the ledger was made anew, or put back from an older backup: the next `cutoverd run` says what helps"
 TRIAL = "/try"  # no run's name has a slash, so the rows of a run's trial are never taken for its own
 
 
@@ -147,9 +148,10 @@ async def _lock(conn: Connection, run: str, epoch: int) -> None:
     """A trial has no fence of its own: who may not act for the run may not try it either."""
     row = await fetch_one(conn, LOCK, (run.removesuffix(TRIAL),))
     if row is None or row[0] != epoch:
+        is_older = row is None or row[0] < epoch
         raise NotLeader(
             f"epoch {epoch} of run {run} may not act: the ledger's fence has {'no row' if row is None else f'epoch {row[0]}'}",
-            hint="another daemon has this run; this one stops",
+            hint=IS_OLDER if is_older else "another daemon has this run; this one stops",
         )
 
 
