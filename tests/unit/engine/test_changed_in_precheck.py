@@ -21,6 +21,7 @@ from cutoverd.daemon.runtime import leadership
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
 from cutoverd.events.commands import Command
+from cutoverd.states.run import Run
 
 URL = "postgresql://cutover@127.0.0.1/app"
 REFUSED = "run night-1 began with other contents of: data/1.sql: `abort` it, then start a run with a name of its own"
@@ -40,6 +41,7 @@ class Runs:
         monkeypatch.setattr(leadership, "_end_orphans", self._no_orphans)
         monkeypatch.setattr(leadership.ledger, "acquire_fence", self._no_orphans)
         monkeypatch.setattr(leadership, "check_not_taken_back", self._no_orphans)
+        monkeypatch.setattr(leadership, "find_behind", self._not_behind)
 
     def _log(self) -> RunLog:
         return RunLog("night-1", self.stream.journal("cutover.evt.night-1"))
@@ -49,6 +51,9 @@ class Runs:
 
     async def _claim(self, server: Server, above: int) -> int:
         return above + 1
+
+    async def _not_behind(self, server: Server, run: Run, epoch_there: int) -> str:
+        return ""
 
     async def _no_orphans(self, server: Server) -> list[str]:
         return []
