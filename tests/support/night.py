@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -356,6 +357,8 @@ class Night:
         for name in ("worker.old", "api.old", "door.door"):
             (self.folder / "systems" / name).touch()
         shutil.copy(Path(__file__).with_name("night_ctl.py"), self.folder / "ctl.py")
+        status = Path(__file__).with_name("night_status.sh").read_text()
+        (self.folder / "status.sh").write_text(status.replace("{python}", shlex.quote(sys.executable)))
         _write_files(self.folder)
         self.write_plan(**_plan(self))
         in_a_loop_of_its_own(ledger.prepare(self.cluster.server(run=self.run, epoch=0)))
@@ -427,7 +430,7 @@ def _plan(night: Night) -> dict[str, Any]:
         return [sys.executable, "-I", "-S", "ctl.py", *words]
 
     def service(name: str, version: str) -> dict[str, Any]:
-        return {verb: words(verb, name, version) for verb in ("start", "stop", "status")}
+        return {"status": ["sh", "status.sh", name, version], **{verb: words(verb, name, version) for verb in ("start", "stop")}}
 
     columns = "SELECT id, serial, installed FROM"
     return {
@@ -456,7 +459,9 @@ def _plan(night: Night) -> dict[str, Any]:
             "waive": dict.fromkeys(("store.log", "store.cache", "store.witness"), "not moved in this night"),
         },
         "smoke": [{"name": "page", "command": words("smoke", "api", "test")}],
-        "traffic": [{"name": "door", **{verb: words(verb, "door") for verb in ("close", "open", "status")}}],
+        "traffic": [
+            {"name": "door", "status": ["sh", "status.sh", "door"], **{verb: words(verb, "door") for verb in ("close", "open")}}
+        ],
         "monitor": {"for": "200ms"},
         "timeouts": {"fence": "20s", "service": "90s", "command": "90s", "smoke": "90s", "step": "2m"},
     }

@@ -15,7 +15,19 @@ from support.night import Night, until
 
 from cutoverd.events import facts
 
-SHARED = ("schema", "data", "late", "validate", "systems", "knobs", "backups", "ctl.py", "witness.jsonl", "state/nats")
+SHARED = (
+    "schema",
+    "data",
+    "late",
+    "validate",
+    "systems",
+    "knobs",
+    "backups",
+    "ctl.py",
+    "status.sh",
+    "witness.jsonl",
+    "state/nats",
+)
 DRIVES_SECONDS = 15.0  # after the last start or SIGCONT
 
 
