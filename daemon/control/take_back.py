@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from cutoverd.daemon.control.put_back import Report, put_back
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases
+from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase, tracked_databases, untracked_names
 from cutoverd.daemon.postgres.ledger.found import kept_found
 from cutoverd.daemon.postgres.ledger.taken_back import Mark, find_mark, finish_mark, later_runs, mark_taken_back
 from cutoverd.daemon.postgres.session.names import LEDGER
-from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -126,24 +124,19 @@ async def _known(server: Server) -> LedgerView:
             dict(await tracked_databases(conn, server.run)), await kept_found(conn, server.run), await find_mark(conn, server.run)
         )
         later = await later_runs(conn, server.run)
-        unknown = [] if "old" in view.databases else await _of_our_names(conn, server)
+        names = (server.names.previous, server.names.next)  # which only a window makes
+        unknown = [] if "old" in view.databases else await untracked_names(conn, names)
     _check_known(server, unknown)
     _check_still_so(server, view, later)
     return view
-
-
-async def _of_our_names(conn: Connection, server: Server) -> list[str]:
-    """Databases that only a window makes."""
-    names = server.names
-    return [name for name in (names.previous, names.next) if await pg_database.oid_of(conn, name)]
 
 
 def _check_known(server: Server, unknown: list[str]) -> None:
     """Found: by a ledger from before the window it was believed that none had begun, and production stayed closed."""
     if unknown:
         raise CannotTakeBack(
-            f"there is {' and '.join(unknown)}, and the ledger does not know that run {server.run} has fenced production:"
-            " it was made anew, or put back from an older backup",
+            f"there is {' and '.join(unknown)}, and the ledger does not know whose: if run {server.run} made that,"
+            " the ledger was made anew, or put back from an older backup",
             hint=f"put database {LEDGER} back as it was last; {BY_HAND}",
         )
 

@@ -88,3 +88,23 @@ def test_in_precheck_such_a_run_can_only_be_aborted(cluster: Cluster, tmp_path: 
         assert night.cli("send", "abort").returncode == 0
         assert night.exit_code() == 5, night.output[-3000:]
         assert photograph(cluster) == night.before
+
+
+def test_what_an_earlier_run_left_over_is_no_sign_that_the_ledger_is_behind(cluster: Cluster, tmp_path: Path) -> None:
+    """A database of our names that no run has recorded is one."""
+    with at_the_first_gate(cluster, tmp_path) as night:
+        night.kill()
+        cluster.execute("CREATE DATABASE app_previous")
+        words = ("rollback", str(night.plan_file), "--without-journal", "--confirm", night.run)
+        refused = night.main(*words)
+        assert (refused.returncode, "there is app_previous, and the ledger does not know whose" in refused.stderr) == (1, True), (
+            refused
+        )
+        [(oid,)] = cluster.execute("SELECT oid::bigint FROM pg_database WHERE datname = 'app_previous'")
+        cluster.execute(
+            f"INSERT INTO cutoverd.database_oids (run, role, oid, row) SELECT 'earlier', 'old', {oid}, row"
+            " FROM cutoverd.database_oids LIMIT 1",
+            "cutoverd",
+        )
+        done = night.main(*words, seconds=120)
+        assert (done.returncode, "the window had not begun" in done.stdout) == (5, True), done

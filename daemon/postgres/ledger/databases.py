@@ -78,6 +78,17 @@ async def tracked_databases(conn: Connection, run: str) -> Mapping[str, TrackedD
     return {role: TrackedDatabase(oid, name, accepts, DatabaseRow.model_validate(row)) for role, oid, name, accepts, row in rows}
 
 
+UNTRACKED = """
+SELECT datname FROM pg_database d
+WHERE datname = ANY(%s) AND NOT EXISTS (SELECT FROM cutoverd.database_oids o WHERE o.oid = d.oid) ORDER BY datname
+"""
+
+
+async def untracked_names(conn: Connection, names: Sequence[str]) -> list[str]:
+    """Those of these names that a database has which no run has recorded."""
+    return [row[0] for row in await fetch_all(conn, UNTRACKED, (list(names),))]
+
+
 TRACK = """
 INSERT INTO cutoverd.database_oids (run, role, oid, row) VALUES (%s, %s, %s, %s)
 ON CONFLICT (run, role) DO UPDATE SET oid = excluded.oid, row = excluded.row
