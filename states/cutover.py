@@ -1,7 +1,7 @@
 """Cutover: the new version takes over, then clients are let in. From then on going back may cost writes."""
 
 from cutoverd.states.ports import Evidence, Found, Probed, Version
-from cutoverd.states.smoke import count_writes
+from cutoverd.states.smoke import count_writes, shared_roles
 from cutoverd.states.step import Context, Effect, State, step
 
 
@@ -29,14 +29,14 @@ class Cutover(State):
     @step(Effect.LEDGER, no_way_back="the swap back closes the new database to all", copied_first=True)
     async def admit_clients(at: Context) -> Evidence:
         """whoever could connect to production before can connect again"""
-        return await at.ports.databases.admit_clients(at.attempt_id)
+        return await at.ports.databases.admit_clients(at.attempt_id, shared_roles(at))
 
     @step(Effect.PROBED, per_item="new_services", newest_first=True, undo=stop_new, probe=is_new_running)
     async def start_service(at: Context) -> Evidence:
         """the new version of a service runs"""
         return await at.ports.services.start(at.attempt_id, at.item, Version.NEW)
 
-    @step(Effect.NONE, per_item="new_services")  # the last moment at which going back is free
+    @step(Effect.NONE, per_item="new_services")  # the last moment before the traffic switch is opened
     async def check_service(at: Context) -> Evidence:
         """the new version of a service still runs, and answers as its version should"""
         return await at.ports.services.check(at.attempt_id, at.item, Version.NEW)

@@ -107,17 +107,18 @@ class Databases(Protocol):
         `CheckFailed`, or `Unproven` if counters cannot tell.
         """
 
-    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
+    async def admit_clients(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
         """Who was kept out of new since the exchange gets in again: {"written", "differs", "roles", …} or {"withheld": false}.
 
-        `written`: tables that were written until then, counted with nobody in. Raises `CheckFailed` if somebody who could log in
-        before could not; then nobody is let in.
+        `written`: tables that were written until then, counted with nobody in; `outsiders`: who may have written besides the
+        smoke tests, `shared` (as for `count_writes`) among them: what they wrote counts on. Raises `CheckFailed` if somebody who
+        could log in before could not; then nobody is let in.
         """
 
     async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
         """{"writes": "none" | "some" | "unknown", "reason", "tables"} of new since the exchange, or since clients were admitted.
 
-        `shared`: roles of the smoke tests that others use, too: then each row may be somebody else's. With "none" new stays
+        `shared`: roles by which others write than the smoke tests: then each row may be theirs. With "none" new stays
         closed, so that it stays true; else it has the access that it had, as where `TimedOut` says that somebody does not leave.
         """
 

@@ -52,10 +52,14 @@ async def compare_again(at: Context, why: str) -> Evidence:
     return {"counters": why, "compared_again": compared}
 
 
+def shared_roles(at: Context) -> list[str]:
+    """By which others write than the smoke tests, as PreCheck found it."""
+    return list(at.evidence.get(str(PreCheck.check_server), {}).get("shared_roles", []))
+
+
 async def count_writes(at: Context) -> Evidence:
     """what was written to the new database since the names changed hands is counted, before anything is undone"""
-    shared = at.evidence.get(str(PreCheck.check_server), {}).get("shared_roles", [])
-    return await at.ports.databases.count_writes(at.attempt_id, shared)
+    return await at.ports.databases.count_writes(at.attempt_id, shared_roles(at))
 
 
 class Smoke(State):

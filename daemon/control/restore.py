@@ -30,7 +30,13 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.drive import Anchors
 from cutoverd.daemon.runtime.embedded_bus import end_embedded, has_a_bus, needed_by_observer
-from cutoverd.daemon.runtime.leadership import check_leads, say_who_leads, server_before_epoch, take_without_journal
+from cutoverd.daemon.runtime.leadership import (
+    check_leads,
+    say_who_leads,
+    server_before_epoch,
+    take_without_journal,
+    unless_superseded,
+)
 from cutoverd.daemon.runtime.open_bus import bus
 from cutoverd.events import facts
 from cutoverd.events.subjects import events_of
@@ -70,8 +76,9 @@ async def restore(loaded: LoadedPlan, say: Say) -> None:
                 return
             server, orphans = await take_without_journal(server)
             say(f"✔ epoch {server.epoch}: no older daemon may act  {'; '.join(f'ended: {each}' for each in orphans)}".rstrip())
-            remains = await _put_back(loaded, server, client, say)
-            run = await _lead(loaded, server, client, remains, orphans, say)
+            async with unless_superseded(server):
+                remains = await _put_back(loaded, server, client, say)
+                run = await _lead(loaded, server, client, remains, orphans, say)
         if run.is_over:
             await end_embedded(loaded)
 

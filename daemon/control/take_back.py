@@ -20,7 +20,7 @@ from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
-from cutoverd.daemon.runtime.leadership import server_before_epoch, take_without_journal
+from cutoverd.daemon.runtime.leadership import server_before_epoch, take_without_journal, unless_superseded
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import Evidence
@@ -82,17 +82,20 @@ async def take_back(loaded: LoadedPlan, *, accept_loss: bool, reason: str, say: 
         server, orphans = await take_without_journal(server)
         report = Report(say, f"without-journal-{server.epoch}", server)
         report.done(f"epoch {server.epoch}: no older daemon may act", "; ".join(f"ended: {each}" for each in orphans))
-        ports, view = ports_of(loaded, server), await _known(server)
-        if not (view.mark and view.mark.accepts_loss):
-            counting = ports.databases.count_writes(
-                report.attempt_id(f"{Smoke.name}.count_writes"), loaded.plan.smoke.roles or ()
-            )
-            counted = await report.doing("what was written to the new database is counted", counting)
-            await _decide(server, report, counted, accept_loss=accept_loss, reason=reason)
-        await put_back(loaded.plan, ports, report, view.found, is_away=view.is_away(server.names.production))
-        async with session(server) as conn:
-            await finish_mark(conn, report.attempt_id("mark"))
-        return Exit.ROLLED_BACK if view.has_begun else Exit.ABORTED
+        async with unless_superseded(server):
+            return await _take_back(loaded, server, report, accept_loss=accept_loss, reason=reason)
+
+
+async def _take_back(loaded: LoadedPlan, server: Server, report: Report, *, accept_loss: bool, reason: str) -> Exit:
+    ports, view = ports_of(loaded, server), await _known(server)
+    if not (view.mark and view.mark.accepts_loss):
+        counting = ports.databases.count_writes(report.attempt_id(f"{Smoke.name}.count_writes"), loaded.plan.smoke.roles or ())
+        counted = await report.doing("what was written to the new database is counted", counting)
+        await _decide(server, report, counted, accept_loss=accept_loss, reason=reason)
+    await put_back(loaded.plan, ports, report, view.found, is_away=view.is_away(server.names.production))
+    async with session(server) as conn:
+        await finish_mark(conn, report.attempt_id("mark"))
+    return Exit.ROLLED_BACK if view.has_begun else Exit.ABORTED
 
 
 async def _decide(server: Server, report: Report, counted: Evidence, *, accept_loss: bool, reason: str) -> None:

@@ -31,6 +31,7 @@ from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.metrics.server import Scrapes
 from cutoverd.daemon.plan.freeze import StillFrozen, check_anew
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.databases.outsiders import watch_outsiders
 from cutoverd.daemon.postgres.ledger import journal_key, ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
@@ -117,7 +118,7 @@ async def _drive(
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)
         ledger_copy.lead(server)
-        async with _watched(tracker, server, client), _with_headroom(growth), _inbox(client, runlog, journal) as inbox:
+        async with _watched(tracker, server, client), _tended(growth, runlog, server), _inbox(client, runlog, journal) as inbox:
             runner = RunLoop(
                 runlog,
                 ports(loaded, server),
@@ -174,14 +175,16 @@ async def _watched(tracker: ProgressTracker, server: Server, client: Client) -> 
 
 
 @asynccontextmanager
-async def _with_headroom(growth: StreamGrowth) -> AsyncIterator[None]:
-    """The stream's limit is raised before it is reached: who commands finds room as well."""
-    keeping = asyncio.create_task(growth.keep_headroom())
+async def _tended(growth: StreamGrowth, runlog: RunLog, server: Server) -> AsyncIterator[None]:
+    """The stream's limit is raised before it is reached, and who is in new against its rights is noted."""
+    tasks = [
+        asyncio.create_task(growth.keep_headroom()),  # so that who commands finds room as well
+        asyncio.create_task(watch_outsiders(server, lambda: runlog.run.is_exposed)),
+    ]
     try:
         yield
     finally:
-        keeping.cancel()
-        await asyncio.wait([keeping])
+        await end_tasks(*tasks)
 
 
 class Anchors:

@@ -66,7 +66,7 @@ async def take_over(loaded: LoadedPlan, runlog: RunLog, server: Server) -> Serve
 
 async def _acquire(runlog: RunLog, server: Server) -> None:
     """The run is ours in PostgreSQL, and then in the journal."""
-    async with _unless_superseded(server):
+    async with unless_superseded(server):
         orphans = await _end_orphans(server)
         await ledger.acquire_fence(server)
         await check_not_taken_back(server)  # meanwhile, by who had the fence until now
@@ -89,14 +89,14 @@ async def take_without_journal(server: Server) -> tuple[Server, list[str]]:
     """
     there = max(await ledger.current_epoch(server), children.fenced_epoch(server.folder))
     server = replace(server, epoch=await claims.claim(server, above=there))
-    async with _unless_superseded(server):
+    async with unless_superseded(server):
         orphans = await _end_orphans(server)
         await ledger.acquire_fence(server)
     return server, orphans
 
 
 @asynccontextmanager
-async def _unless_superseded(server: Server) -> AsyncIterator[None]:
+async def unless_superseded(server: Server) -> AsyncIterator[None]:
     """A newer daemon ends our sessions, whichever it meets: that is no failure, and raises `NotLeader`."""
     try:
         yield

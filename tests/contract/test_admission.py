@@ -109,6 +109,15 @@ class AdmissionContract:
         assert (await databases.count_writes(count()))["writes"] == "none"
         assert rig.names() == CLOSED
 
+    async def test_what_others_may_have_written_before_the_admission_counts_on(self, rig: Rig) -> None:
+        """Found: the count began anew at the admission, whoever had shared a role of the tests until then."""
+        databases = await exchanged(rig, named=True)
+        rig.write_to_new()
+        assert (await databases.admit_clients(attempt_id("admit"), ["smoke"]))["outsiders"] == ["smoke"]
+        counted = await databases.count_writes(count())
+        assert (counted["writes"], tables(counted)) == ("some", ["store.machine"])
+        assert rig.names() == THERE["exchange"]
+
     async def test_what_was_written_after_the_admission_is_the_clients(self, rig: Rig) -> None:
         databases = await exchanged(rig, named=True)
         await databases.admit_clients(attempt_id("admit"))

@@ -105,14 +105,16 @@ class Databases:
             return self.world.recorded(attempt_id, exchanged, exchanged=True)
         return self.world.recorded(attempt_id, exchanged, exchanged=True, new_closed=False, withheld=self.world.smoke_roles)
 
-    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
+    async def admit_clients(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
         world = self.world
         if not world.withheld:
             return world.recorded(attempt_id, {"withheld": False})
         if not world.exchanged:
             raise StepError("app is not the new database yet")
-        written, world.new_written = dict.fromkeys(sorted(world.new_written), ONCE), set()
-        admitted = {"written": written, "complete": True, "differs": list[str](), **NOBODY_IN}
+        written = dict.fromkeys(sorted(world.new_written), ONCE)
+        if not shared:
+            world.new_written = set()
+        admitted = {"written": written, "complete": True, "outsiders": list(shared), "differs": list[str](), **NOBODY_IN}
         return world.recorded(attempt_id, admitted, withheld=False, new_closed=False)
 
     async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:

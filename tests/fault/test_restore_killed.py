@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from support.lost_stream import (
     restore,
 )
 from support.night import Night, at_the_first_gate, stalled_at
+from support.rivals import Rivals
 from support.servers import Cluster, in_a_loop_of_its_own
 from support.wire import publish
 
@@ -38,9 +40,8 @@ pytestmark = [pytest.mark.long, pytest.mark.parametrize("cluster", ["18"], indir
 def test_killed_at_any_moment_it_is_said_again_and_finishes(cluster: Cluster, tmp_path: Path) -> None:
     with stalled_at("data.run_script:data/010.sql", cluster, tmp_path) as night:
         was = lost(night, is_deleted)
-        words = [sys.executable, "-m", "cutoverd.daemon", "journal", "restore", str(night.plan_file), "--confirm", night.run]
         for number in range(8):
-            killed = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            killed = begin_restore(night, night.plan_file)
             after = number // 2  # so many of its actions; a moment later the next one is under way
             lines = 0
             while lines < after and (line := killed.stdout.readline() if killed.stdout else b""):
@@ -123,3 +124,26 @@ def test_a_newer_daemon_that_came_while_the_stream_was_read_keeps_its_stream(clu
         with pytest.raises(NotLeader, match="epoch 50"):
             in_a_loop_of_its_own(restoring.restore(load(night.plan_file), say))
         assert ask(night, "INFO")["created"] == created
+
+
+@pytest.mark.parametrize("gap", [0.0, pytest.param(0.3, marks=pytest.mark.soak), pytest.param(0.8, marks=pytest.mark.soak)])
+def test_two_at_once_from_two_machines_make_one_stream(cluster: Cluster, tmp_path: Path, gap: float) -> None:
+    """The newer one is not disturbed: the older one ends by saying who leads, or finds nothing to do."""
+    with at_the_first_gate(cluster, tmp_path, state_dir="state") as night:
+        was = lost(night, is_deleted)
+        rivals = [begin_restore(night, night.plan_file)]
+        time.sleep(gap)
+        rivals.append(begin_restore(night, Rivals(night, random.Random(0)).furnish_machine()))
+        outcomes = [(rival.communicate(timeout=120)[0].decode(), rival.returncode) for rival in rivals]
+        assert min(code for _, code in outcomes) == 0, outcomes
+        assert all(code == 0 or "another daemon has taken" in output for output, code in outcomes), outcomes
+        assert [body for _, body in bodies(night)][: len(was)] == was
+        assert {type(each.event) for each in night.journal()[len(was) :]} == {facts.LeaderAcquired}
+        again = restore(night)
+        assert (again.returncode, "nothing is to be restored" in again.stdout) == (0, True), (again.stdout, outcomes)
+        is_taken_on(night)
+
+
+def begin_restore(night: Night, plan_file: Path) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "cutoverd.daemon", "journal", "restore", str(plan_file), "--confirm", night.run]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.databases import counters, logins
 from cutoverd.daemon.postgres.databases.counters import CountersSeen
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty
+from cutoverd.daemon.postgres.databases.outsiders import find_outsiders
 from cutoverd.daemon.postgres.databases.writes import changed_since
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.counters import keep_counters, kept_counters
@@ -27,31 +28,34 @@ from cutoverd.states.errors import StepError
 from cutoverd.states.ports import AttemptId, Evidence
 
 
-async def admit_clients(server: Server, attempt_id: AttemptId, *, evict_seconds: float) -> Evidence:
+async def admit_clients(server: Server, attempt_id: AttemptId, *, evict_seconds: float, shared: Sequence[str] = ()) -> Evidence:
     """{"written": tables that the smoke tests wrote, "complete", "differs", "roles", "warnings", "sessions_ended", …}.
 
-    Fine if nothing was withheld: {"withheld": false}. Raises `CheckFailed` if somebody who could log in before could not.
+    `shared`: roles by which others write, too. What outsiders may have written is theirs, and counts on. Fine if nothing was
+    withheld: {"withheld": false}. Raises `CheckFailed` if somebody who could log in before could not.
     """
     async with session(server) as conn:
-        if await withheld_but_for(conn, attempt_id.run) is None:
+        if (but_for := await withheld_but_for(conn, attempt_id.run)) is None:
             return await ledger.replay_evidence(conn, attempt_id, {"withheld": False})
         known = await new_with_production_name(conn, server, attempt_id)
         before = (await kept_counters(conn, attempt_id.run))["exchanged"]
         await close(conn, attempt_id, known["new"])
+        outsiders = await find_outsiders(conn, attempt_id, known["new"].oid, but_for, shared)
         evicted = await empty(conn, server, attempt_id, known["new"], evict_seconds=evict_seconds)
         now = await counted_inside(conn, server, attempt_id, known["new"])
-        written = {**changed_since(before, now), "sessions_ended": evicted["sessions_ended"]}
+        written = {**changed_since(before, now), "outsiders": outsiders, "sessions_ended": evicted["sessions_ended"]}
         async with ledger.recorded_step(conn, attempt_id) as entry:
             if not entry.already_done:
-                entry.evidence = {**written, **await _admit(conn, attempt_id.run, known, now)}
+                entry.evidence = {**written, **await _admit(conn, attempt_id.run, known, before if outsiders else now)}
         return entry.evidence
 
 
 async def _admit(conn: Connection, run: str, known: Mapping[str, TrackedDatabase], counted: CountersSeen) -> Evidence:
+    """`counted`: what is written from there on is not the tests'."""
     old, oid = known["old"].row, known["new"].oid
     await withhold_no_more(conn, run)
     differs = await give_access(conn, oid, known, None)
-    await keep_counters(conn, run, "exchanged", counted)  # what is written from here on is not the tests'
+    await keep_counters(conn, run, "exchanged", counted)
     return {"differs": differs, **await logins.prove_logins(conn, old, oid)}
 
 

@@ -14,7 +14,7 @@ import psycopg
 
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.databases.admission import close, counted_inside, empty, give_access
-from cutoverd.daemon.postgres.databases.eviction import INSIDE
+from cutoverd.daemon.postgres.databases.outsiders import find_outsiders
 from cutoverd.daemon.postgres.databases.writes import changed_since
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.counters import kept_counters
@@ -48,7 +48,7 @@ async def count_writes(
 ) -> Evidence:
     """{"writes": "none" | "some" | "unknown", "reason", "tables"}; with "none" new stays closed to all.
 
-    `shared`: roles of the smoke tests that others use, too; `disposable`: tables whose rows may go, and why.
+    `shared`: roles by which others write, too; `disposable`: tables whose rows may go, and why.
     """
     async with session(server) as conn:
         known = await tracked_databases(conn, attempt_id.run)
@@ -80,14 +80,15 @@ async def _count(
     new, uncounted = known["new"], [str(row[0]) for row in await fetch_all(conn, UNCOUNTED)]
     before = (await kept_counters(conn, attempt_id.run)).get("exchanged")
     await close(conn, attempt_id, new)
-    strangers = await _strangers(conn, new.oid, but_for)  # who is in now, and nobody comes any more
+    outsiders = [] if but_for is None else await find_outsiders(conn, attempt_id, new.oid, but_for, shared)
     await empty(conn, server, attempt_id, new, evict_seconds=evict_seconds)
-    if but_for is not None and not strangers and not set(shared) & set(but_for):
+    if but_for is not None and not outsiders:
         return {"writes": "none", "reason": f"nobody could connect but {', '.join([*but_for, 'us'])}", "tables": {}}
     if before is None:
         return {"writes": "unknown", "reason": "what was there at the exchange is not on record", "tables": {}}
     written = changed_since(before, await counted_inside(conn, server, attempt_id, new))
-    return {**_judge(written, uncounted, disposable), **({"strangers": strangers} if strangers else {})}
+    judged = _judge(written, uncounted, disposable)
+    return {**judged, **_by_whom(judged, outsiders)} if outsiders else judged
 
 
 def _judge(written: Evidence, uncounted: Sequence[str], disposable: Mapping[str, str]) -> dict[str, Any]:
@@ -102,6 +103,11 @@ def _judge(written: Evidence, uncounted: Sequence[str], disposable: Mapping[str,
     return {"writes": "none", "reason": "no row was written", **evidence}
 
 
+def _by_whom(judged: Mapping[str, Any], outsiders: Sequence[str]) -> dict[str, Any]:
+    others = f"by {', '.join(outsiders[:SHOWN])}{', …' if len(outsiders) > SHOWN else ''}, or by the smoke tests"
+    return {"outsiders": [*outsiders], **({"reason": f"{judged['reason']}, {others}"} if judged["writes"] == "some" else {})}
+
+
 def in_words(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """`public.t: 3 inserted, public.u: dropped`."""
     words = [
@@ -109,12 +115,6 @@ def in_words(tables: Mapping[str, Mapping[str, Any]]) -> str:
         for name, counts in tables.items()
     ]
     return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more tables" if len(words) > SHOWN else "")
-
-
-async def _strangers(conn: Connection, oid: int, but_for: list[str] | None) -> list[str]:
-    """Roles that are in now although CONNECT is withheld from them: superusers, members of the owner."""
-    inside = {str(row[1]) for row in await fetch_all(conn, INSIDE, (oid, 0)) if row[1]}
-    return [] if but_for is None else sorted(inside - {*but_for, conn.info.user})
 
 
 async def _give_access_back(

@@ -85,8 +85,8 @@ class PostgresDatabases:
     async def exchange(self, attempt_id: AttemptId) -> Evidence:
         return await exchange.exchange(self._server, attempt_id, evict_seconds=self._evict_seconds, but_for=self._smoke_roles)
 
-    async def admit_clients(self, attempt_id: AttemptId) -> Evidence:
-        return await admission.admit_clients(self._server, attempt_id, evict_seconds=self._evict_seconds)
+    async def admit_clients(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
+        return await admission.admit_clients(self._server, attempt_id, evict_seconds=self._evict_seconds, shared=shared)
 
     async def count_writes(self, attempt_id: AttemptId, shared: Sequence[str] = ()) -> Evidence:
         return await count_writes.count_writes(

@@ -40,6 +40,13 @@ CREATE TABLE IF NOT EXISTS cutoverd.withheld (
     but_for jsonb NOT NULL
 );
 
+-- whoever was met in new while CONNECT was withheld from him, a superuser say: he may have written and left
+CREATE TABLE IF NOT EXISTS cutoverd.outsiders (
+    run text NOT NULL,
+    role text NOT NULL,
+    PRIMARY KEY (run, role)
+);
+
 -- what each service and door was before the window, by the step that looked: the way back knows it without the journal
 CREATE TABLE IF NOT EXISTS cutoverd.found (
     run text NOT NULL,

@@ -56,7 +56,7 @@ class NamedRole(NamedTuple):
 
 @dataclass
 class SmokeRoles:
-    """What PreCheck knows of them; `shared`: roles that others use as well, so that each row may be somebody else's."""
+    """What PreCheck knows of them; `shared`: roles by which others write, or can't be kept from it, so that each row counts."""
 
     reasons: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -81,6 +81,7 @@ async def read_smoke_roles(conn: Connection, row: DatabaseRow, named: Sequence[s
         for name in found.shared
     ]
     if others := await fetch_all(conn, OTHERS, {"named": list(named), "owner": row.owner}):
+        found.shared += [name for name, _ in others if name in connected]
         found.warnings.append(_others(others, connected))
     return found
 
@@ -97,4 +98,7 @@ def _wrong(name: str, role: NamedRole | None) -> str:
 def _others(others: Sequence[tuple[str, str]], connected: dict[str, int]) -> str:
     listed = [f"{name} ({why}{', connected now' if name in connected else ''})" for name, why in others[:SHOWN]]
     more = f" and {len(others) - SHOWN} more" if len(others) > SHOWN else ""
-    return f"between the swap and the opening these get in besides smoke.roles: {', '.join(listed)}{more}"
+    return (
+        f"between the swap and the opening these get in besides smoke.roles: {', '.join(listed)}{more}; if one is connected now, "
+        "is a member, or is met there, a failure counts every row as his"
+    )

@@ -12,8 +12,10 @@ import pytest
 from support.production import attempt_id, furnish, lead, log_in, photograph
 from support.servers import Cluster
 
+from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.postgres.databases import count_writes as counting
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
+from cutoverd.daemon.postgres.databases.outsiders import LOOK_SECONDS, watch_outsiders
 from cutoverd.states.errors import CheckFailed, TimedOut
 
 WAY = ("make_placeholder", "fence", "build_new", "open_old", "close_old", "exchange")
@@ -151,17 +153,49 @@ async def test_the_access_that_was_withheld_comes_back_whole(cluster: Cluster, d
     assert now["datconnlimit"] == before["datconnlimit"]
 
 
-async def test_a_stranger_who_is_in_although_connect_is_withheld_makes_every_row_count(furnished: Cluster) -> None:
+LETTING_IN = {
+    "a member of a named role": "REVOKE app_user FROM smoke; GRANT smoke TO app_user",
+    "whom the owner let in": "GRANT CONNECT ON DATABASE app TO app_user",
+}
+
+
+@pytest.mark.parametrize("why", LETTING_IN)
+@pytest.mark.parametrize("admitted", [False, True], ids=["counted", "admitted, then counted"])
+async def test_who_got_in_although_connect_was_withheld_and_left_makes_every_row_count(
+    furnished: Cluster, why: str, admitted: bool
+) -> None:
+    """Found: only who was in at that instant was met, and rows of all others were rolled back as those of the smoke tests."""
+    databases = await exchanged(furnished, smoke_roles=["smoke"])
+    furnished.execute(LETTING_IN[why])
+    with client(furnished) as conn:
+        conn.execute(INSERT)
+    if admitted:
+        assert (await databases.admit_clients(attempt_id("admit")))["outsiders"] == ["app_user"]
+    counted = await databases.count_writes(attempt_id("count"))
+    furnished.execute("REVOKE smoke FROM app_user")
+    assert (counted["writes"], counted["tables"]["store.machine"]["inserted"]) == ("some", 1)
+    assert admitted or counted["outsiders"] == ["app_user"]
+
+
+async def test_a_superuser_who_was_met_once_is_not_forgotten_when_he_leaves(furnished: Cluster) -> None:
     databases = await exchanged(furnished, smoke_roles=["smoke"], evict_seconds=1)
     with furnished.superuser("app") as superuser:
         superuser.execute(INSERT)
         with pytest.raises(TimedOut):  # nobody may end a superuser's session but he himself
             await databases.count_writes(attempt_id("count"))
-    furnished.execute("ALTER ROLE app_user NOSUPERUSER; GRANT CONNECT ON DATABASE app TO app_user")  # the owner can, and does
-    with client(furnished) as conn:
-        conn.execute("SELECT 1")
-        counted = await databases.count_writes(attempt_id("count.again"))
-    assert (counted["writes"], counted["strangers"]) == ("some", ["app_user"])
+    counted = await databases.count_writes(attempt_id("count.again"))
+    assert (counted["writes"], counted["reason"]) == ("some", "store.machine: 1 inserted, by postgres, or by the smoke tests")
+
+
+async def test_a_superuser_who_comes_and_goes_is_met_by_the_watch(furnished: Cluster) -> None:
+    databases = await exchanged(furnished, smoke_roles=["smoke"])
+    watching = asyncio.create_task(watch_outsiders(furnished.server(), lambda: True))
+    with furnished.superuser("app") as superuser:
+        superuser.execute(INSERT)
+        await asyncio.sleep(8 * LOOK_SECONDS)
+    await end_tasks(watching)
+    counted = await databases.count_writes(attempt_id("count"))
+    assert (counted["writes"], counted["outsiders"]) == ("some", ["postgres"])
 
 
 async def test_tables_that_are_disposable_are_named_and_do_not_hold(furnished: Cluster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.servers import Cluster
 
@@ -56,3 +57,15 @@ async def test_a_group_among_the_roles_of_the_tests_is_told_who_of_it_logs_in(cl
     cluster.execute('CREATE ROLE "smoke testers"; GRANT "smoke testers" TO app_user')
     with pytest.raises(Unfit, match=r'name its members that do \(app_user\), or ALTER ROLE "smoke testers" LOGIN'):
         await check_fit(replace(cluster.server(folder=tmp_path), home="postgres"), ATTEMPT, {}, ["smoke testers"])
+
+
+async def test_who_is_connected_and_cannot_be_kept_out_shares_what_the_tests_write(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.execute("CREATE ROLE smoke LOGIN; GRANT app_owner TO app_user")
+    server = replace(cluster.server(folder=tmp_path), home="postgres")
+    with psycopg.connect(cluster.url(user="app_user")) as conn:
+        conn.execute("SELECT 1")
+        evidence = await check_fit(server, ATTEMPT, {}, ["smoke"])
+    assert evidence["shared_roles"] == ["app_user"]
+    (warning,) = [each for each in evidence["warnings"] if "get in besides smoke.roles" in each]
+    assert "app_user (can grant it to himself as the owner, connected now)" in warning
+    assert (await check_fit(server, ATTEMPT, {}, ["smoke"]))["shared_roles"] == []
