@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.clients import Crowd, crowd
-from support.night import Night, a_night, until
+from support.night import Night, a_night, stalled_at, until
 from support.servers import Cluster
 
 from cutoverd.events import facts
@@ -53,22 +53,33 @@ def test_no_acknowledged_write_is_rolled_back_without_accept_loss(
 
 
 @pytest.mark.parametrize("step", [pytest.param("smoke.smoke_test:page", marks=pytest.mark.soak), "cutover.start_service:api"])
-def test_a_takeover_in_between_gives_nothing_up_either(cluster: Cluster, tmp_path: Path, step: str) -> None:
-    with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
-        night.stall(step)
-        night.start()
-        night.cli("send", "advance")
-        until(lambda: night.events(facts.GateReached) or None, "the gate")
-        night.cli("send", "advance")
-        if step.startswith("cutover"):
-            until(lambda: len(night.events(facts.GateReached)) == 2, "the second gate")
-            night.cli("send", "advance")
-        night.wait_for_step(step)
+def test_a_takeover_in_the_middle_of_the_count_gives_nothing_up_either(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    """New is closed then, until the next daemon has counted: a superuser who does not leave keeps the first one from it."""
+    with stalled_at(step, cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
         clients.wait_until_all_write(20)
-        night.cli("send", "fail", "--reason", "stop")
-        night.kill()
+        with cluster.superuser("app") as superuser:
+            superuser.execute("SELECT 1")
+            night.cli("send", "fail", "--reason", "stop")
+            until(lambda: not cluster.execute("SELECT FROM pg_database WHERE datname = 'app' AND datallowconn"), "it is closed")
+            night.kill()
+            assert not night.events(facts.RunHeld)
         night.take_over()
         until(lambda: night.events(facts.RunHeld), f"held\n{night.output[-2000:]}")
+        clients.wait_until_all_write(20)
+    assert missing(night, clients) == []
+
+
+def test_a_takeover_in_the_middle_of_the_admission_admits_everybody_once_more(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.execute("DROP ROLE IF EXISTS smoke; CREATE ROLE smoke LOGIN")
+    with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:
+        night.write_plan(**a_plan(night, named=True))
+        night.stall("cutover.admit_clients")
+        night.start("--auto")
+        night.wait_for_step("cutover.admit_clients")
+        until(lambda: not cluster.execute("SELECT FROM pg_database WHERE datname = 'app' AND datallowconn"), "it is closed")
+        night.kill()
+        night.take_over("--auto")
+        assert night.exit_code(120) == 0, night.output[-3000:]
         clients.wait_until_all_write(20)
     assert missing(night, clients) == []
 
