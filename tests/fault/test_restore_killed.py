@@ -139,6 +139,7 @@ def test_two_at_once_from_two_machines_make_one_stream(cluster: Cluster, tmp_pat
         assert all(code == 0 or "another daemon has taken" in output for output, code in outcomes), outcomes
         assert [body for _, body in bodies(night)][: len(was)] == was
         assert {type(each.event) for each in night.journal()[len(was) :]} == {facts.LeaderAcquired}
+        assert restore(night).returncode == 0, "the older one's folder may hold what it had begun: that is finished"
         again = restore(night)
         assert (again.returncode, "nothing is to be restored" in again.stdout) == (0, True), (again.stdout, outcomes)
         is_taken_on(night)
