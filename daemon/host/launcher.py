@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     path = f"{folder}/{os.getpid()}.json"
     with open(f"{path}{UNFINISHED}", "w", encoding="utf-8", opener=_private) as file:
         json.dump({**json.loads(record), "pid": os.getpid(), "birth": birth(os.getpid()), "epoch": int(epoch)}, file)
-    os.replace(f"{path}{UNFINISHED}", path)
+    os.replace(f"{path}{UNFINISHED}", path)  # no fsync: what a power cut leaves of it is of an earlier boot, and not read
     if os.getppid() != int(parent) or _is_fenced(folder, int(epoch)):
         os.unlink(path)
         return REFUSED

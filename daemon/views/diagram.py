@@ -48,7 +48,7 @@ def _steps() -> Iterator[str]:
 
 
 def _way_back(step: Step) -> str:
-    return step.undo.__name__ if step.undo else step.no_way_back or "changes nothing"
+    return step.undo.__name__ if step.undo else step.no_way_back or "leaves nothing to undo"
 
 
 if __name__ == "__main__":
