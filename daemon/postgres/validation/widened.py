@@ -118,6 +118,8 @@ def _view_kept(name: str, was: View, view: View) -> Iterator[RightsFinding]:
         yield RightsFinding(PAST, "", name, f"{name} (of {', '.join(view.past)})")
     if was.is_barrier and not view.is_barrier:
         yield RightsFinding("a view has lost security_barrier", "", name, name)
+    if was.checks and not view.checks:
+        yield RightsFinding("a view has lost its CHECK OPTION: rows that it does not show can be written by it", "", name, name)
 
 
 def _routines(before: Rights, now: Rights) -> Iterator[RightsFinding]:

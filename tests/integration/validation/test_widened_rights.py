@@ -19,6 +19,7 @@ CREATE TABLE plain (id int, secret text);
 CREATE VIEW v_item WITH (security_invoker = true) AS SELECT id, name FROM item;
 CREATE VIEW v_open AS SELECT id FROM plain;
 CREATE VIEW v_wall WITH (security_barrier) AS SELECT id FROM plain WHERE id > 0;
+CREATE VIEW v_mine AS SELECT id FROM plain WHERE id > 0 WITH CHECK OPTION;
 CREATE FUNCTION call(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION as_owner() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1';
 REVOKE ALL ON FUNCTION call(int), as_owner() FROM PUBLIC;
@@ -42,6 +43,9 @@ WIDENED = {
         "a view has lost security_invoker: it shows what its owner may see": ["public.v_item"]
     },
     "ALTER VIEW v_wall RESET (security_barrier)": {"a view has lost security_barrier": ["public.v_wall"]},
+    "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0": {
+        "a view has lost its CHECK OPTION: rows that it does not show can be written by it": ["public.v_mine"]
+    },
     "ALTER TABLE item NO FORCE ROW LEVEL SECURITY; CREATE VIEW v_all AS SELECT * FROM item; GRANT SELECT ON v_all TO app_user": {
         PAST: ["public.v_all (of public.item)"],
         "row level security is not forced on the owner": ["public.item"],
