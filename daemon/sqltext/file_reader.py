@@ -15,8 +15,10 @@ from cutoverd.daemon.sqltext.rules import (
     DO_ADVICE,
     OUTSIDE_ADVICE,
     QUOTES_ADVICE,
+    ROLE_ADVICE,
     TRANSACTION_ADVICE,
     is_transaction_command,
+    leaves_owner,
     switches_quotes,
 )
 from cutoverd.daemon.sqltext.splitter import CopyData, MetaCommand, Statement, Unclosed, split_with_data
@@ -180,6 +182,8 @@ class FileReader:
             self.refuse(statement.line, f"{shown}: {found[0]}", found[1])
         elif found := server_wide.may_reach_beyond(statement, self._lint.production):
             self._lint.warn(self.file, statement.line, f"a DO block: {found[0]}", found[1])
+        if leaves_owner(statement):
+            self._lint.warn(self.file, statement.line, shown, ROLE_ADVICE)
 
     def _judge_routines(self, statement: Statement) -> None:
         words = statement.words

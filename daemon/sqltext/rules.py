@@ -31,6 +31,14 @@ CALL_ADVICE = (
     "the file is run in one transaction of ours, where that fails; call one that does not, or move the call to a data script of "
     f"its own that begins with `{NO_TRANSACTION}`"
 )
+ROLE_ADVICE = (
+    "the files run as the database's owner, and what is made from here on is the daemon's own role's, where Validate refuses it; "
+    "take it out (RESET ROLE goes back to the owner)"
+)
+_LEAVES_OWNER = re.compile(
+    r"set\s+(?:(?:session|local)\s+)?(?:role\b\s*(?:=|to\b)?\s*'?none\b|session\s+authorization\s+default\b)|reset\s+session\s+authorization\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,11 @@ def is_transaction_command(statement: Statement) -> bool:
     if words[:1] == ("rollback",) and "to" in words[1:3]:
         return False
     return bool(words) and (words[0] in _TRANSACTION or words[:2] in _TRANSACTION_PAIRS)
+
+
+def leaves_owner(statement: Statement) -> bool:
+    """Whether what follows is run as the role of the session itself; `RESET ROLE` goes back to what the session began with."""
+    return statement.words[:1] in {("set",), ("reset",)} and bool(_LEAVES_OWNER.match(without_comments(statement.text)))
 
 
 def switches_quotes(statement: Statement) -> bool:

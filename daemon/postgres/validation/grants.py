@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.session.reading import reading
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.validation.own_role import find_ours, read_own
 from cutoverd.daemon.postgres.validation.rights import PUBLIC, Given, Reach, Rights, RightsFinding, not_held, read_rights
 from cutoverd.daemon.postgres.validation.succession import find_unsecured, read_secured
 from cutoverd.daemon.postgres.validation.widened import find_widened, find_wider
@@ -18,6 +19,7 @@ SHOWN = 10  # of each kind in the message; the evidence has all
 ABLE = ("read", "written", "run")
 HINT_LOST = "grant what is lost in the schema files"
 HINT_WIDER = "take back in the schema files or data scripts what is wider than in old"
+HINT_OURS = "let the files stay the owner: take out SET ROLE NONE and the like, or end with the ALTER … OWNER TO that is named"
 HINT_WAIVE = "or waive it in the plan (validate.grants.waive) by role, by object or by `role on object`"
 
 
@@ -29,10 +31,15 @@ class RightsDifference:
     lost: Sequence[RightsFinding]
     widened: Sequence[RightsFinding]
     warnings: Sequence[str]
+    ours: Sequence[RightsFinding] = ()  # what belongs to our role since
+
+    @property
+    def sides(self) -> tuple[Sequence[RightsFinding], ...]:
+        return self.lost, self.widened, self.ours
 
     @property
     def found(self) -> list[RightsFinding]:
-        return [*self.lost, *self.widened]
+        return [each for side in self.sides for each in side]
 
 
 async def check_grants(
@@ -46,7 +53,7 @@ async def check_grants(
     difference = await compare_rights(server, new=new, old=old, comparisons=comparisons)
     waived = {each: reason for each in difference.found if (reason := waiver_of(each, waive)) is not None}
     if any(each not in waived for each in difference.found):
-        raise _failure(*([each for each in side if each not in waived] for side in (difference.lost, difference.widened)))
+        raise _failure([[each for each in side if each not in waived] for side in difference.sides])
     used = {name for each in waived for name in each.waivers if name in waive}
     return {
         "roles": len(difference.before.reach),
@@ -60,10 +67,11 @@ async def check_grants(
 async def compare_rights(server: Server, *, new: str, old: str, comparisons: Sequence[Comparison] = ()) -> RightsDifference:
     """Each side by itself; what new gives beyond old is asked of old, so old is read twice. Nobody writes to either meanwhile."""
     async with reading(server, old) as connection:
-        before = await read_rights(connection, [])
+        before, owned = await read_rights(connection, []), await read_own(connection)
     async with reading(server, new) as connection:
         now = await read_rights(connection, list(before.policies))
         missing = await not_held(connection, before.given)
+        ours = [*find_ours(owned.objects, await read_own(connection))]
     async with reading(
         server, old, of_plan=True
     ) as connection:  # what the plan's queries read depends on the owner's search_path
@@ -74,7 +82,7 @@ async def compare_rights(server: Server, *, new: str, old: str, comparisons: Seq
         gained = await not_held(connection, now.given)
     lost = [*_lost(missing), *_unable(before, now), *_defaults(before, now), *_policies(before, now)]
     widened = [*find_widened(before, now, gained), *find_unsecured(secured, taken, before)]
-    return RightsDifference(before, lost, widened, [*_warnings(before, now), *find_wider(before, now, gained)])
+    return RightsDifference(before, lost, widened, [*_warnings(before, now), *find_wider(before, now, gained)], ours)
 
 
 def _lost(missing: Sequence[Given]) -> Iterator[RightsFinding]:
@@ -122,10 +130,11 @@ def waiver_of(finding: RightsFinding, waive: Mapping[str, str]) -> str | None:
     return next((waive[name] for name in finding.waivers if name in waive), None)
 
 
-def _failure(lost: Sequence[RightsFinding], widened: Sequence[RightsFinding]) -> CheckFailed:
+def _failure(sides: Sequence[Sequence[RightsFinding]]) -> CheckFailed:
+    """`sides`: what is lost, what is wider, what is ours."""
     by_kind: dict[str, list[str]] = {}
-    for each in (*lost, *widened):
+    for each in (each for side in sides for each in side):
         by_kind.setdefault(each.what, []).append(each.text)
     lines = [f"{what}: {', '.join(texts[:SHOWN])}{', …' if len(texts) > SHOWN else ''}" for what, texts in by_kind.items()]
-    hints = [*[HINT_LOST] * bool(lost), *[HINT_WIDER] * bool(widened), HINT_WAIVE]
-    return CheckFailed("; ".join(lines), hint=", ".join(hints), evidence={"found": by_kind})
+    hints = [hint for side, hint in zip(sides, (HINT_LOST, HINT_WIDER, HINT_OURS), strict=True) if side]
+    return CheckFailed("; ".join(lines), hint=", ".join([*hints, HINT_WAIVE]), evidence={"found": by_kind})

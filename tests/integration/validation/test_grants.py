@@ -6,6 +6,7 @@ import pytest
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.validation.grants import check_grants
+from cutoverd.daemon.postgres.validation.own_role import OURS
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -32,11 +33,11 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA store GRANT SELECT ON TABLES TO app_user;
 ROLES = "CREATE ROLE clerk; CREATE ROLE robot; CREATE ROLE idle; CREATE ROLE clerks; GRANT clerks TO app_user;"
 
 
-def clone(cluster: Cluster, scripts: str = "") -> None:
+def clone(cluster: Cluster, scripts: str = "", *, legacy: str = LEGACY) -> None:
     """Old, and new made from it with `scripts` run there by the owner."""
     cluster.execute(ROLES)
     cluster.execute("GRANT ALL ON SCHEMA public TO app_owner; GRANT CREATE ON DATABASE app TO app_owner", "app")
-    cluster.execute("SET ROLE app_owner;" + LEGACY, "app")
+    cluster.execute("SET ROLE app_owner;" + legacy, "app")
     cluster.execute("ALTER DATABASE app RENAME TO app_previous")
     cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
     run(cluster, scripts)
@@ -146,3 +147,27 @@ async def test_a_finding_is_waived_by_role_by_object_or_by_both_and_a_waiver_in_
 async def test_a_role_that_reaches_none_of_the_new_tables_is_warned_of(cluster: Cluster) -> None:
     clone(cluster, "CREATE TABLE n (id int); GRANT SELECT ON n TO clerk")
     assert (await judged(cluster))["warnings"] == ["app_user reaches no table that old did not have"]
+
+
+AS_CUTOVER = "SET ROLE cutover; CREATE SCHEMA zz; CREATE TABLE zz.tb_x (a int PRIMARY KEY); SET ROLE app_owner;"
+
+
+async def test_what_set_role_none_left_to_the_daemons_own_role_is_named_with_the_statement_that_gives_it_back(
+    cluster: Cluster,
+) -> None:
+    """Found: `SET ROLE NONE` in a data script, and the run completed with a table on which the owner had no right."""
+    clone(cluster, AS_CUTOVER)
+    assert await found(cluster) == {
+        OURS: ["zz.tb_x (ALTER TABLE zz.tb_x OWNER TO app_owner)", "zz (ALTER SCHEMA zz OWNER TO app_owner)"]
+    }
+    assert set((await judged(cluster, zz="ours", **{"zz.tb_x": "ours"}))["waived"].values()) == {"ours"}
+    run(cluster, "SET ROLE postgres; ALTER TABLE zz.tb_x OWNER TO app_owner; ALTER SCHEMA zz OWNER TO app_owner")
+    assert (await judged(cluster))["waived"] == {}
+
+
+async def test_what_belonged_to_the_daemons_own_role_in_old_may_in_new_also_under_another_name(cluster: Cluster) -> None:
+    clone(cluster, legacy=f"{LEGACY} {AS_CUTOVER}")
+    run(cluster, "SET ROLE cutover; ALTER TABLE zz.tb_x RENAME TO tb_y")
+    assert (await judged(cluster))["waived"] == {}
+    run(cluster, "SET ROLE cutover; DROP TABLE zz.tb_y; CREATE TABLE zz.tb_x (a int)")
+    assert (await judged(cluster))["waived"] == {}

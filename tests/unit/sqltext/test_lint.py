@@ -276,3 +276,20 @@ def test_large_objects_that_a_file_takes_away_are_a_warning_before_the_window(tm
     reading = ScriptLint(tmp_path)
     reading.read(write("a.sql", f"\n{text}\n-- lo_unlink\n"))
     assert (reading.findings, [(each.line, each.problem) for each in reading.warnings]) == ([], [(2, "lo_unlink")])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SET ROLE NONE;",
+        "set local role /* ours */ 'none';",
+        "SET role TO none;",
+        "SET SESSION AUTHORIZATION DEFAULT;",
+        "RESET SESSION AUTHORIZATION;",
+    ],
+)
+def test_a_file_that_stops_being_the_owner_is_a_warning_with_its_line(tmp_path, write, text):
+    reading = ScriptLint(tmp_path)
+    reading.read(write("a.sql", f"\nSET ROLE app_owner;\n{text}\nRESET ROLE;\nSET ROLE none_of_ours;\n-- SET ROLE NONE\n"))
+    assert (reading.findings, [each.line for each in reading.warnings]) == ([], [3])
+    assert "the daemon's own role's" in str(reading.warnings[0])
