@@ -13,6 +13,7 @@ from cutoverd.daemon.postgres.validation.rights import PUBLIC, Given, Rights, Ri
 PAST = "a view reads past row level security"
 EVERYBODY = "everybody can do what not everybody could"
 _BY_DEFAULT = {"functions": "EXECUTE", "types": "USAGE"}  # what PostgreSQL gives everybody
+GIVE_NOTHING = ("type", "language")  # which everybody may use by default: no row is shown by it
 AS_OWNER = "what runs as its owner has another one"
 
 
@@ -136,11 +137,13 @@ def _routines(before: Rights, now: Rights) -> Iterator[RightsFinding]:
 
 
 def _given_anew(before: Rights, now: Rights) -> Iterator[Given]:
-    """To everybody, on what old does not have; a function that has no other rights than its caller's gives nothing."""
+    """To everybody, on what old does not have; a type, or a function with no other rights than its caller's, gives nothing."""
     tables = {name for kind, name in before.owners if kind == "table"}
     for given in now.given:
         kind, name, role, privilege = given
         if role != PUBLIC or (kind, name) in before.owners or (kind == "column" and name.rpartition(".")[0] in tables):
+            continue
+        if kind in GIVE_NOTHING:
             continue
         if kind == "function" and not ((routine := now.routines.get(name)) and routine.as_owner and routine.by_everybody):
             continue

@@ -7,6 +7,7 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.validation.grants import check_grants
 from cutoverd.daemon.postgres.validation.own_role import OURS
+from cutoverd.daemon.postgres.validation.widened import EVERYBODY
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -171,3 +172,50 @@ async def test_what_belonged_to_the_daemons_own_role_in_old_may_in_new_also_unde
     assert (await judged(cluster))["waived"] == {}
     run(cluster, "SET ROLE cutover; DROP TABLE zz.tb_y; CREATE TABLE zz.tb_x (a int)")
     assert (await judged(cluster))["waived"] == {}
+
+
+OTHER_KINDS = """
+CREATE TYPE mood AS ENUM ('a', 'b');
+CREATE DOMAIN amount AS int;
+CREATE TYPE pair AS (a int, b int);
+CREATE TYPE span AS RANGE (subtype = int);
+CREATE TYPE secret AS ENUM ('a', 'b');
+REVOKE USAGE ON TYPE secret FROM PUBLIC;
+SET ROLE postgres;
+CREATE FOREIGN DATA WRAPPER wrap;
+CREATE SERVER far FOREIGN DATA WRAPPER wrap;
+CREATE SERVER farther FOREIGN DATA WRAPPER wrap;
+GRANT USAGE ON FOREIGN SERVER far TO clerk;
+GRANT USAGE ON FOREIGN DATA WRAPPER wrap TO clerk;
+"""
+NARROWED = """
+REVOKE USAGE ON TYPE mood, amount, pair, span FROM PUBLIC;
+SET ROLE postgres;
+REVOKE USAGE ON FOREIGN SERVER far FROM clerk;
+REVOKE USAGE ON FOREIGN DATA WRAPPER wrap FROM clerk;
+REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
+"""
+EVERYBODYS = """
+DROP TYPE secret;
+CREATE TYPE secret AS ENUM ('a', 'b', 'c');
+CREATE TYPE anew AS ENUM ();
+SET ROLE postgres;
+GRANT USAGE ON FOREIGN SERVER farther TO PUBLIC;
+CREATE SERVER latest FOREIGN DATA WRAPPER wrap;
+GRANT USAGE ON FOREIGN SERVER latest TO PUBLIC;
+GRANT USAGE ON FOREIGN SERVER farther TO robot;
+"""
+
+
+async def test_rights_on_types_domains_languages_and_foreign_servers_are_compared(cluster: Cluster) -> None:
+    """Found: none of them was, so a type that was made again was everybody's, and one that was taken away was not missed."""
+    clone(cluster, NARROWED, legacy=LEGACY + OTHER_KINDS)
+    types = [f"USAGE on type public.{name} to public" for name in ("amount", "mood", "pair", "span")]
+    server, wrapper = "USAGE on foreign server far to clerk", "USAGE on foreign-data wrapper wrap to clerk"
+    assert await found(cluster) == {LOST: [server, wrapper, "USAGE on language plpgsql to public", *types]}
+    cluster.execute("DROP DATABASE app_next")
+    cluster.execute("CREATE DATABASE app_next TEMPLATE app_previous OWNER app_owner")
+    run(cluster, EVERYBODYS)
+    servers = [f"USAGE on foreign server {name}" for name in ("farther", "latest")]
+    assert await found(cluster) == {EVERYBODY: [servers[0], "USAGE on type public.secret", servers[1]]}
+    assert set((await judged(cluster, public="it is meant"))["waived"].values()) == {"it is meant"}

@@ -6,6 +6,10 @@ SELECT w.kind, w.name, w.role, w.privilege
                        WHEN 'sequence' THEN has_sequence_privilege(w.role, o.oid, w.privilege)
                        WHEN 'column' THEN has_column_privilege(w.role, o.oid, o.number::smallint, w.privilege)
                        WHEN 'function' THEN has_function_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'type' THEN has_type_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'language' THEN has_language_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'foreign server' THEN has_server_privilege(w.role, o.oid, w.privilege)
+                       WHEN 'foreign-data wrapper' THEN has_foreign_data_wrapper_privilege(w.role, o.oid, w.privilege)
                        WHEN 'large object' THEN EXISTS (
                            SELECT FROM aclexplode(o.acl) a LEFT JOIN pg_catalog.pg_roles r ON r.rolname = w.role
                             WHERE pg_has_role(r.oid, o.owner, 'USAGE')

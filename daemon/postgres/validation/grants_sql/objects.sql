@@ -23,4 +23,14 @@ WITH RECURSIVE ours AS (
     SELECT 'function', name, oid, 0, proowner, coalesce(proacl, acldefault('f', proowner)) FROM functions
     UNION ALL
     SELECT 'large object', oid::text, oid, 0, lomowner, lomacl FROM pg_catalog.pg_largeobject_metadata WHERE lomacl IS NOT NULL
+    UNION ALL -- types and domains that stand for themselves: an array, a multirange or a row has no rights of its own
+    SELECT 'type', o.nspname || '.' || t.typname, t.oid, 0, t.typowner, coalesce(t.typacl, acldefault('T', t.typowner))
+      FROM pg_catalog.pg_type t JOIN ours o ON o.oid = t.typnamespace LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+     WHERE (t.typtype IN ('b', 'd', 'e', 'r') OR c.relkind = 'c') AND NOT EXISTS (SELECT FROM pg_catalog.pg_type e WHERE e.typarray = t.oid)
+    UNION ALL -- the rights on one that is not trusted mean nothing
+    SELECT 'language', lanname, oid, 0, lanowner, coalesce(lanacl, acldefault('l', lanowner)) FROM pg_catalog.pg_language WHERE lanpltrusted
+    UNION ALL
+    SELECT 'foreign server', srvname, oid, 0, srvowner, coalesce(srvacl, acldefault('S', srvowner)) FROM pg_catalog.pg_foreign_server
+    UNION ALL
+    SELECT 'foreign-data wrapper', fdwname, oid, 0, fdwowner, coalesce(fdwacl, acldefault('F', fdwowner)) FROM pg_catalog.pg_foreign_data_wrapper
 )
