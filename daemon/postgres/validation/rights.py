@@ -23,6 +23,7 @@ def _sql(*names: str) -> bytes:
 GIVEN, MISSING, REACH = _sql("objects", "given"), _sql("objects", "missing"), _sql("objects", "reach")
 DEFAULTS, POLICIES, OWNERS = _sql("defaults"), _sql("objects", "policies"), _sql("objects", "owners")
 VIEWS, ROUTINES, SECURED = _sql("objects", "views"), _sql("objects", "routines"), _sql("objects", "secured")
+EXPOSED = _sql("objects", "exposed")
 SCHEMAS = b"SELECT nspname::text FROM pg_catalog.pg_namespace"
 
 
@@ -70,6 +71,15 @@ class View(NamedTuple):
     checks: bool  # WITH CHECK OPTION: nobody writes a row by it that it does not show
 
 
+class Exposed(NamedTuple):
+    """A table without row level security that others may use, below one that has it: a query that names it is not asked."""
+
+    table: str
+    above: str
+    above_oid: int  # which a clone keeps
+    role: str
+
+
 class Routine(NamedTuple):
     """A function or procedure, and with whose rights it runs."""
 
@@ -91,6 +101,7 @@ class Rights:
     owners: Mapping[tuple[str, str], str] = field(default_factory=dict)  # by kind and name
     views: Mapping[str, View] = field(default_factory=dict)
     routines: Mapping[str, Routine] = field(default_factory=dict)
+    exposed: Sequence[Exposed] = ()
 
 
 async def read_rights(connection: Connection, known: Sequence[str]) -> Rights:
@@ -104,6 +115,7 @@ async def read_rights(connection: Connection, known: Sequence[str]) -> Rights:
         owners={(kind, name): owner for kind, name, owner in await rows(connection, OWNERS)},
         views={name: View(*row) for name, *row in await rows(connection, VIEWS)},
         routines={name: Routine(*row) for name, *row in await rows(connection, ROUTINES)},
+        exposed=[Exposed(*row) for row in await rows(connection, EXPOSED)],
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from cutoverd.daemon.postgres.validation.rights import PUBLIC, Given, Rights, RightsFinding, Security, View
 
 PAST = "a view reads past row level security"
+BELOW = "a new table without row level security is granted, below one that has it"
 EVERYBODY = "everybody can do what not everybody could"
 _BY_DEFAULT = {"functions": "EXECUTE", "types": "USAGE"}  # what PostgreSQL gives everybody
 GIVE_NOTHING = ("type", "language")  # which everybody may use by default: no row is shown by it
@@ -22,6 +23,7 @@ def find_widened(before: Rights, now: Rights, gained: Iterable[Given]) -> Iterat
     yield from _policies(before, now)
     yield from _views(before, now)
     yield from _routines(before, now)
+    yield from _exposed(before, now)
     for kind, name, role, privilege in sorted(gained):
         if role == PUBLIC:
             yield RightsFinding(EVERYBODY, role, name, f"{privilege} on {_of(kind, name)}")
@@ -121,6 +123,16 @@ def _view_kept(name: str, was: View, view: View) -> Iterator[RightsFinding]:
         yield RightsFinding("a view has lost security_barrier", "", name, name)
     if was.checks and not view.checks:
         yield RightsFinding("a view has lost its CHECK OPTION: rows that it does not show can be written by it", "", name, name)
+
+
+def _exposed(before: Rights, now: Rights) -> Iterator[RightsFinding]:
+    """New tables by which a role gets past the security of the one above, where old had any, and no way past that one for it."""
+    if not any(security.is_on for security in before.policies.values()):
+        return
+    could = {(above, each.role) for each in before.exposed for above in (each.above, each.above_oid)}
+    for table, above, oid, role in now.exposed:
+        if table not in before.policies and could.isdisjoint({(above, role), (oid, role)}):
+            yield RightsFinding(BELOW, role, table, f"{table} (below {above}) to {role}")
 
 
 def _routines(before: Rights, now: Rights) -> Iterator[RightsFinding]:

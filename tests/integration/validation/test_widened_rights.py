@@ -16,6 +16,9 @@ CREATE TABLE item (id int, tenant text, name text);
 ALTER TABLE item ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY mine ON item TO app_user USING (tenant = 'a');
 CREATE TABLE plain (id int, secret text);
+CREATE TABLE part (id int, tenant text) PARTITION BY RANGE (id);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (100);
+ALTER TABLE part ENABLE ROW LEVEL SECURITY;
 CREATE VIEW v_item WITH (security_invoker = true) AS SELECT id, name FROM item;
 CREATE VIEW v_open AS SELECT id FROM plain;
 CREATE VIEW v_wall WITH (security_barrier) AS SELECT id FROM plain WHERE id > 0;
@@ -31,6 +34,7 @@ ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM PUBLIC;
 """
 PAST = "a view reads past row level security"
 EVERYBODY = "everybody can do what not everybody could"
+BELOW = "a new table without row level security is granted, below one that has it"
 FOLLOWS = "row level security does not follow the rows"
 NEW = "CREATE SCHEMA shop; CREATE TABLE shop.tb_item (id int, tenant text, name text); GRANT SELECT ON shop.tb_item TO app_user;"
 SECURED = f"{NEW} ALTER TABLE shop.tb_item ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
@@ -101,6 +105,15 @@ WIDENED = {
     f"{NEW} DROP TABLE item CASCADE; CREATE VIEW item AS TABLE shop.tb_item; GRANT SELECT ON item TO app_user": {
         "row level security is off": ["public.item"]
     },
+    "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200); GRANT SELECT (id) ON part_2 TO app_user": {
+        BELOW: ["public.part_2 (below public.part) to app_user"]
+    },
+    "ALTER TABLE part_1 RENAME TO part_0; GRANT SELECT ON part_0 TO app_user": {
+        BELOW: ["public.part_0 (below public.part) to app_user"]
+    },
+    "CREATE TABLE child () INHERITS (item); CREATE TABLE below () INHERITS (child); GRANT SELECT ON below TO app_user": {
+        BELOW: ["public.below (below public.item) to app_user"]
+    },
     "SET ROLE postgres; ALTER TABLE item NO FORCE ROW LEVEL SECURITY; ALTER TABLE item OWNER TO app_user": {
         "row level security does not hold for a new owner": ["public.item (app_user)"]
     },
@@ -120,6 +133,10 @@ FINE = {
     f"{SECURED} CREATE POLICY mine ON shop.tb_item TO app_user USING (tenant = 'a')": "security that follows the rows",
     f"{SECURED} DROP VIEW v_item; DROP TABLE item; CREATE VIEW item WITH (security_invoker) AS SELECT * FROM shop.tb_item;"
     "GRANT SELECT ON item TO app_user": "a view of the old name that leaves it to the table below",
+    "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200); ALTER TABLE part_2 ENABLE ROW LEVEL SECURITY;"
+    "GRANT SELECT ON part_2 TO app_user": "a new partition that is secured itself",
+    "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200)": "a new partition that nobody else may read",
+    "GRANT SELECT ON part_1 TO app_user": "a partition that old had, which is a warning",
     "CREATE VIEW secret AS SELECT * FROM item": "a view that nobody else may read",
 }
 
