@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,18 +36,11 @@ POSTGRES = (
 )
 HEIGHT = {name: height for height, storey in enumerate(STOREYS) for name in storey}
 HEIGHT |= {f"postgres.{name}": HEIGHT["postgres"] + (n + 1) / 10 for n, storey in enumerate(POSTGRES) for name in storey}
-LEDGER_TABLES = (
-    "fence",
-    "step_log",
-    "database_oids",
-    "announced",
-    "counters",
-    "anchor",
-    "found",
-    "taken_back",
-    "journal_key",
-    "journal_copy",
-)
+LEDGER_TABLES = {
+    table
+    for file in (ROOT / "daemon" / "postgres" / "ledger").glob("*.sql")
+    for table in re.findall(r"CREATE TABLE IF NOT EXISTS cutoverd\.(\w+)", file.read_text())
+}
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -121,6 +115,7 @@ def test_every_package_says_at_its_door_what_lives_there() -> None:
 
 def test_the_ledgers_tables_are_read_and_written_by_the_ledger_alone() -> None:
     """But for the psql side of a script's transaction, which is SQL itself."""
+    assert {"fence", "step_log", "claims", "withheld"} <= LEDGER_TABLES
     named = [f"cutoverd.{table}" for table in LEDGER_TABLES]
     readers = {
         file.relative_to(ROOT / "daemon").parent.as_posix()
