@@ -346,6 +346,7 @@ def without_namespaces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @as_root
 @pytest.mark.usefixtures("without_namespaces")
 def test_where_namespaces_are_forbidden_root_runs_it_as_an_existing_user(make: Make) -> None:
+    users = pwd.getpwall()
     server = make()
     server.start()
     home = (server.folder / "home").resolve()
@@ -362,6 +363,7 @@ def test_where_namespaces_are_forbidden_root_runs_it_as_an_existing_user(make: M
         server.remove()
     assert not home.exists()
     assert not server.folder.exists()
+    assert pwd.getpwall() == users
 
 
 @as_root
