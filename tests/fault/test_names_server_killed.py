@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 import psycopg
@@ -32,16 +33,32 @@ def kill_the_server_while_it_clones(cluster: Cluster, operation: Operation, epoc
     cluster.start()
 
 
-async def test_every_operation_survives_a_kill_of_the_server(cluster: Cluster) -> None:
+# A crash once old was opened to us leaves counters that prove nothing to an exchange: it is gone without, and back from there.
+EXCHANGED = (*FORWARD[:3], FORWARD[5], BACK[0], BACK[3])
+NOT_EXCHANGED = (*FORWARD[:5], *BACK[1:])
+
+
+@pytest.mark.parametrize(
+    ("operations", "killed"),
+    [
+        pytest.param(EXCHANGED, {"fence", "build_new", "exchange", "exchange_back", "lift_fence"}, id="exchanged"),
+        pytest.param(
+            NOT_EXCHANGED, {"make_placeholder", "open_old", "close_old", "keep_new"}, id="not-exchanged", marks=pytest.mark.long
+        ),
+    ],
+)
+async def test_every_operation_survives_a_kill_of_the_server(
+    cluster: Cluster, operations: Sequence[Operation], killed: set[str]
+) -> None:
     furnish(cluster)
     cluster.execute("CHECKPOINT")  # else the crash itself moves the sequences
     before = photograph(cluster)
     epoch = 1
-    databases = await lead(cluster, epoch)
-    await databases.make_placeholder(mark_of(FORWARD[0], epoch))
-    for operation in (*FORWARD[1:3], FORWARD[5], BACK[0], BACK[3]):
-        kill_the_server(cluster, operation, epoch + 1)
-        if operation.name == "build_new":
+    await lead(cluster, epoch)
+    for operation in operations:
+        if operation.name in killed:
+            kill_the_server(cluster, operation, epoch + 1)
+        if operation.name == "build_new" and operation.name in killed:
             kill_the_server_while_it_clones(cluster, operation, epoch + 2)
         epoch += 3
         databases = await lead(cluster, epoch)
