@@ -98,6 +98,7 @@ async def test_a_right_that_the_schema_files_widen_is_said_before_the_window(clu
         "app",
     )
     cluster.execute("CREATE DATABASE app_try TEMPLATE app OWNER app_owner")
+    cluster.execute("REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC", "app")  # which a restore by our role cannot take away
     cluster.execute("CREATE TABLE new (id int, v text); ALTER VIEW seen RESET (security_invoker)", "app_try")
     asked = questions(tmp_path, GOOD.replace("ask()", "true"), "SELECT id, v FROM new", "SELECT 1")
     cluster.execute("ALTER ROLE cutover BYPASSRLS")
