@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,6 +16,7 @@ import typer
 from cutoverd.daemon.cli.application import CODES
 from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.drive import drive
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.serve_metrics import Measured, measured
@@ -22,8 +24,10 @@ from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.live import LiveTree
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_json import json_line
+from cutoverd.daemon.views.unfinished import format_left
 
 app = typer.Typer(add_completion=False)
+NO_LAST_SCRAPE = (Exit.UNFINISHED, Exit.ERROR, Exit.SUPERSEDED)
 
 
 class RunFormat(StrEnum):
@@ -52,17 +56,8 @@ def run(
     tracker = ProgressTracker(given)
     try:
         with measured(given, tracker) as exporter:
-            with _shown(form or _fitting(), tracker) as face:
-                observers, round_observers = [exporter.metrics, face], [exporter.metrics.record_round]
-                night = drive(
-                    given,
-                    auto=auto,
-                    observers=observers,
-                    round_observers=round_observers,
-                    scrapes=exporter.scrapes,
-                    tracker=tracker,
-                )
-                code = ended(face.beside(night))
+            code = _drive_shown(given, form or _fitting(), tracker, exporter, auto=auto)
+            _complain_if_left(tracker, code)
             _linger_for_last_scrape(exporter, code)
     except (OSError, OverflowError) as error:
         complain(f"cutoverd: metrics.listen {given.plan.metrics and given.plan.metrics.listen}: {error}")
@@ -70,9 +65,37 @@ def run(
     raise typer.Exit(code)
 
 
+def _drive_shown(given: LoadedPlan, form: RunFormat, tracker: ProgressTracker, exporter: Measured, *, auto: bool) -> Exit:
+    """The code; what was printed is out by then, and an error was said."""
+    try:
+        with _shown(form, tracker) as face:
+            night = drive(
+                given,
+                auto=auto,
+                observers=[exporter.metrics, face],
+                round_observers=[exporter.metrics.record_round],
+                scrapes=exporter.scrapes,
+                tracker=tracker,
+            )
+            return ended(face.beside(night))
+    except typer.Exit as error:
+        return Exit(error.exit_code)
+
+
+def _complain_if_left(tracker: ProgressTracker, code: Exit) -> None:
+    """Whoever reads the last lines alone knows what production is now, and how it goes on; on stderr, in every format.
+
+    Found: a run that was held in the window ended with production closed, and no word about it.
+    """
+    if tracker.run.plan is None or tracker.run.is_over or not tracker.has_led or code is Exit.SUPERSEDED:
+        return
+    lines = format_left(tracker.run, tracker.timeline, datetime.now(UTC), by_error=code is Exit.ERROR)
+    complain("\n".join(f"  {text}" for text in lines))
+
+
 def _linger_for_last_scrape(exporter: Measured, code: Exit) -> None:
     """Whoever scrapes regularly sees the last state too; a signal ends the wait, and the code stays what it is."""
-    if code is Exit.UNFINISHED or not exporter.linger_seconds:
+    if code in NO_LAST_SCRAPE or not exporter.linger_seconds:
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):

@@ -45,6 +45,7 @@ class ProgressTracker:
         self.timeline = Timeline()
         self.reporter = ProgressReporter()
         self.waits = JournalWaits()
+        self.has_led = False  # before, what is known here may be half of the journal
         self._loaded = loaded
         self._reading = ProgressReading()
         self._locator: StatementLocator | None = None
@@ -88,8 +89,9 @@ class ProgressTracker:
 
     @asynccontextmanager
     async def tracking(self, server: Server) -> AsyncIterator[None]:
-        """Look at the running step every second for as long as the block lasts."""
+        """Look at the running step every second for as long as the block lasts; the journal was read, and this daemon leads."""
         self.reporter.collect_from_here()
+        self.has_led = True
         tracking = asyncio.create_task(self._poll(server))
         try:
             yield

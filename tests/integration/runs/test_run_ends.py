@@ -123,6 +123,7 @@ def test_4_stuck_then_retried_by_a_word_sent_while_nobody_was_there(cluster: Clu
         night.knob("start api old", exit=1, nothing=True, always=True)
         night.start("--auto")
         assert night.exit_code() == 4
+        assert "  run night is left in stuck, and nobody drives it\n" in night.output
         assert night.wait_for(facts.Transitioned, target="stuck").reason.startswith(
             "downtime.stop_service:api: service api (old)"
         )
@@ -174,6 +175,7 @@ def test_6_told_to_stop_and_the_next_start_carries_on(cluster: Cluster, tmp_path
         night.daemons[-1].send_signal(signal.SIGTERM)
         assert night.exit_code() == 6
         assert "cutoverd: stopped; the run goes on when it is started again" in night.output
+        assert "  production is closed to clients; downtime " in night.output
         assert night.children("data.run_script:data/010.sql") == []
         assert night.backends() == []
         assert nats.find(night.state_dir / "nats") is not None, "commands are kept meanwhile"
