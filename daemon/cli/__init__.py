@@ -12,6 +12,7 @@ import sys
 from typing import Any, NoReturn, TextIO, cast
 
 from cutoverd.daemon.cli.application import app
+from cutoverd.daemon.host.environment import set_aside_for_libpq
 from cutoverd.daemon.host.log import configure_at_first_use, make_printable
 from cutoverd.daemon.host.printable import printable
 from cutoverd.daemon.terminal.unbreakable import BestEffortStream, escape_what_cannot_be_encoded, mute, open_closed_streams
@@ -21,6 +22,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """The entry point."""
+    set_aside_for_libpq()
     open_closed_streams()
     escape_what_cannot_be_encoded()
     configure_at_first_use(_configure_log)

@@ -13,7 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from cutoverd.daemon.cli.common import complain, say
 from cutoverd.daemon.control.draft_plan import draft
 from cutoverd.daemon.engine.exit_codes import Exit
+from cutoverd.daemon.host.environment import as_given
 from cutoverd.daemon.plan.fields import DatabaseUrl
+from cutoverd.daemon.plan.left_out import left_to_environment
 from cutoverd.daemon.postgres.catalog.introspect import introspect
 from cutoverd.daemon.postgres.session.reach import primary_message
 
@@ -52,6 +54,8 @@ def _check(url: str) -> None:
     except ValidationError as error:
         right = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise typer.BadParameter(f"--url: {right}") from None
+    for why in left_to_environment(url, as_given()):
+        raise typer.BadParameter(f"--url: {why}")
 
 
 def _refused(why: str, code: Exit) -> None:

@@ -11,13 +11,56 @@ from urllib.parse import quote
 
 # what libpq and NATS take from the environment; PGPASSFILE is a path, and whoever may read that file may read it without it
 SECRETS = ("PGPASSWORD", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_NKEY", "NATS_CREDS")
+# Where a session goes, as whom and how its values are read: the plan alone says so. What is left to the environment is how a
+# login is proved and protected (PGPASSFILE, PGSSL*, PGREQUIREAUTH, …), and the file of the service that a plan names.
+NOT_FOR_LIBPQ = (
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGSERVICE",
+    "PGOPTIONS",
+    "PGAPPNAME",
+    "PGCONNECT_TIMEOUT",
+    "PGCLIENTENCODING",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+    "PGTZ",
+    "PGDATESTYLE",
+    "PGGEQO",
+)
+_set_aside: dict[str, str] = {}
 MASK = "********"
 SHORTEST = 4  # characters: to mask less would spoil the text, and tell the secret
 
 
+def set_aside_for_libpq() -> None:
+    """In this process, before the first session: libpq reads the environment itself. The plan's commands still get it.
+
+    Found: PGHOSTADDR took every session to another server than `database.url` names.
+    """
+    _set_aside.update(drop_for_libpq())
+
+
+def drop_for_libpq() -> dict[str, str]:
+    """What was taken out of this process's environment."""
+    return {name: os.environ.pop(name) for name in NOT_FOR_LIBPQ if name in os.environ}
+
+
+def for_libpq() -> dict[str, str]:
+    """The environment of a program that is told its server by its arguments: what ours would say of it is not there."""
+    return {name: value for name, value in os.environ.items() if name not in NOT_FOR_LIBPQ}
+
+
+def as_given() -> dict[str, str]:
+    """The environment as this process got it."""
+    return {**_set_aside, **os.environ}
+
+
 def without_secrets(passed: Collection[str] = ()) -> dict[str, str]:
     """The environment of a program, with the secrets that are passed by name."""
-    return {name: value for name, value in os.environ.items() if name not in SECRETS or name in passed}
+    return {name: value for name, value in as_given().items() if name not in SECRETS or name in passed}
 
 
 def withheld(passed: Collection[str] = ()) -> list[str]:

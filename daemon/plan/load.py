@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from cutoverd.daemon.host.environment import as_given
 from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.host.trusted_folder import find_distrust
 from cutoverd.daemon.plan.bounded_yaml import compose, construct, read_source, text_of
@@ -20,6 +21,7 @@ from cutoverd.daemon.plan.confiture import built_schema, sources
 from cutoverd.daemon.plan.confiture import mistakes as mistakes_of
 from cutoverd.daemon.plan.diagnostics import line_of, mistakes, no_words, not_yaml, twice, unfilled
 from cutoverd.daemon.plan.files import Files, odd_name, relative, scripts
+from cutoverd.daemon.plan.left_out import left_to_environment
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.programs import programs
 from cutoverd.states import WAY
@@ -147,7 +149,7 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
     """The plan in a file; raises `BadPlan`.
 
     Files that are gone are refused before a run of the plan has begun, and always where it has to be `whole`: later the
-    state tells whether anybody will read them again (freeze.py).
+    state tells whether anybody will read them again (freeze.py). So is a server that the environment alone names.
     """
     path = path.resolve()
     if why := odd_name(path):
@@ -164,8 +166,8 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
         tuple((relative(file, path.parent), file) for file in found.all("validate.scripts", plan.validate_.scripts)),
         tuple(found.all("freeze", plan.freeze)),
     )
-    gone = found.gone if whole or not loaded.has_begun else []
-    if wrong := [*found.mistakes, *gone, *_too_many(loaded.items()), *_distrusted(loaded, found)]:
+    early = [*found.gone, *_left_to_environment(plan, found)] if whole or not loaded.has_begun else []
+    if wrong := [*found.mistakes, *early, *_too_many(loaded.items()), *_distrusted(loaded, found)]:
         root = compose(text_of(source))
         raise _bad(path, (f"{_line_of(root, found.places.get(line))} {line}" for line in wrong))
     return replace(loaded, gone=tuple(found.gone))
@@ -177,6 +179,13 @@ def _distrusted(loaded: LoadedPlan, found: Files) -> Iterator[str]:
     if why := find_distrust(loaded.state_dir) or next(filter(None, (find_distrust(each, sticky=True) for each in inside)), ""):
         found.places[f"state_dir: {why}"] = "state_dir", str(loaded.plan.state_dir)
         yield f"state_dir: {why}"
+
+
+def _left_to_environment(plan: Plan, found: Files) -> Iterator[str]:
+    for why in left_to_environment(plan.database.url, as_given()):
+        line = f"database.url: {why}"
+        found.places[line] = "database.url", plan.database.url
+        yield line
 
 
 def _line_of(root: yaml.Node | None, place: tuple[str, str] | None) -> str:

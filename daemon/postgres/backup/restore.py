@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host import children
+from cutoverd.daemon.host.environment import as_given
 from cutoverd.daemon.postgres.backup.dump import failed, run
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable
 from cutoverd.daemon.postgres.session import pins
@@ -118,7 +119,7 @@ async def restore_by_command(
     given: Mapping[str, str] = {"CUTOVERD_RUN": server.run, "CUTOVERD_DUMP": str(dump), "CUTOVERD_DATABASE": server.names.scratch}
     completed = await children.run(
         list(command), folder=server.folder, epoch=server.epoch, step=step, cwd=cwd,
-        env={**server.environment(), **given}, timeout_seconds=timeout_seconds,
+        env={**as_given(), "PGCLIENTENCODING": "UTF8", **given}, timeout_seconds=timeout_seconds,
     )  # fmt: skip
     if completed.returncode != 0:
         raise failed(command[0], completed)

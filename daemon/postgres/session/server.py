@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from cutoverd.daemon.host.environment import for_libpq
 from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
@@ -21,7 +21,7 @@ CONNECT_SECONDS = 10
 class Server:
     """One cluster as the daemon of one run and epoch sees it."""
 
-    url: str  # of production; libpq adds what it leaves out (PGPASSFILE, PGSERVICEFILE, …); never a password
+    url: str  # of production, never with a password; of the environment libpq adds how we log in (PGPASSFILE, PGSSL*, …)
     run: str
     epoch: int
     folder: Path  # of this run, in state_dir: wrapper scripts, dumps, differing keys
@@ -81,5 +81,5 @@ class Server:
         return make_conninfo(self.url, dbname=database, application_name=application_name, connect_timeout=connect_seconds)
 
     def environment(self) -> dict[str, str]:
-        """Of a libpq child: secrets stay where libpq finds them."""
-        return {**os.environ, "PGCLIENTENCODING": "UTF8"}
+        """Of a libpq child: secrets stay where libpq finds them; where it goes its arguments say alone."""
+        return {**for_libpq(), "PGCLIENTENCODING": "UTF8"}

@@ -1,4 +1,7 @@
-"""A libpq service says where the server is and who we are; never which database, and never who a session belongs to."""
+"""A libpq service says where the server is and who we are; never which database, and never who a session belongs to.
+
+A variable of libpq's says none of it: the plan alone does.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,32 @@ async def test_a_dump_is_of_the_database_that_was_asked_for(cluster: Cluster, tm
     taken = dump.new_dump(tmp_path / "backups", "r1", "final", 1)
     await dump.take(by_service, "app_next", taken, jobs=1, step="schema.start_backup", timeout_seconds=60)
     assert b"only_in_new" in (taken.part / "toc.dat").read_bytes()
+
+
+ELSEWHERE = {
+    "PGHOSTADDR": "203.0.113.1",
+    "PGSERVICE": "nope",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGDATESTYLE": "German",
+    "PGTZ": "Asia/Kolkata",
+    "PGUSER": "nobody",
+}
+
+
+async def test_no_variable_of_libpq_says_where_a_session_goes_or_how_its_values_are_read(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: PGHOSTADDR took `check` to 203.0.113.1, though `database.url` names 127.0.0.1; psql went there too."""
+    site = await make_site(cluster, tmp_path)
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    query = "SELECT current_setting('DateStyle') || ' ' || current_setting('TimeZone') AS read"
+    async with await site.server.connect("app_next", of_plan=True) as conn:
+        ours = await (await conn.execute(f"{query}")).fetchone()
+    for name, value in ELSEWHERE.items():
+        monkeypatch.setenv(name, value)
+    await site.scripts([site.file("a.sql", f"CREATE TABLE public.made AS {query};")]).apply_schema(
+        site.attempt_id("schema.apply_schema")
+    )
+    assert [ours] == site.rows("SELECT read FROM made")
+    assert not str(ours).startswith(("('German", "('SQL"))

@@ -7,7 +7,8 @@ import os
 import pytest
 from psycopg.pq import Conninfo
 
-from cutoverd.daemon.host.environment import MASK, SECRETS, masked, withheld, without_secrets
+from cutoverd.daemon.host import environment
+from cutoverd.daemon.host.environment import MASK, NOT_FOR_LIBPQ, SECRETS, masked, withheld, without_secrets
 from cutoverd.daemon.plan import fields
 
 SECRET = "tiger's 50%"
@@ -66,3 +67,21 @@ def test_what_is_passed_by_name_is_a_secret_too(monkeypatch: pytest.MonkeyPatch)
 def test_what_is_too_short_to_be_one_spoils_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "a")
     assert masked("a table") == "a table"
+
+
+def test_every_variable_of_libpq_that_is_no_part_of_a_login_is_kept_from_it() -> None:
+    """Found: PGHOSTADDR took every session to another server than `database.url` names."""
+    known = {option.envvar.decode() for option in Conninfo.get_defaults() if option.envvar}
+    how_we_log_in = {name for name in known if name.startswith(("PGSSL", "PGPASS", "PGGSS", "PGREQUIRE", "PGOAUTH"))}
+    others = {"PGCHANNELBINDING", "PGKRBSRVNAME", "PGMINPROTOCOLVERSION", "PGMAXPROTOCOLVERSION", "PGSCRAMCLIENTKEY"}
+    assert known - how_we_log_in - others - {"PGSERVICEFILE", "PGREALM"} <= set(NOT_FOR_LIBPQ)
+
+
+def test_what_is_kept_from_libpq_the_commands_of_the_plan_still_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_set_aside", {})
+    monkeypatch.setenv("PGHOSTADDR", "203.0.113.1")
+    monkeypatch.setenv("PGSSLMODE", "require")
+    environment.set_aside_for_libpq()
+    assert "PGHOSTADDR" not in os.environ
+    assert ("PGHOSTADDR" in environment.for_libpq(), environment.for_libpq()["PGSSLMODE"]) == (False, "require")
+    assert without_secrets()["PGHOSTADDR"] == environment.as_given()["PGHOSTADDR"] == "203.0.113.1"

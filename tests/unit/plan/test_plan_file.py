@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from psycopg.pq import Conninfo
 
+from cutoverd.daemon.host.environment import NOT_FOR_LIBPQ
 from cutoverd.daemon.plan import fields
 from cutoverd.daemon.plan.durations import seconds_of
 from cutoverd.daemon.plan.load import BadPlan, load
@@ -332,3 +333,29 @@ def test_a_line_that_is_no_yaml_is_told_by_its_place_and_not_shown(write):
     with pytest.raises(BadPlan, match=r"plan\.yaml:4: not YAML: did not find expected ',' or '}'") as refused:
         load(write(PLAN.replace("127.0.0.1/app}", "127.0.0.1/app?password=tiger")))
     assert "tiger" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "lacks"),
+    [
+        ("PGHOST", "postgresql://cutover@/app", "host"),
+        ("PGHOSTADDR", "postgresql://cutover@/app", "host"),
+        ("PGPORT", "postgresql://cutover@127.0.0.1/app", "port"),
+        ("PGUSER", "postgresql://127.0.0.1/app", "user"),
+        ("PGTARGETSESSIONATTRS", "'host=a,b dbname=app user=u port=5432'", "target_session_attrs"),
+    ],
+)
+def test_a_server_that_the_environment_alone_names_is_refused_by_the_name_of_the_variable(
+    write, name: str, url: str, lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "7")
+    path = write(PLAN.replace("postgresql://cutover@127.0.0.1/app", url))
+    with pytest.raises(BadPlan, match=f"3: database.url: saw {name}='7' in the environment, and no {lacks} in the URL; .* unset"):
+        load(path)
+
+
+@pytest.mark.parametrize("url", ["postgresql://cutover@127.0.0.1:5432/app", "service=production dbname=app"])
+def test_a_variable_that_decides_nothing_is_in_nobodys_way(write, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NOT_FOR_LIBPQ:
+        monkeypatch.setenv(name, "7")
+    assert load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", url))).plan.run == "night-1"
