@@ -10,6 +10,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from cutoverd.daemon.host.early_stop import imports_are_done
+
 CODES = """Exit codes: 0 completed, 1 error, 2 usage or plan, 3 rolled back, 4 stuck, 5 aborted (or PreCheck failed:
 `run --auto`, `status --wait`), 6 left unfinished (held, or stopped: start it again), 7 another daemon drives the run."""
 
@@ -41,6 +43,7 @@ class LazyGroup(TyperGroup):
             return None
         command = get_command(import_module(f"cutoverd.daemon.cli.{MODULES[cmd_name]}").app)
         _collect_again()
+        imports_are_done()
         return command
 
 

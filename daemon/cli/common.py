@@ -44,6 +44,9 @@ def loaded(plan: Path, *, whole: bool = False) -> LoadedPlan:
     except BadPlan as error:
         complain(str(error))
         raise typer.Exit(Exit.USAGE) from None
+    except KeyboardInterrupt:
+        complain("cutoverd: stopped before anything was begun")
+        raise typer.Exit(Exit.UNFINISHED) from None
 
 
 def ended(work: Coroutine[Any, Any, T], *, stopped: str = "the run goes on when it is started again") -> T:
