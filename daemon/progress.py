@@ -95,6 +95,11 @@ def format_seconds(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def format_limit(seconds: float) -> str:
+    """As `format_seconds`, and `40 ms` of less than a second: what ended it is never 0."""
+    return format_seconds(seconds) if seconds >= 1 else f"{max(1, round(seconds * 1000))} ms"
+
+
 class ProgressReporter:
     """Where the running step's words end up; the next step begins with none."""
 

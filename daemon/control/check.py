@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.run_registry import History, Runs
 from cutoverd.daemon.engine.errors import BusError
+from cutoverd.daemon.engine.outcomes import with_limit
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import journal_key
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
@@ -102,7 +104,7 @@ def _run(loaded: LoadedPlan) -> Run:
 
 
 async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncIterator[CheckResult]:
-    step = key.definition
+    step, began = key.definition, time.monotonic()
     if step.effect is not Effect.NONE or step.undo:
         yield CheckResult(str(key), Verdict.NOT_CHECKED, WRITES)
         return
@@ -113,7 +115,7 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
                 Context(ports, attempt_id, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
             )
     except (StepError, psycopg.Error, OSError) as error:
-        for finding in _wrong(str(key), error):
+        for finding in _wrong(str(key), with_limit(error, time.monotonic() - began)):
             yield finding
         return
     except Exception as error:  # the loop would record it as a failed step, and go on

@@ -7,6 +7,7 @@ from typing import Any
 
 from cutoverd.daemon.engine.truncate import shortened
 from cutoverd.daemon.host.log import Logger
+from cutoverd.daemon.progress import format_limit
 from cutoverd.events import facts
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import Evidence
@@ -44,8 +45,7 @@ def ended_by(
         raise error
     if isinstance(error, (OutcomeUnknown, *connection_lost)) and attempt % MOST_ATTEMPTS:
         return interrupted(key, direction, seconds, _format_message(error))
-    if isinstance(error, TimeoutError):
-        error = TimedOut(f"not done after {seconds:.0f} s", hint=TimedOut.hint)
+    error = with_limit(error, seconds)
     if not isinstance(error, StepError):
         log.error("step_failed_unexpectedly", step=str(key), exc_info=error)
     return facts.StepFailed(
@@ -57,6 +57,14 @@ def ended_by(
         hint=short(getattr(error, "hint", "")),
         evidence=bounded(getattr(error, "evidence", {})),
     )
+
+
+def with_limit(error: Exception, seconds: float) -> Exception:
+    """A `TimeoutError`, which says nothing by itself, in words; any other error as it is."""
+    if not isinstance(error, TimeoutError):
+        return error
+    waited = f": {reason}" if (reason := str(error).strip()) else ""
+    return TimedOut(f"not done after {format_limit(seconds)}{waited}")
 
 
 def short(text: str) -> str:

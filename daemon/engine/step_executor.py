@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from cutoverd.daemon.engine.errors import LogRegressed
-from cutoverd.daemon.engine.outcomes import bounded, ended_by, succeeded
+from cutoverd.daemon.engine.outcomes import bounded, ended_by, succeeded, with_limit
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.host.log import Logger
 from cutoverd.events import facts
@@ -112,12 +112,13 @@ class StepExecutor:
         """Ask whether the effect of the step is there. Raises `NotLeader`."""
         probe = key.definition.probe
         assert probe is not None, f"{key} has no probe"  # noqa: S101  # the table's proof demands one of such a step
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._step_seconds):
                 probed = await probe(self.context(key, direction, ""))
         except Exception as error:  # a probe that fails has seen nothing
             await self._check_leads()
-            probed = Probed(Found.UNKNOWN, {"error": format_error(error)[:1000]})
+            probed = Probed(Found.UNKNOWN, {"error": format_error(with_limit(error, time.monotonic() - began))[:1000]})
         self._unseen_in_a_row = 0
         return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
 

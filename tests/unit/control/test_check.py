@@ -11,7 +11,7 @@ from psycopg import OperationalError
 
 from cutoverd.daemon.control import check
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.states.errors import CheckFailed
+from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.run import FrozenPlan, Run
 
 
@@ -51,6 +51,14 @@ async def test_an_unexpected_error_in_one_look_is_a_finding_of_that_step(error: 
     assert (finding.check, finding.verdict) == ("precheck.prove_dashboard:page", check.Verdict.UNFIT)
     assert finding.detail == f"it could not be looked at: {description}"
     assert finding.todo
+
+
+async def test_a_look_that_took_too_long_is_told_as_a_run_tells_it() -> None:
+    """Found: `check` said `TimeoutError` and nothing else, where `run` says what ended, and what to do."""
+    loaded, ports = with_failing_check(TimeoutError())
+    [finding] = [each async for each in check._of_step(loaded, ports, dashboard())]
+    assert finding.detail.startswith("not done after ")
+    assert (finding.verdict, finding.todo) == (check.Verdict.UNFIT, TimedOut.hint)
 
 
 async def test_what_only_a_run_can_be_told_is_not_asked_of_who_only_checks() -> None:

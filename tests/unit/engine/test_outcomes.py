@@ -11,7 +11,7 @@ from cutoverd.daemon.engine.message import LARGEST_MESSAGE_BYTES
 from cutoverd.daemon.engine.outcomes import ended_by, interrupted, succeeded
 from cutoverd.events.codec import GENESIS, Envelope, decode, encode
 from cutoverd.events.facts import Event
-from cutoverd.states.errors import CheckFailed
+from cutoverd.states.errors import CheckFailed, TimedOut
 from cutoverd.states.run import StepKey
 
 KEY = StepKey("data", "run_script", "x" * 4096)  # the longest path
@@ -71,3 +71,18 @@ def test_5000_tables_are_told_as_far_as_they_fit() -> None:
 def test_what_fits_is_not_touched() -> None:
     evidence = {"rows": 3, "nested": {"a": [1, 2.5, None, True, "ü"]}}
     assert succeeded(KEY, "forward", 1.0, evidence).evidence == evidence
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [(0.0, "1 ms"), (0.0012, "1 ms"), (0.4, "400 ms"), (1.04, "1.0 s"), (90.0, "1:30"), (14400.02, "4:00:00")],
+)
+def test_a_time_out_says_how_long_it_was_as_durations_are_written(seconds: float, reason: str) -> None:
+    """Found: `timeouts.step: 1ms` ended a step by "not done after 0 s"."""
+    failed = ended_by(TimeoutError(), KEY, "forward", seconds, 1)
+    assert (failed.error, failed.reason, failed.hint) == ("TimedOut", f"not done after {reason}", TimedOut.hint)
+
+
+def test_what_a_time_out_said_itself_is_kept() -> None:
+    failed = ended_by(TimeoutError("no answer within 5 s"), KEY, "forward", 5.0, 1)
+    assert failed.reason == "not done after 5.0 s: no answer within 5 s"
