@@ -32,6 +32,7 @@ from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.unreached import hint_for
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
@@ -86,7 +87,7 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
 
 async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
     """At home where we are let in first; production itself last: it may be what is missing."""
-    plan, refused = loaded.plan, dict[str, list[str]]()  # what was said: of which databases
+    plan, refused, words = loaded.plan, dict[str, list[str]](), list[str]()  # what was said: of which databases
     server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, read_only=True, reach_seconds=REACH_SECONDS)
     for home in (LEDGER, MAINTENANCE, server.names.production):
         try:
@@ -94,8 +95,9 @@ async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
                 return replace(server, home=home)
         except psycopg.Error as error:
             refused.setdefault(primary_message(error), []).append(home)
+            words.append(str(error))
     reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
-    raise NoSession(f"no session could be had: {reasons}", hint="see that the server runs and lets our role in")
+    raise NoSession(f"no session could be had: {reasons}", hint=hint_for(words, plan.database.url))
 
 
 def _run(loaded: LoadedPlan) -> Run:

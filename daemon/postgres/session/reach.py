@@ -11,13 +11,13 @@ from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session import connect, refusal
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.sqlstates import is_certain
+from cutoverd.daemon.postgres.session.unreached import hint_for
 from cutoverd.states.errors import OutcomeUnknown, StepError
 
 Connection: TypeAlias = connect.Connection
 
 PAUSE_SECONDS = 0.2
 CONNECTION_LOST = (psycopg.OperationalError,)  # it says nothing of what happened at the other end
-LET_IN = "look whether the server runs and lets our role in"
 
 
 async def connect_with_retry(
@@ -49,7 +49,7 @@ async def connect_with_retry(
             if polling.is_over:
                 raise OutcomeUnknown(
                     f"database {database} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
-                    hint=why.hint or LET_IN,
+                    hint=why.hint or hint_for([str(error)], server.url),
                 ) from error
         await polling.pause()
 
