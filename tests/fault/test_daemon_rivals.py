@@ -100,5 +100,4 @@ def overlap(cluster: Cluster, tmp_path: Path, step: str, *, rounds: int, seed: i
         for _ in range(rounds):
             rivals.overlap()
             rivals.settle()
-        print(night.folder)
         assert night.events(facts.StepFailed) == [], "what a takeover ends is no failed step"

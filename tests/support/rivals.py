@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.night import Night, until
+from support.takeovers import acted_when_older, commanded_when_older
 
 from cutoverd.events import facts
 
@@ -75,8 +76,15 @@ class Rivals:
         until(self._one_drives, f"one daemon drives\n{self.night.output[-4000:]}", DRIVES_SECONDS)
         codes = {daemon.returncode for daemon in self.alive if daemon.poll() is not None}
         assert codes <= {7}, f"{codes}\n{self._last_words()}"
+        self.assert_the_older_ones_were_still()
         self.alive = [daemon for daemon in self.alive if daemon.poll() is None]
         return self.alive[0]
+
+    def assert_the_older_ones_were_still(self) -> None:
+        """Whoever was led past wrote no event after that, and began no command."""
+        journal = self.night.recorded()
+        assert acted_when_older(journal) == []
+        assert commanded_when_older(journal, self.night.witnessed()) == []
 
     def _one_drives(self) -> bool:
         living = [daemon for daemon in self.alive if daemon.poll() is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ from support.soak.operator import SentCommand
 from support.soak.proof import Result
 from support.soak.table import table
 from support.soak.watch import Sample, Watch, calm_seconds
+from support.takeovers import acted_when_older, commanded_when_older
 
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
@@ -161,3 +162,29 @@ def test_the_table_has_the_four_counts_and_whatever_else() -> None:
     shown = table([Result(3, "completed", lost=["a"], undriven=["b"], deaf=["c"], tracebacks=["d"], others=["e"])], 0.5)
     for name in ("lost without accept_loss", "with nobody driving", "deaf", "tracebacks", "what else did not hold"):
         assert any(name in line and line.endswith(" 1") for line in shown.splitlines()), shown
+
+
+def led(seq: int, seconds: float, epoch: int, pid: int) -> Recorded:
+    return of_epoch(recorded(facts.LeaderAcquired(epoch=epoch, host="here", pid=pid), seq, seconds), epoch)
+
+
+def of_epoch(each: Recorded, epoch: int) -> Recorded:
+    return replace(each, envelope=replace(each.envelope, epoch=epoch))
+
+
+def test_what_an_older_daemon_writes_after_a_newer_one_took_the_run_is_a_fault() -> None:
+    """Found: the rounds of overlapping daemons looked at who drives at their end, not at what the others did meanwhile."""
+    journal = [led(1, 0, 1, 11), note(2, 1), led(3, 2, 2, 22), of_epoch(note(4, 3), 2)]
+    assert acted_when_older(journal) == []
+    [fault] = acted_when_older([*journal, note(5, 4)])
+    assert "of epoch 1 at sequence 5, after epoch 2 took the run" in fault
+    [fault] = acted_when_older([*journal, led(5, 4, 1, 11)])
+    assert fault.startswith(facts.LeaderAcquired.wire_type())
+
+
+def test_what_an_older_daemon_commands_after_a_newer_one_took_the_run_is_a_fault() -> None:
+    journal = [led(1, 0, 1, 11), led(2, 2, 2, 22)]
+    before, newer, stranger = ({"verb": "stop", "what": "api", "by": by, "at": at(s)} for by, s in ((11, 1), (22, 9), (33, 9)))
+    assert commanded_when_older(journal, [before, newer, stranger]) == []
+    [fault] = commanded_when_older(journal, [before, {**before, "at": at(9)}])
+    assert fault == "stop api of epoch 1, 7.00 s after epoch 2 led"

@@ -17,6 +17,7 @@ from support.servers import Cluster
 from support.soak import counts
 from support.soak.one_run import Disturbed, Script
 from support.soak.writers import add_logins, admit, lines_in, nobody_writes, photograph_without_lines, writing
+from support.takeovers import acted_when_older
 
 from cutoverd.daemon.host.launcher import birth
 from cutoverd.daemon.host.private_files import read_private
@@ -97,6 +98,7 @@ def _prove(disturbed: Disturbed, clients: Crowd, result: Result) -> None:
     result.deaf += counts.stepped_over(sent, journal)
     result.tracebacks = counts.tracebacks(night.output)
     result.others += [*counts.hung(journal, watch.calm_seconds), *(f"adrift {each}" for each in watch.adrift)]
+    result.others += acted_when_older(journal)
     result.others += counts.errors_by_themselves(disturbed.fleet.errors, journal)
     result.others += [] if disturbed.has_ended else [f"no end: {watch.run.state}, held {watch.run.held}, {watch.run.failure}"]
     if disturbed.has_ended:
