@@ -1,7 +1,7 @@
 """A flood of commands on the bus: `advance` after it waits for less than two seconds, and the journal stays small.
 
-Two seconds of work of the daemon in each run of the tests. Two seconds of the clock in the soak: the least of three, since what
-else the machine does can only add to it; on one that is too busy for that, twice what a client of nats-py alone needs meanwhile.
+Two seconds of work of the daemon in each run of the tests, its work during the flood among them. In the soak the median of three
+is judged: two seconds of the clock; on a machine too busy for that, twice what a client of nats-py alone needs meanwhile.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import time
 from contextlib import aclosing
 from pathlib import Path
+from statistics import median
 
 import nats
 import psutil
@@ -97,7 +98,8 @@ def test_a_command_after_a_flood_of_20000_is_answered_within_two_seconds_of_bein
             seconds = seconds_until_answered(night, verb)
             rounds.append((seconds, seconds / in_a_loop_of_its_own(_seconds_of_reading(night.nats(), FLOOD))))
         print(kind, rounds)  # the figures of the soak
-        assert min(seconds for seconds, _ in rounds) < SECONDS or min(ratio for _, ratio in rounds) < RATIO, rounds
+        seconds, ratio = (median(each) for each in zip(*rounds, strict=True))
+        assert seconds < SECONDS or ratio < RATIO, rounds
         assert max(seconds for seconds, _ in rounds) < PATIENT_SECONDS, rounds
         assert len(night.events(facts.RunHeld)) == 2
 
@@ -111,12 +113,13 @@ def test_an_advance_after_a_flood_of_20000_commands_costs_the_daemon_less_than_t
         daemon = psutil.Process(night.start().pid)
         night.wait_for(facts.GateReached, gate="downtime")
         night.stall("downtime.close_traffic:door")
+        before = cpu_seconds(daemon)  # it begins to read before the flood has ended
         flood(night, KINDS[kind])
-        before = cpu_seconds(daemon)
         publish(night)
         passed = until(lambda: next(iter(night.events(facts.GatePassed)), None), "the gate is passed")
         assert passed.gate == "downtime"
-        assert cpu_seconds(daemon) - before < CPU_SECONDS
+        spent = cpu_seconds(daemon) - before
+        assert spent < CPU_SECONDS
         handled = sum(event.count for event in night.events(facts.CommandsRejected))
         handled += len(night.events(facts.CommandRejected)) + len(night.events(facts.NoteTaken))
         assert handled == FLOOD
