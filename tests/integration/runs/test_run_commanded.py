@@ -152,6 +152,8 @@ def test_hold_now_ends_the_running_script_and_resume_takes_it_again(cluster: Clu
         assert night.children(SCRIPT) == []
         night.release()
         assert night.exit_code() == 6
+        assert "  production is closed to clients; downtime " in night.output, "nobody drives, and that is the last word"
+        assert night.output.endswith("hears commands, those too that are sent meanwhile\n")
         assert send(night, "resume", "--wait", "0.2")[0] == 6
         night.start("--auto")
         assert_completed(night)

@@ -140,6 +140,7 @@ def test_5_precheck_failed_with_nobody_to_ask_then_aborted(cluster: Cluster, tmp
         night.knob("health page", exit=1)
         night.start("--auto")
         assert night.exit_code() == 5
+        assert "  production is open, as it was found\n" in night.output
         assert "PreCheck failed: precheck.prove_health:page" in night.cli("status").stdout
         assert night.cli("status", "--wait", "--timeout", "20").returncode == 5
         assert night.cli("status", "--wait", "--timeout", "20", "--until", "failed").returncode == 0
