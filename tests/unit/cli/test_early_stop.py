@@ -16,8 +16,10 @@ from cutoverd.daemon.host import early_stop
 
 # the process tells when the signals are heard, and then imports for as long as the test needs
 SLOW_IMPORT = """\
-import sys, time
+import signal, sys, time
 from cutoverd.daemon import __main__
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # whoever runs the tests may ignore one
+    signal.signal(number, signal.SIG_DFL)
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "cutoverd.daemon.cli":
