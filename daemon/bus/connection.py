@@ -138,11 +138,27 @@ async def connect(
 
 
 def _callbacks(client: Client) -> dict[str, Any]:
-    """All that nats-py tells, as log lines; and its errors kept, to explain a later time-out."""
+    """All that nats-py tells, by the names of its options."""
+    listener = Listener(client)
+    return {
+        "error_cb": listener.error,
+        "disconnected_cb": listener.disconnected,
+        "reconnected_cb": listener.reconnected,
+        "closed_cb": listener.closed,
+        "discovered_server_cb": listener.discovered,
+        "lame_duck_mode_cb": listener.shuts_down,
+    }
 
-    async def error(reason: Exception) -> None:
+
+class Listener:
+    """What nats-py tells of a connection as log lines; and its errors kept, to explain a later time-out."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def error(self, reason: Exception) -> None:
+        client, message = self._client, str(reason) or repr(reason)
         client.complaints.append((time.monotonic(), str(reason)))
-        message = str(reason) or repr(reason)
         if client.closing and isinstance(reason, nats.errors.UnexpectedEOF):
             return  # the server went: no news
         if client.nc.is_connected:
@@ -150,34 +166,25 @@ def _callbacks(client: Client) -> dict[str, Any]:
         elif not client.closing:
             client.outage.goes_on(error=message)
 
-    async def disconnected() -> None:
-        if not client.closing:
+    async def disconnected(self) -> None:
+        if not self._client.closing:
             log.warning("nats_disconnected")
 
-    async def reconnected() -> None:
-        client.outage.is_over()
-        url = client.nc.connected_url
-        if not client.closing:
+    async def reconnected(self) -> None:
+        self._client.outage.is_over()
+        url = self._client.nc.connected_url
+        if not self._client.closing:
             log.info("nats_reconnected", server=_bare(url.geturl()) if url else "")
 
-    async def closed() -> None:
-        if not client.closing:
+    async def closed(self) -> None:
+        if not self._client.closing:
             log.warning("nats_closed")
 
-    async def discovered() -> None:
+    async def discovered(self) -> None:
         log.info("nats_discovered_server")
 
-    async def leaving() -> None:
+    async def shuts_down(self) -> None:
         log.warning("nats_server_shuts_down")
-
-    return {
-        "error_cb": error,
-        "disconnected_cb": disconnected,
-        "reconnected_cb": reconnected,
-        "closed_cb": closed,
-        "discovered_server_cb": discovered,
-        "lame_duck_mode_cb": leaving,
-    }
 
 
 def _unreachable(urls: Sequence[str], seconds: float, client: Client, reason: BaseException) -> str:

@@ -89,5 +89,5 @@ def _of_new(detail: str, left: Left) -> Outlook:
 def _of_left(detail: str, left: Left) -> Outlook:
     if left.bytes is None:
         return Outlook(detail)
-    in_words = f"{detail}; {format_bytes(max(left.bytes, 0))} {left.whose} are left for it"
-    return Outlook(in_words, left.todo if left.bytes < SCARCE_BYTES else "")
+    description = f"{detail}; {format_bytes(max(left.bytes, 0))} {left.whose} are left for it"
+    return Outlook(description, left.todo if left.bytes < SCARCE_BYTES else "")

@@ -9,7 +9,8 @@ import typer
 from pydantic import ValidationError
 
 from cutoverd.daemon.cli.common import FORM, OutputFormat, PlanOption, ended, loaded, next_words, say
-from cutoverd.daemon.control import send as desk
+from cutoverd.daemon.control.send import Receipt
+from cutoverd.daemon.control.send import send as send_command
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import json_text
 from cutoverd.daemon.views.event_lines import line
@@ -36,13 +37,13 @@ def send(
         commands_of(operator)
     except ValueError as error:
         raise typer.BadParameter(format_problems(error) if isinstance(error, ValidationError) else str(error)) from None
-    receipt = ended(desk.send(given, command, operator, wait))
+    receipt = ended(send_command(given, command, operator, wait))
     code = Exit.UNFINISHED if receipt.answer is None else Exit.ERROR if receipt.is_refused else Exit.COMPLETED
-    say(json_text(receipt.as_json(), indent=2) if form is OutputFormat.JSON else _in_words(receipt, wait), unread=code)
+    say(json_text(receipt.as_json(), indent=2) if form is OutputFormat.JSON else _describe(receipt, wait), unread=code)
     raise typer.Exit(code)
 
 
-def _in_words(receipt: desk.Receipt, waited: float) -> str:
+def _describe(receipt: Receipt, waited: float) -> str:
     if receipt.answer is None:
         kept = f"kept at {receipt.seq}; no daemon has handled it in {waited:g} s: it counts when one starts"
         return f"{kept}\n{next_words(receipt.run)}"

@@ -25,7 +25,7 @@ AGAIN = "mend it, then say the same again: what is done is found done"
 
 
 @dataclass(frozen=True)
-class Report:
+class RollbackReporter:
     """What is said, and by which identity it is done."""
 
     say: Callable[[str], None]
@@ -57,7 +57,9 @@ class Report:
         return evidence
 
 
-async def put_back(plan: Plan, ports: Ports, report: Report, found: Mapping[str, Mapping[str, Any]], *, is_away: bool) -> None:
+async def put_back(
+    plan: Plan, ports: Ports, report: RollbackReporter, found: Mapping[str, Mapping[str, Any]], *, is_away: bool
+) -> None:
     """Production is as it was. `found`: before the window, by the step that looked; `is_away`: old has not its own name.
 
     Raises what an action raises.
@@ -70,7 +72,7 @@ async def put_back(plan: Plan, ports: Ports, report: Report, found: Mapping[str,
     await _name_leftovers(ports, report)
 
 
-async def _keep_out(plan: Plan, ports: Ports, report: Report) -> None:
+async def _keep_out(plan: Plan, ports: Ports, report: RollbackReporter) -> None:
     """Clients and new versions: they must not come to old once it has its name again."""
     for door in plan.traffic:
         attempt_id = report.attempt_id(Cutover.open_traffic.of(door.name))
@@ -82,7 +84,7 @@ async def _keep_out(plan: Plan, ports: Ports, report: Report) -> None:
                 await report.doing(f"service {service.name} ({version}) is stopped", stopping)
 
 
-async def _give_names_back(ports: Ports, report: Report) -> None:
+async def _give_names_back(ports: Ports, report: RollbackReporter) -> None:
     databases, names = ports.databases, report.server.names
     exchanged = report.attempt_id(str(Smoke.exchange_names))
     await report.doing(f"the new database is not {names.production}", databases.exchange_back(exchanged))
@@ -94,7 +96,7 @@ async def _give_names_back(ports: Ports, report: Report) -> None:
     await report.doing(f"{names.production} is the old database, with the access it had", lifting)
 
 
-async def _say_written(ports: Ports, report: Report, attempt_id: AttemptId) -> None:
+async def _say_written(ports: Ports, report: RollbackReporter, attempt_id: AttemptId) -> None:
     """Nobody can write any more; the way back does not depend on it."""
     try:
         written = await ports.databases.written(attempt_id)
@@ -104,7 +106,7 @@ async def _say_written(ports: Ports, report: Report, attempt_id: AttemptId) -> N
         report.say(f"  {WARNING} written to the new database, and not in the old: {dict(written['tables'])}")
 
 
-async def _start_again(plan: Plan, ports: Ports, report: Report, found: Mapping[str, Mapping[str, Any]]) -> None:
+async def _start_again(plan: Plan, ports: Ports, report: RollbackReporter, found: Mapping[str, Mapping[str, Any]]) -> None:
     """What ran, and was open, before the window; what is not on record is named."""
     for service in reversed(plan.services):
         name, attempt_id = service.name, report.attempt_id(Downtime.stop_service.of(service.name))
@@ -122,19 +124,19 @@ async def _start_again(plan: Plan, ports: Ports, report: Report, found: Mapping[
             _name(report, f"door {door.name}", "is closed", door.open)
 
 
-def _name(report: Report, what: str, now: str, command: Sequence[str]) -> None:
+def _name(report: RollbackReporter, what: str, now: str, command: Sequence[str]) -> None:
     report.by_hand.append(what)
     words = f"{what} {now}, and how it was before the window is not on record; if it was otherwise: {shlex.join(command)}"
     report.say(f"{WARNING} {words}")
 
 
-async def _prove(plan: Plan, ports: Ports, report: Report) -> None:
+async def _prove(plan: Plan, ports: Ports, report: RollbackReporter) -> None:
     for check in plan.health:
         attempt_id = report.attempt_id(Rollback.prove_health.of(check.title))
         await report.doing(f"healthy: {check.title}", ports.checks.prove_health(attempt_id, check.title))
 
 
-async def _name_leftovers(ports: Ports, report: Report) -> None:
+async def _name_leftovers(ports: Ports, report: RollbackReporter) -> None:
     left = (await ports.databases.leftovers())["databases"]
     if left:
         drops = " ".join(f"DROP DATABASE {_quoted(name)};" for name in left)

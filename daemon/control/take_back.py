@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cutoverd.daemon.control.put_back import Report, put_back
+from cutoverd.daemon.control.put_back import RollbackReporter, put_back
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
@@ -80,13 +80,13 @@ async def take_back(loaded: LoadedPlan, *, accept_loss: bool, reason: str, say: 
             say(f"taken back already, at {view.mark.finished:%Y-%m-%d %H:%M:%S %Z}: nothing is left to be done")
             return Exit.ROLLED_BACK
         server, orphans = await take_without_journal(server)
-        report = Report(say, f"without-journal-{server.epoch}", server)
+        report = RollbackReporter(say, f"without-journal-{server.epoch}", server)
         report.done(f"epoch {server.epoch}: no older daemon may act", "; ".join(f"ended: {each}" for each in orphans))
         async with unless_superseded(server):
             return await _take_back(loaded, server, report, accept_loss=accept_loss, reason=reason)
 
 
-async def _take_back(loaded: LoadedPlan, server: Server, report: Report, *, accept_loss: bool, reason: str) -> Exit:
+async def _take_back(loaded: LoadedPlan, server: Server, report: RollbackReporter, *, accept_loss: bool, reason: str) -> Exit:
     ports, view = ports_of(loaded, server), await _known(server)
     if not (view.mark and view.mark.accepts_loss):
         counting = ports.databases.count_writes(report.attempt_id(f"{Smoke.name}.count_writes"), loaded.plan.smoke.roles or ())
@@ -98,7 +98,7 @@ async def _take_back(loaded: LoadedPlan, server: Server, report: Report, *, acce
     return Exit.ROLLED_BACK if view.has_begun else Exit.ABORTED
 
 
-async def _decide(server: Server, report: Report, counted: Evidence, *, accept_loss: bool, reason: str) -> None:
+async def _decide(server: Server, report: RollbackReporter, counted: Evidence, *, accept_loss: bool, reason: str) -> None:
     """From here on no journal goes forward; raises `CannotTakeBack` where that would cost rows that nobody has given up."""
     costs = counted["writes"] != "none"
     if costs and not accept_loss:

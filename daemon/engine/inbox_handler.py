@@ -15,7 +15,7 @@ from cutoverd.daemon.engine.refusals import (
     NOTES_PER_SECOND,
     REPORT_SECONDS,
     Allowance,
-    Refusal,
+    CommandRefusal,
     Refusals,
 )
 from cutoverd.daemon.engine.run_log import RunLog
@@ -92,13 +92,13 @@ class InboxHandler:
             asyncio.get_running_loop().call_later(REPORT_SECONDS, self._inbox.put_nowait, ReportDue())
         return True
 
-    def _find_refusal(self, item: Command | NotACommand) -> Refusal | None:
+    def _find_refusal(self, item: Command | NotACommand) -> CommandRefusal | None:
         if isinstance(item, NotACommand):
-            return Refusal(item.seq, "?", item.by, item.reason)
+            return CommandRefusal(item.seq, "?", item.by, item.reason)
         reason = find_refusal(self.run, item, datetime.now(UTC))
         if reason is None and item.verb is Verb.NOTE and not self._notes.take_one():
             reason = f"of more than {NOTES} notes at once the rest is not kept: say it again"
-        return None if reason is None else Refusal(item.seq, item.verb, item.by, reason)
+        return None if reason is None else CommandRefusal(item.seq, item.verb, item.by, reason)
 
     async def report_refusals(self) -> None:
         """Put on record what was refused of a flood, before anything that lies after it."""

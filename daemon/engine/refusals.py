@@ -32,7 +32,7 @@ class Allowance:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class CommandRefusal:
     """A command that does not count, where it lies and why."""
 
     seq: int
@@ -45,14 +45,14 @@ class Refusals:
     """Those that are not on record yet."""
 
     def __init__(self) -> None:
-        self._ends: tuple[Refusal, Refusal] | None = None  # the first and the last
+        self._ends: tuple[CommandRefusal, CommandRefusal] | None = None  # the first and the last
         self._count = 0
 
     @property
     def last_seq(self) -> int:
         return self._ends[1].seq if self._ends else 0
 
-    def add(self, refusal: Refusal) -> bool:
+    def add(self, refusal: CommandRefusal) -> bool:
         """Whether it is the first."""
         self._ends, self._count = (self._ends[0] if self._ends else refusal, refusal), self._count + 1
         return self._count == 1
@@ -65,7 +65,7 @@ class Refusals:
         return facts.CommandsRejected(count=self._count, first=first, last=last)
 
 
-def _refused(refusal: Refusal) -> facts.RefusedCommand:
+def _refused(refusal: CommandRefusal) -> facts.RefusedCommand:
     reason = refusal.reason
     short = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
     return facts.RefusedCommand(seq=refusal.seq, verb=refusal.verb, by=refusal.by, reason=short)

@@ -119,17 +119,7 @@ async def _drive(
         server = await _taken_over(loaded, runlog, server, runs)
         ledger_copy.lead(server)
         async with _watched(tracker, server, client), _tended(growth, runlog, server), _inbox(client, runlog, journal) as inbox:
-            runner = RunLoop(
-                runlog,
-                ports(loaded, server),
-                inbox,
-                step_seconds=loaded.plan.timeouts.step,
-                auto=auto,
-                connection_lost=CONNECTION_LOST,
-                check_files=StillFrozen(loaded),
-                check_plan=partial(check_anew, loaded.path),
-                check_leads=partial(check_leads, server),
-            )
+            runner = _make_loop(loaded, runlog, ports(loaded, server), inbox, server, auto=auto)
             try:
                 await runner.drive()
             finally:
@@ -138,6 +128,22 @@ async def _drive(
         if runlog.run.is_over:
             await _closed(runs, runlog.run, partial(revive, loaded, client))
         return runlog.run
+
+
+def _make_loop(
+    loaded: LoadedPlan, runlog: RunLog, ports: Ports, inbox: asyncio.Queue[InboxItem], server: Server, *, auto: bool
+) -> RunLoop:
+    return RunLoop(
+        runlog,
+        ports,
+        inbox,
+        step_seconds=loaded.plan.timeouts.step,
+        auto=auto,
+        connection_lost=CONNECTION_LOST,
+        check_files=StillFrozen(loaded),
+        check_plan=partial(check_anew, loaded.path),
+        check_leads=partial(check_leads, server),
+    )
 
 
 async def _opened(runs: Runs, run: str, growth: StreamGrowth) -> None:

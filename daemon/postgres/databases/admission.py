@@ -12,7 +12,7 @@ from functools import partial
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.databases import counters, logins
-from cutoverd.daemon.postgres.databases.counters import CountersSeen
+from cutoverd.daemon.postgres.databases.counters import CounterSnapshot
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty
 from cutoverd.daemon.postgres.databases.outsiders import find_outsiders
 from cutoverd.daemon.postgres.databases.writes import changed_since
@@ -50,7 +50,7 @@ async def admit_clients(server: Server, attempt_id: AttemptId, *, evict_seconds:
         return entry.evidence
 
 
-async def _admit(conn: Connection, run: str, known: Mapping[str, TrackedDatabase], counted: CountersSeen) -> Evidence:
+async def _admit(conn: Connection, run: str, known: Mapping[str, TrackedDatabase], counted: CounterSnapshot) -> Evidence:
     """`counted`: what is written from there on is not the tests'."""
     old, oid = known["old"].row, known["new"].oid
     await withhold_no_more(conn, run)
@@ -101,7 +101,7 @@ async def _prove_empty(conn: Connection, *, names: Names, oid: int) -> Evidence:
     return {"database": names.production}
 
 
-async def counted_inside(conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase) -> CountersSeen:
+async def counted_inside(conn: Connection, server: Server, attempt_id: AttemptId, new: TrackedDatabase) -> CounterSnapshot:
     """Every table's counters, of new that is closed and empty."""
     async with counters.session_inside(conn, server, attempt_id, replace(new, accepts_connections=False)) as inside:
         return {"tables": await counters.tables(inside), **await counters.of_database(conn, new.oid)}

@@ -16,7 +16,7 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
 from cutoverd.states.ports import AttemptId
 
-CountersSeen = Mapping[str, Any]  # as `of_database`, with what else was seen then
+CounterSnapshot = Mapping[str, Any]  # as `of_database`, with what else was seen then
 Tables = Mapping[str, Mapping[str, Any]]
 
 # sessions counts clients, not autovacuum workers; a crash sets the time of the server's own reset

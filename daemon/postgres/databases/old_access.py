@@ -8,7 +8,7 @@ from typing import Any
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.databases import counters
-from cutoverd.daemon.postgres.databases.counters import CountersSeen
+from cutoverd.daemon.postgres.databases.counters import CounterSnapshot
 from cutoverd.daemon.postgres.databases.eviction import retry_until_empty, wait_until_alone
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.counters import forget_counters, keep_counters, kept_counters
@@ -113,7 +113,7 @@ async def close_old(server: Server, attempt_id: AttemptId, *, evict_seconds: flo
         return await retry_until_empty(conn, attempt_id, known.oid, work, evict_seconds=evict_seconds, sessions=sessions)
 
 
-async def _close_empty(conn: Connection, *, names: Names, old: TrackedDatabase, run: str, closing: CountersSeen) -> Evidence:
+async def _close_empty(conn: Connection, *, names: Names, old: TrackedDatabase, run: str, closing: CounterSnapshot) -> Evidence:
     await prove_empty(conn, names, old)
     await keep_counters(conn, run, "closed", {"closing": closing, **await counters.of_database(conn, old.oid)})
     return {"database": names.previous}

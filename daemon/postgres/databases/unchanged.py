@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from cutoverd.daemon.postgres.databases import counters
-from cutoverd.daemon.postgres.databases.counters import CountersSeen
+from cutoverd.daemon.postgres.databases.counters import CounterSnapshot
 from cutoverd.daemon.postgres.databases.old_access import fenced
 from cutoverd.daemon.postgres.ledger.counters import kept_counters
 from cutoverd.daemon.postgres.ledger.databases import TrackedDatabase
@@ -56,7 +56,7 @@ async def refuse_written(conn: Connection, names: Names, run: str, old: TrackedD
         _refuse_written_since(kept, now, names.previous)
 
 
-def _refuse_reset(before: CountersSeen, now: CountersSeen) -> None:
+def _refuse_reset(before: CounterSnapshot, now: CounterSnapshot) -> None:
     """A crash resets all counters, and they may have grown past where they were."""
     then, later = ({key: counted[key] for key in ("stats_reset", "server_stats_reset")} for counted in (before, now))
     if then != later:
@@ -67,7 +67,7 @@ def _refuse_reset(before: CountersSeen, now: CountersSeen) -> None:
         )
 
 
-def _refuse_written_since(kept: Mapping[str, CountersSeen], now: CountersSeen, name: str) -> None:
+def _refuse_written_since(kept: Mapping[str, CounterSnapshot], now: CounterSnapshot, name: str) -> None:
     """From the opening to our first look only the whole database is counted: whatever moved then, nobody can say what it was."""
     opened = kept.get("opened", {})
     first_counted = opened.get("looked", opened)
@@ -81,7 +81,7 @@ def _refuse_written_since(kept: Mapping[str, CountersSeen], now: CountersSeen, n
         raise _written(name, moved, now)
 
 
-def _written(name: str, moments: list[str], now: CountersSeen) -> CheckFailed:
+def _written(name: str, moments: list[str], now: CounterSnapshot) -> CheckFailed:
     return CheckFailed(
         f"{name} was written to {' and '.join(moments)}",
         hint="look who can write there: a superuser, a background worker",
@@ -89,7 +89,7 @@ def _written(name: str, moments: list[str], now: CountersSeen) -> CheckFailed:
     )
 
 
-def _moved(kept: Mapping[str, CountersSeen], now: CountersSeen) -> Iterator[str]:
+def _moved(kept: Mapping[str, CounterSnapshot], now: CounterSnapshot) -> Iterator[str]:
     """In which part of the time counters moved by more than autovacuum, which analyzes a fenced database too."""
     opened, closed = kept.get("opened", {}), kept.get("closed")
     if "tables" not in opened:
@@ -104,15 +104,15 @@ def _moved(kept: Mapping[str, CountersSeen], now: CountersSeen) -> Iterator[str]
         yield "after it was closed"
 
 
-def _was_closed_quietly(closing: CountersSeen, closed: CountersSeen) -> bool:
+def _was_closed_quietly(closing: CounterSnapshot, closed: CounterSnapshot) -> bool:
     """With somebody in who could not be ended any movement may be his."""
     return bool(closing["counters"] == closed["counters"] or (closing["alone"] and _quiet(closing, closed)))
 
 
-def _touched(before: CountersSeen, after: CountersSeen) -> list[str]:
+def _touched(before: CounterSnapshot, after: CounterSnapshot) -> list[str]:
     return [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
 
 
-def _quiet(before: CountersSeen, after: CountersSeen) -> bool:
+def _quiet(before: CounterSnapshot, after: CounterSnapshot) -> bool:
     """Nothing was written, or no client was there to write it."""
     return bool(before["counters"] == after["counters"] or before["sessions"] == after["sessions"])

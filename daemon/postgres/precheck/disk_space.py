@@ -28,7 +28,7 @@ FROM pg_database d WHERE d.datname = %s
 
 
 @dataclass(frozen=True)
-class Need:
+class SpaceNeed:
     """So many bytes in a folder."""
 
     what: str
@@ -46,8 +46,8 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None) 
         size, data, why = await _production_folder(conn, server)
     if size is None:
         return {"production_bytes": None, "sizes": {"cannot_be_seen": why}}
-    needs = [Need("backup.directory", _there(directory), size if dumped_bytes is None else dumped_bytes)]
-    needs += [Need("the server's data", data, COPIES * size)] if data else []
+    needs = [SpaceNeed("backup.directory", _there(directory), size if dumped_bytes is None else dumped_bytes)]
+    needs += [SpaceNeed("the server's data", data, COPIES * size)] if data else []
     if reasons := [*_unwritable(needs[0]), *_lacks(needs)]:
         raise Unfit("; ".join(reasons), hint="make room, then `retry`", evidence={"reasons": reasons})
     needs_and_free = {"backup": _as_evidence(needs[0]), "data": _as_evidence(needs[1]) if data else {"cannot_be_seen": why}}
@@ -86,7 +86,7 @@ def _there(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _unwritable(need: Need) -> list[str]:
+def _unwritable(need: SpaceNeed) -> list[str]:
     writable = need.folder.is_dir() and os.access(need.folder, os.W_OK | os.X_OK)
     return (
         []
@@ -95,7 +95,7 @@ def _unwritable(need: Need) -> list[str]:
     )
 
 
-def _lacks(needs: Sequence[Need]) -> Iterator[str]:
+def _lacks(needs: Sequence[SpaceNeed]) -> Iterator[str]:
     """Needs on one file system add up."""
     devices = {need.folder.stat().st_dev for need in needs}
     for device in sorted(devices):
@@ -112,5 +112,5 @@ def free_bytes(folder: Path) -> int:
     return filesystem.f_bavail * filesystem.f_frsize
 
 
-def _as_evidence(need: Need) -> dict[str, object]:
+def _as_evidence(need: SpaceNeed) -> dict[str, object]:
     return {"folder": str(need.folder), "needed_bytes": need.bytes, "free_bytes": free_bytes(need.folder)}

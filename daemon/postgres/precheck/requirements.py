@@ -41,12 +41,8 @@ async def check_fit(
     try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
-        oid, reasons, ahead = (
-            await pg_database.oid_of(conn, server.names.production),
-            _too_long(server),
-            await clock_skew.ahead(conn),
-        )
-        reasons += [*await _too_old(conn), *clock_skew.too_far(ahead)]
+        oid, ahead = await pg_database.oid_of(conn, server.names.production), await clock_skew.ahead(conn)
+        reasons = [*_too_long(server), *await _too_old(conn), *clock_skew.too_far(ahead)]
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await pg_database.read_row(conn, oid)
@@ -55,12 +51,9 @@ async def check_fit(
         of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
         tried = await role_logins.try_logins(server, of_tests.may_log_in, logins or {})
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
-        not_carried, differs = ([], []) if reasons or server.read_only else await _rehearse(conn, row)
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
-        warnings = [*unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know]
-        if server.read_only:
-            not_carried = await settings.not_ours_to_set(conn, row)
-            warnings += [f"{LOST}: {statement}" for statement in [*not_carried, *await _labels(conn, row)]]
+        not_carried, differs, lost = await _try_rights(conn, server, row, is_fit=not reasons)
+        warnings = [*unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {
@@ -73,6 +66,16 @@ async def check_fit(
             "clock_ahead_seconds": round(ahead.total_seconds(), 3),
             "warnings": warnings,
         }
+
+
+async def _try_rights(
+    conn: Connection, server: Server, row: DatabaseRow, *, is_fit: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """What new cannot be given, what the way back would not restore, and warnings for who only looks: he tries nothing."""
+    if server.read_only:
+        not_carried = await settings.not_ours_to_set(conn, row)
+        return not_carried, [], [f"{LOST}: {statement}" for statement in [*not_carried, *await _labels(conn, row)]]
+    return *(await _rehearse(conn, row) if is_fit else ([], [])), []
 
 
 def _unfit(reasons: list[str], warnings: list[str] | None = None) -> Unfit:

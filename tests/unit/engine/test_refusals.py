@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.engine.refusals import LONGEST_REASON, Allowance, Refusal, Refusals
+from cutoverd.daemon.engine.refusals import LONGEST_REASON, Allowance, CommandRefusal, Refusals
 
 
 def test_an_allowance_is_spent_and_comes_back_with_time() -> None:
@@ -18,7 +18,7 @@ def test_an_allowance_is_spent_and_comes_back_with_time() -> None:
 def test_one_event_tells_how_many_there_were_and_the_first_and_the_last() -> None:
     refusals = Refusals()
     assert refusals.event() is None
-    assert [refusals.add(Refusal(seq, "fail", "eve", f"{seq}" * (LONGEST_REASON + 1))) for seq in (7, 8, 9)] == [
+    assert [refusals.add(CommandRefusal(seq, "fail", "eve", f"{seq}" * (LONGEST_REASON + 1))) for seq in (7, 8, 9)] == [
         True,
         False,
         False,
