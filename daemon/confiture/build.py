@@ -15,6 +15,7 @@ from cutoverd.daemon.confiture.errors import failed, unreadable
 from cutoverd.daemon.host import children
 from cutoverd.daemon.host.environment import without_secrets
 from cutoverd.daemon.host.private_files import find_private, make_private_folder, write_private
+from cutoverd.daemon.sqltext.regular_file import read_regular, real_path
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
@@ -101,8 +102,8 @@ class Confiture:
             raise unreadable(answer, self.environment, self.directory) from error
 
     def _check_frozen(self, sources: list[str]) -> None:
-        frozen = {file.resolve() for file in self.frozen()}
-        if strange := [name for name in sources if (self.directory / name).resolve() not in frozen]:
+        frozen = {real_path(file) for file in self.frozen()}
+        if strange := [name for name in sources if real_path(self.directory / name) not in frozen]:
             raise CheckFailed(
                 f"confiture takes {len(strange)} file(s) that this run did not freeze: {', '.join(strange[:5])}",
                 hint="give each the suffix .sql and put it below a folder of include_dirs, then start a new run",
@@ -117,4 +118,4 @@ def _program() -> str:
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(file)).hexdigest()

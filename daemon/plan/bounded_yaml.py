@@ -5,13 +5,13 @@ Every error is a `yaml.YAMLError` with a mark. Aliases are allowed, and counted 
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from cutoverd.daemon.sqltext.regular_file import open_regular
 
 LARGEST_BYTES = 1 << 20
 DEEPEST = 50
@@ -39,11 +39,7 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
 
 def read_source(path: Path) -> bytes:
     """A file of at most 1 MiB, and a byte of what is longer; raises OSError. A pipe is not waited for."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        kind = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
-            raise OSError(0, "it is no file but a pipe or a device")
+    with open_regular(path) as file:
         return file.read(LARGEST_BYTES + 1)
 
 

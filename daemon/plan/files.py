@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cutoverd.daemon.plan.migration import Script
+from cutoverd.daemon.sqltext.regular_file import open_regular, real_path
 
 
 class Files:
@@ -40,7 +41,7 @@ class Files:
         return files
 
     def _check(self, key: str, pattern: str, file: Path) -> None:
-        first = self._found.setdefault((key, file.resolve()), pattern)
+        first = self._found.setdefault((key, real_path(file)), pattern)
         if first is not pattern:
             name = relative(file, self.folder)
             twice = f"{name} is named by {first!r} and by {pattern!r}; it would run twice, name it once"
@@ -48,7 +49,7 @@ class Files:
         if wrong := odd_name(file):
             self._note(self.mistakes, key, pattern, f"{pattern!r} names {relative(file, self.folder)}: {wrong}")
         try:
-            file.open("rb").close()
+            open_regular(file).close()
         except OSError as error:
             self._note(self.gone, key, pattern, f"{relative(file, self.folder)} cannot be read: {error.strerror}")
 

@@ -24,6 +24,7 @@ from cutoverd.daemon.plan.files import Files, odd_name, relative, scripts
 from cutoverd.daemon.plan.left_out import left_to_environment
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.programs import programs
+from cutoverd.daemon.sqltext.regular_file import is_regular, open_regular, real_path
 from cutoverd.states import WAY
 from cutoverd.states.data import Data
 from cutoverd.states.schema import Schema
@@ -124,7 +125,7 @@ class LoadedPlan:
 
 def _sha256(file: Path, *, must: bool) -> str:
     try:
-        with file.open("rb") as opened:  # what is copied from may be large
+        with open_regular(file) as opened:  # what is copied from may be large
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:
         if must:
@@ -142,7 +143,7 @@ def _included_by(groups: Iterable[Sequence[Path]], folder: Path) -> list[Path]:
         for file in files:
             reading.read(file)
     data = [file for file in reading.data_files if file not in reading.written]
-    return [file for file in dict.fromkeys([*reading.included_by, *data]) if file.is_file()]
+    return [file for file in dict.fromkeys([*reading.included_by, *data]) if is_regular(file)]
 
 
 def load(path: Path, *, whole: bool = False) -> LoadedPlan:
@@ -151,7 +152,7 @@ def load(path: Path, *, whole: bool = False) -> LoadedPlan:
     Files that are gone are refused before a run of the plan has begun, and always where it has to be `whole`: later the
     state tells whether anybody will read them again (freeze.py). So is a server that the environment alone names.
     """
-    path = path.resolve()
+    path = real_path(path)
     if why := odd_name(path):
         raise _bad(path, [f"1: the path of the plan: {why}"])
     source = _read(path)

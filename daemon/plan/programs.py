@@ -13,6 +13,7 @@ from pathlib import Path
 from cutoverd.daemon.plan.executables import commands
 from cutoverd.daemon.plan.model import Plan
 from cutoverd.daemon.plan.readers import Reader, find_reader
+from cutoverd.daemon.sqltext.regular_file import is_regular
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _SHELL_LINE = re.compile(r"-[A-Za-z]*c[A-Za-z]*")  # -c, -ec, -euc
@@ -24,7 +25,7 @@ _DEEPEST = 5  # of commands in commands
 
 def programs(plan: Plan, folder: Path) -> list[Path]:
     """Those of the plan's folder that are there."""
-    return [file for file in named_programs(plan, folder) if _is_file(file)]
+    return [file for file in named_programs(plan, folder) if is_regular(file)]
 
 
 def named_programs(plan: Plan, folder: Path) -> list[Path]:
@@ -114,11 +115,3 @@ def _in_shell_line(line: str, depth: int) -> Iterator[str]:
             command = []
         elif command or not (word in _BEFORE_COMMAND or _ASSIGNMENT.match(word)):
             command.append(word)
-
-
-def _is_file(path: Path) -> bool:
-    """A word may be anything: a statement is longer than a name of a file can be."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False

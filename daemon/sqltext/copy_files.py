@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
 
 from cutoverd.daemon.sqltext import encoding as encodings
+from cutoverd.daemon.sqltext.regular_file import open_regular
 from cutoverd.daemon.sqltext.splitter import MetaCommand
 from cutoverd.daemon.sqltext.variables import Variables
 
@@ -21,6 +24,7 @@ _BINARY = re.compile(r"\A\s*binary\b|\bbinary\s*\Z|\bformat\s+'?binary\b", re.IG
 _HEADER = re.compile(r"\bheader\b(?!\s*(?:match|false|off|0)\b)", re.IGNORECASE)
 _OUTPUT = {"g", "gx", "o", "out", "w", "write"}
 _CHUNK_BYTES = 1 << 20
+_LAST_ALONE = re.compile(rb".*[\x00-\x2f]", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def reads_own_input(command: MetaCommand) -> bool:
 
 def begins_with_mark(path: Path) -> bool:
     """Of UTF-8; raises OSError."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
@@ -84,15 +88,40 @@ def wrong_encoding(path: Path, encoding: str | None, texts: encodings.Texts) -> 
 
     Without an encoding the file is only opened: it is binary, or nobody can know.
     """
-    with path.open("rb") as file:
-        line = 1
-        while encoding and (block := file.read(_CHUNK_BYTES)):
-            block += file.readline()
-            if found := encodings.invalid(block, encoding) or _nul(block):
-                return line + found[0], found[1]
-            texts.add(path, line, encoding, block)
-            line += block.count(b"\n")
+    with open_regular(path) as file:
+        return _wrong(path, file, encoding, texts) if encoding else None
+
+
+def _wrong(path: Path, file: BufferedReader, encoding: str, texts: encodings.Texts) -> tuple[int, int] | None:
+    line = 1
+    for block in _blocks(file, encoding):
+        if found := encodings.invalid(block, encoding) or _nul(block):
+            return line + found[0], found[1]
+        texts.add(path, line, encoding, block)
+        line += block.count(b"\n")
     return None
+
+
+def _blocks(file: BufferedReader, encoding: str) -> Iterator[bytes]:
+    """None of them ends within a character, nor holds a whole line if that is long: it may be as long as the disk."""
+    rest = b""
+    while block := file.read(_CHUNK_BYTES):
+        block = rest + block
+        end = block.rfind(b"\n") + 1 or _end_of_character(block, encoding)
+        rest = block[end:]
+        yield block[:end]
+    yield rest
+
+
+def _end_of_character(block: bytes, encoding: str) -> int:
+    """Where the last whole one ends; of what PostgreSQL calls multibyte, no byte below 0x30 is a part of another."""
+    if encoding == encodings.UTF8:
+        start = len(block) - 1 - next((n for n, byte in enumerate(block[:-5:-1]) if not 0x80 <= byte < 0xC0), -1)
+        return start if 0 < start < len(block) and block[start] >= 0xC0 else len(block)
+    if encodings.is_single_byte(encoding):
+        return len(block)
+    found = _LAST_ALONE.match(block)
+    return found.end() if found else len(block)
 
 
 def _nul(block: bytes) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.pieces import without_comments
+from cutoverd.daemon.sqltext.regular_file import real_path
 from cutoverd.daemon.sqltext.rules import (
     DO_ADVICE,
     OUTSIDE_ADVICE,
@@ -223,4 +224,4 @@ class FileReader:
         if folder is None:
             self.refuse(command.line, f"\\cd {command.arguments[0]}", "write out which folder")
         else:
-            self._session.cwd = (self._session.cwd / folder).resolve()
+            self._session.cwd = real_path(self._session.cwd / folder)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from cutoverd.daemon.sqltext import copy_files, encoding
 from cutoverd.daemon.sqltext.file_reader import FileReader, Judge, PendingCall, PsqlSession
+from cutoverd.daemon.sqltext.regular_file import expanded, open_regular, read_regular, real_path
 from cutoverd.daemon.sqltext.rules import CALL_ADVICE, NO_TRANSACTION, LintFinding
 from cutoverd.daemon.sqltext.splitter import MetaCommand
 from cutoverd.daemon.sqltext.transaction_control import Procedure, Procedures
 
-_HEADER_LINES = 10
+_HEADER_LINES, _LONGEST_HEADER = 10, 1 << 16
 _REPEATS_MAX = 1000  # of includes: files that include each other twice over would be read for hours
 
 
@@ -51,7 +52,7 @@ class ScriptLint:
     def read_text(self, file: Path) -> None:
         """Of a file that is not for psql: only whether it is text, in UTF-8."""
         try:
-            raw = file.read_bytes()
+            raw = read_regular(file)
         except OSError as error:
             self.refuse(file, 1, f"cannot read {file}", error.strerror or str(error))
             return
@@ -63,7 +64,7 @@ class ScriptLint:
 
     def _read(self, file: Path, in_transaction: bool, including: tuple[Path, ...]) -> None:
         try:
-            raw = file.read_bytes()
+            raw = read_regular(file)
         except OSError as error:
             self.refuse(*self.included_by.get(file, (file, 1)), f"cannot read {file}", error.strerror or str(error))
             return
@@ -78,7 +79,7 @@ class ScriptLint:
             reader.refuse(command.line, f"\\{command.name} {argument}".rstrip(), "write out which file is included")
             return
         base = reader.file.parent if command.name in {"ir", "include_relative"} else self._session.cwd
-        included = (base / Path(name).expanduser()).resolve()
+        included = real_path(base / expanded(name))
         if included in reader.including:
             reader.refuse(command.line, f"\\{command.name} {name}", "the file would include itself without end")
             return
@@ -92,7 +93,7 @@ class ScriptLint:
         """A file of data is there and is valid in its encoding; one that the files write themselves may be missing."""
         if (named := copy_files.of(command, self._session.variables)) is None:
             return
-        path = (self._session.cwd / Path(named.name).expanduser()).resolve()
+        path = real_path(self._session.cwd / expanded(named.name))
         if not named.is_read:
             self.written.add(path)
         if not named.is_read or path in self.written:
@@ -148,8 +149,8 @@ class ScriptLint:
 def runs_without_transaction(file: Path) -> bool:
     """Whether the file says so in its first lines; a file that cannot be read says nothing."""
     try:
-        with file.open(encoding="utf-8", errors="replace") as lines:
-            return any(_says_so(line) for line, _ in zip(lines, range(_HEADER_LINES), strict=False))
+        with open_regular(file) as opened:
+            return any(_says_so(opened.readline(_LONGEST_HEADER).decode(errors="replace")) for _ in range(_HEADER_LINES))
     except OSError:
         return False
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.sqltext.redact import normalise
+from cutoverd.daemon.sqltext.regular_file import read_text
 from cutoverd.daemon.sqltext.splitter import Statement, Unclosed, split
 
 LARGEST_FILE_BYTES = 8 << 20  # beyond it a file is mostly data, and reading it is not worth a courtesy
@@ -56,7 +57,7 @@ def _statements(name: str, path: Path) -> Iterable[tuple[str, int, str]]:
     try:
         if path.stat().st_size > LARGEST_FILE_BYTES:
             return
-        pieces = [piece for piece in split(path.read_text(encoding="utf-8")) if isinstance(piece, Statement)]
+        pieces = [piece for piece in split(read_text(path)) if isinstance(piece, Statement)]
     except (OSError, ValueError, Unclosed):  # PreCheck tells of it, not we
         return
     for piece in pieces:

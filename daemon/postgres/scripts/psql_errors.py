@@ -12,6 +12,7 @@ from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.postgres.scripts.psql import Wrapper
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
+from cutoverd.daemon.sqltext.regular_file import real_path
 from cutoverd.states.errors import NotLeader, StepError
 
 # The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.
@@ -47,7 +48,7 @@ def first_error(stderr: str, cwd: Path) -> ScriptError | None:
     for number, line in enumerate(lines):
         match = _ERROR.match(line)
         if match and (match["sqlstate"] or "CV")[:2] not in _NO_ERROR:
-            file = (cwd / match["file"]).resolve()
+            file = real_path(cwd / match["file"])
             return ScriptError(file, int(match["line"]), match["sqlstate"], match["message"], _detail(lines[number + 1 :]))
     return None
 
@@ -60,7 +61,7 @@ def _short_error(completed: Completed, cwd: Path) -> ScriptError | None:
     last = found[-1]
     sqlstate = last["message"] if _SQLSTATE.fullmatch(last["message"]) else None
     message = f"it failed with SQLSTATE {sqlstate}" if sqlstate else last["message"]
-    return ScriptError((cwd / last["file"]).resolve(), int(last["line"]), None, message, "")
+    return ScriptError(real_path(cwd / last["file"]), int(last["line"]), None, message, "")
 
 
 def _detail(lines: list[str]) -> str:

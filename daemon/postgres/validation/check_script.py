@@ -19,6 +19,7 @@ from psycopg import Column
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.sqltext.regular_file import read_text
 from cutoverd.daemon.sqltext.rules import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown
@@ -103,7 +104,7 @@ _BY_HAND = "run it by hand on the new database, which the way back keeps, closed
 
 def _statements(file: Path) -> list[Statement]:
     try:
-        return list(_allowed(file, file.read_text(encoding="utf-8")))
+        return list(_allowed(file, read_text(file)))
     except Unclosed as unclosed:
         raise _at(file, unclosed.line, str(unclosed)) from unclosed
     except UnicodeDecodeError as error:

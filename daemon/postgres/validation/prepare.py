@@ -24,6 +24,7 @@ from cutoverd.daemon.postgres.validation.invariants import apart, odd_constraint
 from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.daemon.postgres.validation.rights import RightsFinding
 from cutoverd.daemon.postgres.validation.widened import AS_OWNER
+from cutoverd.daemon.sqltext.regular_file import read_text
 from cutoverd.states.errors import CheckFailed
 
 WAIVE_HINT = "let the schema files make it hold, or say in the plan why it need not: validate.invariants.waive"
@@ -88,7 +89,7 @@ def _is_of_files(finding: RightsFinding) -> bool:
 
 
 def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
+    return read_text(file, errors="replace")
 
 
 @dataclass

@@ -131,13 +131,28 @@ def test_aliases_and_merges_within_reason_are_taken(write: Callable[[str | bytes
     assert plan.plan.services[1].old.stop == ["./worker", "stop"]
 
 
-@pytest.mark.parametrize("given", ["a pipe", "a device", "a folder"])
+@pytest.mark.parametrize("given", ["a pipe", "a device", "a folder", "links in a ring"])
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path, given: str) -> None:
-    path = {"a pipe": tmp_path / "pipe", "a device": Path("/dev/zero"), "a folder": tmp_path}[given]
+    path = {"a pipe": tmp_path / "pipe", "a device": Path("/dev/zero"), "a folder": tmp_path}.get(given, tmp_path / "a.yaml")
     if given == "a pipe":
         os.mkfifo(path)
+    elif given == "links in a ring":  # found: a traceback
+        path.symlink_to("a.yaml")
     with pytest.raises(BadPlan, match=rf"{path}: cannot be read: "):
         load(path)
+
+
+@pytest.mark.parametrize("line", ["\\i {}", "\\copy t from {}", "\\lo_import {}"])
+@pytest.mark.parametrize("named", ["pipe", "ring", "~nobody.such/a.sql", "a" * 300])
+def test_a_script_may_name_anything(write: Callable[[str | bytes], Path], tmp_path: Path, line: str, named: str) -> None:
+    """Found: loading a plan waited for a pipe, and ended in a traceback over links in a ring. PreCheck tells of these."""
+    path = write(PLAN)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "ring").symlink_to("ring")
+    (tmp_path / "data/1.sql").write_text(line.format(named))
+    plan = loaded(path)
+    assert isinstance(plan, LoadedPlan)
+    assert set(plan.hashes()) == {"data/1.sql", "schema/1.sql"}
 
 
 @pytest.mark.parametrize("name", ["nested 1,500 times", "a number of 5,000 digits", "an alias bomb", "UTF-16", "a NUL"])

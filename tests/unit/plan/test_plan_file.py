@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -290,14 +291,14 @@ def test_a_mistake_that_would_have_been_taken_for_a_plan_is_told(write, old, new
 
 def test_a_script_that_cannot_be_read_is_told_before_the_run_begins(write, monkeypatch):
     path = write(PLAN)
-    opened = Path.open
+    opened = os.open
 
-    def refused(self: Path, *how: str, **more: str):
-        if self.name == "2.sql":
-            raise PermissionError(13, "Permission denied", str(self))
-        return opened(self, *how, **more)
+    def refused(file: Path, *how: int):
+        if Path(file).name == "2.sql":
+            raise PermissionError(13, "Permission denied", str(file))
+        return opened(file, *how)
 
-    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(BadPlan, match=r"schema\.files: schema/2\.sql cannot be read: Permission denied"):
         load(path)
 

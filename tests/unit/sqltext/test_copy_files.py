@@ -1,7 +1,12 @@
 """Files of data that a script names are there, and are what they are said to be."""
 
+import os
+import tracemalloc
+
 import pytest
 
+from cutoverd.daemon.sqltext import copy_files
+from cutoverd.daemon.sqltext.encoding import Texts
 from cutoverd.daemon.sqltext.lint import ScriptLint
 
 
@@ -85,3 +90,41 @@ def test_rows_that_psql_would_be_given_by_nobody_are_refused(tmp_path, command):
 @pytest.mark.parametrize("command", ["\\copy t to pstdout", "\\copy (SELECT 'from pstdin') to pstdout"])
 def test_rows_that_go_to_its_output_are_not(tmp_path, command):
     assert found(tmp_path, f"{command}\n") == []
+
+
+@pytest.mark.parametrize("command", ["\\copy t from {}", "\\lo_import {}", "\\i {}"])
+@pytest.mark.parametrize("named", ["pipe", "/dev/zero"])
+def test_a_pipe_is_not_waited_for_and_a_device_not_read(tmp_path, command, named):
+    """Found: `\\copy t from '/dev/zero'` took the machine's memory, and a pipe the night."""
+    os.mkfifo(tmp_path / "pipe")
+    (finding,) = lint(tmp_path, command.format(named)).findings
+    assert (finding.line, "it is no file but a pipe or a device" in str(finding)) == (1, True)
+
+
+def test_a_ring_of_links_is_refused_at_its_line(tmp_path):
+    (tmp_path / "ring").symlink_to("ring")
+    reading = lint(tmp_path, "\\i ring\n\\copy t from ring\n\\cd ring\n")
+    assert [(finding.line, "symbolic links" in str(finding)) for finding in reading.findings] == [(1, True), (2, True)]
+
+
+def test_a_file_of_one_line_is_read_in_parts(tmp_path):
+    """Found: a file without a new line was read whole, whatever its size."""
+    (tmp_path / "rows").write_bytes(b"x" * (64 << 20))
+    tracemalloc.start()
+    assert copy_files.wrong_encoding(tmp_path / "rows", "UTF8", Texts()) is None
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize(("encoding", "codec"), [("UTF8", "utf-8"), ("LATIN1", "latin1"), ("SJIS", "shift_jis")])
+@pytest.mark.parametrize("before", range(4))
+def test_no_part_of_a_long_line_begins_within_a_character(tmp_path, monkeypatch, encoding, codec, before):
+    monkeypatch.setattr(copy_files, "_CHUNK_BYTES", 16)
+    text = "x" * before + ("für, " if codec == "latin1" else "ソース, 能, ") * 20
+    (tmp_path / "rows").write_bytes(text.encode(codec))
+    texts = Texts()
+    assert copy_files.wrong_encoding(tmp_path / "rows", encoding, texts) is None
+    assert all(raw.decode(codec) in text for _, raw in texts.places)
+    (tmp_path / "rows").write_bytes(text.encode(codec) + "\n€".encode()[:-1])
+    assert (copy_files.wrong_encoding(tmp_path / "rows", encoding, texts) is None) == (encoding != "UTF8")
