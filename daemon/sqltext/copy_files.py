@@ -22,7 +22,7 @@ _ELSEWHERE = {"stdin", "stdout", "pstdin", "pstdout", "program"}
 _ENCODING = re.compile(r"\bencoding\s*'([^']*)'", re.IGNORECASE)
 _BINARY = re.compile(r"\A\s*binary\b|\bbinary\s*\Z|\bformat\s+'?binary\b", re.IGNORECASE)
 _HEADER = re.compile(r"\bheader\b(?!\s*(?:match|false|off|0)\b)", re.IGNORECASE)
-_OUTPUT = {"g", "gx", "o", "out", "w", "write"}
+OUTPUT = {"g", "gx", "o", "out", "w", "write"}
 _CHUNK_BYTES = 1 << 20
 _LAST_ALONE = re.compile(rb".*[\x00-\x2f]", re.DOTALL)
 
@@ -45,9 +45,18 @@ def of(command: MetaCommand, variables: Variables) -> CopyFile | None:
     name = variables.resolve(command.arguments[0]) if command.arguments else None
     if command.name == "lo_import" and name:
         return CopyFile(name, is_read=True, is_text=False)
-    if command.name in _OUTPUT and name and not name.startswith(("|", "(")):
+    if command.name in OUTPUT and (name := output_name(command, variables)) and not name.startswith("|"):
         return CopyFile(name, is_read=False)
     return None
+
+
+def output_name(command: MetaCommand, variables: Variables) -> str | None:
+    r"""Where `\g` and the like write, behind the options in parentheses that `\g` may have; a pipe begins with `|`."""
+    arguments = list(command.arguments)
+    if command.name in {"g", "gx"} and arguments and arguments[0].startswith("("):
+        while arguments and not arguments.pop(0).endswith(")"):
+            pass
+    return variables.resolve(arguments[0]) if arguments else None
 
 
 def _copied(text: str) -> CopyFile | None:
@@ -73,8 +82,16 @@ def _named(text: str, is_read: bool, rest: str) -> CopyFile | None:
 
 def reads_own_input(command: MetaCommand) -> bool:
     r"""Whether a `\copy … from pstdin` reads what psql itself is given, which is nothing; outside of quotes alone."""
+    return _copies(command, "from", "pstdin")
+
+
+def copies_to_program(command: MetaCommand) -> bool:
+    return _copies(command, "to", "program")
+
+
+def _copies(command: MetaCommand, way: str, what: str) -> bool:
     words = [found[0].lower() for found in _TOKEN.finditer(" ".join(command.arguments)) if not found["blank"]]
-    return command.name == "copy" and ("from", "pstdin") in pairwise(words)
+    return command.name == "copy" and (way, what) in pairwise(words)
 
 
 def begins_with_mark(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
+from cutoverd.daemon.sqltext.begun import Begun
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.regular_file import real_path
@@ -22,14 +23,16 @@ from cutoverd.daemon.sqltext.rules import (
     leaves_owner,
     switches_quotes,
 )
+from cutoverd.daemon.sqltext.shell import runs_shell
 from cutoverd.daemon.sqltext.splitter import CopyData, MetaCommand, Statement, Unclosed, split_with_data
 from cutoverd.daemon.sqltext.transaction_control import Call, Procedures, read_call, read_create_procedure, read_do
 from cutoverd.daemon.sqltext.variables import Conditions, Variables
 
+_SHELL = "what a shell does cannot be rolled back, and its failure goes unseen; make it a step of the plan"
 _LEAVES = {  # docs/measured.md, "psql and its exit code"
     "q": "it ends the file early and psql still reports success",
     "quit": "it ends the file early and psql still reports success",
-    "!": "what a shell does cannot be rolled back, and its failure goes unseen; make it a step of the plan",
+    "!": _SHELL,
     "c": "the file would go on in another session, outside of the transaction; split it or take the line out",
     "connect": "the file would go on in another session, outside of the transaction; split it or take the line out",
 }
@@ -97,7 +100,7 @@ class FileReader:
     def __init__(self, lint: Lint, session: PsqlSession, file: Path, in_transaction: bool, including: tuple[Path, ...]) -> None:
         self._lint, self._session = lint, session
         self.file, self.in_transaction, self.including = file, in_transaction, including
-        self._conditions = Conditions()
+        self._conditions, self._begun = Conditions(), Begun()
         self._sent = ""  # the last statement: what `\\gset` takes from
         self._data_encoding: str | None = None  # of the next data in the file, where COPY says so
 
@@ -113,8 +116,12 @@ class FileReader:
             self.refuse(unclosed.line, str(unclosed), "close it: psql would send all that follows as one statement")
         for line in self._conditions.lines:
             self.refuse(line, "\\if is never closed", "end it with \\endif in the same file")
+        for left in self._begun.left():
+            self.refuse(*left)
 
     def _is_condition(self, command: MetaCommand) -> bool:
+        if command.name in {"if", "elif"} and not self._conditions.skip and runs_shell(command, self._session.variables):
+            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}", _SHELL)
         if problem := self._conditions.problem(command, self._session.variables):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}".rstrip(), problem)
         return self._conditions.apply(command, self._session.variables)
@@ -138,6 +145,10 @@ class FileReader:
         variables = self._session.variables
         if why_not := _LEAVES.get(command.name) or _WAITS.get(command.name):
             self.refuse(command.line, f"\\{command.name}", why_not)
+        elif refused := self._begun.apply(command):
+            self.refuse(command.line, f"\\{command.name}", refused)
+        elif runs_shell(command, variables):
+            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}"[:60], _SHELL)
         elif copy_files.reads_own_input(command):
             self.refuse(command.line, f"\\copy {' '.join(command.arguments)}"[:60], _NO_INPUT)
         elif command.name in _INCLUDES:

@@ -28,7 +28,7 @@ _ARGUMENT = re.compile(r"""(?:'(?:[^'\\]|\\.|'')*'|"(?:[^"]|"")*"|`[^`]*`|[^\s\\
 _BLANK = re.compile(r"[ \t\r\f\v]*")
 _DATA_END = re.compile(r"^\\\.[ \t]*\r?$", re.MULTILINE)
 _COPY_STDIN = re.compile(r"\bfrom\s+stdin\b", re.IGNORECASE)
-_WHOLE_LINE = {"!", "copy"}
+WHOLE_LINE = {"!", "copy"}
 _SENDS = {"g", "gx", "gset", "gexec", "gdesc", "watch", "crosstabview", "r", "reset", "sendpipeline", "parse"}
 _FIRST_WORDS = 4
 _ROUTINES = {("function",), ("procedure",), ("or", "replace", "function"), ("or", "replace", "procedure")}
@@ -186,7 +186,7 @@ class _Text:
         name = _COMMAND_NAME.match(self._text, start)
         assert name is not None  # noqa: S101 - it begins with the backslash that brought us here
         self._position = name.end()
-        arguments = tuple(self._arguments(whole_line=name[1] in _WHOLE_LINE))
+        arguments = tuple(self._arguments(whole_line=name[1] in WHOLE_LINE))
         if name[1] in _SENDS:
             yield from self._end_statement(start)
         yield MetaCommand(self._line(start), name[1], arguments)

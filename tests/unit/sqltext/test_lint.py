@@ -95,6 +95,62 @@ def test_what_waits_for_a_person_or_never_ends_is_refused_with_its_line(tmp_path
 @pytest.mark.parametrize(
     "bad",
     [
+        "SELECT 1 \\g |false",
+        "SELECT 1 \\gx (format=csv border=2) |cat > x",
+        "\\set to |false\nSELECT 1 \\g :to",
+        "\\o |mail",
+        "\\out '|mail'",
+        "SELECT 1 \\w |cat",
+        "\\copy t to program 'gzip > t.gz'",
+        "\\copy (SELECT a FROM t) TO PROGRAM 'false'",
+        "\\set day `date`",
+        "\\set day 'on '`date`",
+        "\\i `ls`",
+        "\\if `true`\\endif",
+    ],
+)
+def test_what_a_shell_is_given_on_the_way_is_refused_as_a_shell_is(tmp_path, write, bad):
+    """Found: `\\g |false` was taken for done; psql looks at no exit code there."""
+    reading = ScriptLint(tmp_path)
+    reading.read(write("a.sql", f"SELECT 1;\n{bad}\n"))
+    assert [(each.line, "what a shell does cannot be rolled back" in each.advice) for each in reading.findings] == [
+        (2 + bad.count("\n"), True)
+    ]
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "\\copy t from program 'cat rows.csv'",
+        "\\copy (SELECT '`' || 'to program') to 'rows.csv'",
+        "SELECT '`|`' \\g '/tmp/a|b'",
+        "\\set x 'a `date`'",
+        "\\if false\n\\set day `date`\n\\endif",
+        "SELECT 1 \\g (format=csv) rows.csv",
+    ],
+)
+def test_what_no_shell_is_given_is_not(tmp_path, write, good):
+    """The failure of what `\\copy … from program` runs is an error of psql."""
+    assert refused(tmp_path, write("a.sql", good)) == []
+
+
+@pytest.mark.parametrize(("begins", "ends"), [("restrict k", "unrestrict k"), ("startpipeline", "endpipeline")])
+def test_what_is_begun_and_never_ended_is_refused_where_it_begins(tmp_path, write, begins, ends):
+    """Found: the error named our own command behind the file, and a data script was tried in the window alone."""
+    name = begins.split()[0]
+    file = write("a.sql", f"SELECT 1;\n\\{begins}\nSELECT 2;\n")
+    assert refused(tmp_path, file) == [("a.sql", 2, f"\\{name} is never ended")]
+    assert refused(tmp_path, write("b.sql", f"\\{begins}\nSELECT 2;\n\\{ends}\n")) == []
+
+
+def test_what_psql_does_not_take_behind_restrict_is_refused(tmp_path, write):
+    file = write("a.sql", "\\restrict k\n\\set x 1\n\\unrestrict l\n\\unrestrict k\n")
+    assert [line for _, line, _ in refused(tmp_path, file)] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
         "VACUUM;",
         "vacuum (analyze) t;",
         "CREATE DATABASE other;",

@@ -1,0 +1,36 @@
+r"""What a psql command begins and another ends: open at the end of a file, our own command behind it would fail, not the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cutoverd.daemon.sqltext.splitter import MetaCommand
+
+_ENDED_BY = {"restrict": "unrestrict", "startpipeline": "endpipeline"}
+
+
+@dataclass
+class Begun:
+    """Those that are open in one file, with the lines where they began."""
+
+    _open: dict[str, MetaCommand] = field(default_factory=dict)
+
+    def apply(self, command: MetaCommand) -> str:
+        """Why psql will not take this command here; "" if it will."""
+        restricted = self._open.get("restrict")
+        if restricted and command.name != "unrestrict":
+            return f"psql takes no command but \\unrestrict behind the \\restrict of line {restricted.line}; end that before"
+        if restricted and command.arguments != restricted.arguments:
+            return f"it needs the key of the \\restrict of line {restricted.line}"
+        if command.name in _ENDED_BY:
+            self._open.setdefault(command.name, command)
+        for begins, ends in _ENDED_BY.items():
+            if command.name == ends:
+                self._open.pop(begins, None)
+        return ""
+
+    def left(self) -> Iterator[tuple[int, str, str]]:
+        """(line, what is wrong, what helps), each."""
+        for name, command in self._open.items():
+            yield command.line, f"\\{name} is never ended", f"end it with \\{_ENDED_BY[name]} in the same file"
