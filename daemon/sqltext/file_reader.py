@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.begun import Begun
+from cutoverd.daemon.sqltext.executed import interpolated, run_by_gexec
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.regular_file import real_path
@@ -101,7 +102,7 @@ class FileReader:
         self._lint, self._session = lint, session
         self.file, self.in_transaction, self.including = file, in_transaction, including
         self._conditions, self._begun = Conditions(), Begun()
-        self._sent = ""  # the last statement: what `\\gset` takes from
+        self._sent = Statement(1, "", ())  # the last statement: what `\\gset` takes from
         self._data_encoding: str | None = None  # of the next data in the file, where COPY says so
 
     def read(self, raw: bytes) -> None:
@@ -111,7 +112,8 @@ class FileReader:
         try:
             for piece in split_with_data(text):
                 if not (isinstance(piece, MetaCommand) and self._is_condition(piece)) and not self._conditions.skip:
-                    self._judge(piece)
+                    for each in interpolated(piece, self._session.variables) if isinstance(piece, Statement) else [piece]:
+                        self._judge(each)
         except Unclosed as unclosed:
             self.refuse(unclosed.line, str(unclosed), "close it: psql would send all that follows as one statement")
         for line in self._conditions.lines:
@@ -131,6 +133,7 @@ class FileReader:
             self._lint.refuse(self.file, line, problem, advice)
 
     def _judge(self, piece: Statement | MetaCommand | CopyData) -> None:
+        self._sent = piece if isinstance(piece, Statement) else self._sent
         if self._lint.judge and not isinstance(piece, MetaCommand):
             for problem, advice in self._lint.judge(piece) if isinstance(piece, Statement) else ():
                 self._lint.refuse(self.file, piece.line, problem, advice)
@@ -140,6 +143,16 @@ class FileReader:
             self._judge_command(piece)
         else:
             self._judge_statement(piece)
+
+    def _judge_executed(self) -> None:
+        r"""What `\gexec` runs of the query before it, as if it stood there."""
+        made = run_by_gexec(self._sent.text, self._sent.line)
+        for statement in made.sure:
+            self._judge(statement)
+        for statement in made.maybe if self.in_transaction else ():
+            self._lint.warn(self.file, statement.line, f"\\gexec may run {statement.text[:60]}", TRANSACTION_ADVICE)
+        if self.in_transaction:
+            self._keep_calls(self._sent, made.calls)
 
     def _judge_command(self, command: MetaCommand) -> None:
         variables = self._session.variables
@@ -155,8 +168,12 @@ class FileReader:
             self._lint.include(self, command)
         elif why := psql_settings.refused(command, variables, in_transaction=self.in_transaction):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}"[:60], why)
-        elif command.name == "gset" and (set_ := psql_settings.set_by_query(command, variables, self._sent, self.in_transaction)):
+        elif command.name == "gset" and (
+            set_ := psql_settings.set_by_query(command, variables, self._sent.text, self.in_transaction)
+        ):
             self.refuse(command.line, f"\\gset sets {set_[0]}", set_[1])
+        elif command.name == "gexec":
+            self._judge_executed()
         elif command.name == "cd":
             self._change_folder(command)
         self._judge_loss(command.line, command.name)
@@ -167,7 +184,6 @@ class FileReader:
         self._lint.use_data(self, command)
 
     def _judge_statement(self, statement: Statement) -> None:
-        self._sent = statement.text
         shown = " ".join(statement.text.split())[:60]
         self._check_encoding(statement.line - statement.lead.count("\n"), statement.lead + statement.text, self._session.encoding)
         if statement.text.startswith("\ufeff"):

@@ -128,12 +128,13 @@ class ScriptLint:
 
     def _judge_call(self, pending: PendingCall) -> bool:
         ends = self.procedures.ending(pending.call)
-        if True in ends:
-            kept = self.findings if all(ends) else self.warnings
-            doubt = "" if all(ends) else ", if it is the one of that name that does"
+        if may_end := any(end is not False for end in ends):
+            is_certain = pending.call.certain and all(ends)
+            kept = self.findings if is_certain else self.warnings
+            doubt = "" if is_certain else ", if what is run there is the one that does"
             problem = f"CALL {pending.call}, a procedure that ends the transaction (COMMIT or ROLLBACK){doubt}"
             kept.append(LintFinding(pending.file, pending.line, problem, CALL_ADVICE))
-        return True in ends
+        return may_end
 
     def warn(self, file: Path, line: int, problem: str, advice: str) -> None:
         finding = LintFinding(file, line, problem, advice)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from cutoverd.daemon.sqltext.pieces import pieces
@@ -18,6 +18,8 @@ _ENDS = {"commit", "rollback"}
 _OTHER_LANGUAGES = re.compile(
     r"\bplpy\.(?:commit|rollback)\s*\(|\bspi_(?:commit|rollback)\b|^\s*(?:commit|rollback)\b", re.MULTILINE
 )
+_CALL_BEGINS = re.compile(r"\s*call\b\s*(?:(?:[^\s(.]+\.)*(?P<name>[^\s(.]+)\s*\()?", re.IGNORECASE)
+_ANY_NUMBER = -1  # of arguments
 _DOLLAR = re.compile(r"\$[^$]*\$")
 
 
@@ -32,14 +34,20 @@ class Token:
 
 @dataclass(frozen=True)
 class Call:
-    """CALL schema.name(…) with so many arguments; `line` from the beginning of what it stands in."""
+    """CALL schema.name(…) with so many arguments; `line` from the beginning of what it stands in.
+
+    Not `certain`: of a text that is put together when it runs; its name may be "", which may mean any.
+    """
 
     schema: str | None
     name: str
     arguments: int
     line: int = 0
+    certain: bool = True
 
     def __str__(self) -> str:
+        if not self.name:
+            return "of a text that is put together"
         return f"{self.schema}.{self.name}" if self.schema else self.name
 
 
@@ -84,22 +92,29 @@ class Procedures:
         named = [each for each in self._known if each.is_meant_by(call)]
         return [each for each in named if each.arguments == call.arguments] or named
 
-    def ending(self, call: Call, above: tuple[Call, ...] = ()) -> list[bool]:
-        """Of each that may be meant, whether it ends the transaction, by itself or by what it calls."""
+    def ending(self, call: Call, above: tuple[Call, ...] = ()) -> list[bool | None]:
+        """Of each that may be meant, whether it ends the transaction, by itself or by what it calls; None: it may."""
+        if not call.name:  # any: each by itself, or all would be followed from all
+            return [None if each.ends is not None else False for each in self._known]
         return [self._ends(each, (*above, call)) for each in self.meant_by(call)]
 
     def unknown(self, calls: Sequence[Call], above: tuple[Call, ...] = ()) -> bool:
         """Whether any of these, or of those that they call, is not known."""
         return any(
-            not self.meant_by(call) or any(self.unknown(each.calls, (*above, call)) for each in self.meant_by(call))
+            not call.name
+            or not self.meant_by(call)
+            or any(self.unknown(each.calls, (*above, call)) for each in self.meant_by(call))
             for call in calls
             if call not in above
         )
 
-    def _ends(self, procedure: Procedure, above: tuple[Call, ...]) -> bool:
-        return procedure.ends is not None or any(
-            True in self.ending(call, above) for call in procedure.calls if call not in above
-        )
+    def _ends(self, procedure: Procedure, above: tuple[Call, ...]) -> bool | None:
+        if procedure.ends is not None:
+            return True
+        ends = [(call.certain, end) for call in procedure.calls if call not in above for end in self.ending(call, above)]
+        if (True, True) in ends:
+            return True
+        return None if any(end is not False for _, end in ends) else False
 
 
 def tokens(sql: str) -> Iterator[Token]:
@@ -143,7 +158,7 @@ def read_body(schema: str, name: str, arguments: int, language: str, body: str) 
 
 
 def _procedure(schema: str | None, name: str, arguments: int, language: str, body: Token) -> Procedure:
-    return Procedure(schema, name, arguments, *_ends_and_calls(language, _unquoted(body.text), body.line))
+    return Procedure(schema, name, arguments, *_ends_and_calls(language, unquoted(body.text), body.line))
 
 
 def _ends_and_calls(language: str, body: str, above: int) -> tuple[int | None, tuple[Call, ...]]:
@@ -161,12 +176,25 @@ def _ends_and_calls(language: str, body: str, above: int) -> tuple[int | None, t
 def _executed(inside: Sequence[Token], at: int) -> list[Token]:
     """What `EXECUTE '…'` runs, if it stands there as it is."""
     literal = inside[at + 1] if _is(inside[at], "execute") and at + 1 < len(inside) else None
-    return list(tokens(_unquoted(literal.text))) if literal and literal.kind == "text" else []
+    alone = at + 2 >= len(inside) or inside[at + 2].kind != "other" or inside[at + 2].text.startswith(";")
+    return list(tokens(unquoted(literal.text))) if literal and literal.kind == "text" and alone else []
 
 
 def _executed_call(inside: Sequence[Token], at: int, above: int) -> Call | None:
-    found = _executed(inside, at)
-    return _call(found, 1, above + inside[at].line) if found and _is(found[0], "call") else None
+    if found := _executed(inside, at):
+        return _call(found, 1, above + inside[at].line) if _is(found[0], "call") else None
+    ends = next((n for n in range(at + 1, len(inside)) if inside[n].kind == "other" and ";" in inside[n].text), len(inside))
+    made = next((call for token in inside[at + 1 : ends] if (call := put_together(token))), None)
+    return replace(made, line=above + inside[at].line) if made else None
+
+
+def put_together(token: Token) -> Call | None:
+    """The CALL that a literal begins, in `format('CALL %I.p()', …)` or `'CALL ' || …`: of what is known nothing is certain."""
+    begins = _CALL_BEGINS.match(unquoted(token.text)) if token.kind == "text" else None
+    if begins is None:
+        return None
+    name = begins["name"] or ""
+    return Call(None, "" if "%" in name else _name(name), _ANY_NUMBER, token.line, certain=False)
 
 
 def _begins_statement(inside: Sequence[Token], at: int) -> bool:
@@ -224,7 +252,7 @@ def _is(token: Token, word: str) -> bool:
     return token.kind == "name" and token.text.lower() == word
 
 
-def _unquoted(literal: str) -> str:
+def unquoted(literal: str) -> str:
     if dollar := _DOLLAR.match(literal):
         return literal[dollar.end() : -dollar.end()]
     inside = literal[literal.index("'") + 1 : -1].replace("''", "'")

@@ -93,3 +93,60 @@ def test_procedures_that_call_each_other_are_read_to_an_end(tmp_path):
     reading = lint(tmp_path, "CALL a();")
     reading.judge_rest([read_body("p", "a", 0, "plpgsql", "BEGIN CALL b(); END"), read_body("p", "b", 0, "sql", "CALL a()")])
     assert reading.findings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("SELECT 'COMMIT' \\gexec", 1),
+        ("SELECT 'SELECT 1',\n  $q$COMMIT$q$ AS c FROM t WHERE x \\gexec", 2),
+        ("VALUES ('ROLLBACK; SELECT 1') \\gexec", 1),
+        ("SELECT 'CALL fleet.load(1)' \\gexec", 1),
+        ("SELECT 'VACUUM' \\gexec", 1),
+        ("\\set x COMMIT\n:x;", 2),
+        ("\\set y LL\n\\set x 'CA':y\n\\set p fleet\n:x :p.load(1);", 4),
+        ("\\set x 'SELECT 1; COMMIT'\n:x;", 2),
+        ("\\set x '''COMMIT'''\nSELECT :x \\gexec", 2),
+    ],
+)
+def test_a_commit_in_a_literal_that_is_run_is_refused_with_its_line(tmp_path, text, line):
+    """Found: `SELECT 'COMMIT' \\gexec` and `:x;` were first seen by the server, in the window."""
+    assert found(tmp_path, f"{COMMITS}{text}\n") == [("a.sql", 1 + line)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'DROP TABLE ' || a FROM t WHERE what = 'COMMIT' \\gexec",
+        "SELECT 'a' LIKE 'COMMIT', count('COMMIT' || a) FROM t \\gexec",
+        "SELECT 'COMMIT';",
+        "\\set x COMMIT\nSELECT a::x, ':x', \"x\", :'x' -- :x\n;",
+        "SELECT 1 AS x \\gset\n:x;",
+        "SELECT format('CALL fleet.other(%L)', a) FROM t \\gexec",
+    ],
+)
+def test_a_literal_that_is_compared_or_shown_is_not(tmp_path, text):
+    reading = lint(tmp_path, f"{COMMITS}{text}\n")
+    reading.judge_rest([])
+    assert (reading.findings, reading.warnings) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT format('CALL %I.load(1)', 'fleet') \\gexec",
+        "SELECT 'CALL ' || a FROM t \\gexec",
+        "SELECT CASE WHEN a THEN 'COMMIT' END FROM t \\gexec",
+        "DO $$ BEGIN EXECUTE format('CALL %I.load()', 'fleet'); END $$;",
+        "DO $$ BEGIN EXECUTE 'CALL ' || quote_ident(n) || '()' INTO x; END $$;",
+        "CALL fleet.p();",
+    ],
+)
+def test_a_call_that_is_put_together_is_a_warning(tmp_path, text):
+    """Found: a procedure with `EXECUTE format('CALL %I.load()', …)` was seen in the window alone."""
+    (tmp_path / "a.sql").write_text(text)
+    reading = ScriptLint(tmp_path)
+    reading.read(tmp_path / "a.sql")
+    p = "BEGIN IF a = 1 THEN EXECUTE format('CALL %I.load()', 'fleet'); END IF; END"
+    reading.judge_rest([read_body("fleet", "load", 1, "plpgsql", "BEGIN COMMIT; END"), read_body("fleet", "p", 1, "plpgsql", p)])
+    assert (reading.findings, [warning.line for warning in reading.warnings]) == ([], [1])

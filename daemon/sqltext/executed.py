@@ -1,0 +1,110 @@
+r"""Statements that a file runs and that do not stand in it as such: in a literal before `\gexec`, or behind `:name`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.rules import is_transaction_command
+from cutoverd.daemon.sqltext.splitter import Statement, Unclosed, split
+from cutoverd.daemon.sqltext.transaction_control import Call, Token, put_together, tokens, unquoted
+from cutoverd.daemon.sqltext.variables import Variables
+
+_DEEPEST = 5  # variables in variables
+_NAMED = re.compile(r"(?<!:):([A-Za-z_0-9\x80-\U0010ffff]+)")
+_COMPARES = {"like", "ilike", "similar", "in", "is", "not", "between", "collate", "operator"}
+
+
+@dataclass
+class ByGexec:
+    r"""What the query before `\gexec` makes: `sure`, as the literal is a value of its own; `maybe`, as only the query knows."""
+
+    sure: list[Statement] = field(default_factory=list)
+    maybe: list[Statement] = field(default_factory=list)  # that begin or end a transaction
+    calls: list[Call] = field(default_factory=list)  # maybe
+
+
+def run_by_gexec(query: str, line: int) -> ByGexec:
+    """`line`: where the query begins, of the statements; the calls have theirs from there on."""
+    found, made = list(tokens(query)), ByGexec()
+    values = set(_values(found))
+    for at, token in enumerate(found):
+        if token.kind != "text":
+            continue
+        run = _statements(unquoted(token.text), line + token.line)
+        if at in values:
+            made.sure += run
+        elif call := put_together(token):
+            made.calls.append(call)
+        elif _may_be_value(found, at):
+            made.maybe += [each for each in run if is_transaction_command(each)]
+    return made
+
+
+def _values(found: Sequence[Token]) -> Iterator[int]:
+    """Where a literal is a whole value of SELECT, or of VALUES."""
+    depth, in_list = 0, False
+    wanted = 1 if found and found[0].text.lower() == "values" else 0
+    for at, token in enumerate(found):
+        word = token.text.lower()
+        if token.kind == "other":
+            depth += token.text.count("(") - token.text.count(")")
+        elif depth == 0 and word in {"select", "values", "from"}:
+            in_list = word != "from"
+        elif token.kind == "text" and in_list and depth == wanted and _is_alone(found, at):
+            yield at
+
+
+def _is_alone(found: Sequence[Token], at: int) -> bool:
+    before, after = found[at - 1], found[at + 1] if at + 1 < len(found) else None
+    begins = before.text.endswith((",", "(")) if before.kind == "other" else before.text.lower() in {"select", "all", "distinct"}
+    if after is None or after.kind != "other":
+        return begins and (after is None or after.text.lower() not in _COMPARES)
+    return begins and after.text.startswith((",", ")", ";"))
+
+
+def _may_be_value(found: Sequence[Token], at: int) -> bool:
+    """In CASE, or in a function that may give it as it is."""
+    before, after = found[at - 1] if at else None, found[at + 1] if at + 1 < len(found) else None
+    if before and before.text.lower() in {"then", "else"}:
+        return True
+    return bool(before and before.text.endswith("(") and after and after.text.startswith((",", ")")))
+
+
+def _statements(text: str, line: int) -> list[Statement]:
+    try:
+        return [replace(each, line=line + each.line - 1) for each in split(text) if isinstance(each, Statement)]
+    except Unclosed:
+        return []
+
+
+def interpolated(statement: Statement, variables: Variables) -> list[Statement]:
+    """As psql sends it, where a variable that is known stands in it; more than one if its value has a semicolon."""
+    text = statement.text
+    if not any(_is_known(name, variables) for name in _NAMED.findall(text)):
+        return [statement]
+    for _ in range(_DEEPEST):
+        before, text = text, "".join(_filled(list(pieces(text)), variables))
+        if text == before:
+            break
+    return [statement] if text == statement.text else _statements(text, statement.line)
+
+
+def _filled(parts: Sequence[tuple[str, str]], variables: Variables) -> Iterator[str]:
+    """`:name` outside of quotes; not `::type`."""
+    colon = False
+    for at, (kind, text) in enumerate(parts):
+        is_name = kind in {"name", "number"} and not text.startswith('"')
+        value = variables.resolve(f":{text}") if colon and is_name else None
+        following = parts[at + 1][0] if at + 1 < len(parts) else ""
+        colon = kind == "other" and text.endswith(":") and not text.endswith("::") and following in {"name", "number"}
+        if value is not None:
+            yield value
+        else:
+            yield text if not (colon and _is_known(parts[at + 1][1], variables)) else text[:-1]
+
+
+def _is_known(name: str, variables: Variables) -> bool:
+    return not name.startswith('"') and variables.resolve(f":{name}") is not None
