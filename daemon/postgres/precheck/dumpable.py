@@ -15,6 +15,7 @@ from typing import TypeAlias
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, database_owner, is_superuser, read_owned
 from cutoverd.daemon.postgres.precheck.dump_rights import cannot_dump, hidden_from_scripts
+from cutoverd.daemon.postgres.precheck.script_needs import read_needs
 from cutoverd.daemon.postgres.precheck.script_rights import ScriptJudge
 from cutoverd.daemon.postgres.precheck.search_path import fail_without_path
 from cutoverd.daemon.postgres.session.fetch import fetch_all
@@ -54,14 +55,14 @@ async def check_dumpable(server: Server, proof: ProofPlan, find: FindStatements)
         reasons = await cannot_dump(conn)
         left_out = [] if proof.restore else await read_not_restorable(conn, list(proof.leave_out))
         reasons += [] if proof.restore else [*await _unknown(conn, proof), *_rows_lost(left_out)]
-        hidden = await hidden_from_scripts(conn)
+        hidden, needs = await hidden_from_scripts(conn), await read_needs(conn, owner)
         if not proof.restore and not await is_superuser(conn):
             async with conn.transaction(force_rollback=True):
                 await conn.execute("SET TRANSACTION READ ONLY")
                 reasons += await fail_without_path(conn)
     others = [each for each in owned if not each.by_owner]
     judge = ScriptJudge(owner, others, hidden)
-    reasons += await asyncio.to_thread(find, judge)
+    reasons += await asyncio.to_thread(find, lambda statement: [*judge(statement), *needs(statement)])
     warnings = [*_left_out(left_out, proof), *_of_others(others, owner, judge)]
     if reasons:
         hint = "see to all of them, then `retry`"
