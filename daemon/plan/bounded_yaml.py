@@ -34,7 +34,8 @@ class _Loader(_Base):  # type: ignore[misc]  # chosen at run time
             return super().construct_object(node, deep=deep)
         except NOT_BUILT as error:
             kind = node.tag.rpartition(":")[2]
-            raise _error(f"no {kind} can be made of it: {str(error)[:200]}", node.start_mark) from error
+            why = str(error)[:200] if isinstance(error, ValueError) else "it is not written as one"  # the rest are Python's words
+            raise _error(f"no {kind} can be made of it: {why}", node.start_mark) from error
 
 
 def read_source(path: Path) -> bytes:

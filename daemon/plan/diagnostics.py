@@ -13,15 +13,26 @@ from pydantic import BaseModel, ValidationError
 from cutoverd.daemon.plan.fields import SECRETS
 from cutoverd.daemon.plan.model import Plan
 
+NO_WORDS = {
+    "tag:yaml.org,2002:null": "nothing",
+    "tag:yaml.org,2002:bool": "true or false",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:timestamp": "a moment",
+}
+
 
 def no_words(node: yaml.Node | None, within: tuple[yaml.Node, ...] = ()) -> Iterator[str]:
-    """Keys that are lists or mappings: YAML allows them, and no plan has one."""
+    """Keys that are lists, mappings, numbers or nothing: YAML allows them, and no plan has one."""
     for part in _parts(node, within):
         yield from no_words(part, (*within, *([node] if node else [])))
     if isinstance(node, yaml.MappingNode):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 yield f"{key.start_mark.line + 1}: a key is a word, saw a list or a mapping"
+            elif key.tag in NO_WORDS:
+                name, kind = _cut(key.value) or "nothing", NO_WORDS[key.tag]
+                yield f"{key.start_mark.line + 1}: a key is a word, and YAML reads {name} as {kind}: write it in quotes"
 
 
 def _parts(node: yaml.Node | None, within: tuple[yaml.Node, ...]) -> list[yaml.Node]:

@@ -20,6 +20,7 @@ from cutoverd.states.rollback import Rollback
 
 LONGEST_FILE_NAME, LONGEST_PATH = 255, 3000  # Linux has 4096 for all, our own names in it included
 LONGEST_ROLE_NAME_BYTES = 63
+LEAST_PORT, LARGEST_PORT, LONGEST_NUMBER = 1, 65535, 20
 VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LONGEST_RUN_NAME = 40  # `cutoverd/<run>/<epoch>` names our sessions, cut at 63 bytes: docs/measured.md, "Names"
 
@@ -82,9 +83,13 @@ def _libpq(url: str) -> dict[str, Any]:
         raise ValueError("libpq cannot read it: postgresql://role@host:port/DATABASE, or key=value pairs") from error
     if SECRETS & found.keys():
         raise ValueError("a plan holds no password: leave it to PGPASSFILE, PGPASSWORD or a libpq service")
-    if any(not port.isdigit() for port in str(found.get("port") or "0").split(",")):  # what a '/' in a password leads to
-        raise ValueError("its port is no number: postgresql://role@host:port/DATABASE")
+    if not all(_is_port(port) for port in str(found.get("port") or LEAST_PORT).split(",")):  # what a '/' in a password leads to
+        raise ValueError(f"its port is no number from {LEAST_PORT} to {LARGEST_PORT}: postgresql://role@host:port/DATABASE")
     return dict(found)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER and LEAST_PORT <= int(text) <= LARGEST_PORT
 
 
 def _http(url: str) -> str:

@@ -118,6 +118,8 @@ def test_named_queries_are_steps_of_their_own(write):
         ),
         ("run: night-1", "run: night-1\nwindow: {opens: 2026-12-05T22:00:00}", "a moment needs its time zone"),
         ("http://127.0.0.1:1/h", "http://me:hunter2@127.0.0.1:1/h", "a plan holds no user and password"),
+        ("127.0.0.1/app", "127.0.0.1:99999/app", "plan.yaml:3: database.url: saw"),
+        ("127.0.0.1/app", "127.0.0.1:0/app", "its port is no number from 1 to 65535: postgresql://role@host:port/DATABASE"),
         ("127.0.0.1:1/h", "127.0.0.1:99999/h", "its port is no number from 1 to 65535: http://host:8080/path"),
         ("127.0.0.1:1/h", "127.0.0.1:0/h", "its port is no number from 1 to 65535"),
         ("127.0.0.1:1/h", "xn--a/h", "its host is no name that can be looked up: letters, digits, '-' and '.'"),
