@@ -275,3 +275,35 @@ async def test_rows_that_are_hidden_from_a_data_script_are_found_before_the_wind
     assert reason.startswith("a.sql:1: row level security hides rows of shop.item from app_owner")
     assert "ALTER ROLE app_owner BYPASSRLS" in reason
     await rig.check(rig.site.file("b.sql", "ALTER TABLE shop.item NO FORCE ROW LEVEL SECURITY;\nSELECT * FROM shop.item;"))
+
+
+NEEDED = """CREATE EXTENSION file_fdw;
+COPY shop.part FROM '/nowhere.csv';
+UPDATE shop.bare SET a = 2;
+DELETE FROM shop.part;
+UPDATE shop.keyed SET a = 2;
+"""
+PUBLISHED = """
+CREATE SCHEMA shop AUTHORIZATION app_owner;
+SET ROLE app_owner;
+CREATE TABLE shop.bare (a int); CREATE TABLE shop.keyed (a int PRIMARY KEY);
+CREATE TABLE shop.part (a int) PARTITION BY RANGE (a); CREATE TABLE shop.part_1 PARTITION OF shop.part DEFAULT;
+RESET ROLE;
+CREATE PUBLICATION all_of_it FOR ALL TABLES;
+"""
+
+
+async def test_what_a_data_script_has_no_right_to_is_found_by_the_catalog(rig: Rig) -> None:
+    """Found: in a data script each was met in the window alone."""
+    rig.cluster.execute(PUBLISHED, "app")
+    reasons = await rig.refused(rig.site.file("a.sql", NEEDED))
+    assert [reason.partition(": ")[2].partition(" ")[0] for reason in reasons] == [
+        "extension",
+        "COPY",
+        "shop.bare",
+        "shop.part_1",
+    ]
+    assert [reason.partition(": ")[0] for reason in reasons] == ["a.sql:1", "a.sql:2", "a.sql:3", "a.sql:4"]
+    rig.cluster.execute("GRANT pg_read_server_files TO app_owner")
+    mended = NEEDED.replace("EXTENSION file_fdw", "EXTENSION IF NOT EXISTS plpgsql").replace("DELETE FROM", "SELECT * FROM")
+    await rig.check(rig.site.file("b.sql", f"ALTER TABLE shop.bare REPLICA IDENTITY FULL;\n{mended}"))
