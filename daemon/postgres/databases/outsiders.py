@@ -21,7 +21,7 @@ from cutoverd.states.ports import AttemptId
 
 log = Logger(__name__)
 
-LOOK_SECONDS = 0.25  # a superuser's session that is shorter may be missed
+POLL_SECONDS = 0.25  # a superuser's session that is shorter may be missed
 PAUSE_SECONDS = 1.0
 STATEMENT_SECONDS = 5.0
 TROUBLE = (psycopg.Error, OSError, TimeoutError)
@@ -50,7 +50,7 @@ async def find_outsiders(
 async def watch_outsiders(server: Server, is_exposed: Callable[[], bool]) -> None:
     """Until it is cancelled: note who is in new, as long as `is_exposed`."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
         if is_exposed():
             try:
                 await _watch(server, is_exposed)
@@ -64,6 +64,6 @@ async def _watch(server: Server, is_exposed: Callable[[], bool]) -> None:
     try:
         while is_exposed():
             await note_inside(conn, server.run)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     finally:
         await conn.close()

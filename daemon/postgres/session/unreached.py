@@ -1,6 +1,6 @@
 """What helps where no session could be had, from the words of libpq and the server: such an error has no SQLSTATE.
 
-The server's own words may be in its language; what is not known here gets `LOOK`.
+The server's own words may be in its language; what is not known here gets `GENERAL_HINT`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from psycopg.conninfo import conninfo_to_dict
 
-LOOK = "look whether the server runs and lets our role in"
+GENERAL_HINT = "look whether the server runs and lets our role in"
 _LOGIN = "give the password of {0} in PGPASSFILE (mode 600), PGPASSWORD or the libpq service; a wrong one there comes first"
 _TLS = "the server does not offer what {source:sslmode} asks for: set ssl=on there, or mend sslmode"
 # the first that matches; {0} is what was found in the words, {source:KEYWORD} where libpq had that parameter from
@@ -71,7 +71,7 @@ HINTS: tuple[tuple[str, str], ...] = (
 def hint_for(words: Iterable[str], url: str) -> str:
     """Of what was said to one attempt or to several, each help once."""
     hints = [hint for each in words if (hint := _hint(each, url))]
-    return "; ".join(dict.fromkeys(hints)) or LOOK
+    return "; ".join(dict.fromkeys(hints)) or GENERAL_HINT
 
 
 def _hint(words: str, url: str) -> str:

@@ -15,7 +15,7 @@ from support.servers import Cluster
 from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.postgres.databases import count_writes as counting
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
-from cutoverd.daemon.postgres.databases.outsiders import LOOK_SECONDS, watch_outsiders
+from cutoverd.daemon.postgres.databases.outsiders import POLL_SECONDS, watch_outsiders
 from cutoverd.states.errors import CheckFailed, TimedOut
 
 WAY = ("make_placeholder", "fence", "build_new", "open_old", "close_old", "exchange")
@@ -192,7 +192,7 @@ async def test_a_superuser_who_comes_and_goes_is_met_by_the_watch(furnished: Clu
     watching = asyncio.create_task(watch_outsiders(furnished.server(), lambda: True))
     with furnished.superuser("app") as superuser:
         superuser.execute(INSERT)
-        await asyncio.sleep(8 * LOOK_SECONDS)
+        await asyncio.sleep(8 * POLL_SECONDS)
     await end_tasks(watching)
     counted = await databases.count_writes(attempt_id("count"))
     assert (counted["writes"], counted["outsiders"]) == ("some", ["postgres"])

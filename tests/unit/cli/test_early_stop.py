@@ -14,7 +14,7 @@ from cutoverd.daemon import __main__
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host import early_stop
 
-# the process tells when the signals are heard, and then imports for as long as the test needs
+# the process tells when the signals are setting_up, and then imports for as long as the test needs
 SLOW_IMPORT = """\
 import signal, sys, time
 from cutoverd.daemon import __main__
@@ -44,8 +44,8 @@ def test_a_signal_while_it_imports_ends_it_by_6_and_a_word(number: signal.Signal
 
 def test_what_is_ignored_stays_so() -> None:
     ignored = "import signal; signal.signal(1, signal.SIG_IGN)"
-    heard = "from cutoverd.daemon.host import early_stop; early_stop.end_early_by_signal()"
-    words = f"{ignored}\n{heard}\nassert signal.getsignal(1) is signal.SIG_IGN"
+    setting_up = "from cutoverd.daemon.host import early_stop; early_stop.end_early_by_signal()"
+    words = f"{ignored}\n{setting_up}\nassert signal.getsignal(1) is signal.SIG_IGN"
     assert subprocess.run([sys.executable, "-c", words], check=False, timeout=10).returncode == 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from cutoverd.daemon.postgres.session.unreached import LOOK, hint_for
+from cutoverd.daemon.postgres.session.unreached import GENERAL_HINT, hint_for
 
 URL = "postgresql://cutover@127.0.0.1:1/app"
 
@@ -61,4 +61,4 @@ def test_what_a_server_says_has_its_hint(words: str, hint: str) -> None:
 
 def test_of_several_attempts_each_help_is_said_once_and_what_nobody_knows_has_a_general_one() -> None:
     assert hint_for(["Connection refused", "Connection refused"], URL).count("start the server") == 1
-    assert hint_for(["FATAL:  das Datenbanksystem denkt nach"], URL) == LOOK
+    assert hint_for(["FATAL:  das Datenbanksystem denkt nach"], URL) == GENERAL_HINT
