@@ -69,6 +69,7 @@ def test_a_takeover_in_the_middle_of_the_count_gives_nothing_up_either(cluster: 
     assert missing(night, clients) == []
 
 
+@pytest.mark.soak  # without clients: test_an_admission_that_was_killed_half_way_is_made_again
 def test_a_takeover_in_the_middle_of_the_admission_admits_everybody_once_more(cluster: Cluster, tmp_path: Path) -> None:
     cluster.execute("DROP ROLE IF EXISTS smoke; CREATE ROLE smoke LOGIN")
     with a_night(cluster, tmp_path) as night, crowd(cluster, **FEW) as clients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import psycopg
@@ -13,6 +14,7 @@ from support.production import attempt_id, furnish, lead, log_in, photograph
 from support.servers import Cluster
 
 from cutoverd.daemon.host.cancellation import end_tasks
+from cutoverd.daemon.postgres.databases import admission
 from cutoverd.daemon.postgres.databases import count_writes as counting
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.databases.outsiders import POLL_SECONDS, watch_outsiders
@@ -60,6 +62,21 @@ def may_connect(cluster: Cluster) -> tuple[bool, bool]:
     rights = [f"datallowconn AND has_database_privilege('{role}', oid, 'CONNECT')" for role in ("smoke", "app_user")]
     [row] = cluster.execute(f"SELECT {', '.join(rights)} FROM pg_database WHERE datname = 'app'")
     return row
+
+
+class Killed(Exception):
+    """the daemon is gone"""
+
+
+@contextmanager
+def killed_in(module: ModuleType, function: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, function, killed)
+        with pytest.raises(Killed):
+            yield
 
 
 async def test_what_a_session_that_lives_has_not_told_yet_is_counted_all_the_same(furnished: Cluster) -> None:
@@ -242,17 +259,23 @@ async def test_a_count_that_was_killed_half_way_is_made_again(furnished: Cluster
     with client(furnished) as conn:
         conn.execute(INSERT)
 
-    class Killed(Exception):
-        """the daemon is gone"""
-
-    async def killed(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(counting, "counted_inside", killed)
-        with pytest.raises(Killed):
-            await databases.count_writes(attempt_id("count"))
+    with killed_in(counting, "counted_inside", monkeypatch):
+        await databases.count_writes(attempt_id("count"))
     assert not lets_in(furnished)
     counted = await (await lead(furnished, 2, evict_seconds=10)).count_writes(attempt_id("count", epoch=2))
     assert counted["reason"] == "store.machine: 1 inserted"
     assert lets_in(furnished)
+
+
+async def test_an_admission_that_was_killed_half_way_is_made_again(furnished: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    databases = await exchanged(furnished, smoke_roles=["smoke"])
+    furnished.execute(INSERT, "app")
+
+    with killed_in(admission, "_admit", monkeypatch):
+        await databases.admit_clients(attempt_id("admit"))
+    assert not lets_in(furnished)
+    databases = await lead(furnished, 2, evict_seconds=10, smoke_roles=["smoke"])
+    admitted = await databases.admit_clients(attempt_id("admit", epoch=2))
+    assert admitted["written"]["store.machine"]["inserted"] == 1
+    assert lets_in(furnished)
+    assert (await databases.count_writes(attempt_id("count", epoch=2)))["writes"] == "none", "those were the tests' rows"

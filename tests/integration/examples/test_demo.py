@@ -138,7 +138,7 @@ def test_a_broken_demo_rolls_back_and_production_is_as_it_was(tmp_path, where):
         assert named_keys(done.stdout) == corrupted("printoptim", "readings")
 
 
-@pytest.mark.long
+@pytest.mark.soak  # CI goes that way in tests/integration/runs/test_run_monitored.py
 def test_a_demo_broken_in_monitor_goes_back_and_the_writes_that_it_gives_up_are_kept(tmp_path):
     done = demo(tmp_path, *FEW, "--break", "monitor")
     assert (done.returncode, last_line(done.stdout)) == (3, "RolledBack"), done.stdout + done.stderr
