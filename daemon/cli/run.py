@@ -97,7 +97,8 @@ def _linger_for_last_scrape(exporter: Measured, code: Exit) -> None:
     """Whoever scrapes regularly sees the last state too; a signal ends the wait, and the code stays what it is."""
     if code in NO_LAST_SCRAPE or not exporter.linger_seconds:
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         exporter.linger()
 

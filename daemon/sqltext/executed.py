@@ -13,7 +13,9 @@ from cutoverd.daemon.sqltext.transaction_control import Call, Token, put_togethe
 from cutoverd.daemon.sqltext.variables import Variables
 
 _DEEPEST = 5  # variables in variables
+_LONGEST = 1_000_000  # characters
 _NAMED = re.compile(r"(?<!:):([A-Za-z_0-9\x80-\U0010ffff]+)")
+_LIMITS = {"from", "where", "having", "limit", "offset"}
 _COMPARES = {"like", "ilike", "similar", "in", "is", "not", "between", "collate", "operator"}
 
 
@@ -29,13 +31,13 @@ class ByGexec:
 def run_by_gexec(query: str, line: int) -> ByGexec:
     """`line`: where the query begins, of the statements; the calls have theirs from there on."""
     found, made = list(tokens(query)), ByGexec()
-    values = set(_values(found))
+    values, may_be_empty = set(_values(found)), any(token.text.lower() in _LIMITS for token in found)
     for at, token in enumerate(found):
         if token.kind != "text":
             continue
         run = _statements(unquoted(token.text), line + token.line)
-        if at in values:
-            made.sure += run
+        if at in values:  # CREATE ROLE, say, where there is none yet; a COMMIT is wrong where it is run at all
+            made.sure += [each for each in run if not may_be_empty or is_transaction_command(each)]
         elif call := put_together(token):
             made.calls.append(call)
         elif _may_be_value(found, at):
@@ -62,7 +64,7 @@ def _is_alone(found: Sequence[Token], at: int) -> bool:
     begins = before.text.endswith((",", "(")) if before.kind == "other" else before.text.lower() in {"select", "all", "distinct"}
     if after is None or after.kind != "other":
         return begins and (after is None or after.text.lower() not in _COMPARES)
-    return begins and after.text.startswith((",", ")", ";"))
+    return begins and after.text.startswith((",", ")", ";", "::"))
 
 
 def _may_be_value(found: Sequence[Token], at: int) -> bool:
@@ -87,9 +89,10 @@ def interpolated(statement: Statement, variables: Variables) -> list[Statement]:
         return [statement]
     for _ in range(_DEEPEST):
         before, text = text, "".join(_filled(list(pieces(text)), variables))
-        if text == before:
+        if text == before or len(text) > _LONGEST:
             break
-    return [statement] if text == statement.text else _statements(text, statement.line)
+    filled = [] if text == statement.text else _statements(text, statement.line)
+    return filled or [statement]
 
 
 def _filled(parts: Sequence[tuple[str, str]], variables: Variables) -> Iterator[str]:

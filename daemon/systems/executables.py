@@ -31,7 +31,7 @@ def check_programs(commands: Named, directory: Path, passed: Named = ()) -> Evid
 
 def _missing(passed: Named) -> Iterator[str]:
     for key, names in passed:
-        if missing := [name for name in names if name not in os.environ]:
+        if missing := [name for name in names if name not in environment.as_given()]:
             yield f"{key}.env: this daemon's environment has no {', '.join(missing)}"
 
 

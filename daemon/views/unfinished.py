@@ -8,14 +8,13 @@ from datetime import datetime
 from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.progress import format_seconds
 from cutoverd.daemon.views.timeline import Timeline
-from cutoverd.states import STUCK
 from cutoverd.states.cutover import Cutover
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction, Found
-from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run, Status, StepKey
+from cutoverd.states.smoke import Smoke
 
 GOES_ON = "`cutoverd run PLAN` goes on from here and hears commands, those too that are sent meanwhile"
 UNTIL_MENDED = "once that is mended, `cutoverd run PLAN` goes on from here; `cutoverd status -p PLAN` says how it stands"
@@ -44,17 +43,26 @@ def production_now(run: Run) -> str:
         return "open, and new"
     if may_be_open := [*_not_closed(run), *_reopened(run)]:
         return _partly(run, closing, may_be_open)
+    if _admits_others(run):
+        return "closed to clients of the traffic switch; whoever connects past it may get into the new database"
     return "closed to clients"
+
+
+def _is_new_exposed(run: Run) -> bool:
+    return any(key.definition.exposes_new and not run.is_done(key, Direction.BACK) for key in run.begun())
+
+
+def _admits_others(run: Run) -> bool:
+    """From the swap on, unless CONNECT is withheld, and then until clients are admitted."""
+    is_withheld = "withheld_but_for" in run.evidence().get(str(Smoke.check_logins), {})
+    is_admitted = any(key.definition is Cutover.admit_clients for key in run.begun())
+    return _is_new_exposed(run) and (is_admitted or not is_withheld)
 
 
 def _partly(run: Run, closing: list[StepKey], may_be_open: list[StepKey]) -> str:
     if all(run.is_done(key, Direction.BACK) for key in closing):
         return "open again, and old"
     return f"not known to be closed: {', '.join(str(key) for key in may_be_open)} may have let clients in"
-
-
-def _goes_back(run: Run) -> bool:
-    return run.state in (Rollback.name, STUCK)
 
 
 def _not_closed(run: Run) -> Iterator[StepKey]:
@@ -70,7 +78,7 @@ def _not_closed(run: Run) -> Iterator[StepKey]:
 
 def _lets_in(run: Run, key: StepKey) -> bool:
     """Without a door, whoever may connect to new is in."""
-    no_door = key.definition is Cutover.admit_clients and not run.frozen.items.get("traffic") and not _goes_back(run)
+    no_door = key.definition is Cutover.admit_clients and not run.frozen.items.get("traffic") and _is_new_exposed(run)
     return key.definition.opens_traffic or no_door
 
 

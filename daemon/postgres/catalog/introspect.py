@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from cutoverd.daemon.host.environment import drop_for_libpq
+from cutoverd.daemon.host.environment import set_aside_for_libpq
 from cutoverd.daemon.postgres.session import pins
 
 SESSION = {**pins.OURS, pins.READ_ONLY: "on", "statement_timeout": "60000", "lock_timeout": "5000"}
@@ -40,7 +40,7 @@ class DatabaseShape:
 def introspect(url: str) -> DatabaseShape:
     """Raises psycopg.Error."""
     conninfo = make_conninfo(url, application_name="cutoverd-plan", connect_timeout=10, options=pins.at_start(SESSION))
-    drop_for_libpq()
+    set_aside_for_libpq()
     with psycopg.connect(conninfo, autocommit=True) as conn:
         conn.execute(*pins.afterwards({**pins.since(conn.info.server_version), **SESSION}))
         tables = [

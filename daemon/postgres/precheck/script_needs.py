@@ -56,7 +56,8 @@ class Published:
     delete: bool
 
     def is_of(self, name: Sequence[str]) -> bool:
-        return tuple(name) in ((self.schema, self.name), (self.name,))
+        """Without a schema only what everybody finds so: which one is meant elsewhere, the search path says."""
+        return tuple(name) == (self.schema, self.name) or (tuple(name) == (self.name,) and self.schema == "public")
 
 
 @dataclass
@@ -111,7 +112,11 @@ class ScriptNeeds:
         names = {word for word in words if word in {"publication", "table", "index"}}
         if "publication" in names:
             self.published.clear()
-        elif names and (words[0] == "drop" or IDENTIFIES & {each.text.lower() for each in found}):
+        elif names and (
+            words[0] == "drop"
+            or (words[0] == "create" and "table" in names)
+            or IDENTIFIES & {each.text.lower() for each in found}
+        ):
             named = [_name(found, at) for at, each in enumerate(found) if each.kind == "name"]
             self.published = [table for table in self.published if not any(table.is_of(name) for name in named)]
 

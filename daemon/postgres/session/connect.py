@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from cutoverd.daemon.host.environment import drop_for_libpq
+from cutoverd.daemon.host.environment import set_aside_for_libpq
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
@@ -20,7 +20,7 @@ async def connect(conninfo: str) -> Connection:
     as long as somebody clears up after it, or until garbage is collected. The server's process waits for its login meanwhile,
     and a DROP DATABASE for that process, up to `authentication_timeout`.
     """
-    drop_for_libpq()  # `cutoverd` has done that at its start; who uses this package may have not
+    set_aside_for_libpq()  # `cutoverd` has done that at its start; who uses this package may have not
     try:
         return await psycopg.AsyncConnection.connect(conninfo, autocommit=True)
     except (asyncio.CancelledError, psycopg.OperationalError) as ended:

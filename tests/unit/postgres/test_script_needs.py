@@ -9,11 +9,12 @@ from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.sqltext.splitter import Statement, split
 
 LOG = Published("public", "log", "public.log", "pall", update=True, delete=True)
+AUDIT = Published("audit", "orders", "audit.orders", "pall", update=True, delete=True)
 INSERTED = Published("public", "rest", "public.rest", "pall", update=False, delete=True)
 
 
 def wrong(text: str, roles: set[str] | None = None) -> list[tuple[str, str]]:
-    needs = ScriptNeeds("app_owner", {"pg_trgm": True, "postgres_fdw": False}, roles or set(), [LOG, INSERTED])
+    needs = ScriptNeeds("app_owner", {"pg_trgm": True, "postgres_fdw": False}, roles or set(), [LOG, INSERTED, AUDIT])
     return [found for piece in split(text) if isinstance(piece, Statement) for found in needs(piece)]
 
 
@@ -34,6 +35,8 @@ NEEDS_NOTHING = [
     "COPY t FROM stdin; COPY (SELECT 'x' FROM t WHERE a = 'y') TO stdout",
     "UPDATE shop.log SET a = 2; UPDATE rest SET a = 2; INSERT INTO public.log VALUES (1)",
     "ALTER TABLE public.log ADD PRIMARY KEY (a); UPDATE log SET a = 2",
+    "UPDATE orders SET a = 2",  # found by another path
+    "CREATE TEMP TABLE log AS SELECT 1 AS a; UPDATE log SET a = 2",
     "ALTER TABLE log REPLICA IDENTITY FULL; DELETE FROM log",
     "DROP TABLE public.log; CREATE TABLE public.log (a int); ALTER PUBLICATION pall SET (publish = insert); DELETE FROM rest",
 ]
