@@ -79,7 +79,6 @@ async def take_back(loaded: LoadedPlan, *, accept_loss: bool, reason: str, say: 
         if view.mark and view.mark.finished:
             say(f"taken back already, at {view.mark.finished:%Y-%m-%d %H:%M:%S %Z}: nothing is left to be done")
             return Exit.ROLLED_BACK
-        await ledger.prepare(server)  # one that an older version made lacks tables
         server, orphans = await take_without_journal(server)
         report = RollbackReporter(say, f"without-journal-{server.epoch}", server)
         report.done(f"epoch {server.epoch}: no older daemon may act", "; ".join(f"ended: {each}" for each in orphans))
