@@ -14,6 +14,7 @@ from support.workplace import place, workplace
 
 from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.stream import prepare
+from cutoverd.daemon.host import environment
 
 HEADER = pytest.StashKey[str]()
 
@@ -40,6 +41,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from support.distribution import OneByOne
 
     return OneByOne(config, log) if config.getvalue("dist") == "load" else None
+
+
+@pytest.fixture(autouse=True)
+def nothing_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process keeps of its environment is of one test only: found where PGUSER of one test was met in another."""
+    monkeypatch.setattr(environment, "_set_aside", {})
 
 
 @pytest.fixture(scope="session")

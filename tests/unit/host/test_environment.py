@@ -78,7 +78,6 @@ def test_every_variable_of_libpq_that_is_no_part_of_a_login_is_kept_from_it() ->
 
 
 def test_what_is_kept_from_libpq_the_commands_of_the_plan_still_get(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_set_aside", {})
     monkeypatch.setenv("PGHOSTADDR", "203.0.113.1")
     monkeypatch.setenv("PGSSLMODE", "require")
     environment.set_aside_for_libpq()
