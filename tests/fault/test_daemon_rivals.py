@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from support.aftermath import assert_completed
 from support.night import Night, a_night, until
+from support.preloaded import Process
 from support.rivals import Rivals
 from support.servers import Cluster, pause
 
@@ -60,7 +60,7 @@ def test_a_daemon_that_wakes_up_after_another_took_the_run_does_nothing_more(clu
         assert_completed(night)
 
 
-def wake(daemon: subprocess.Popen[bytes]) -> int:
+def wake(daemon: Process) -> int:
     os.kill(daemon.pid, signal.SIGCONT)
     return until(lambda: None if daemon.poll() is None else (daemon.returncode,), "the stale daemon ends")[0]
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -126,10 +125,7 @@ def test_killed_half_way_it_is_said_again_and_finishes(cluster: Cluster, tmp_pat
         kill_in(night, "cutover.open_traffic:door", "after")
         for step, when in BACK:
             night.stall(step, "back", when)
-            words = [sys.executable, "-m", "cutoverd.daemon", *command(night)]
-            with (night.folder / "daemon.log").open("ab") as log:
-                daemon = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-            night.daemons.append(daemon)
+            night.begin(*command(night))
             paused = lambda at=step: bool(night.children(at)) or any(w == "PgSleep" for _, w in night.backends())  # noqa: E731
             until(paused, f"{step} stands still\n{night.output[-3000:]}")
             night.kill()
@@ -268,10 +264,10 @@ def test_what_ran_before_is_not_on_record_so_it_is_named(cluster: Cluster, tmp_p
         assert unhealthy.returncode == 1, unhealthy
         for what in ("service worker is stopped", "service api is stopped", "door door is closed"):
             assert what in unhealthy.stdout
-        assert "ctl.py start worker old" in unhealthy.stdout
+        assert "ctl.sh start worker old" in unhealthy.stdout
         assert photograph(cluster) == night.before
         for words in (["start", "worker", "old"], ["start", "api", "old"], ["open", "door"]):
-            subprocess.run([sys.executable, str(night.folder / "ctl.py"), *words], check=True)
+            subprocess.run(["sh", "ctl.sh", *words], cwd=night.folder, check=True)
         assert take_back(night).returncode == 3
         assert_taken_back(night)
 

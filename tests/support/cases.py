@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import psycopg
 import yaml
 from psycopg.conninfo import conninfo_to_dict
+from support import preloaded
 from support.paths import ROOT
 from support.servers import Cluster, configured_nats, in_a_loop_of_its_own
 
@@ -118,7 +118,7 @@ class Trial:
 
     def main(self, *words: str) -> subprocess.CompletedProcess[str]:
         """`cutoverd WORDS`, to its end."""
-        return self._run([sys.executable, "-m", "cutoverd.daemon", *words], self._environment())
+        return preloaded.run(words, SECONDS, folder=str(self.work), environment=self._environment())
 
     def rows(self, query: str, database: str) -> list[list[Any]]:
         """As superuser, whatever time-out the case has set."""
@@ -137,13 +137,16 @@ class Trial:
             "-f",
             file,
         ]
-        done = self._run(argv, self._environment())
-        assert done.returncode == 0, done.stderr
-
-    def _run(self, argv: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            argv, cwd=self.work, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=SECONDS
+        done = subprocess.run(
+            argv,
+            cwd=self.work,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=SECONDS,
         )
+        assert done.returncode == 0, done.stderr
 
     def _environment(self) -> dict[str, str]:
         """Plans name no password: libpq finds it."""

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import yaml
+from support import preloaded
 from support.night_reader import Reader, replayed
 from support.production import Photograph, furnish, photograph
 from support.servers import Cluster, in_a_loop_of_its_own
@@ -132,7 +133,7 @@ class Night:
     folder: Path
     run: str = RUN
     plan: dict[str, Any] = field(default_factory=dict)
-    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    daemons: list[preloaded.Process] = field(default_factory=list)
     stalled: list[tuple[str, str]] = field(default_factory=list)  # step and direction
     orphaned: list[tuple[str, str]] = field(default_factory=list)  # stalled when their daemon was killed
     locks: list[psycopg.Connection[Any]] = field(default_factory=list)
@@ -162,18 +163,20 @@ class Night:
         self.plan |= changes
         self.plan_file.write_text(yaml.safe_dump(self.plan, sort_keys=False))
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> preloaded.Process:
         """`cutoverd run PLAN OPTIONS` in a session of its own."""
         return self.start_plan(self.plan_file, *options)
 
-    def start_plan(self, plan_file: Path, *options: str) -> subprocess.Popen[bytes]:
+    def start_plan(self, plan_file: Path, *options: str) -> preloaded.Process:
         """The run of this night by a plan file of its own, say with another `state_dir`."""
         form = () if "--format" in options else ("--format", "lines")
-        command = [sys.executable, "-m", "cutoverd.daemon", "run", str(plan_file), *form, *options]
+        return self.begin("run", str(plan_file), *form, *options)
+
+    def begin(self, *words: str) -> preloaded.Process:
+        """`cutoverd WORDS`, of a command that takes the run."""
         with (self.folder / "daemon.log").open("ab") as log:
-            daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.daemons.append(daemon)
-        return daemon
+            self.daemons.append(preloaded.start(words, log, log, new_session=True))
+        return self.daemons[-1]
 
     def kill(self) -> None:
         """SIGKILL of the daemon alone; what it began lives on, and stands still until the next `take_over`."""
@@ -207,8 +210,7 @@ class Night:
 
     def main(self, *words: str, seconds: float = PATIENCE_SECONDS) -> subprocess.CompletedProcess[str]:
         """`cutoverd WORDS`."""
-        command = [sys.executable, "-m", "cutoverd.daemon", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        return preloaded.run(words, seconds)
 
     # --- what is seen
 
@@ -357,8 +359,8 @@ class Night:
         for name in ("worker.old", "api.old", "door.door"):
             (self.folder / "systems" / name).touch()
         shutil.copy(Path(__file__).with_name("night_ctl.py"), self.folder / "ctl.py")
-        status = Path(__file__).with_name("night_status.sh").read_text()
-        (self.folder / "status.sh").write_text(status.replace("{python}", shlex.quote(sys.executable)))
+        quick = Path(__file__).with_name("night_ctl.sh").read_text()
+        (self.folder / "ctl.sh").write_text(quick.replace("{python}", shlex.quote(sys.executable)))
         _write_files(self.folder)
         self.write_plan(**_plan(self))
         in_a_loop_of_its_own(ledger.prepare(self.cluster.server(run=self.run, epoch=0)))
@@ -427,10 +429,10 @@ def _write_files(folder: Path) -> None:
 
 def _plan(night: Night) -> dict[str, Any]:
     def words(*words: str) -> list[str]:
-        return [sys.executable, "-I", "-S", "ctl.py", *words]
+        return ["sh", "ctl.sh", *words]
 
     def service(name: str, version: str) -> dict[str, Any]:
-        return {"status": ["sh", "status.sh", name, version], **{verb: words(verb, name, version) for verb in ("start", "stop")}}
+        return {verb: words(verb, name, version) for verb in ("status", "start", "stop")}
 
     columns = "SELECT id, serial, installed FROM"
     return {
@@ -459,9 +461,7 @@ def _plan(night: Night) -> dict[str, Any]:
             "waive": dict.fromkeys(("store.log", "store.cache", "store.witness"), "not moved in this night"),
         },
         "smoke": [{"name": "page", "command": words("smoke", "api", "test")}],
-        "traffic": [
-            {"name": "door", "status": ["sh", "status.sh", "door"], **{verb: words(verb, "door") for verb in ("close", "open")}}
-        ],
+        "traffic": [{"name": "door", **{verb: words(verb, "door") for verb in ("status", "close", "open")}}],
         "monitor": {"for": "200ms"},
         "timeouts": {"fence": "20s", "service": "90s", "command": "90s", "smoke": "90s", "step": "2m"},
     }

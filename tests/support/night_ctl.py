@@ -5,8 +5,7 @@ that was to change something, and the process that gave it. knobs/"VERB WHAT VER
 misbehave, once: {"skip": calls that go well before it, "pause": "before" | "after" (its effect), "seconds": of the pause,
 "exit": code, "nothing": true (no effect), "always": true (not only once)}.
 
-It starts some thirty times a night, and imports are most of what it costs: os and sys, which every Python has already, and
-the rest only where a knob is turned.
+night_ctl.sh is asked first, and does the same where no knob is turned.
 """
 
 import os

@@ -6,12 +6,12 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.night import Night, until
+from support.preloaded import Process
 from support.takeovers import acted_when_older, commanded_when_older
 
 from cutoverd.events import facts
@@ -25,7 +25,7 @@ SHARED = (
     "knobs",
     "backups",
     "ctl.py",
-    "status.sh",
+    "ctl.sh",
     "witness.jsonl",
     "state/nats",
 )
@@ -38,10 +38,10 @@ class Rivals:
 
     night: Night
     random: random.Random
-    alive: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    alive: list[Process] = field(default_factory=list)
     folders: int = 0
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> Process:
         daemon = self.night.start_plan(self.furnish_machine(), *options)
         self.alive.append(daemon)
         return daemon
@@ -65,13 +65,13 @@ class Rivals:
             time.sleep(self.random.uniform(0, 0.8))
             self.pause_for(self.random.choice(self.alive), self.random.uniform(0.05, 1.5))
 
-    def pause_for(self, daemon: subprocess.Popen[bytes], seconds: float) -> None:
+    def pause_for(self, daemon: Process, seconds: float) -> None:
         if daemon.poll() is None:
             os.kill(daemon.pid, signal.SIGSTOP)
             time.sleep(seconds)
             os.kill(daemon.pid, signal.SIGCONT)
 
-    def settle(self) -> subprocess.Popen[bytes]:
+    def settle(self) -> Process:
         """The one that drives; the others have ended by exit code 7. By the journal's last word on who leads."""
         until(self._one_drives, f"one daemon drives\n{self.night.output[-4000:]}", DRIVES_SECONDS)
         codes = {daemon.returncode for daemon in self.alive if daemon.poll() is not None}

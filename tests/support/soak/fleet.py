@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.night import Night
+from support.preloaded import Process
 from support.rivals import DRIVES_SECONDS, Rivals
 
 from cutoverd.daemon.bus.errors import Unreachable
@@ -34,7 +34,7 @@ class Unit:
 
     plan_file: Path
     options: tuple[str, ...]
-    daemon: subprocess.Popen[bytes]
+    daemon: Process
     restart_at: float | None = None  # monotonic seconds
 
 
@@ -84,23 +84,23 @@ class Fleet:
         """For so long that the watch has counted it."""
         return self.now() - self.disturbed_at > DRIVES_SECONDS + 1
 
-    def living(self) -> list[subprocess.Popen[bytes]]:
+    def living(self) -> list[Process]:
         return [unit.daemon for unit in self.units if unit.daemon.poll() is None]
 
     def disturb(self) -> None:
         self.disturbed_at = time.monotonic()
 
-    def kill(self, daemon: subprocess.Popen[bytes]) -> None:
+    def kill(self, daemon: Process) -> None:
         daemon.kill()
         daemon.wait(10)
         self.disturb()
 
-    def pause(self, daemon: subprocess.Popen[bytes], seconds: float) -> None:
+    def pause(self, daemon: Process, seconds: float) -> None:
         os.kill(daemon.pid, signal.SIGSTOP)  # it is our child: its number is nobody else's before it was waited for
         self.paused.add(daemon.pid)
         self.later(seconds, lambda: self._go_on(daemon))
 
-    def _go_on(self, daemon: subprocess.Popen[bytes]) -> None:
+    def _go_on(self, daemon: Process) -> None:
         if daemon.poll() is None:
             os.kill(daemon.pid, signal.SIGCONT)
         self.paused.discard(daemon.pid)

@@ -1,0 +1,86 @@
+"""What is forked from a preloaded process is what `python -m cutoverd.daemon` is: one suite over both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import preloaded
+from support.cases import COMMON
+
+from cutoverd.daemon.engine.exit_codes import Exit
+
+Start = Callable[..., preloaded.Process]
+
+
+def executed(words: list[str], out: Path) -> preloaded.Process:
+    command = [sys.executable, "-m", "cutoverd.daemon", *words]
+    with out.open("ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+
+def forked(words: list[str], out: Path) -> preloaded.Process:
+    with out.open("ab") as log:
+        return preloaded.start(words, log, log, new_session=True)
+
+
+@pytest.fixture(params=[executed, forked])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    started: list[preloaded.Process] = []
+
+    def begin(*words: str) -> preloaded.Process:
+        started.append(request.param(list(words), tmp_path / "out"))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def waiting(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[preloaded.Process]:
+    """A command that has begun: it has reached a bus, which says nothing. Its environment and its folder say by which plan."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUTOVERD_PLAN", "plan.yaml")
+    plan = tmp_path / "plan.yaml"
+    shutil.copytree(COMMON, tmp_path, dirs_exist_ok=True)
+    with socket.create_server(("127.0.0.1", 0)) as bus:
+        bus.settimeout(20)
+        tools, url = "client_tools: ${TOOLS}", f"nats://127.0.0.1:{bus.getsockname()[1]}"
+        plan.write_text(plan.read_text().replace(tools, f"bus: {{url: '{url}'}}").replace("${PORT}", "1"))
+        process = start("send", "advance")
+        with bus.accept()[0]:
+            yield process
+
+
+def test_it_prints_and_ends_by_its_code(start: Start, tmp_path: Path) -> None:
+    for words, code, says in [(["--version"], 0, "cutoverd "), (["run", "none.yaml"], 2, "none.yaml: cannot be read")]:
+        process = start(*words)
+        assert (process.wait(20), process.poll(), process.returncode) == (code, code, code)
+        assert says in (tmp_path / "out").read_text()
+
+
+def test_it_has_a_session_and_files_of_its_own(waiting: preloaded.Process) -> None:
+    pid = waiting.pid
+    assert os.getsid(pid) == pid
+    files = {name: os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+    assert (files["0"], files["1"], files["2"]) == ("/dev/null", files["1"], files["1"])
+    assert not [file for file in files.values() if file.startswith("pipe:")], "an end of what is not its own"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_its_own(waiting: preloaded.Process, number: signal.Signals) -> None:
+    assert waiting.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.05)
+    waiting.send_signal(number)
+    assert waiting.wait(20) == (-9 if number is signal.SIGKILL else Exit.UNFINISHED)
+    waiting.kill()  # of one that has ended: nothing
