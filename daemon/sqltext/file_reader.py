@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.begun import Begun
@@ -24,12 +24,13 @@ from cutoverd.daemon.sqltext.rules import (
     leaves_owner,
     switches_quotes,
 )
-from cutoverd.daemon.sqltext.shell import runs_shell
+from cutoverd.daemon.sqltext.shell import has_backticks, runs_shell
 from cutoverd.daemon.sqltext.splitter import CopyData, MetaCommand, Statement, Unclosed, split_with_data
 from cutoverd.daemon.sqltext.transaction_control import Call, Procedures, read_call, read_create_procedure, read_do
-from cutoverd.daemon.sqltext.variables import Conditions, Variables
+from cutoverd.daemon.sqltext.variables import CONDITIONALS, Conditions, Variables
 
 _SHELL = "what a shell does cannot be rolled back, and its failure goes unseen; make it a step of the plan"
+_GETENV = "\\getenv takes a value from the environment without one"
 _LEAVES = {  # docs/measured.md, "psql and its exit code"
     "q": "it ends the file early and psql still reports success",
     "quit": "it ends the file early and psql still reports success",
@@ -73,7 +74,12 @@ class PendingCall:
     call: Call
 
 
-Judge: TypeAlias = Callable[[Statement], Sequence[tuple[str, str]]]
+class Judge(Protocol):
+    """Who says of a statement what is wrong, and what helps; each file begins as the owner."""
+
+    def begin_file(self) -> None: ...
+
+    def __call__(self, statement: Statement) -> Sequence[tuple[str, str]]: ...
 
 
 class Lint(Protocol):
@@ -122,8 +128,11 @@ class FileReader:
             self.refuse(*left)
 
     def _is_condition(self, command: MetaCommand) -> bool:
-        if command.name in {"if", "elif"} and not self._conditions.skip and runs_shell(command, self._session.variables):
-            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}", _SHELL)
+        asks = command.name in {"if", "elif"} and not self._conditions.skip
+        if asks and runs_shell(command, self._session.variables):
+            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}", f"{_SHELL}; {_GETENV}")
+        if command.name in CONDITIONALS and (refused := self._begun.apply(command)):
+            self.refuse(command.line, f"\\{command.name}", refused)
         if problem := self._conditions.problem(command, self._session.variables):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}".rstrip(), problem)
         return self._conditions.apply(command, self._session.variables)
@@ -161,7 +170,8 @@ class FileReader:
         elif refused := self._begun.apply(command):
             self.refuse(command.line, f"\\{command.name}", refused)
         elif runs_shell(command, variables):
-            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}"[:60], _SHELL)
+            advice = f"{_SHELL}; {_GETENV}" if has_backticks(command) else _SHELL
+            self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}"[:60], advice)
         elif copy_files.reads_own_input(command):
             self.refuse(command.line, f"\\copy {' '.join(command.arguments)}"[:60], _NO_INPUT)
         elif command.name in _INCLUDES:

@@ -47,6 +47,8 @@ class ScriptLint:
     def read(self, file: Path, *, in_transaction: bool = True) -> None:
         """Read one file and all that it includes; each finding is kept. Encoding and folder are those that psql began with."""
         self._session.encoding, self._session.cwd = encoding.UTF8, self.cwd
+        if self.judge:
+            self.judge.begin_file()
         self._read(file, in_transaction, ())
 
     def read_text(self, file: Path) -> None:

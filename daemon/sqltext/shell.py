@@ -20,4 +20,8 @@ def runs_shell(command: MetaCommand, variables: Variables) -> bool:
         return copies_to_program(command)
     if command.name in OUTPUT and (output_name(command, variables) or "").startswith("|"):
         return True
+    return has_backticks(command)
+
+
+def has_backticks(command: MetaCommand) -> bool:
     return command.name not in WHOLE_LINE and any("`" in _QUOTED.sub("", each) for each in command.arguments)

@@ -15,6 +15,7 @@ _PARTS = re.compile(
 )
 _ESCAPES = {"n": "\n", "t": "\t", "b": "\b", "r": "\r", "f": "\f"}
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+CONDITIONALS = {"if", "elif", "else", "endif"}
 _SET_BY_QUERY = {"gset", "gexec"}
 
 
@@ -109,7 +110,7 @@ class Conditions:
         elif command.name == "endif" and self._open:
             self._open.pop()
             self.lines.pop()
-        return command.name in {"if", "elif", "else", "endif"}
+        return command.name in CONDITIONALS
 
     @staticmethod
     def _asked(command: MetaCommand, variables: Variables) -> bool | None:

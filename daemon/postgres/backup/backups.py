@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.sqltext.splitter import Statement
+from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.states.ports import AttemptId, Evidence
 
 TIMEOUT_SECONDS = 4 * 3600.0
@@ -39,7 +39,7 @@ class SchemaTrial(Protocol):
 
     async def try_schema(self, database: str, step: str) -> Evidence: ...
 
-    def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
+    def find_statements(self, judge: Judge) -> list[str]:
         """What is wrong with the statements of the SQL files, each with its place."""
 
 

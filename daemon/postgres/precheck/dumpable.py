@@ -15,20 +15,21 @@ from typing import TypeAlias
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, database_owner, is_superuser, read_owned
 from cutoverd.daemon.postgres.precheck.dump_rights import cannot_dump, hidden_from_scripts
-from cutoverd.daemon.postgres.precheck.script_needs import read_needs
+from cutoverd.daemon.postgres.precheck.script_needs import ScriptNeeds, read_needs
 from cutoverd.daemon.postgres.precheck.script_rights import ScriptJudge
 from cutoverd.daemon.postgres.precheck.search_path import fail_without_path
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 
 PARTS = ("operator of access method", "function of access method", "composite type")  # they go with what is named
 SHOWN = 12  # warnings of a kind
-FindStatements: TypeAlias = Callable[[Callable[[Statement], Sequence[tuple[str, str]]]], list[str]]
+FindStatements: TypeAlias = Callable[[Judge], list[str]]
 UNKNOWN = """
 SELECT name FROM unnest(%s::text[]) AS l (name)
  WHERE CASE WHEN name LIKE '%%(%%' THEN to_regprocedure(name)::oid
@@ -43,6 +44,20 @@ class ProofPlan:
     leave_out: Mapping[str, str] = field(default_factory=dict)  # why, by name
     restore: Sequence[str] = ()  # a command of the team's, instead of pg_restore
     cwd: Path = Path(".")
+
+
+@dataclass(frozen=True)
+class RightsAndNeeds:
+    """Both judges of the files' statements, as one."""
+
+    rights: ScriptJudge
+    needs: ScriptNeeds
+
+    def begin_file(self) -> None:
+        self.needs.begin_file()
+
+    def __call__(self, statement: Statement) -> list[tuple[str, str]]:
+        return [*self.rights(statement), *self.needs(statement)]
 
 
 async def check_dumpable(server: Server, proof: ProofPlan, find: FindStatements) -> Evidence:
@@ -62,7 +77,7 @@ async def check_dumpable(server: Server, proof: ProofPlan, find: FindStatements)
                 reasons += await fail_without_path(conn)
     others = [each for each in owned if not each.by_owner]
     judge = ScriptJudge(owner, others, hidden)
-    reasons += await asyncio.to_thread(find, lambda statement: [*judge(statement), *needs(statement)])
+    reasons += await asyncio.to_thread(find, RightsAndNeeds(judge, needs))
     warnings = [*_left_out(left_out, proof), *_of_others(others, owner, judge)]
     if reasons:
         hint = "see to all of them, then `retry`"

@@ -70,6 +70,10 @@ class ScriptNeeds:
     published: list[Published] = field(default_factory=list)
     _is_owner: bool = True  # not behind a SET ROLE
 
+    def begin_file(self) -> None:
+        """Whatever role the one before has set is reset in between. Found: it hid what the next file needs."""
+        self._is_owner = True
+
     def __call__(self, statement: Statement) -> list[tuple[str, str]]:
         words = statement.words
         if words[:1] in {("set",), ("reset",)} and {"role", "authorization"} & set(words[1:3]):

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,10 +26,10 @@ from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.of_owner import settings_of_owner
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.daemon.sqltext.lint import ScriptLint, runs_without_transaction
 from cutoverd.daemon.sqltext.lint import finding_lines as lines_of
 from cutoverd.daemon.sqltext.rules import LintFinding
-from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError, TimedOut
 from cutoverd.states.ports import AttemptId, Direction, Evidence, Found, Probed
 from cutoverd.states.precheck import PreCheck
@@ -113,7 +113,7 @@ class PsqlScripts:
         origins = self._origins()
         return [origins.finding(finding) for finding in findings] if origins else findings
 
-    def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
+    def find_statements(self, judge: Judge) -> list[str]:
         """What `judge` finds wrong with the statements of all files, `file:line: problem: advice`; for a thread."""
         reading = ScriptLint(self._cwd, judge=judge)
         for file in [*self._schema_files, *(script.file.absolute() for script in self._scripts.values())]:

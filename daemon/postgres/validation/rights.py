@@ -68,7 +68,7 @@ class View(NamedTuple):
     owner: str
     is_shared: bool  # others than the owner may read it
     past: Sequence[str]  # tables whose row level security it reads past
-    checks: bool  # WITH CHECK OPTION: nobody writes a row by it that it does not show
+    checks: str  # WITH CHECK OPTION, "local" or "cascaded": nobody writes a row by it that it does not show; "": none
 
 
 class Exposed(NamedTuple):

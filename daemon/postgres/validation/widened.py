@@ -123,6 +123,10 @@ def _view_kept(name: str, was: View, view: View) -> Iterator[RightsFinding]:
         yield RightsFinding("a view has lost security_barrier", "", name, name)
     if was.checks and not view.checks:
         yield RightsFinding("a view has lost its CHECK OPTION: rows that it does not show can be written by it", "", name, name)
+    elif was.checks == "cascaded" and view.checks == "local":
+        yield RightsFinding(
+            "a view's CHECK OPTION is LOCAL now: what views below it do not show can be written by it", "", name, name
+        )
 
 
 def _exposed(before: Rights, now: Rights) -> Iterator[RightsFinding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
-from cutoverd.daemon.sqltext.splitter import Statement
+from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.states.errors import CheckFailed, StepError, Unfit
 from cutoverd.states.ports import Evidence
 
@@ -67,7 +66,7 @@ class Looking:
         self.copy, self.rights = self.cluster.execute(COPY, database), self.cluster.execute(RIGHTS, database)
         return {"schema_files": 0}
 
-    def find_statements(self, judge: Callable[[Statement], Sequence[tuple[str, str]]]) -> list[str]:
+    def find_statements(self, judge: Judge) -> list[str]:
         return []
 
 

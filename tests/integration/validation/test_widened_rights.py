@@ -50,6 +50,9 @@ WIDENED = {
     "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0": {
         "a view has lost its CHECK OPTION: rows that it does not show can be written by it": ["public.v_mine"]
     },
+    "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0 WITH LOCAL CHECK OPTION": {
+        "a view's CHECK OPTION is LOCAL now: what views below it do not show can be written by it": ["public.v_mine"]
+    },
     "ALTER TABLE item NO FORCE ROW LEVEL SECURITY; CREATE VIEW v_all AS SELECT * FROM item; GRANT SELECT ON v_all TO app_user": {
         PAST: ["public.v_all (of public.item)"],
         "row level security is not forced on the owner": ["public.item"],

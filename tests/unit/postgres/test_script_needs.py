@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cutoverd.daemon.postgres.precheck.script_needs import Published, ScriptNeeds
 from cutoverd.daemon.postgres.scripts import right_errors
+from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.daemon.sqltext.splitter import Statement, split
 
 LOG = Published("public", "log", "public.log", "pall", update=True, delete=True)
@@ -53,6 +56,15 @@ def test_what_the_owner_has_no_right_to_is_found_before_the_window(text: str) ->
 @pytest.mark.parametrize("text", NEEDS_NOTHING)
 def test_what_he_may_do_is_not(text: str) -> None:
     assert wrong(text) == []
+
+
+def test_what_a_file_sets_its_role_to_hides_nothing_of_the_next(tmp_path: Path) -> None:
+    """Found: the role is reset between files, and a COPY of the next one was taken for another role's."""
+    reading = ScriptLint(tmp_path, judge=ScriptNeeds("app_owner", {}, set()))
+    for name, text in {"a.sql": "SET ROLE admin;\nCOPY t FROM '/x';", "b.sql": "COPY t FROM '/x';"}.items():
+        (tmp_path / name).write_text(text)
+        reading.read(tmp_path / name)
+    assert [(found.file.name, found.line) for found in reading.findings] == [("b.sql", 1)]
 
 
 def test_a_role_for_files_of_the_server_is_enough() -> None:

@@ -146,6 +146,14 @@ def test_what_is_begun_and_never_ended_is_refused_where_it_begins(tmp_path, writ
 def test_what_psql_does_not_take_behind_restrict_is_refused(tmp_path, write):
     file = write("a.sql", "\\restrict k\n\\set x 1\n\\unrestrict l\n\\unrestrict k\n")
     assert [line for _, line, _ in refused(tmp_path, file)] == [2, 3]
+    file = write("b.sql", "\\if true\n\\restrict k\n\\else\n\\if true\n\\endif\n\\endif\n\\unrestrict k\n")
+    assert [line for _, line, _ in refused(tmp_path, file)] == [3, 4, 5, 6]
+
+
+def test_a_value_that_a_shell_would_get_from_the_environment_has_a_way_of_its_own(tmp_path, write):
+    reading = ScriptLint(tmp_path)
+    reading.read(write("a.sql", "\\set user `echo $USER`\n\\o |cat\n"))
+    assert ["\\getenv" in each.advice for each in reading.findings] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 -- What shows rows with the rights of its owner: (view, security_invoker, security_barrier, owner, whether anybody else may read
--- it, tables whose row level security it reads past, whether only rows that it shows are written by it). A view below it is asked as its owner, too, whatever it says of itself.
+-- it, tables whose row level security it reads past, how far only rows that it shows are written by it: not at all, local, cascaded).
+-- A view below it is asked as its owner, too, whatever it says of itself.
 , views AS (
     SELECT r.oid, r.name, c.relkind, c.relowner, coalesce(c.relacl, acldefault('r', c.relowner)) AS acl,
            EXISTS (SELECT FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_invoker' AND option_value::boolean) AS invoker,
            EXISTS (SELECT FROM pg_options_to_table(c.reloptions) WHERE option_name = 'security_barrier' AND option_value::boolean) AS barrier,
-           EXISTS (SELECT FROM pg_options_to_table(c.reloptions) WHERE option_name = 'check_option') AS checks
+           (SELECT lower(option_value) FROM pg_options_to_table(c.reloptions) WHERE option_name = 'check_option') AS checks
       FROM relations r JOIN pg_catalog.pg_class c ON c.oid = r.oid WHERE c.relkind IN ('v', 'm')
 ), direct AS (
     SELECT DISTINCT w.ev_class AS view, d.refobjid AS below
@@ -22,5 +23,5 @@
 )
 SELECT v.name, v.invoker, v.relkind = 'm' OR v.barrier, pg_get_userbyid(v.relowner)::text,
        EXISTS (SELECT FROM aclexplode(v.acl) a WHERE a.grantee <> v.relowner AND a.privilege_type = 'SELECT'), coalesce(p.tables, '{}'),
-       v.relkind = 'm' OR v.checks
+       CASE v.relkind WHEN 'm' THEN 'cascaded' ELSE coalesce(v.checks, '') END
   FROM views v LEFT JOIN past p ON p.oid = v.oid
