@@ -138,6 +138,7 @@ class Night:
     orphaned: list[tuple[str, str]] = field(default_factory=list)  # stalled when their daemon was killed
     locks: list[psycopg.Connection[Any]] = field(default_factory=list)
     reader: Reader | None = None
+    onlooker: psycopg.Connection[Any] | None = None
     before: Photograph | None = None
 
     @property
@@ -279,7 +280,17 @@ class Night:
     def backends(self) -> list[tuple[int, str | None]]:
         """Pid, and what it waits for, of the sessions of this run that are at work."""
         ours = f"application_name LIKE 'cutoverd/{self.run}/%' AND state = 'active'"
-        return self.cluster.execute(f"SELECT pid, wait_event FROM pg_stat_activity WHERE {ours}")
+        return self._ask(f"SELECT pid, wait_event FROM pg_stat_activity WHERE {ours}")
+
+    def _ask(self, query: str) -> list[tuple[Any, ...]]:
+        """As superuser, in a session that is kept: it is asked again and again. A server that was away is met anew."""
+        if self.onlooker is None or self.onlooker.closed:
+            self.onlooker = self.cluster.superuser()
+        try:
+            return self.onlooker.execute(query.encode()).fetchall()
+        except psycopg.OperationalError:
+            self.onlooker.close()
+            return self.cluster.execute(query)
 
     def witnessed(self) -> list[dict[str, Any]]:
         """Every command that was to change something, oldest first."""
@@ -371,6 +382,8 @@ class Night:
         """End what this night started, by its pid."""
         self.unlock()
         self.close_reader()
+        if self.onlooker:
+            self.onlooker.close()
         for daemon in self.daemons:
             if daemon.poll() is None:
                 daemon.kill()

@@ -27,6 +27,12 @@ def make_quick(server: Postgres, roles: Iterable[str]) -> None:
             connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), verifier))
 
 
+def quick_login(server: Postgres, role: str) -> sql.Composed:
+    """What makes a role that logs in, with the password that the addresses of `server` find."""
+    verifier = sql.Literal(scram_verifier(Passfile(server.folder / "passfile").password(role)))
+    return sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), verifier)
+
+
 def scram_verifier(password: str) -> str:
     """RFC 5802 with one iteration, as PostgreSQL stores it."""
     salt = secrets.token_bytes(16)

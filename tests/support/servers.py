@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import psycopg
 import pytest
 from psycopg import sql
-from support.quick_logins import make_quick
+from support.quick_logins import make_quick, quick_login
 
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.embedded.errors import NotInstalled, ServerError
@@ -187,17 +187,17 @@ def _made_once(major: str) -> Path:
 
 
 def prepare(server: Postgres) -> None:
-    for role in ROLES:
-        server.add_login(role)
-    make_quick(server, ROLES)
+    """All in one session: to log in costs as much as all the rest."""
     grant = "GRANT app_owner TO cutover" + (" WITH INHERIT TRUE, SET TRUE" if server.major >= 16 else "")
     with server.connect() as connection:
+        for role in ROLES:
+            connection.execute(quick_login(server, role))
         for statement in (
             "ALTER ROLE cutover CREATEDB",
             "CREATE ROLE app_owner NOLOGIN",
             grant,
             "GRANT pg_signal_backend, pg_monitor, pg_read_all_data, pg_checkpoint TO cutover",
-            "CREATE DATABASE app OWNER app_owner TEMPLATE template0",
+            "CREATE DATABASE app OWNER app_owner TEMPLATE template0 STRATEGY file_copy",
         ):
             connection.execute(statement.encode())
 
