@@ -41,7 +41,7 @@ class Process(Protocol):
 class Forked:
     """A process whose parent is the preloaded one, which says how it ended."""
 
-    def __init__(self, words: Sequence[str], reports: int) -> None:
+    def __init__(self, words: Sequence[str], reports: socket.socket) -> None:
         self._words, self._reports = words, reports
         self.returncode: int | None = None  # as far as it was asked for
         self.pid = self._read()
@@ -68,22 +68,22 @@ class Forked:
 
     def _ended(self, seconds: float | None) -> int | None:
         if self.returncode is None and select.select([self._reports], [], [], seconds)[0]:
-            self.returncode = os.waitstatus_to_exitcode(self._read())
-            os.close(self._reports)
+            self.returncode = self._read()
+            self._reports.close()
         return self.returncode
 
     def _read(self) -> int:
-        record = os.read(self._reports, RECORD_BYTES)
+        record = self._reports.recv(RECORD_BYTES)
         assert len(record) == RECORD_BYTES, "the preloaded process has ended"
-        return int.from_bytes(record, sys.byteorder)
+        return int.from_bytes(record, sys.byteorder, signed=True)
 
 
 def start(words: Sequence[str], stdout: IO[bytes], stderr: IO[bytes], *, new_session: bool = False, **where: Any) -> Forked:
     """`cutoverd WORDS` in the `environment` and the `folder` of this process, as they are now, or in those that are given."""
     here = {"folder": os.getcwd(), "environment": dict(os.environ), **where}
     request = {"words": words, "new_session": new_session, **here}
-    reports, report = os.pipe()
-    with open(os.devnull, "rb") as nothing, open(report, "wb") as end:
+    reports, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with open(os.devnull, "rb") as nothing, end:
         files = [nothing.fileno(), stdout.fileno(), stderr.fileno(), end.fileno()]
         socket.send_fds(_preloaded(), [json.dumps(request).encode()], files)
     return Forked(words, reports)

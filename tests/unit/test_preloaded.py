@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support import preloaded
 from support.cases import COMMON
+from support.night import until
 
 from cutoverd.daemon.engine.exit_codes import Exit
 
@@ -76,7 +77,8 @@ def test_it_has_a_session_and_files_of_its_own(waiting: preloaded.Process) -> No
     assert not [file for file in files.values() if file.startswith("pipe:")], "an end of what is not its own"
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+# not SIGINT: where tests run in the background of a script they ignore it, and so does whatever they start
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_signal_is_its_own(waiting: preloaded.Process, number: signal.Signals) -> None:
     assert waiting.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
@@ -84,3 +86,12 @@ def test_a_signal_is_its_own(waiting: preloaded.Process, number: signal.Signals)
     waiting.send_signal(number)
     assert waiting.wait(20) == (-9 if number is signal.SIGKILL else Exit.UNFINISHED)
     waiting.kill()  # of one that has ended: nothing
+
+
+def test_a_pid_is_nobody_elses_until_its_end_was_met(waiting: preloaded.Process) -> None:
+    """Found: a daemon that ended by itself was gone at once, and a signal for it had nobody to go to, or somebody else."""
+    waiting.send_signal(signal.SIGTERM)
+    until(lambda: Path(f"/proc/{waiting.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z", "it has ended")
+    os.kill(waiting.pid, signal.SIGCONT)
+    assert waiting.poll() == Exit.UNFINISHED
+    until(lambda: not Path(f"/proc/{waiting.pid}").exists(), "nothing of it is left")
