@@ -23,6 +23,7 @@ from typing import IO, Any, Protocol
 
 from support.preload import RECORD_BYTES
 
+REPORT_SECONDS = 10.0
 PRELOAD = Path(__file__).with_name("preload.py")
 
 
@@ -48,7 +49,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """Its exit code, or minus the signal that ended it; None while it runs."""
-        return self._ended(0)
+        return self._ended(REPORT_SECONDS if self._is_zombie() else 0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Raises `subprocess.TimeoutExpired`."""
@@ -65,6 +66,11 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
+
+    def _is_zombie(self) -> bool:
+        """It has ended, and that is being said."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        return self.returncode is None and stat.read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
 
     def _ended(self, seconds: float | None) -> int | None:
         if self.returncode is None and select.select([self._reports], [], [], seconds)[0]:
