@@ -16,6 +16,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import IO, Any, Protocol
 
 from support.preload import RECORD_BYTES
 
-REPORT_SECONDS = 10.0
+REPORT_SECONDS, POLL_SECONDS = 10.0, 0.01
 PRELOAD = Path(__file__).with_name("preload.py")
 
 
@@ -45,18 +47,21 @@ class Forked:
     def __init__(self, words: Sequence[str], reports: socket.socket) -> None:
         self._words, self._reports = words, reports
         self.returncode: int | None = None  # as far as it was asked for
+        self._asking = threading.Lock()  # its end is said once, and more than one thread may ask
         self.pid = self._read()
 
     def poll(self) -> int | None:
         """Its exit code, or minus the signal that ended it; None while it runs."""
-        return self._ended(REPORT_SECONDS if self._is_zombie() else 0)
+        with self._asking:
+            return self._ended(REPORT_SECONDS if self._is_zombie() else 0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Raises `subprocess.TimeoutExpired`."""
-        code = self._ended(timeout)
-        if code is None:
-            assert timeout is not None
-            raise subprocess.TimeoutExpired(self._words, timeout)
+        end = time.monotonic() + (timeout or 0)
+        while (code := self.poll()) is None:
+            if timeout is not None and time.monotonic() >= end:
+                raise subprocess.TimeoutExpired(self._words, timeout)
+            time.sleep(POLL_SECONDS)
         return code
 
     def send_signal(self, sig: int) -> None:
@@ -72,7 +77,7 @@ class Forked:
         stat = Path(f"/proc/{self.pid}/stat")
         return self.returncode is None and stat.read_text(errors="replace").rpartition(")")[2].split()[0] == "Z"
 
-    def _ended(self, seconds: float | None) -> int | None:
+    def _ended(self, seconds: float) -> int | None:
         if self.returncode is None and select.select([self._reports], [], [], seconds)[0]:
             self.returncode = self._read()
             self._reports.close()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,14 @@ def test_a_signal_is_its_own(waiting: preloaded.Process, number: signal.Signals)
     waiting.send_signal(number)
     assert waiting.wait(20) == (-9 if number is signal.SIGKILL else Exit.UNFINISHED)
     waiting.kill()  # of one that has ended: nothing
+
+
+def test_threads_that_ask_at_once_all_get_its_end(waiting: preloaded.Process) -> None:
+    """Found by the soak, whose supervisors and whose disturber asked for the same daemon."""
+    with ThreadPoolExecutor(8) as threads:
+        asking = [threads.submit(waiting.wait, 20) for _ in range(8)]
+        waiting.send_signal(signal.SIGTERM)
+        assert {each.result() for each in asking} == {Exit.UNFINISHED}
 
 
 def test_a_pid_is_nobody_elses_until_its_end_was_met(waiting: preloaded.Process) -> None:

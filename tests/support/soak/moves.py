@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psutil
@@ -149,10 +150,11 @@ def publish_as_a_stranger(scene: Scene) -> None:
 def command_as_no_program_would(scene: Scene) -> None:
     """On `cutover.cmd`: headers of JetStream's own, half a header, subjects that are not UTF-8."""
     scene.fleet.wait_for_servers("nats")
-    wire = wire_to(scene.night)
-    for cause in scene.chance.sample([*HOSTILE], 8):
-        wire.send(HOSTILE[cause])
-    wire.close()
+    with suppress(ConnectionError):  # of a run that has ended meanwhile, and its server with it
+        wire = wire_to(scene.night)
+        for cause in scene.chance.sample([*HOSTILE], 8):
+            wire.send(HOSTILE[cause])
+        wire.close()
 
 
 def make_a_command_fail(scene: Scene) -> None:
