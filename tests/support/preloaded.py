@@ -1,6 +1,6 @@
-"""`cutoverd WORDS` as a process that is forked from one that has imported everything: a start costs a tenth of the CPU.
+"""`cutoverd WORDS` as a process that is forked from one that has imported everything.
 
-The imports were a third of what a small night's daemon worked, and half of what a `status` did. What runs, its signals, its
+The imports were a third of what a small night's daemon worked. What runs, its signals, its
 files and its end are those of `python -m cutoverd.daemon WORDS`; what is about the start itself (tests of the terminal, of
 `demo`, of the package) starts it that way.
 """

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,12 +71,14 @@ def test_it_prints_and_ends_by_its_code(start: Start, tmp_path: Path) -> None:
         assert says in (tmp_path / "out").read_text()
 
 
-def test_it_has_a_session_and_files_of_its_own(waiting: preloaded.Process) -> None:
-    pid = waiting.pid
+def test_it_has_a_session_and_files_of_its_own(waiting: preloaded.Process, tmp_path: Path) -> None:
+    """Sockets: both ends by which its loop is woken, and the bus. Of the process that it was forked from it has none."""
+    pid, out = waiting.pid, str(tmp_path / "out")
     assert os.getsid(pid) == pid
     files = {name: os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
-    assert (files["0"], files["1"], files["2"]) == ("/dev/null", files["1"], files["1"])
-    assert not [file for file in files.values() if file.startswith("pipe:")], "an end of what is not its own"
+    assert (files["0"], files["1"], files["2"]) == ("/dev/null", out, out)
+    kinds = Counter(file.partition(":")[0] for file in files.values())
+    assert (kinds["socket"], kinds["pipe"]) == (3, 0), files
 
 
 # not SIGINT: where tests run in the background of a script they ignore it, and so does whatever they start

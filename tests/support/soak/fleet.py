@@ -96,7 +96,7 @@ class Fleet:
         self.disturb()
 
     def pause(self, daemon: Process, seconds: float) -> None:
-        os.kill(daemon.pid, signal.SIGSTOP)  # it is our child: its number is nobody else's before it was waited for
+        os.kill(daemon.pid, signal.SIGSTOP)  # its number is nobody else's before its end was met
         self.paused.add(daemon.pid)
         self.later(seconds, lambda: self._go_on(daemon))
 

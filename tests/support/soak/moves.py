@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -21,6 +21,7 @@ from support.soak.operator import Operator
 
 from cutoverd.daemon.embedded import nats
 
+ENDS_SECONDS = 3.0  # for the daemon that has ended its server to end, too
 FAILING = (
     "smoke api test",
     "start api test",
@@ -140,19 +141,33 @@ def pause_postgres(scene: Scene) -> None:
     scene.fleet.take_away("postgres", scene.chance.uniform(0.2, 5.0), lambda: [resume(each) for each in stopped[::-1]] and None)
 
 
+@contextmanager
+def while_its_server_is_there(scene: Scene) -> Iterator[None]:
+    """A run that ends takes its embedded server with it; where it has not ended, a server that refuses is a fault."""
+    try:
+        yield
+    except ConnectionError:
+        scene.fleet.wait(ENDS_SECONDS)
+        if not scene.fleet.has_ended:
+            raise
+
+
 def publish_as_a_stranger(scene: Scene) -> None:
     """On the subjects of events and runs: rubbish, forged and republished events, with and without odd headers."""
     scene.fleet.wait_for_servers("nats")
     bodies = FOREIGN[scene.chance.choice([*FOREIGN])](scene.night)
-    publish(scene.night, *bodies, subject=scene.chance.choice([EVENTS, EVENTS, RUNS]), headers=scene.chance.choice([b"", STATUS]))
+    subject, headers = scene.chance.choice([EVENTS, EVENTS, RUNS]), scene.chance.choice([b"", STATUS])
+    with while_its_server_is_there(scene):
+        publish(scene.night, *bodies, subject=subject, headers=headers)
 
 
 def command_as_no_program_would(scene: Scene) -> None:
     """On `cutover.cmd`: headers of JetStream's own, half a header, subjects that are not UTF-8."""
     scene.fleet.wait_for_servers("nats")
-    with suppress(ConnectionError):  # of a run that has ended meanwhile, and its server with it
+    causes = scene.chance.sample([*HOSTILE], 8)
+    with while_its_server_is_there(scene):
         wire = wire_to(scene.night)
-        for cause in scene.chance.sample([*HOSTILE], 8):
+        for cause in causes:
             wire.send(HOSTILE[cause])
         wire.close()
 
