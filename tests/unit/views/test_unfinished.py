@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from fakes.simulation import Simulation
-from fakes.situations import (
-    DOOR,
-    SCRIPT,
-    about_to,
-    clients_in,
-    entering,
-    failing,
-    in_the_middle_of,
-    is_next,
-    night,
-    saying,
-    stuck,
-    waiting,
-)
+from fakes.situations import SCRIPT, entering, in_the_middle_of, stuck, waiting
 from unit.views.test_run_tree import moment
 
-from cutoverd.daemon.views.unfinished import GOES_ON, UNTIL_MENDED, format_left, production_now
-from cutoverd.states.run import StepKey
-
-PAST_IT = "closed to clients of the traffic switch; whoever connects past it may get into the new database"
-CLOSE = StepKey("downtime", "close_traffic", "lb")
+from cutoverd.daemon.views.unfinished import GOES_ON, UNTIL_MENDED, format_left
 
 
 def left(simulation: Simulation, *, by_error: bool = False) -> list[str]:
@@ -53,38 +35,3 @@ def test_a_run_that_is_stuck_says_that_too() -> None:
     assert production.startswith("production is ")
     assert "the way back failed" in waits
     assert "retry" in verbs
-
-
-@pytest.mark.parametrize(
-    ("simulation", "production"),
-    [
-        (night(), "open, as it was found"),
-        (night(gates=("downtime",)), "open, as it was found"),
-        (failing(night()), "open, as it was found"),
-        (entering("schema"), "closed to clients"),
-        (about_to(DOOR), PAST_IT),
-        (in_the_middle_of(DOOR), "not known to be closed: cutover.open_traffic:lb may have let clients in"),
-        (clients_in(), "not known to be closed: cutover.open_traffic:lb may have let clients in"),
-        (entering("monitor"), "open, and new"),
-        (saying(entering("data"), "rollback", reason="x"), "closed to clients"),
-    ],
-)
-def test_production_is_never_called_closed_or_open_where_nobody_knows(simulation: Simulation, production: str) -> None:
-    assert production_now(simulation.run) == production
-
-
-def test_on_the_way_back_production_is_open_again_only_once_all_is_undone() -> None:
-    simulation = saying(entering("data"), "rollback", reason="x")
-    simulation.until(lambda run: is_next(run, CLOSE))
-    assert production_now(simulation.run) == "closed to clients"
-    failing(simulation).drive()
-    assert production_now(simulation.run) == "not known to be closed: downtime.close_traffic:lb may have let clients in"
-    saying(simulation, "retry").drive()
-    assert production_now(simulation.run) == "open again, and old"
-
-
-def test_without_a_door_clients_are_in_once_they_may_connect() -> None:
-    simulation = entering("smoke", items={})
-    assert production_now(simulation.run) == "closed to clients"
-    simulation.until(lambda run: run.state == "monitor" or "cutover.admit_clients" in {str(key) for key in run.begun()})
-    assert "cutover.admit_clients may have let clients in" in production_now(simulation.run)
