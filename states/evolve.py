@@ -10,6 +10,7 @@ from typing import Any
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import STUCK, target
+from cutoverd.states.errors import OutcomeUnknown
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate, Writes
@@ -82,7 +83,7 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
-    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", probe_output="")
+    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", unseen=False, probe_output="")
 
 
 def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
@@ -90,7 +91,8 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
 
 
 def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
-    failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, seconds=event.seconds)
+    unseen = event.error == OutcomeUnknown.__name__
+    failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, unseen=unseen, seconds=event.seconds)
     if _is_overtaken(run, event) or StepKey.of(event.step).definition.after_failure:
         return failed
     failed = _uncounted(failed)
@@ -128,8 +130,12 @@ def _run_held(run: Run, event: facts.RunHeld, at: Recorded) -> Run:
 
 
 def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
-    """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself."""
-    is_weighed = run.traffic_may_be_open or run.writes in (Writes.SOME, Writes.UNKNOWN)
+    """Once clients are in, who resumes has weighed the failure; before, a failure still turns the run by itself.
+
+    A count of which nobody saw the end is made again: it may have closed new, and what goes on would open the traffic to that.
+    """
+    is_counted = run.writes in (Writes.SOME, Writes.UNKNOWN) and not run.is_count_unseen
+    is_weighed = run.traffic_may_be_open or is_counted
     failure = None if is_weighed else run.failure
     return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.envelope.n)
 

@@ -342,8 +342,13 @@ def _outcome(fate: Fate, key: StepKey, direction: Direction, evidence: Mapping[s
     if fate is Fate.DONE:
         return facts.StepSucceeded(**what, evidence=dict(evidence))
     if fate in (Fate.FAILED_BEFORE, Fate.FAILED_AFTER):
-        return facts.StepFailed(**what, error="CheckFailed", reason=fate.value)
+        return facts.StepFailed(**what, error=_error(fate, key), reason=fate.value)
     return facts.StepInterrupted(**what, reason=fate.value)
+
+
+def _error(fate: Fate, key: StepKey) -> str:
+    """A count that fails for certain leaves new as it was: tests/contract. One that closed it has an end that nobody saw."""
+    return "OutcomeUnknown" if fate is Fate.FAILED_AFTER and key.definition.after_failure else "CheckFailed"
 
 
 def replay(messages: Sequence[tuple[int, bytes]]) -> Run:

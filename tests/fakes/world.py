@@ -176,6 +176,8 @@ class Traffic:
         world = self.world
         assert world.exchanged or not world.fenced, "clients would find no database"
         if world.exchanged:
+            assert not world.new_closed, "clients would be refused by the database"
+            assert not world.withheld, "only the smoke tests may connect"
             new = {service for (service, version), runs in world.running.items() if runs and version is Version.NEW}
             assert new == set(world.items["new_services"]), "clients would find no service"
             assert len(new) == sum(world.running.values()), "another version still runs"

@@ -156,6 +156,19 @@ def test_monitor_of_a_run_without_doors_holds_on_a_failure_and_does_not_go_back_
     assert simulation.run.state == "monitor"
 
 
+def test_a_count_of_which_nobody_saw_the_end_is_made_again_before_the_run_goes_on():
+    """Found: it had closed the new database, `resume` went on, and the traffic was opened to it."""
+    simulation = failing(about_to(StepKey("cutover", "start_service", "api"), strangers=True))
+    simulation.fates = {simulation.moment + 2: Fate.FAILED_AFTER}  # the count
+    assert "`resume` counts again, `rollback` needs accept_loss" in simulation.drive().reason
+    simulation.world.new_closed = True  # as one leaves it whose server was gone before it gave the access back
+    counted = StepKey("cutover", "count_writes")
+    assert next_action(saying(simulation, "resume").run) == AttemptStep(counted, FORWARD, 1)
+    assert "public.orders" in simulation.drive().reason
+    assert not simulation.world.new_closed, "rows hold the run, and whoever had access has it again"
+    assert saying(simulation, "resume").until(lambda run: run.state == "monitor")
+
+
 def test_a_failure_reported_after_the_gate_before_downtime_closes_it_again():
     """Found: a check that failed closed the gate again, a reported failure left it open."""
     simulation = night(("downtime",))
