@@ -16,6 +16,7 @@ _DEEPEST = 5  # variables in variables
 _LONGEST = 1_000_000  # characters
 _NAMED = re.compile(r"(?<!:):([A-Za-z_0-9\x80-\U0010ffff]+)")
 _LIMITS = {"from", "where", "having", "limit", "offset"}
+_SHARED = {"role", "user", "group", "database", "tablespace"}  # by all databases: no IF NOT EXISTS is known for them
 _COMPARES = {"like", "ilike", "similar", "in", "is", "not", "between", "collate", "operator"}
 
 
@@ -24,6 +25,7 @@ class ByGexec:
     r"""What the query before `\gexec` makes: `sure`, as the literal is a value of its own; `maybe`, as only the query knows."""
 
     sure: list[Statement] = field(default_factory=list)
+    guarded: list[Statement] = field(default_factory=list)  # CREATE ROLE, say, by a query that gives no row where there is one
     maybe: list[Statement] = field(default_factory=list)  # that begin or end a transaction
     calls: list[Call] = field(default_factory=list)  # maybe
 
@@ -31,18 +33,36 @@ class ByGexec:
 def run_by_gexec(query: str, line: int) -> ByGexec:
     """`line`: where the query begins, of the statements; the calls have theirs from there on."""
     found, made = list(tokens(query)), ByGexec()
-    values, may_be_empty = set(_values(found)), any(token.text.lower() in _LIMITS for token in found)
+    values, may_be_empty = set(_values(found)), _may_be_empty(found)
     for at, token in enumerate(found):
         if token.kind != "text":
             continue
         run = _statements(unquoted(token.text), line + token.line)
-        if at in values:  # CREATE ROLE, say, where there is none yet; a COMMIT is wrong where it is run at all
-            made.sure += [each for each in run if not may_be_empty or is_transaction_command(each)]
+        if at in values:
+            for each in run:
+                (made.guarded if may_be_empty and _is_made_once(each) else made.sure).append(each)
         elif call := put_together(token):
             made.calls.append(call)
         elif _may_be_value(found, at):
             made.maybe += [each for each in run if is_transaction_command(each)]
     return made
+
+
+def _may_be_empty(found: Sequence[Token]) -> bool:
+    """As far as it says so itself: not in a function, where FROM is another word."""
+    return any(token.text.lower() in _LIMITS for token in _outside_brackets(found))
+
+
+def _outside_brackets(found: Sequence[Token]) -> Iterator[Token]:
+    depth = 0
+    for token in found:
+        depth += token.text.count("(") - token.text.count(")") if token.kind == "other" else 0
+        if depth == 0:
+            yield token
+
+
+def _is_made_once(statement: Statement) -> bool:
+    return statement.words[:1] == ("create",) and not _SHARED.isdisjoint(statement.words[1:2])
 
 
 def _values(found: Sequence[Token]) -> Iterator[int]:

@@ -158,10 +158,20 @@ class FileReader:
         made = run_by_gexec(self._sent.text, self._sent.line)
         for statement in made.sure:
             self._judge(statement)
+        for statement in made.guarded:
+            self._warn_of_guarded(statement)
         for statement in made.maybe if self.in_transaction else ():
             self._lint.warn(self.file, statement.line, f"\\gexec may run {statement.text[:60]}", TRANSACTION_ADVICE)
         if self.in_transaction:
             self._keep_calls(self._sent, made.calls)
+
+    def _warn_of_guarded(self, statement: Statement) -> None:
+        """PreCheck makes a role where there is none; a database is made in no transaction."""
+        shown = f"\\gexec may run {statement.text[:60]}"
+        if found := server_wide.reaches_beyond(statement, self._lint.production):
+            self._lint.warn(self.file, statement.line, f"{shown}: {found[0]}", found[1])
+        elif self.in_transaction and runs_in_no_transaction(statement):
+            self._lint.warn(self.file, statement.line, shown, OUTSIDE_ADVICE)
 
     def _judge_command(self, command: MetaCommand) -> None:
         variables = self._session.variables

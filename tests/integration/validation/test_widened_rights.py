@@ -23,6 +23,7 @@ CREATE VIEW v_item WITH (security_invoker = true) AS SELECT id, name FROM item;
 CREATE VIEW v_open AS SELECT id FROM plain;
 CREATE VIEW v_wall WITH (security_barrier) AS SELECT id FROM plain WHERE id > 0;
 CREATE VIEW v_mine AS SELECT id FROM plain WHERE id > 0 WITH CHECK OPTION;
+CREATE VIEW v_deep AS SELECT id FROM v_wall WITH CHECK OPTION;
 CREATE FUNCTION call(int) RETURNS int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION as_owner() RETURNS int LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog AS 'SELECT 1';
 REVOKE ALL ON FUNCTION call(int), as_owner() FROM PUBLIC;
@@ -50,7 +51,10 @@ WIDENED = {
     "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0": {
         "a view has lost its CHECK OPTION: rows that it does not show can be written by it": ["public.v_mine"]
     },
-    "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0 WITH LOCAL CHECK OPTION": {
+    "CREATE OR REPLACE VIEW v_deep AS SELECT id FROM v_wall WITH LOCAL CHECK OPTION": {
+        "a view's CHECK OPTION is LOCAL now: what views below it do not show can be written by it": ["public.v_deep"]
+    },
+    "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM v_wall WITH LOCAL CHECK OPTION": {
         "a view's CHECK OPTION is LOCAL now: what views below it do not show can be written by it": ["public.v_mine"]
     },
     "ALTER TABLE item NO FORCE ROW LEVEL SECURITY; CREATE VIEW v_all AS SELECT * FROM item; GRANT SELECT ON v_all TO app_user": {
@@ -141,6 +145,7 @@ FINE = {
     "CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (100) TO (200)": "a new partition that nobody else may read",
     "GRANT SELECT ON part_1 TO app_user": "a partition that old had, which is a warning",
     "CREATE VIEW secret AS SELECT * FROM item": "a view that nobody else may read",
+    "CREATE OR REPLACE VIEW v_mine AS SELECT id FROM plain WHERE id > 0 WITH LOCAL CHECK OPTION": "LOCAL, with no view below",
 }
 
 

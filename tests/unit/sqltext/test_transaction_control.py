@@ -121,7 +121,6 @@ def test_a_commit_in_a_literal_that_is_run_is_refused_with_its_line(tmp_path, te
         "SELECT 'DROP TABLE ' || a FROM t WHERE what = 'COMMIT' \\gexec",
         "SELECT 'a' LIKE 'COMMIT', count('COMMIT' || a) FROM t \\gexec",
         "SELECT 'COMMIT';",
-        "SELECT 'CREATE ROLE app' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'app') \\gexec",
         "\\set x COMMIT\nSELECT a::x, ':x', \"x\", :'x' -- :x\n;",
         "SELECT 1 AS x \\gset\n:x;",
         "SELECT format('CALL fleet.other(%L)', a) FROM t \\gexec",
@@ -131,6 +130,33 @@ def test_a_literal_that_is_compared_or_shown_is_not(tmp_path, text):
     reading = lint(tmp_path, f"{COMMITS}{text}\n")
     reading.judge_rest([])
     assert (reading.findings, reading.warnings) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'ALTER ROLE app SET search_path = shop' FROM pg_roles WHERE rolname = 'app' \\gexec",
+        "SELECT 'DROP ROLE app' WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = 'app') \\gexec",
+        "SELECT 'VACUUM t' WHERE true \\gexec",
+        "SELECT 'CREATE INDEX CONCURRENTLY ON t (a)' LIMIT 1 \\gexec",
+        "SELECT 'CREATE DATABASE d', extract(year FROM now()) \\gexec",
+    ],
+)
+def test_what_reaches_past_the_copy_is_refused_behind_a_condition_too(tmp_path, text):
+    """Found: such an ALTER ROLE passed, and PreCheck changed the role of production, at the gate before Downtime."""
+    assert found(tmp_path, f"{COMMITS}{text}\n") == [("a.sql", 2)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 'CREATE ROLE app' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'app') \\gexec",
+        "SELECT 'CREATE DATABASE d' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'd') \\gexec",
+    ],
+)
+def test_what_is_made_where_there_is_none_is_a_warning(tmp_path, text):
+    reading = lint(tmp_path, f"{COMMITS}{text}\n")
+    assert (reading.findings, [warning.line for warning in reading.warnings]) == ([], [2])
 
 
 @pytest.mark.parametrize(

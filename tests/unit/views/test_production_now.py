@@ -52,7 +52,7 @@ def test_in_a_storm_of_kills_failures_and_commands_every_claim_is_so(monkeypatch
         return event_id
 
     monkeypatch.setattr(Simulation, "append", append_and_check)
-    for seed in range(150):
+    for seed in range(60):
         simulation = stormy(seed)
         simulation.drive()
         simulation.finish(going_on=bool(seed % 3))

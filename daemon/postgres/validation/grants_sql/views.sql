@@ -23,5 +23,6 @@
 )
 SELECT v.name, v.invoker, v.relkind = 'm' OR v.barrier, pg_get_userbyid(v.relowner)::text,
        EXISTS (SELECT FROM aclexplode(v.acl) a WHERE a.grantee <> v.relowner AND a.privilege_type = 'SELECT'), coalesce(p.tables, '{}'),
-       CASE v.relkind WHEN 'm' THEN 'cascaded' ELSE coalesce(v.checks, '') END
+       CASE WHEN v.relkind = 'm' OR v.checks = 'local' AND NOT EXISTS (SELECT FROM direct d JOIN views b ON b.oid = d.below WHERE d.view = v.oid)
+            THEN 'cascaded' ELSE coalesce(v.checks, '') END -- of a view with none below it, LOCAL says the same
   FROM views v LEFT JOIN past p ON p.oid = v.oid
