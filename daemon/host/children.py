@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import secrets
@@ -219,7 +220,7 @@ def _is_of_earlier_boot(child: Child) -> bool:
 def _check_is_not_alive(path: Path) -> None:
     """What a record does not tell any more is asked of the process that its name tells; raises `StepError` if that lives."""
     pid = int(path.stem) if path.stem.isdecimal() and len(path.stem) < 10 else 0
-    if path.exists() and pid and any(part.startswith(f"{launcher.TOKEN}=".encode()) for part in _environment(pid)):
+    if path.exists() and pid and f"\0{launcher.TOKEN}=".encode() in _environment(pid):
         raise StepError(
             f"{path}, the record of a child, cannot be read, and process {pid} may be that child",
             hint="end it, then start the daemon again: what it does must not go on beside what the run does",
@@ -261,7 +262,7 @@ def _processes(child: Child) -> list[int]:
 
 
 def _descendants(child: Child) -> list[int]:
-    token = f"{launcher.TOKEN}={child.token}".encode()
+    token = f"\0{launcher.TOKEN}={child.token}\0".encode()
     return [pid for pid in _all_pids() if pid != child.pid and token in _environment(pid) and birth(pid)]
 
 
@@ -270,8 +271,10 @@ def _all_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc/self") else []
 
 
-def _environment(pid: int) -> list[bytes]:
+def _environment(pid: int) -> bytes:
+    """Each variable between two NULs. Read as plainly as can be: it is asked of all processes whenever a child has ended."""
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        with io.FileIO(f"/proc/{pid}/environ") as file:
+            return b"\0" + file.readall()
     except OSError:  # it ended, or is another user's and then none of ours
-        return []
+        return b""

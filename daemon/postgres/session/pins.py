@@ -53,7 +53,15 @@ SINCE: Mapping[int, Mapping[str, str]] = {
 # docs/measured.md, "Acknowledged by the ledger"
 LESS_DURABLE = ("off", "local", "remote_write")
 
-Statement = tuple[bytes, list[str]]
+AFTERWARDS = b"""
+SELECT pg_catalog.set_config(name, value, false)
+  FROM ROWS FROM (pg_catalog.unnest(%s::pg_catalog.text[]), pg_catalog.unnest(%s::pg_catalog.text[])) AS pins(name, value)
+ UNION ALL
+SELECT pg_catalog.set_config(%s, 'on', false)
+ WHERE pg_catalog.current_setting(%s) OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])
+"""
+
+Statement = tuple[bytes, list[str | list[str]]]
 
 
 def since(version: int) -> dict[str, str]:
@@ -72,11 +80,4 @@ def _escaped(value: str) -> str:
 
 def afterwards(settings: Mapping[str, str]) -> Statement:
     """The same once more, for a login trigger runs after the start; and durability, which is only ever raised."""
-    rows = ", ".join(["(%s::pg_catalog.text, %s::pg_catalog.text)"] * len(settings))
-    query = (
-        f"SELECT pg_catalog.set_config(name, value, false) FROM (VALUES {rows}) AS pins(name, value)"  # noqa: S608 - no value in it
-        " UNION ALL SELECT pg_catalog.set_config(%s, 'on', false)"
-        " WHERE pg_catalog.current_setting(%s) OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])"
-    )
-    values = [part for pin in settings.items() for part in pin]
-    return query.encode(), [*values, DURABILITY, DURABILITY, f"{{{','.join(LESS_DURABLE)}}}"]
+    return AFTERWARDS, [[*settings], [*settings.values()], DURABILITY, DURABILITY, [*LESS_DURABLE]]

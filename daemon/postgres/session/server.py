@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -15,6 +16,11 @@ from cutoverd.daemon.postgres.session.names import LEDGER, Names
 from cutoverd.daemon.postgres.session.pinned import connect_pinned
 
 CONNECT_SECONDS = 10
+
+
+@lru_cache(maxsize=8)  # each session asks
+def _production(url: str) -> str:
+    return str(conninfo_to_dict(url)["dbname"])
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Server:
 
     @property
     def names(self) -> Names:
-        names = Names(str(conninfo_to_dict(self.url)["dbname"]))
+        names = Names(_production(self.url))
         return names.of_trial if self.on_trial else names
 
     @property
