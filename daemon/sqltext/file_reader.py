@@ -75,9 +75,11 @@ class PendingCall:
 
 
 class Judge(Protocol):
-    """Who says of a statement what is wrong, and what helps; each file begins as the owner."""
+    """Who says of a statement what is wrong, and what helps; each psql is a session, each file begins as the owner."""
 
-    def begin_file(self) -> None: ...
+    def begin_session(self) -> None: ...
+
+    def begin_file(self, *, in_transaction: bool) -> None: ...
 
     def __call__(self, statement: Statement) -> Sequence[tuple[str, str]]: ...
 

@@ -43,12 +43,14 @@ class ScriptLint:
     def begin(self) -> None:
         """What is read from here on is run by a psql of its own."""
         self._session = PsqlSession(self.cwd)
+        if self.judge:
+            self.judge.begin_session()
 
     def read(self, file: Path, *, in_transaction: bool = True) -> None:
         """Read one file and all that it includes; each finding is kept. Encoding and folder are those that psql began with."""
         self._session.encoding, self._session.cwd = encoding.UTF8, self.cwd
         if self.judge:
-            self.judge.begin_file()
+            self.judge.begin_file(in_transaction=in_transaction)
         self._read(file, in_transaction, ())
 
     def read_text(self, file: Path) -> None:

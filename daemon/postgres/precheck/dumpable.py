@@ -53,8 +53,11 @@ class RightsAndNeeds:
     rights: ScriptJudge
     needs: ScriptNeeds
 
-    def begin_file(self) -> None:
-        self.needs.begin_file()
+    def begin_session(self) -> None:
+        self.needs.begin_session()
+
+    def begin_file(self, *, in_transaction: bool) -> None:
+        self.needs.begin_file(in_transaction=in_transaction)
 
     def __call__(self, statement: Statement) -> list[tuple[str, str]]:
         return [*self.rights(statement), *self.needs(statement)]
@@ -70,7 +73,7 @@ async def check_dumpable(server: Server, proof: ProofPlan, find: FindStatements)
         reasons = await cannot_dump(conn)
         left_out = [] if proof.restore else await read_not_restorable(conn, list(proof.leave_out))
         reasons += [] if proof.restore else [*await _unknown(conn, proof), *_rows_lost(left_out)]
-        hidden, needs = await hidden_from_scripts(conn), await read_needs(conn, owner)
+        hidden, needs = await hidden_from_scripts(conn), await read_needs(server, conn, owner)
         if not proof.restore and not await is_superuser(conn):
             async with conn.transaction(force_rollback=True):
                 await conn.execute("SET TRANSACTION READ ONLY")

@@ -5,12 +5,17 @@ Data scripts are run in the window for the first time: what would fail there is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.sqltext.relation_names import altered_by, dotted, dropped_by
+from cutoverd.daemon.sqltext.relations import Relation, Relations
+from cutoverd.daemon.sqltext.role_and_path import FileSession
 from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.daemon.sqltext.transaction_control import Token, tokens
 
@@ -26,7 +31,7 @@ SELECT name FROM unnest('{pg_read_server_files,pg_write_server_files,pg_execute_
 """
 # tables of a publication that say of no row which one it was, with those that they are partitions of
 WITHOUT_IDENTITY = """
-SELECT n.nspname::text, c.relname::text, t.oid::regclass::text, p.pubname::text, p.pubupdate, p.pubdelete
+SELECT n.nspname::text, c.relname::text, t.oid::regclass::text, p.pubname::text, p.pubupdate, p.pubdelete, c.oid = t.oid
   FROM pg_catalog.pg_publication_tables l
   JOIN pg_catalog.pg_publication p ON p.pubname = l.pubname AND (p.pubupdate OR p.pubdelete)
   JOIN pg_catalog.pg_namespace s ON s.nspname = l.schemaname
@@ -40,7 +45,17 @@ SELECT n.nspname::text, c.relname::text, t.oid::regclass::text, p.pubname::text,
           WHERE i.indrelid = t.oid AND CASE t.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)
  ORDER BY 1, 2, 3, 4
 """
-IDENTIFIES = {"primary", "identity"}
+SCHEMAS = """
+SELECT n.nspname::text, ARRAY(SELECT u.rolname::text FROM pg_catalog.pg_roles u WHERE u.rolname = ANY (%s)
+                                 AND NOT pg_catalog.has_schema_privilege(u.oid, n.oid, 'USAGE'))
+  FROM pg_catalog.pg_namespace n WHERE n.nspname NOT LIKE 'pg\\_t%%'
+"""
+RELATIONS = """
+SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+"""
+LOGIN_AND_PATH = "SELECT session_user::pg_catalog.text, pg_catalog.current_setting('search_path')"
+KEY, IDENTITY = ("primary", "key"), ("replica", "identity")
 CHANGES: dict[tuple[str, ...], str] = {("update",): "update", ("delete", "from"): "delete"}
 
 
@@ -54,82 +69,135 @@ class Published:
     publication: str
     update: bool
     delete: bool
+    is_own: bool = True  # the name
 
-    def is_of(self, name: Sequence[str]) -> bool:
-        """Without a schema only what everybody finds so: which one is meant elsewhere, the search path says."""
-        return tuple(name) == (self.schema, self.name) or (tuple(name) == (self.name,) and self.schema == "public")
+    @property
+    def relation(self) -> Relation:
+        return self.schema, self.name
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What a role may do."""
+
+    extensions: Mapping[str, bool] = field(default_factory=dict)  # those that the server has; whether he may create it
+    files: frozenset[str] = frozenset()  # of the roles for files of the server, what he has
 
 
 @dataclass
 class ScriptNeeds:
     """Called with each statement, in order: (what is wrong, what helps), each."""
 
-    owner: str
-    extensions: dict[str, bool]  # those that the server has; whether he may create it
-    roles: set[str]  # of those for files of the server, what he has
+    runs: FileSession  # as whom, and where names are found
+    rights: Mapping[str, Rights]  # of the owner and of our own role; what another may do is not judged
     published: list[Published] = field(default_factory=list)
-    _is_owner: bool = True  # not behind a SET ROLE
+    relations: Relations = field(default_factory=lambda: Relations({}, set()))
 
-    def begin_file(self) -> None:
-        """Whatever role the one before has set is reset in between. Found: it hid what the next file needs."""
-        self._is_owner = True
+    def begin_session(self) -> None:
+        self.relations.begin_session()
+
+    def begin_file(self, *, in_transaction: bool = True) -> None:
+        self.runs.begin_file(in_transaction=in_transaction)
 
     def __call__(self, statement: Statement) -> list[tuple[str, str]]:
         words = statement.words
-        if words[:1] in {("set",), ("reset",)} and {"role", "authorization"} & set(words[1:3]):
-            self._is_owner = words[0] == "reset"
-        elif words[:2] == ("create", "extension"):
+        self.runs.follow(statement)
+        if words[:2] == ("create", "extension"):
             return list(self._of_extension(list(tokens(statement.text))))
-        elif words[:1] == ("copy",) and self._is_owner:
+        if words[:1] == ("copy",):
             return list(self._of_files(list(tokens(statement.text))))
-        elif words[:1] in {("update",), ("delete",)}:
+        if words[:1] in {("update",), ("delete",)}:
             return list(self._of_published(words, list(tokens(statement.text))))
-        elif words[:1] in {("alter",), ("create",), ("drop",)}:
-            self._forget(words, list(tokens(statement.text)))
+        if words[:1] in {("alter",), ("create",), ("drop",), ("select",), ("with",)}:
+            self._follow(list(tokens(statement.text)))
         return []
 
     def _of_extension(self, found: list[Token]) -> Iterator[tuple[str, str]]:
-        name = ".".join(_name(found, 5 if found[2:3] and found[2].text.lower() == "if" else 2))
-        if self.extensions.get(name) is None:
+        name = ".".join(dotted(found, 5 if found[2:3] and found[2].text.lower() == "if" else 2)[0])
+        extensions, role = self.rights[self.runs.owner].extensions, self.runs.now.role or ""
+        if name not in extensions:
             yield f"the server has no extension {name}", "install its package there beforehand"
-        elif not self.extensions[name] and self._is_owner:
+        elif role in self.rights and not self.rights[role].extensions.get(name):
             advice = f"let a superuser CREATE EXTENSION {name} in production beforehand, and write IF NOT EXISTS here"
-            yield f"extension {name} is not trusted: only a superuser may create it, and the files run as {self.owner}", advice
+            yield f"extension {name} is not trusted: only a superuser may create it, and {_runs_as(self.runs)}", advice
 
     def _of_files(self, found: list[Token]) -> Iterator[tuple[str, str]]:
-        needed = _file_role(found)
-        if needed and needed not in self.roles:
-            advice = f"GRANT {needed} TO {self.owner}, or write \\copy, which reads and writes on this machine"
-            yield f"COPY with a file or a program of the server needs {needed}, which {self.owner} has not", advice
+        needed, role = _file_role(found), self.runs.now.role or ""
+        if needed and role in self.rights and needed not in self.rights[role].files:
+            advice = f"GRANT {needed} TO {role}, or write \\copy, which reads and writes on this machine"
+            yield f"COPY with a file or a program of the server needs {needed}, which {role} has not", advice
 
     def _of_published(self, words: Sequence[str], found: list[Token]) -> Iterator[tuple[str, str]]:
         begins = next((begins for begins in CHANGES if tuple(words[: len(begins)]) == begins), ())
         is_only = [each.text.lower() for each in found[len(begins) : len(begins) + 1]] == ["only"]
-        name = _name(found, len(begins) + is_only)
+        meant = self.relations.meant(dotted(found, len(begins) + is_only)[0], self.runs.now)
         for table in self.published if begins else ():
-            if table.is_of(name) and getattr(table, change := CHANGES[begins]):
+            if table.relation == meant and getattr(table, change := CHANGES[begins]):
                 wrong = f"{table.identity} has no replica identity, and publication {table.publication} publishes each {change}"
                 yield wrong, f"ALTER TABLE {table.identity} REPLICA IDENTITY FULL before it, or give it a primary key"
 
-    def _forget(self, words: Sequence[str], found: list[Token]) -> None:
+    def _follow(self, found: list[Token]) -> None:
         """What files mend themselves, or take away, is as they left it."""
-        names = {word for word in words if word in {"publication", "table", "index"}}
-        if "publication" in names:
-            self.published.clear()
-        elif names and (
-            words[0] == "drop"
-            or (words[0] == "create" and "table" in names)
-            or IDENTIFIES & {each.text.lower() for each in found}
-        ):
-            named = [_name(found, at) for at, each in enumerate(found) if each.kind == "name"]
-            self.published = [table for table in self.published if not any(table.is_of(name) for name in named)]
+        self._forget_publications(found)
+        self._forget_mended(found)
+        moved = self.relations.follow(found, self.runs.now)
+        self._forget([table for table in self.published if moved.get(table.relation, ()) is None])
+        self.published = [_moved(table, moved) for table in self.published]
+
+    def _forget_publications(self, found: list[Token]) -> None:
+        altered = altered_by(found, {"publication"})
+        changed = [altered.name] if altered and altered.rest[:1] not in {("add",), ("owner",)} else []
+        names = {".".join(name) for name in (*changed, *dropped_by(found, {"publication"}))}
+        self.published = [table for table in self.published if table.publication not in names]
+
+    def _forget_mended(self, found: list[Token]) -> None:
+        """A key of a partitioned table is its partitions' too; its replica identity is not."""
+        altered = altered_by(found, {"table"})
+        if altered and (mended := _mended(altered.rest)):
+            named = self.relations.may_be(altered.name, self.runs.now)
+            found_so = [table for table in self.published if table.relation in named]
+            self._forget([table for table in found_so if mended == KEY or table.is_own])
+
+    def _forget(self, gone: Sequence[Published]) -> None:
+        """By whichever name they are written to. Found: what mended a partition was not seen where the whole is written to."""
+        identities = {table.identity for table in gone}
+        self.published = [table for table in self.published if table.identity not in identities]
 
 
-async def read_needs(conn: Connection, owner: str) -> ScriptNeeds:
-    """In production, where new comes from."""
-    extensions = dict(await fetch_all(conn, EXTENSIONS, (owner,)))
-    roles = {name for (name,) in await fetch_all(conn, FILE_ROLES, (owner,))}
-    return ScriptNeeds(owner, extensions, roles, [Published(*row) for row in await fetch_all(conn, WITHOUT_IDENTITY)])
+async def read_needs(server: Server, conn: Connection, owner: str) -> ScriptNeeds:
+    """In production, where new comes from; `conn` is in it. The path is that of a session of the plan."""
+    async with session(server, server.names.production, of_plan=True) as of_plan:
+        login, path = await fetch_one(of_plan, LOGIN_AND_PATH) or ("", "")
+    rights = {role: await _rights(conn, role) for role in (owner, login)}
+    published = [Published(*row) for row in await fetch_all(conn, WITHOUT_IDENTITY)]
+    relations = await _relations(conn, [owner, login]) if published else Relations({}, set())
+    return ScriptNeeds(FileSession(owner, login, path), rights, published, relations)
+
+
+async def _relations(conn: Connection, roles: list[str]) -> Relations:
+    schemas = {schema: frozenset(barred) for schema, barred in await fetch_all(conn, SCHEMAS, (roles,))}
+    return Relations(schemas, set(await fetch_all(conn, RELATIONS)))
+
+
+async def _rights(conn: Connection, role: str) -> Rights:
+    extensions = dict(await fetch_all(conn, EXTENSIONS, (role,)))
+    return Rights(extensions, frozenset(name for (name,) in await fetch_all(conn, FILE_ROLES, (role,))))
+
+
+def _mended(rest: Sequence[str]) -> tuple[str, str] | None:
+    """Not by `GENERATED … AS IDENTITY`, and not by REPLICA IDENTITY NOTHING."""
+    pairs = list(pairwise(rest))
+    return next((pair for pair in (KEY, IDENTITY) if pair in pairs and ("identity", "nothing") not in pairs), None)
+
+
+def _moved(table: Published, moved: Mapping[Relation, Relation | None]) -> Published:
+    now = moved.get(table.relation)
+    return replace(table, schema=now[0], name=now[1]) if now else table
+
+
+def _runs_as(runs: FileSession) -> str:
+    role = runs.now.role
+    return f"the files run as {role}" if role == runs.owner else f"this runs as {role}"
 
 
 def _file_role(found: Sequence[Token]) -> str:
@@ -142,15 +210,3 @@ def _file_role(found: Sequence[Token]) -> str:
                 return "pg_read_server_files" if way == "from" else "pg_write_server_files"
             return "pg_execute_server_program" if after.text.lower() == "program" else ""
     return ""
-
-
-def _name(found: Sequence[Token], at: int) -> tuple[str, ...]:
-    """The name that stands there, with its schema."""
-    name = list[str]()
-    while at < len(found) and found[at].kind == "name":
-        text = found[at].text
-        name.append(text[1:-1].replace('""', '"') if text.startswith('"') else text.lower())
-        if at + 1 >= len(found) or found[at + 1].text != ".":
-            break
-        at += 2
-    return tuple(name)

@@ -116,8 +116,11 @@ class PsqlScripts:
     def find_statements(self, judge: Judge) -> list[str]:
         """What `judge` finds wrong with the statements of all files, `file:line: problem: advice`; for a thread."""
         reading = ScriptLint(self._cwd, judge=judge)
-        for file in [*self._schema_files, *(script.file.absolute() for script in self._scripts.values())]:
+        for file in self._schema_files:  # one psql runs them all
             reading.read(file)
+        for script in self._scripts.values():
+            reading.begin()
+            reading.read(script.file.absolute(), in_transaction=not runs_without_transaction(script.file))
         origins = self._origins()
         found = [origins.finding(finding) if origins else finding for finding in reading.findings if finding.file.exists()]
         return [line.removeprefix(f"{self._cwd}/") for line in lines_of(found)]

@@ -306,3 +306,31 @@ async def test_what_a_data_script_has_no_right_to_is_found_by_the_catalog(rig: R
     rig.cluster.execute("GRANT pg_read_server_files TO app_owner")
     mended = NEEDED.replace("EXTENSION file_fdw", "EXTENSION IF NOT EXISTS plpgsql").replace("DELETE FROM", "SELECT * FROM")
     await rig.check(rig.site.file("b.sql", f"ALTER TABLE shop.bare REPLICA IDENTITY FULL;\n{mended}"))
+
+
+BY_PATH = """
+SET ROLE app_owner;
+CREATE SCHEMA audit; CREATE TABLE audit.log (a int); CREATE SCHEMA app_owner; CREATE TABLE app_owner.orders (a int);
+CREATE TABLE public.log (a int PRIMARY KEY); CREATE TABLE public.orders (a int PRIMARY KEY);
+RESET ROLE;
+CREATE SCHEMA barred; CREATE TABLE barred.log (a int PRIMARY KEY); ALTER TABLE barred.log OWNER TO app_owner;
+GRANT USAGE ON SCHEMA barred TO cutover;
+CREATE PUBLICATION all_of_it FOR ALL TABLES;
+"""
+
+
+async def test_an_unqualified_name_is_the_one_of_the_path_that_database_or_owner_have_set(rig: Rig) -> None:
+    """Found: only public was thought of, and the UPDATE failed in the window; by the owner's own path it was refused falsely."""
+    rig.cluster.execute(BY_PATH, "app")
+    file = rig.site.file("a.sql", "UPDATE log SET a = 2;\nUPDATE orders SET a = 2;\nSET ROLE NONE;\nCOPY log FROM '/nowhere';\n")
+    of_ours = "a.sql:4: COPY with a file or a program of the server needs pg_read_server_files, which cutover has not"
+    for setting, tables in {
+        "ALTER ROLE app_owner RESET search_path": ["a.sql:2: app_owner.orders"],  # as the server has it
+        "ALTER DATABASE app SET search_path = barred, audit, public": ["a.sql:1: audit.log"],
+        'ALTER ROLE app_owner SET search_path = "$user", audit': ["a.sql:1: audit.log", "a.sql:2: app_owner.orders"],
+        "ALTER ROLE app_owner IN DATABASE app SET search_path = public": [],
+    }.items():
+        rig.cluster.execute(setting)
+        *found, copy = await rig.refused(file)
+        assert [reason.partition(" has no replica identity")[0] for reason in found] == tables, setting
+        assert copy.startswith(of_ours)
