@@ -8,6 +8,8 @@ import pytest
 
 from cutoverd.daemon.postgres.precheck.script_needs import Published, Rights, ScriptNeeds
 from cutoverd.daemon.postgres.scripts import right_errors
+from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.sqltext.lint import ScriptLint
 from cutoverd.daemon.sqltext.relations import Relations
 from cutoverd.daemon.sqltext.role_and_path import FileSession
@@ -237,15 +239,27 @@ def test_set_local_ends_with_the_transaction_of_a_file_that_has_its_own(text: st
     assert len(wrong(text, in_transaction=False)) == problems
 
 
-def test_a_temporary_table_is_there_in_the_next_file_of_the_same_psql_alone(tmp_path: Path) -> None:
-    reading = ScriptLint(tmp_path, judge=needs_of())
-    for name, text in {"a.sql": "CREATE TEMP TABLE log (a int);", "b.sql": "UPDATE log SET a = 2;"}.items():
-        (tmp_path / name).write_text(text)
-        reading.read(tmp_path / name)
-    assert reading.findings == []
-    reading.begin()
-    reading.read(tmp_path / "b.sql")
-    assert len(reading.findings) == 1
+def found_in(folder: Path, schema: dict[str, str], data: dict[str, str]) -> list[str]:
+    """The lines that are refused, as PreCheck asks for them."""
+    for name, text in {**schema, **data}.items():
+        (folder / name).write_text(text)
+    server = Server("postgresql://cutover@127.0.0.1/app", "r1", 1, Path("/nowhere"))
+    scripts = [DataScript(name, folder / name) for name in data]
+    reasons = PsqlScripts(server, [folder / name for name in schema], scripts, cwd=folder).find_statements(needs_of())
+    return [reason.partition(": ")[0] for reason in reasons]
+
+
+def test_a_temporary_table_is_there_in_the_next_schema_file_and_in_no_data_script(tmp_path: Path) -> None:
+    """Found: one that a file made hid the published table of its name from all that came after."""
+    schema = {"a.sql": "CREATE TEMP TABLE log (a int);", "b.sql": "UPDATE log SET a = 2;"}
+    assert found_in(tmp_path, schema, {"c.sql": "UPDATE log SET a = 2;"}) == ["c.sql:1"]
+
+
+def test_whether_a_file_has_a_transaction_of_ours_is_known_where_its_needs_are_read(tmp_path: Path) -> None:
+    """Found: SET LOCAL, which does nothing without a transaction, counted there too."""
+    text = "SET LOCAL ROLE admin;\nCOPY t FROM '/x';"
+    data = {"a.sql": text, "b.sql": f"-- cutoverd: no-transaction\n{text}"}
+    assert found_in(tmp_path, {}, data) == ["b.sql:3"]
 
 
 def test_a_role_for_files_of_the_server_is_enough() -> None:
