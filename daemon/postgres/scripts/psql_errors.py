@@ -4,74 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.postgres.scripts.psql import Wrapper
+from cutoverd.daemon.postgres.scripts.psql_messages import PASSED_OVER, ScriptError, commit_error, first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
-from cutoverd.daemon.sqltext.regular_file import real_path
 from cutoverd.states.errors import NotLeader, StepError
 
-# The severity is in the server's language, so the SQLSTATE tells errors from warnings; psql's own errors have none.
-_ERROR = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?:\S+:\s+(?P<sqlstate>[0-9A-Z]{5}): |error: )(?P<message>.*)$")
-# with VERBOSITY terse or sqlstate, which a file may set: no SQLSTATE tells an error from a notice, but psql stopped at the last
-_SHORT = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?!STATEMENT: )\S+:\s+(?![0-9A-Z]{5}: )(?P<message>.*)$", re.MULTILINE)
-_SQLSTATE = re.compile(r"[0-9A-Z]{5}")
-_STOPPED = 3  # psql's exit code where a script met an error
 _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
-_NO_ERROR = {"00", "01", "02"}
-_DETAIL_LINES = 12
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 OWNER = "the database's owner"
-NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, PASSED_OVER, OPEN = "CV001", "CV002", "CV003", "CV004", "CV005"
+NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, OPEN = "CV001", "CV002", "CV003", "CV005"
 NAMED_MAX = 5
-
-
-@dataclass(frozen=True)
-class ScriptError:
-    """The first error of a psql run, where it happened, and what the server added (LINE, DETAIL, HINT, CONTEXT)."""
-
-    file: Path
-    line: int
-    sqlstate: str | None
-    message: str
-    detail: str
-
-
-def first_error(stderr: str, cwd: Path) -> ScriptError | None:
-    """None if no file is to blame: psql could not connect, or was killed."""
-    lines = stderr.splitlines()
-    for number, line in enumerate(lines):
-        match = _ERROR.match(line)
-        if match and (match["sqlstate"] or "CV")[:2] not in _NO_ERROR:
-            file = real_path(cwd / match["file"])
-            return ScriptError(file, int(match["line"]), match["sqlstate"], match["message"], _detail(lines[number + 1 :]))
-    return None
-
-
-def _short_error(completed: Completed, cwd: Path) -> ScriptError | None:
-    """Of a file that wants its errors short; what else psql said of it is a notice before it."""
-    found = list(_SHORT.finditer(completed.stderr_tail)) if completed.returncode == _STOPPED else []
-    if not found:
-        return None
-    last = found[-1]
-    sqlstate = last["message"] if _SQLSTATE.fullmatch(last["message"]) else None
-    message = f"it failed with SQLSTATE {sqlstate}" if sqlstate else last["message"]
-    return ScriptError(real_path(cwd / last["file"]), int(last["line"]), None, message, "")
-
-
-def _detail(lines: list[str]) -> str:
-    kept: list[str] = []
-    for line in lines[:_DETAIL_LINES]:
-        if line.startswith("psql:"):
-            break
-        if not line.startswith("LOCATION:"):
-            kept.append(line)
-    return "\n".join(kept)
 
 
 def psql_failure(
@@ -88,7 +36,7 @@ def psql_failure(
     `owner`: as whom the files run; `kept` says what became of its effect, `then` what is to be done. A mended file is never
     run by the run that it failed in: that goes through with what it began with.
     """
-    error = first_error(completed.stderr_tail, reading.cwd) or _short_error(completed, reading.cwd)
+    error = first_error(completed, reading.cwd)
     if error is None:
         return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:
@@ -155,7 +103,7 @@ def _without_place(completed: Completed, kept: str, then: str) -> StepError:
         )
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
     match = _LOST.search(completed.stderr_tail)
-    words = match["message"] if match else completed.stderr_tail.strip()[-500:]
+    words = match["message"] if match else commit_error(completed.stderr_tail) or completed.stderr_tail.strip()[-500:]
     return StepError(f"psql {how}{': ' if words else ''}{words}", hint=kept)
 
 

@@ -68,7 +68,7 @@ async def test_an_error_names_file_and_line_and_nothing_is_kept(site: Site):
 
 
 async def test_an_error_in_an_included_file_names_both(site: Site):
-    outer = site.file("schema/001.sql", "SELECT 1;\n\\ir parts/inner.sql\n")
+    outer = site.file("schema/001.sql", "CREATE SCHEMA IF NOT EXISTS public;\n\\ir parts/inner.sql\n")
     site.file("schema/parts/inner.sql", "SELECT 2;\n\nSELECT 1/0;\n")
     with pytest.raises(
         StepError, match=r"^schema/parts/inner.sql:3, included by schema/001.sql:2: division by zero \(SQLSTATE 22012\)"

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.host.children import Completed
-from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, first_error, psql_failure
+from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, psql_failure
+from cutoverd.daemon.postgres.scripts.psql_messages import first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
@@ -15,24 +16,75 @@ psql:b:c.sql:7: FEHLER:  22012: Division durch Null
 ZEILE 1: SELECT 1/0;
 KONTEXT:  hier
 LOCATION:  int4div, int.c:846
+psql:b:c.sql:7: STATEMENT:  SELECT 1/0;
 psql:b:c.sql:8: FEHLER:  25P02: aktuelle Transaktion wurde abgebrochen
+psql:b:c.sql:8: STATEMENT:  SELECT 1;
 """
 
 
 def test_the_first_error_is_found_whatever_the_language_of_the_server():
-    error = first_error(GERMAN, Path("/plan"))
+    error = first_error(Completed(3, "", GERMAN), Path("/plan"))
     assert (error.file, error.line, error.sqlstate, error.message) == (Path("/plan/b:c.sql"), 7, "22012", "Division durch Null")
     assert "KONTEXT:  hier" in error.detail
     assert "int4div" not in error.detail
 
 
 def test_an_error_of_psql_itself_has_a_place_and_no_sqlstate():
-    error = first_error("psql:a.sql:3: error: nofile.sql: No such file or directory\n", Path("/plan"))
+    error = first_error(Completed(3, "", "psql:a.sql:3: error: nofile.sql: No such file or directory\n"), Path("/plan"))
     assert (error.line, error.sqlstate, error.message) == (3, None, "nofile.sql: No such file or directory")
 
 
 def test_notices_alone_blame_no_file():
-    assert first_error("psql:a.sql:3: NOTICE:  00000: fine\n", Path("/plan")) is None
+    assert first_error(Completed(3, "", "psql:a.sql:3: NOTICE:  00000: fine\n"), Path("/plan")) is None
+
+
+SKIPPED = "psql:a.sql:1: HINWEIS:  42P07: Relation »log« existiert bereits, wird übersprungen\nLOCATION:  x, y.c:1\n"
+LOST = "psql:a.sql:2: error: connection to server was lost\n"
+CLOSED = f"psql:a.sql:2: server closed the connection unexpectedly\n\tThis probably means …\n{LOST}"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "behind", "message"),
+    [
+        (
+            3,
+            "psql:a.sql:2: FEHLER:  22012: Division\npsql:a.sql:2: STATEMENT:  SELECT 1/0;\n",
+            "a.sql:2: Division (SQLSTATE 22012)",
+        ),
+        (3, "psql:a.sql:1: FEHLER:  22012: Division\npsql:a.sql:1: STATEMENT:  x\n", "a.sql:1: Division (SQLSTATE 22012)"),
+        (3, "psql:a.sql:2: FEHLER:  22012: with ECHO none\n", "a.sql:2: with ECHO none (SQLSTATE 22012)"),
+        (3, "psql:a.sql:2: FEHLER:  22012\npsql:a.sql:2: STATEMENT:  SELECT 1/0;\n", "a.sql:2: it failed with SQLSTATE 22012"),
+        (
+            3,
+            "psql:a.sql:2: error: no rows returned for \\gset\npsql:a.sql:2: STATEMENT:  x\n",
+            "a.sql:2: no rows returned for \\gset",
+        ),
+        (3, 'psql:a.sql:2: could not open file "x": No such file\n', 'a.sql:2: could not open file "x": No such file'),
+        (2, f"psql:a.sql:2: FATAL:  57P01: terminating\nLOCATION:  a, b.c:2\n{CLOSED}", "a.sql:2: terminating (SQLSTATE 57P01)"),
+        (2, CLOSED, "a.sql:2: connection to server was lost"),
+        (3, "FEHLER:  53100: kein Platz\nDETAIL:  d\n", "psql ended with 3: COMMIT failed: kein Platz (SQLSTATE 53100)"),
+        (-9, "", "psql was killed by signal 9: psql:a.sql:1: HINWEIS"),
+    ],
+)
+def test_a_notice_is_not_taken_for_the_error_whatever_its_sqlstate(returncode: int, behind: str, message: str):
+    """Found: CREATE TABLE IF NOT EXISTS before the statement that failed was blamed in its place. As psql 18 says it all."""
+    error = psql_failure(Completed(returncode, "", SKIPPED + behind), ScriptLint(Path("/plan")))
+    assert str(error).startswith(message)
+
+
+def test_what_failed_in_a_pipeline_is_known_by_the_sqlstate_that_psql_kept():
+    failed = "psql:a.sql:5: ERROR:  22012: division by zero\npsql:a.sql:6: NOTICE:  42P06: schema exists, skipping\n"
+    ours = "psql:w.sql:9: ERROR:  CV004: 22012\npsql:w.sql:9: STATEMENT:  DO $$ … $$;\n"
+    error = psql_failure(Completed(3, "", SKIPPED + failed + ours), ScriptLint(Path("/plan")))
+    assert str(error) == "a.sql:5: division by zero (SQLSTATE 22012)"
+    assert "the file went on after it" in error.hint
+
+
+def test_what_failed_in_a_pipeline_in_our_transaction_is_not_the_aborted_transaction():
+    failed = "psql:a.sql:5: ERROR:  22012: division by zero\nLOCATION:  x, y.c:1\n"
+    ours = "psql:w.sql:9: ERROR:  25P02: current transaction is aborted\npsql:w.sql:9: STATEMENT:  SELECT 1;\n"
+    error = psql_failure(Completed(3, "", SKIPPED + failed + ours), ScriptLint(Path("/plan")))
+    assert str(error) == "a.sql:5: division by zero (SQLSTATE 22012)"
 
 
 @pytest.mark.parametrize(

@@ -6,5 +6,6 @@
 \set AUTOCOMMIT on
 \set FETCH_COUNT 0
 \set VERBOSITY verbose
+\set ECHO errors
 \o
 \cd :cutoverd_folder
