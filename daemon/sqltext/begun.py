@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from cutoverd.daemon.sqltext.splitter import MetaCommand
 
 _ENDED_BY = {"restrict": "unrestrict", "startpipeline": "endpipeline"}
+_BEGUN_BY = {ends: begins for begins, ends in _ENDED_BY.items()}
 
 
 @dataclass
@@ -15,9 +16,10 @@ class Begun:
     """Those that are open in one file, with the lines where they began."""
 
     _open: dict[str, MetaCommand] = field(default_factory=dict)
+    _doubtful: set[str] = field(default_factory=set)  # ended by a branch that may not be run: another may end them too
 
-    def apply(self, command: MetaCommand) -> str:
-        """Why psql will not take this command here; "" if it will."""
+    def apply(self, command: MetaCommand, *, certain: bool) -> str:
+        """Why psql will not take this command here; "" if it will. Not `certain`: behind an `\\if` that nobody can tell here."""
         restricted = self._open.get("restrict")
         if restricted and command.name != "unrestrict":
             return f"psql takes no command but \\unrestrict behind the \\restrict of line {restricted.line}; end that before"
@@ -25,10 +27,17 @@ class Begun:
             return f"it needs the key of the \\restrict of line {restricted.line}"
         if command.name in _ENDED_BY:
             self._open.setdefault(command.name, command)
-        for begins, ends in _ENDED_BY.items():
-            if command.name == ends:
-                self._open.pop(begins, None)
-        return ""
+            self._doubtful.discard(command.name)
+        begins = _BEGUN_BY.get(command.name, "")
+        return self._end(begins, certain) if begins else ""
+
+    def _end(self, begins: str, certain: bool) -> str:
+        was_open = self._open.pop(begins, None) is not None
+        if was_open and not certain:
+            self._doubtful.add(begins)
+        if was_open or begins in self._doubtful:
+            return ""
+        return f"no \\{begins} before it in this file is open, so psql would stop here; take it out, or begin it with \\{begins}"
 
     def left(self) -> Iterator[tuple[int, str, str]]:
         """(line, what is wrong, what helps), each."""

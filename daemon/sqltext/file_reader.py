@@ -133,7 +133,7 @@ class FileReader:
         asks = command.name in {"if", "elif"} and not self._conditions.skip
         if asks and runs_shell(command, self._session.variables):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}", f"{_SHELL}; {_GETENV}")
-        if command.name in CONDITIONALS and (refused := self._begun.apply(command)):
+        if command.name in CONDITIONALS and (refused := self._begun.apply(command, certain=self._conditions.certain)):
             self.refuse(command.line, f"\\{command.name}", refused)
         if problem := self._conditions.problem(command, self._session.variables):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}".rstrip(), problem)
@@ -179,7 +179,7 @@ class FileReader:
         variables = self._session.variables
         if why_not := _LEAVES.get(command.name) or _WAITS.get(command.name):
             self.refuse(command.line, f"\\{command.name}", why_not)
-        elif refused := self._begun.apply(command):
+        elif refused := self._begun.apply(command, certain=self._conditions.certain):
             self.refuse(command.line, f"\\{command.name}", refused)
         elif runs_shell(command, variables):
             advice = f"{_SHELL}; {_GETENV}" if has_backticks(command) else _SHELL

@@ -143,6 +143,19 @@ def test_what_is_begun_and_never_ended_is_refused_where_it_begins(tmp_path, writ
     assert refused(tmp_path, write("b.sql", f"\\{begins}\nSELECT 2;\n\\{ends}\n")) == []
 
 
+@pytest.mark.parametrize(("begins", "ends"), [("restrict k", "unrestrict k"), ("startpipeline", "endpipeline")])
+def test_an_end_of_what_nothing_began_is_refused(tmp_path, write, begins, ends):
+    """Found: `check` passed it, and psql stopped at it in the window: not currently in restricted mode."""
+    file = write("a.sql", f"SELECT 1;\n\\{ends}\n\\{begins}\n\\{ends}\n\\{ends}\n\\if :unknown\n\\{ends}\n\\endif\n")
+    assert [line for _, line, _ in refused(tmp_path, file)] == [2, 5, 7]
+    assert refused(tmp_path, write("b.sql", f"\\if false\n\\{ends}\n\\endif\n")) == []
+
+
+def test_a_pipeline_that_each_branch_ends_is_not_refused(tmp_path, write):
+    ended = "\\startpipeline\n\\if :{?cutoverd_x}\n\\endpipeline\n\\else\nSELECT 1;\n\\endpipeline\n\\endif\n"
+    assert refused(tmp_path, write("a.sql", ended)) == []
+
+
 def test_what_psql_does_not_take_behind_restrict_is_refused(tmp_path, write):
     file = write("a.sql", "\\restrict k\n\\set x 1\n\\unrestrict l\n\\unrestrict k\n")
     assert [line for _, line, _ in refused(tmp_path, file)] == [2, 3]
