@@ -11,6 +11,7 @@ from typing import Protocol
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.begun import Begun
 from cutoverd.daemon.sqltext.executed import interpolated, run_by_gexec
+from cutoverd.daemon.sqltext.from_environment import FromEnvironment
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.pieces import without_comments
 from cutoverd.daemon.sqltext.regular_file import real_path
@@ -63,6 +64,7 @@ class PsqlSession:
     cwd: Path
     variables: Variables = field(default_factory=Variables)
     encoding: str | None = encoding.UTF8
+    environment: FromEnvironment = field(default_factory=FromEnvironment)
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class FileReader:
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}", f"{_SHELL}; {_GETENV}")
         if command.name in CONDITIONALS and (refused := self._begun.apply(command, certain=self._conditions.certain)):
             self.refuse(command.line, f"\\{command.name}", refused)
+        if asks:
+            self._refuse_unset(command)
         if problem := self._conditions.problem(command, self._session.variables):
             self.refuse(command.line, f"\\{command.name} {' '.join(command.arguments)}".rstrip(), problem)
         return self._conditions.apply(command, self._session.variables)
@@ -199,8 +203,10 @@ class FileReader:
         elif command.name == "cd":
             self._change_folder(command)
         self._judge_loss(command.line, command.name)
+        self._refuse_unset(command)
         if command.name in _SENT:
             self._check_encoding(command.line, " ".join(command.arguments), self._session.encoding)
+        self._session.environment.apply(command, variables, self._sent.text, certain=self._conditions.certain)
         variables.apply(command.name, command.arguments, certain=self._conditions.certain)
         self._switch(command)
         self._lint.use_data(self, command)
@@ -216,12 +222,24 @@ class FileReader:
             self.refuse(statement.line, shown, OUTSIDE_ADVICE)
         elif switches_quotes(statement):
             self.refuse(statement.line, shown, QUOTES_ADVICE)
+        self._refuse_unset(statement)
         self._judge_reach(statement, shown)
         self._judge_loss(statement.line, statement.text)
         self._judge_routines(statement)
         self._switch(statement)
         given = _COPY_ENCODING.search(statement.text) if statement.words[:1] == ("copy",) else None
         self._data_encoding = encoding.known(given[1]) if given else None
+
+    def _refuse_unset(self, piece: Statement | MetaCommand) -> None:
+        r"""What `\getenv` did not find; behind an `\if` that may ask for just that, nobody can tell."""
+        if not self._conditions.certain:
+            return
+        if isinstance(piece, Statement):
+            for behind, *found in self._session.environment.missed_in(piece.text):
+                self.refuse(piece.line + behind, *found)
+        else:
+            for found_there in self._session.environment.missed_by(piece):
+                self.refuse(piece.line, *found_there)
 
     def _judge_loss(self, line: int, text: str) -> None:
         if "lo_unlink" in text and "lo_unlink" in without_comments(text).lower():

@@ -5,12 +5,13 @@ Included files are read too: `\\i` relative to psql's folder, `\\ir` to the file
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cutoverd.daemon.sqltext import copy_files, encoding
 from cutoverd.daemon.sqltext.file_reader import FileReader, Judge, PendingCall, PsqlSession
+from cutoverd.daemon.sqltext.from_environment import FromEnvironment
 from cutoverd.daemon.sqltext.regular_file import expanded, open_regular, read_regular, real_path
 from cutoverd.daemon.sqltext.rules import CALL_ADVICE, NO_TRANSACTION, LintFinding
 from cutoverd.daemon.sqltext.splitter import MetaCommand
@@ -33,6 +34,7 @@ class ScriptLint:
     procedures: Procedures = field(default_factory=Procedures)
     calls: list[PendingCall] = field(default_factory=list)
     production: str = ""  # the database's name, which is another's while files run
+    environment: Collection[str] | None = None  # the names that psql finds there; None: nobody knows
     judge: Judge | None = None  # what is wrong with a statement (problem, advice), in place of what is looked for here
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class ScriptLint:
 
     def begin(self) -> None:
         """What is read from here on is run by a psql of its own."""
-        self._session = PsqlSession(self.cwd)
+        self._session = PsqlSession(self.cwd, environment=FromEnvironment(self.environment))
         if self.judge:
             self.judge.begin_session()
 

@@ -37,6 +37,10 @@ class Variables:
         elif command in {"getenv", "unset", "prompt"} and arguments:
             self._values[self.resolve(arguments[-1] if command == "prompt" else arguments[0]) or ""] = None
 
+    def has(self, name: str) -> bool:
+        """Whether anything has set it, or may have: its value may be unknown."""
+        return name in self._values
+
     def value(self, arguments: Sequence[str]) -> str | None:
         """As `\\set` puts them together; None if it cannot be known."""
         parts = [self.resolve(each) for each in arguments]

@@ -95,7 +95,7 @@ class Psql:
                     epoch=self.server.epoch,
                     step=step,
                     cwd=self.cwd,
-                    env={**self.server.environment(), "LC_ALL": "C"},
+                    env=environment(self.server),
                     timeout_seconds=self.timeout_seconds,
                 )
             finally:
@@ -121,6 +121,11 @@ class Psql:
         finally:
             path.unlink(missing_ok=True)
             pid_file.unlink(missing_ok=True)
+
+
+def environment(server: Server) -> dict[str, str]:
+    r"""Psql's: what `\getenv` finds in a file."""
+    return {**server.environment(), "LC_ALL": "C"}
 
 
 async def backend_is_gone(server: Server, pid: int | None) -> None:

@@ -20,7 +20,7 @@ from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.precheck import sql_files
 from cutoverd.daemon.postgres.scripts import nontransactional, psql_errors
-from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper, assign
+from cutoverd.daemon.postgres.scripts.psql import Psql, Wrapper, assign, environment
 from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.of_owner import settings_of_owner
@@ -126,7 +126,8 @@ class PsqlScripts:
         return [line.removeprefix(f"{self._cwd}/") for line in lines_of(found)]
 
     def _read(self) -> ScriptLint:
-        reading = ScriptLint(self._cwd, production=self._server.names.production)
+        known = frozenset(environment(self._server))
+        reading = ScriptLint(self._cwd, production=self._server.names.production, environment=known)
         for file in self._schema_files:  # one psql runs them all
             if runs_without_transaction(file):
                 advice = "schema files are one transaction; make it a data script with a probe"

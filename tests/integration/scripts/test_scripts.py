@@ -209,7 +209,8 @@ async def test_a_probe_says_unknown_when_new_cannot_be_asked(site: Site, monkeyp
     assert "app_next" in probed.evidence["error"]
 
 
-async def test_files_that_cannot_be_run_are_refused_all_at_once(site: Site):
+async def test_files_that_cannot_be_run_are_refused_all_at_once(site: Site, monkeypatch):
+    monkeypatch.setenv("PGHOST", "no variable of psql's environment")
     schema = [
         site.file("schema/001.sql", "BEGIN;\n\\! date\n"),
         site.file("schema/002.sql", "-- cutoverd: no-transaction\nVACUUM;\n"),
@@ -217,11 +218,20 @@ async def test_files_that_cannot_be_run_are_refused_all_at_once(site: Site):
     data = [
         DataScript("a", site.file("a.sql", "-- cutoverd: no-transaction\nVACUUM;\n")),
         DataScript("b", site.file("b.sql", "SELECT 1;"), "SELECT true"),
+        DataScript("c", site.file("c.sql", "\\getenv h HOME\n\\getenv n PGHOST\nSELECT :'h',\n:'n';\n")),
     ]
     with pytest.raises(CheckFailed) as raised:
         await site.scripts(schema, data).check_files()
     places = [finding.split(": ")[0].removeprefix(f"{site.folder}/") for finding in raised.value.evidence["findings"]]
-    assert places == ["schema/001.sql:1", "schema/001.sql:2", "schema/002.sql:1", "schema/002.sql:2", "a.sql:1", "b.sql:1"]
+    assert places == [
+        "schema/001.sql:1",
+        "schema/001.sql:2",
+        "schema/002.sql:1",
+        "schema/002.sql:2",
+        "a.sql:1",
+        "b.sql:1",
+        "c.sql:4",
+    ]
 
 
 async def test_files_that_can_be_run_are_counted_with_what_they_include(site: Site):

@@ -169,6 +169,38 @@ def test_a_value_that_a_shell_would_get_from_the_environment_has_a_way_of_its_ow
     assert ["\\getenv" in each.advice for each in reading.findings] == [True, False]
 
 
+def missed(tmp_path, text, **how):
+    (tmp_path / "a.sql").write_text(text)
+    reading = ScriptLint(tmp_path, environment={"HAS"}, **how)
+    reading.read(tmp_path / "a.sql")
+    return [(each.line, each.problem) for each in reading.findings]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("SELECT 1,\n  :'h';\n", [(3, ":'h'")]),
+        ('SELECT 1 AS n \\gset\nSELECT * FROM :"h";\n', [(3, ':"h"')]),
+        ("SELECT :h;\n\\set x :h\n", [(2, ":h"), (3, ":h")]),
+        ("\\getenv h ALSO_NOT\nSELECT :'h';\n", [(3, ":'h'")]),
+        ("\\getenv h HAS\nSELECT :'h';\n", []),
+        ("\\setenv LACKS x\n\\getenv h LACKS\nSELECT :'h';\n", []),
+        ("\\if :{?h}\nSELECT :'h';\n\\endif\n", []),
+        ("\\if :{?h}\n\\else\n\\set h x\n\\endif\nSELECT :'h';\n", []),
+        ("SELECT 1 AS h \\gset\nSELECT :'h';\n", []),
+        ("SELECT ':h', a::h, $$:h$$; -- :h\n\\echo :h\n\\set x ':h'\n", []),
+    ],
+)
+def test_a_variable_that_the_environment_lacks_is_named_where_it_is_used(tmp_path, text, found):
+    """Found: `check` passed it, and `:'h'` was a syntax error in the window."""
+    assert missed(tmp_path, f"\\getenv h LACKS\n{text}") == found
+
+
+@pytest.mark.parametrize("before", ["\\set h x", "\\getenv h HAS", "SELECT 1 AS h \\gset", "\\setenv LACKS x"])
+def test_a_variable_that_has_another_value_is_not_missed(tmp_path, before):
+    assert missed(tmp_path, f"{before}\n\\getenv h LACKS\nSELECT :'h';\n") == []
+
+
 @pytest.mark.parametrize(
     "bad",
     [
