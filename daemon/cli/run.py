@@ -98,7 +98,8 @@ def _linger_for_last_scrape(exporter: Measured, code: Exit) -> None:
     if code in NO_LAST_SCRAPE or not exporter.linger_seconds:
         return
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         exporter.linger()
 

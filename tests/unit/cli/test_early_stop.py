@@ -49,6 +49,26 @@ def test_what_is_ignored_stays_so() -> None:
     assert subprocess.run([sys.executable, "-c", words], check=False, timeout=10).returncode == 0
 
 
+LINGERS = """\
+import os, signal, sys
+from types import SimpleNamespace
+from cutoverd.daemon.cli.run import _linger_for_last_scrape
+from cutoverd.daemon.engine.exit_codes import Exit
+signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == "ignored" else signal.SIG_DFL)
+def linger():
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("waited on")
+_linger_for_last_scrape(SimpleNamespace(linger_seconds=1, linger=linger), Exit.COMPLETED)
+"""
+
+
+@pytest.mark.parametrize(("given", "printed"), [("ignored", "waited on\n"), ("default", "")])
+def test_a_hangup_that_is_ignored_does_not_end_the_wait_for_the_last_scrape(given: str, printed: str) -> None:
+    """Found: `nohup cutoverd run` ended there at the hang-up."""
+    done = subprocess.run([sys.executable, "-c", LINGERS, given], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (0, printed), done.stderr
+
+
 @pytest.mark.parametrize("level", ["2", "3"])
 def test_a_python_that_takes_the_docstrings_away_is_refused_before_anything(level: str, tmp_path: Path) -> None:
     """Found: under PYTHONOPTIMIZE=2 a run ended by an IndexError in the middle, and errors had no words."""
