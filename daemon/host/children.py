@@ -46,6 +46,10 @@ class Completed:
     stderr_tail: str
 
 
+class NotStarted(StepError):
+    """the command was not started, so nothing of it was done"""
+
+
 @dataclass(frozen=True)
 class Child:
     """One process as its record tells it."""
@@ -78,7 +82,7 @@ async def run(
     With `group`, whatever it leaves behind ends with it. Without, what it starts (an application, say) is left alone, and
     its outputs are files, so that such an application may go on writing. Its standard input is empty.
     Raises `TimedOut` with evidence {"stdout", "stderr"} and lets `CancelledError` through, the child ended and gone in both
-    cases; `NotLeader` if a higher epoch has ended the orphans of this one; `StepError` if it cannot be started.
+    cases; `NotLeader` if a higher epoch has ended the orphans of this one; `NotStarted` if it cannot be started.
     """
     records = _records(folder)
     token = secrets.token_hex(8)
@@ -86,12 +90,13 @@ async def run(
     record = {"step": step, "command": argv[0], "token": token, "group": group, "interrupt": int(interrupt)}
     environment = {**(os.environ if env is None else env), launcher.TOKEN: token}
     starting = asyncio.ensure_future(_start(argv, records, epoch, record, outputs, cwd, environment))
-    returncode = None
+    returncode, was_begun = None, True
     try:
         process, _ = await asyncio.shield(starting)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):  # wait_for would lose a cancel that comes as the child ends
                 returncode = await process.wait()
+                was_begun = returncode != launcher.REFUSED or (records / f"{process.pid}.json").exists()
     finally:
         stdout, stderr = await run_to_completion(_finish(starting, records, outputs))
     if returncode is None:
@@ -99,6 +104,8 @@ async def run(
         raise TimedOut(f"{argv[0]} did not end within {timeout_seconds:g} s and was ended", evidence=evidence)
     if returncode == launcher.REFUSED:
         _check_not_fenced(records, epoch, argv[0])
+    if not was_begun:
+        raise _not_begun(argv[0], records, stderr)
     return Completed(returncode, stdout, stderr)
 
 
@@ -119,7 +126,7 @@ async def _start(
             *launched, stdin=asyncio.subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=cwd, env=env, start_new_session=True
         )
     except OSError as error:
-        raise StepError(f"cannot start {argv[0]} in {cwd or Path.cwd()}: {error.strerror}") from error
+        raise NotStarted(f"cannot start {argv[0]} in {cwd or Path.cwd()}: {error.strerror}") from error
     for output in outputs:
         await output.begin()
     return process, Child(pid=process.pid, birth=birth(process.pid), epoch=epoch, **record)
@@ -195,6 +202,14 @@ def _check_not_fenced(records: Path, epoch: int, program: str) -> None:
         ) from error
     if fenced > epoch:
         raise NotLeader(f"epoch {epoch} may start no {program}: a daemon of epoch {fenced} took over")
+
+
+def _not_begun(program: str, records: Path, stderr: str) -> NotStarted:
+    """It became no command, and so its code is none of a command's; on a full disk a file of its output says nothing."""
+    return NotStarted(
+        ": ".join(filter(None, (f"{program} was not started: its record in {records} cannot be written", stderr.strip()))),
+        hint=f"nothing of it was done; make room on the disk of {records}, where this user has to be able to write",
+    )
 
 
 def _read(path: Path) -> Child | None:

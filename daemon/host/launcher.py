@@ -12,7 +12,7 @@ import sys
 FENCE = "epoch"  # file beside the records: no child of a lower epoch may begin
 TOKEN = "CUTOVERD_CHILD"  # noqa: S105 - in the environment of every descendant, to know them by
 UNFINISHED = ".part"  # of a record that is being written
-REFUSED = 125
+REFUSED = 125  # and no record: a command that ends with that code has left one
 LONGEST_EPOCH = 7  # digits; it is in the names of databases
 NOT_FOUND = 127
 
@@ -46,9 +46,11 @@ def birth_by_ps(pid: int) -> str | None:
 def main(arguments: list[str]) -> int:
     folder, parent, epoch, record, *argv = arguments
     path = f"{folder}/{os.getpid()}.json"
-    with open(f"{path}{UNFINISHED}", "w", encoding="utf-8", opener=_private) as file:
-        file.write(_completed(record, int(epoch)))
-    os.replace(f"{path}{UNFINISHED}", path)  # no fsync: what a power cut leaves of it is of an earlier boot, and not read
+    try:
+        _write(path, _completed(record, int(epoch)))
+    except OSError as error:  # a full disk, say: what nobody could find again is not begun
+        _complain(str(error.strerror))
+        return REFUSED
     if os.getppid() != int(parent) or _is_fenced(folder, int(epoch)):
         os.unlink(path)
         return REFUSED
@@ -56,8 +58,22 @@ def main(arguments: list[str]) -> int:
     try:
         os.execvp(argv[0], argv)  # noqa: S606
     except OSError as error:
-        print(f"cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
+        _complain(f"cannot run {argv[0]}: {error.strerror}")
         return NOT_FOUND
+
+
+def _complain(text: str) -> None:
+    """On stderr, which may be a file on a full disk: the code has to be ours all the same."""
+    try:
+        os.write(2, f"{text}\n".encode("utf-8", "backslashreplace"))
+    except OSError:
+        return
+
+
+def _write(path: str, record: str) -> None:
+    with open(f"{path}{UNFINISHED}", "w", encoding="utf-8", opener=_private) as file:
+        file.write(record)
+    os.replace(f"{path}{UNFINISHED}", path)  # no fsync: what a power cut leaves of it is of an earlier boot, and not read
 
 
 def _completed(record: str, epoch: int) -> str:

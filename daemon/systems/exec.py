@@ -148,6 +148,8 @@ async def _status(site: Site, command: Sequence[str], seconds: float, yes: str, 
     hint = f"let {format_command(command)} exit {STATUS_YES} while {yes} and {STATUS_NO} while {no}, within its time-out"
     try:
         ended = await site.call(command, "status", seconds, group=True)
+    except children.NotStarted as error:  # nobody was asked
+        raise OutcomeUnknown(str(error), hint=error.hint or hint, evidence={"command": list(command)}) from error
     except TimedOut as late:
         evidence = {"command": list(command), **late.evidence}
         raise OutcomeUnknown(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -54,6 +55,27 @@ async def test_a_command_ends_with_its_code_and_both_outputs(tmp_path):
     code = "import sys; print('said'); print('warned', file=sys.stderr); sys.exit(3)"
     assert await run(python(code), tmp_path) == children.Completed(3, "said\n", "warned\n")
     assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("group", [True, False])
+async def test_a_command_whose_record_cannot_be_written_is_not_taken_for_one_that_failed(tmp_path, group):
+    """Found: on a full disk the launcher ended with 1 and a traceback, taken for the code of a command that never ran."""
+    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(
+            StepError, match=r"^sh was not started: its record in .*children cannot be written: File too"
+        ) as raised:
+            await run(["sh", "-c", f"mkdir {tmp_path}/ran"], tmp_path, group=group)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert "nothing of it was done" in raised.value.hint
+    assert (left(tmp_path), (tmp_path / "ran").exists()) == ([], False)
+
+
+async def test_a_command_that_ends_with_the_code_of_the_launcher_keeps_it(tmp_path):
+    assert (await run(["sh", "-c", "exit 125"], tmp_path)).returncode == launcher.REFUSED
 
 
 async def test_the_record_names_process_step_and_epoch_while_it_runs(tmp_path):
