@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from cutoverd.daemon.sqltext.pieces import pieces
 from cutoverd.daemon.sqltext.rules import is_transaction_command
@@ -13,7 +14,7 @@ from cutoverd.daemon.sqltext.transaction_control import Call, Token, put_togethe
 from cutoverd.daemon.sqltext.variables import Variables
 
 _DEEPEST = 5  # variables in variables
-_LONGEST = 1_000_000  # characters
+_LONGEST = 1_000_000  # characters, of the values that are put into one statement
 _NAMED = re.compile(r"(?<!:):([A-Za-z_0-9\x80-\U0010ffff]+)")
 _LIMITS = {"from", "where", "having", "limit", "offset"}
 _SHARED = {"role", "user", "group", "database", "tablespace"}  # by all databases: no IF NOT EXISTS is known for them
@@ -103,30 +104,37 @@ def _statements(text: str, line: int) -> list[Statement]:
 
 
 def interpolated(statement: Statement, variables: Variables) -> list[Statement]:
-    """As psql sends it, where a variable that is known stands in it; more than one if its value has a semicolon."""
-    text = statement.text
+    """As psql sends it, where a variable that is known stands in it; more than one if its value has a semicolon.
+
+    Found: a value of 100 KB that stood 5000 times in a statement took 1.4 GB. What is too long stays as it stands.
+    """
+    text, left = statement.text, _LONGEST
     if not any(_is_known(name, variables) for name in _NAMED.findall(text)):
         return [statement]
     for _ in range(_DEEPEST):
-        before, text = text, "".join(_filled(list(pieces(text)), variables))
-        if text == before or len(text) > _LONGEST:
+        before, text = text, "".join(_filled(list(pieces(text)), variables, left))
+        left -= max(0, len(text) - len(before))
+        if text == before:
             break
     filled = [] if text == statement.text else _statements(text, statement.line)
     return filled or [statement]
 
 
-def _filled(parts: Sequence[tuple[str, str]], variables: Variables) -> Iterator[str]:
-    """`:name` outside of quotes; not `::type`."""
-    colon = False
-    for at, (kind, text) in enumerate(parts):
-        is_name = kind in {"name", "number"} and not text.startswith('"')
-        value = variables.resolve(f":{text}") if colon and is_name else None
-        following = parts[at + 1][0] if at + 1 < len(parts) else ""
-        colon = kind == "other" and text.endswith(":") and not text.endswith("::") and following in {"name", "number"}
+def _filled(parts: Sequence[tuple[str, str]], variables: Variables, left: int) -> Iterator[str]:
+    """`:name` outside of quotes; not `::type`. Of the values at most `left` characters."""
+    value = None  # of the name that comes
+    for (kind, text), following in zip_longest(parts, parts[1:]):
         if value is not None:
             yield value
-        else:
-            yield text if not (colon and _is_known(parts[at + 1][1], variables)) else text[:-1]
+            value = None
+            continue
+        is_colon = kind == "other" and text.endswith(":") and not text.endswith("::")
+        if is_colon and following and following[0] in {"name", "number"} and not following[1].startswith('"'):
+            value = variables.resolve(f":{following[1]}")
+        if value is not None and len(value) > left:
+            value = None
+        left -= len(value or "")
+        yield text if value is None else text[:-1]
 
 
 def _is_known(name: str, variables: Variables) -> bool:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from cutoverd.daemon.sqltext.executed import interpolated
 from cutoverd.daemon.sqltext.lint import ScriptLint
-from cutoverd.daemon.sqltext.variables import boolean
+from cutoverd.daemon.sqltext.splitter import Statement
+from cutoverd.daemon.sqltext.variables import Variables, boolean
 
 
 def lint(folder, in_transaction=True, **files):
@@ -105,6 +107,17 @@ def test_a_variable_is_known_in_what_is_included_and_behind_it(tmp_path):
 
 def test_what_a_query_sets_is_not_known(tmp_path):
     assert lint(tmp_path, a="\\set stop on\nSELECT 'off' AS stop \\gset\n\\set ON_ERROR_STOP :stop\n")[0][1] == 3
+
+
+def test_a_long_value_that_stands_very_often_is_not_put_in_each_time():
+    """Found: 100 KB, 5000 times, took 1.4 GB and 9 s; it was bounded behind the pass alone. Short ones are still put in."""
+    variables = Variables()
+    for name, value in {"b": "x" * 100_000, "c": ":x", "x": "COMMIT"}.items():
+        variables.apply("set", [name, f"'{value}'"], certain=True)
+    text = f"SELECT {','.join([':b'] * 500)}; :c"
+    filled = interpolated(Statement(1, text, ("select",)), variables)
+    assert sum(len(each.text) for each in filled) <= len(text) + 1_000_000
+    assert filled[-1].text.startswith("COMMIT")
 
 
 def test_each_psql_begins_with_variables_of_its_own(tmp_path):
