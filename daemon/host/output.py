@@ -49,7 +49,8 @@ class Drained:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         while chunk := await reader.read(_CHUNK_BYTES):
             self._tail += chunk
-            del self._tail[: -self._tail_bytes]
+            if len(self._tail) > 2 * self._tail_bytes:  # not at each chunk: what stays is copied then
+                del self._tail[: -self._tail_bytes]
 
     async def end(self) -> str:
         if self._reading and self._transport:
@@ -59,7 +60,7 @@ class Drained:
         else:
             os.close(self._source)
             os.close(self.sink)
-        return self._tail.decode(errors="replace")
+        return self._tail[-self._tail_bytes :].decode(errors="replace")
 
 
 class Filed:

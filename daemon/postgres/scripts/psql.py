@@ -18,10 +18,11 @@ from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.states.errors import OutcomeUnknown
+from cutoverd.states.errors import OutcomeUnknown, TimedOut
 
 SETTLE_SECONDS = 60.0  # a server that crashed recovers meanwhile
 PAUSE_SECONDS = 0.2
+OUTPUT_BYTES_MAX = 8 * 1024 * 1024  # behind an error psql says the statement, and that may be long
 SQL = Path(__file__).parent / "sql"
 
 
@@ -97,7 +98,11 @@ class Psql:
                     cwd=self.cwd,
                     env=environment(self.server),
                     timeout_seconds=self.timeout_seconds,
+                    output_bytes_max=OUTPUT_BYTES_MAX,
                 )
+            except TimedOut as late:  # no event would hold all that
+                late.evidence = {name: str(output)[-children.OUTPUT_BYTES_MAX :] for name, output in late.evidence.items()}
+                raise
             finally:
                 await run_to_completion(backend_is_gone(self.server, _pid(pid_file)))
 

@@ -26,7 +26,7 @@ _LOST = "connection to server was lost"
 _ENDS_SESSION = ("08", "25P", "53", "57", "58", "XX")  # what a server says before it ends a session
 _NO_ERROR = {"00", "01", "02"}
 _STOPPED = 3  # psql's exit code where a script met an error
-_DETAIL_LINES = 12
+_DETAIL_LINES, _LONGEST = 12, 8000  # lines; characters of what an event holds
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def first_error(completed: Completed, cwd: Path) -> ScriptError | None:
     if sqlstate is None and _SQLSTATE.fullmatch(message):
         message = f"it failed with SQLSTATE {message}"
     file, line = found.place
-    return ScriptError(real_path(cwd / file), line, sqlstate, message, _detail(lines[found.at + 1 :]))
+    return ScriptError(real_path(cwd / file), line, sqlstate, _short(message), _detail(lines[found.at + 1 :]))
 
 
 def commit_error(stderr: str) -> str:
@@ -142,4 +142,8 @@ def _detail(lines: Sequence[str]) -> str:
             break
         if not line.startswith(_LOCATION):
             kept.append(line)
-    return "\n".join(kept)
+    return _short("\n".join(kept))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from support.new_database import Site, make_site
 
+from cutoverd.daemon.postgres.scripts import psql
 from cutoverd.daemon.postgres.scripts.scripts import DataScript
 from cutoverd.daemon.postgres.session.reach import connect_with_retry
 from cutoverd.daemon.postgres.session.refusal import Refused
@@ -156,6 +157,13 @@ async def test_a_flood_of_output_neither_hangs_nor_hides_the_error(site: Site):
     )
     with pytest.raises(StepError, match=r"^a.sql:3: division by zero"):
         await site.scripts([site.file("a.sql", flood)]).apply_schema(site.attempt_id("schema.apply"))
+
+
+async def test_an_error_is_named_though_its_statement_is_long(site: Site):
+    """Found: psql says the whole statement behind its error, and so of one of 64 KB the error was not kept."""
+    long = f"SELECT 1;\nSELECT 1/0, '{'x' * 200_000}';\nSELECT 2;"
+    with pytest.raises(StepError, match=r"^a.sql:2: division by zero"):
+        await site.scripts([site.file("a.sql", long)]).apply_schema(site.attempt_id("schema.apply"))
 
 
 async def test_a_time_out_of_the_role_or_the_database_does_not_end_a_script(site: Site):
@@ -336,7 +344,8 @@ async def test_what_an_included_file_switches_off_is_not_done_either(site: Site)
         await site.scripts([site.file("a.sql", "\\i part.sql\n")]).apply_schema(site.attempt_id("schema.apply"))
 
 
-async def test_an_error_that_scrolled_away_still_counts(site: Site):
+async def test_an_error_that_scrolled_away_still_counts(site: Site, monkeypatch):
+    monkeypatch.setattr(psql, "OUTPUT_BYTES_MAX", 64 * 1024)
     flood = "DO $$BEGIN FOR i IN 1..5000 LOOP RAISE NOTICE '% %', i, repeat('y', 200); END LOOP; END$$;\n"
     file = site.file("a.sql", f"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n{MISSED}{flood}")
     with pytest.raises(

@@ -72,6 +72,13 @@ def test_a_notice_is_not_taken_for_the_error_whatever_its_sqlstate(returncode: i
     assert str(error).startswith(message)
 
 
+def test_what_an_event_could_not_hold_is_cut():
+    stderr = f"psql:a.sql:1: ERROR:  P0001: {'x' * 100_000}\nCONTEXT:  {'y' * 100_000}\npsql:a.sql:1: STATEMENT:  x\n"
+    error = first_error(Completed(3, "", stderr), Path("/plan"))
+    assert error is not None
+    assert (len(error.message), len(error.detail)) == (8001, 8001)
+
+
 def test_what_failed_in_a_pipeline_is_known_by_the_sqlstate_that_psql_kept():
     failed = "psql:a.sql:5: ERROR:  22012: division by zero\npsql:a.sql:6: NOTICE:  42P06: schema exists, skipping\n"
     ours = "psql:w.sql:9: ERROR:  CV004: 22012\npsql:w.sql:9: STATEMENT:  DO $$ … $$;\n"
