@@ -83,7 +83,9 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
-    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", unseen=False, probe_output="")
+    return _attempted(
+        run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", outcome_unknown=False, probe_output=""
+    )
 
 
 def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
@@ -91,8 +93,14 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
 
 
 def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
-    unseen = event.error == OutcomeUnknown.__name__
-    failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, unseen=unseen, seconds=event.seconds)
+    failed = _attempted(
+        run,
+        event,
+        status=Status.FAILED,
+        reason=event.reason,
+        outcome_unknown=event.error == OutcomeUnknown.__name__,
+        seconds=event.seconds,
+    )
     if _is_overtaken(run, event) or StepKey.of(event.step).definition.after_failure:
         return failed
     failed = _uncounted(failed)
@@ -134,7 +142,7 @@ def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
 
     A count of which nobody saw the end is made again: it may have closed new, and what goes on would open the traffic to that.
     """
-    is_counted = run.writes in (Writes.SOME, Writes.UNKNOWN) and not run.is_count_unseen
+    is_counted = run.writes in (Writes.SOME, Writes.UNKNOWN) and not run.is_count_unknown
     is_weighed = run.traffic_may_be_open or is_counted
     failure = None if is_weighed else run.failure
     return replace(_answered(run), held=None, failure=failure, breached=frozenset(), answered_seq=at.envelope.n)

@@ -157,7 +157,7 @@ def _what_may_be_lost(run: Run) -> NextAction | None:
     if run.is_exposed and not run.traffic_may_be_open and run.writes is None:
         return _attempt(run, run.count_key, FORWARD)
     if not nothing_written(run):
-        again = "`resume` counts again, " if run.is_count_unseen else ""
+        again = "`resume` counts again, " if run.is_count_unknown else ""
         reason = f"{_why(run)}; {what_was_written(run)}: {again}`rollback` needs accept_loss"
         return AppendEvent(facts.RunHeld(reason=reason, by=None))
     return None

@@ -65,7 +65,7 @@ class Attempts:
     found: Found | None = None  # the last probe's answer, none since the last attempt
     evidence: Evidence = field(default_factory=dict)
     reason: str = ""
-    unseen: bool = False  # it failed, and nobody saw what became of it
+    outcome_unknown: bool = False  # it failed, and nobody knows what became of it
     probe_output: str = ""  # by the last probe, where it could not tell
     seconds: float = 0.0
 
@@ -209,9 +209,9 @@ class Run:
         return Writes(tried.evidence.get("writes", "unknown")) if tried.status is Status.DONE else None
 
     @property
-    def is_count_unseen(self) -> bool:
+    def is_count_unknown(self) -> bool:
         """Whether nobody saw the end of the count: new may be closed to all since then."""
-        return self.of(self.count_key, Direction.FORWARD).unseen if self.is_exposed else False
+        return self.of(self.count_key, Direction.FORWARD).outcome_unknown if self.is_exposed else False
 
     @property
     def may_lose_writes(self) -> bool:

@@ -26,7 +26,7 @@ class ByGexec:
     r"""What the query before `\gexec` makes: `sure`, as the literal is a value of its own; `maybe`, as only the query knows."""
 
     sure: list[Statement] = field(default_factory=list)
-    guarded: list[Statement] = field(default_factory=list)  # CREATE ROLE, say, by a query that gives no row where there is one
+    guarded: list[Statement] = field(default_factory=list)  # by a query that may give no row
     maybe: list[Statement] = field(default_factory=list)  # that begin or end a transaction
     calls: list[Call] = field(default_factory=list)  # maybe
 
@@ -40,8 +40,7 @@ def run_by_gexec(query: str, line: int) -> ByGexec:
             continue
         run = _statements(unquoted(token.text), line + token.line)
         if at in values:
-            for each in run:
-                (made.guarded if may_be_empty and _is_made_once(each) else made.sure).append(each)
+            (made.guarded if may_be_empty else made.sure).extend(run)
         elif call := put_together(token):
             made.calls.append(call)
         elif _may_be_value(found, at):
@@ -62,7 +61,8 @@ def _outside_brackets(found: Sequence[Token]) -> Iterator[Token]:
             yield token
 
 
-def _is_made_once(statement: Statement) -> bool:
+def is_made_once(statement: Statement) -> bool:
+    """CREATE ROLE, say, which a query may give where there is none."""
     return statement.words[:1] == ("create",) and not _SHARED.isdisjoint(statement.words[1:2])
 
 

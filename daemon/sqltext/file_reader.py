@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cutoverd.daemon.sqltext import copy_files, encoding, psql_settings, server_wide
 from cutoverd.daemon.sqltext.begun import Begun
-from cutoverd.daemon.sqltext.executed import interpolated, run_by_gexec
+from cutoverd.daemon.sqltext.executed import interpolated, is_made_once, run_by_gexec
 from cutoverd.daemon.sqltext.from_environment import FromEnvironment
 from cutoverd.daemon.sqltext.outside_transaction import runs_in_no_transaction
 from cutoverd.daemon.sqltext.pieces import without_comments
@@ -83,7 +83,7 @@ class Judge(Protocol):
 
     def begin_file(self, *, in_transaction: bool) -> None: ...
 
-    def __call__(self, statement: Statement) -> Sequence[tuple[str, str]]: ...
+    def __call__(self, statement: Statement, *, certain: bool) -> Sequence[tuple[str, str]]: ...
 
 
 class Lint(Protocol):
@@ -150,7 +150,8 @@ class FileReader:
     def _judge(self, piece: Statement | MetaCommand | CopyData) -> None:
         self._sent = piece if isinstance(piece, Statement) else self._sent
         if self._lint.judge and not isinstance(piece, MetaCommand):
-            for problem, advice in self._lint.judge(piece) if isinstance(piece, Statement) else ():
+            found = self._lint.judge(piece, certain=self._conditions.certain) if isinstance(piece, Statement) else ()
+            for problem, advice in found:
                 self._lint.refuse(self.file, piece.line, problem, advice)
         elif isinstance(piece, CopyData):
             self._check_encoding(piece.line, piece.text, self._data_encoding or self._session.encoding)
@@ -164,20 +165,24 @@ class FileReader:
         made = run_by_gexec(self._sent.text, self._sent.line)
         for statement in made.sure:
             self._judge(statement)
-        for statement in made.guarded:
-            self._warn_of_guarded(statement)
+        for statement in made.guarded if not self._lint.judge else ():  # whether it is run, only the server knows
+            self._judge_guarded(statement)
         for statement in made.maybe if self.in_transaction else ():
             self._lint.warn(self.file, statement.line, f"\\gexec may run {statement.text[:60]}", TRANSACTION_ADVICE)
         if self.in_transaction:
             self._keep_calls(self._sent, made.calls)
 
-    def _warn_of_guarded(self, statement: Statement) -> None:
-        """PreCheck makes a role where there is none; a database is made in no transaction."""
+    def _judge_guarded(self, statement: Statement) -> None:
+        """What is wrong wherever it is run; PreCheck makes a role where there is none, which is a warning."""
         shown = f"\\gexec may run {statement.text[:60]}"
+        judged = self._lint.warn if is_made_once(statement) else self._lint.refuse
         if found := server_wide.reaches_beyond(statement, self._lint.production):
-            self._lint.warn(self.file, statement.line, f"{shown}: {found[0]}", found[1])
+            judged(self.file, statement.line, f"{shown}: {found[0]}", found[1])
+        elif self.in_transaction and is_transaction_command(statement):
+            judged(self.file, statement.line, shown, TRANSACTION_ADVICE)
         elif self.in_transaction and runs_in_no_transaction(statement):
-            self._lint.warn(self.file, statement.line, shown, OUTSIDE_ADVICE)
+            judged(self.file, statement.line, shown, OUTSIDE_ADVICE)
+        self._judge_routines(statement)
 
     def _judge_command(self, command: MetaCommand) -> None:
         variables = self._session.variables

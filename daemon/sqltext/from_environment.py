@@ -6,12 +6,13 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.pieces import pieces, without_comments
 from cutoverd.daemon.sqltext.splitter import MetaCommand
 from cutoverd.daemon.sqltext.variables import Variables
 
 _IN_ARGUMENT = re.compile(r""":(?P<quote>['"]?)(?P<name>\w+)(?P=quote)|'(?:[^'\\]|\\.|'')*'""", re.DOTALL)
-_READ_AS_THEY_ARE = {"copy", "echo", "qecho", "warn", "getenv", "unset"}  # nothing is put in, or it harms nobody
+_READ_AS_THEY_ARE = {"copy", "echo", "qecho", "warn", "getenv", "set", "unset"}  # nothing is put in, or it harms nobody
+_LISTS_COLUMNS = re.compile(r"\s*(?:select|with|values)\b", re.IGNORECASE)
 _OF_PSQL = re.compile(  # what psql sets itself
     r"AUTOCOMMIT|DBNAME|ECHO\w*|ENCODING|ERROR|FETCH_COUNT|HIDE_\w+|HIST\w+|HOST|IGNOREEOF|LASTOID|LAST_ERROR_\w+|ON_ERROR_\w+"
     r"|PIPELINE_\w+|PORT|PROMPT\d|QUIET|ROW_COUNT|SERVER_VERSION_\w+|SERVICE\w*|SHELL_\w+|SHOW_\w+|SINGLE\w+|SQLSTATE|USER|VERBOSITY"
@@ -53,19 +54,20 @@ class FromEnvironment:
             self.names = {*self.names, name} if is_set else {*self.names} - {name}
 
     def _by_query(self, name: str) -> bool:
-        """Whether a query may have set it: `*` may be a column of any name."""
+        """Whether a query may have set it."""
         return any(
-            prefix is None or (name.startswith(prefix) and (name.removeprefix(prefix).lower() in query.lower() or "*" in query))
+            prefix is None or (name.startswith(prefix) and _may_name(query, name.removeprefix(prefix)))
             for prefix, query in self._queries
         )
 
     def missed_in(self, text: str) -> Iterator[tuple[int, str, str]]:
-        """(lines behind the first, what stands there, what helps), of a statement."""
-        parts, lines, colon = pieces(text) if self._lacking else (), 0, False
+        """(lines behind the first, what stands there, what helps), of a statement; `a[1:h]` is a slice."""
+        parts, lines, colon, depth = pieces(text) if self._lacking else (), 0, False, 0
         for kind, part in parts:
             if colon and kind in {"name", "text"} and (why := self._why(part.strip("'\""))):
                 yield lines, f":{part}", why
-            colon = kind == "other" and part.endswith(":") and not part.endswith("::")
+            depth += part.count("[") - part.count("]") if kind == "other" else 0
+            colon = kind == "other" and part.endswith(":") and not part.endswith("::") and depth == 0
             lines += part.count("\n")
 
     def missed_by(self, command: MetaCommand) -> Iterator[tuple[str, str]]:
@@ -83,6 +85,11 @@ class FromEnvironment:
             f"\\getenv {name} {of} left it unset, as this daemon's environment has no {of}, and psql takes this as it stands; "
             f"set {of} where cutoverd is started, or \\set {name} to what holds without it before the \\getenv"
         )
+
+
+def _may_name(query: str, column: str) -> bool:
+    """As far as the query lists its columns: those of `*`, of TABLE or CALL may have any name."""
+    return column.lower() in query.lower() or "*" in query or not _LISTS_COLUMNS.match(without_comments(query))
 
 
 def _found(arguments: Sequence[str]) -> Iterator[re.Match[str]]:

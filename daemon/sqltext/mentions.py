@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.pieces import pieces, plain_name
 from cutoverd.daemon.sqltext.splitter import Statement
 
 Name = tuple[str, ...]  # schema and name, or the name alone
@@ -67,7 +67,7 @@ def _of_text(text: str, verb: str) -> Iterator[Mention]:
     elif verb in _OWNERS:
         yield from (Mention(name, Need.OWNER) for _, name in names)
     elif verb not in ("grant", "revoke"):
-        named_here = {_plain(found) for found in _WITH.findall(text)}
+        named_here = {plain_name(found) for found in _WITH.findall(text)}
         words = _BEFORE_A_TABLE | (_MAKES if verb == "create" else frozenset())
         read = (name for before, name in names if before in words)
         yield from (Mention(name, Need.PRIVILEGE) for name in read if len(name) > 1 or name[0] not in named_here)
@@ -93,10 +93,10 @@ def _names(text: str) -> Iterator[tuple[str, Name]]:
         if tokens[at][0] != "name":
             at, before = at + 1, ""
             continue
-        chain = [_plain(tokens[at][1])]
+        chain = [plain_name(tokens[at][1])]
         while [kind for kind, _ in tokens[at + 1 : at + 3]] == ["dot", "name"]:
             at += 2
-            chain.append(_plain(tokens[at][1]))
+            chain.append(plain_name(tokens[at][1]))
         yield before, tuple(chain)
         at, before = at + 1, chain[0] if len(chain) == 1 else ""
 
@@ -107,7 +107,3 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
             yield from (("dot" if sign == "." else kind, sign) for sign in piece)
         elif kind not in ("blank", "comment"):
             yield kind, piece
-
-
-def _plain(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -49,3 +49,8 @@ def _comment_end(sql: str, start: int) -> int:
 def without_comments(sql: str) -> str:
     """Each comment is a blank; `--` and `/*` within a literal or a quoted name are none."""
     return "".join(" " if kind == "comment" else text for kind, text in pieces(sql))
+
+
+def plain_name(name: str) -> str:
+    """As the catalog has it: without its quotes, and in lower case where it has none."""
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

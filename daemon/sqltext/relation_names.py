@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cutoverd.daemon.sqltext.role_and_path import plain
+from cutoverd.daemon.sqltext.pieces import plain_name
 from cutoverd.daemon.sqltext.transaction_control import Token
 
 Name = tuple[str, ...]  # schema and name, or the name alone
@@ -74,14 +74,14 @@ def altered_by(found: Sequence[Token], kinds: set[str]) -> Altered | None:
         return None
     at += 3 if words[at + 1 : at + 3] == ["if", "exists"] else 1
     name, end = dotted(found, at + (words[at : at + 1] == ["only"]))
-    return Altered(name, tuple(plain(each) for each in found[end + (words[end : end + 1] == ["*"]) :]))
+    return Altered(name, tuple(plain_name(each.text) for each in found[end + (words[end : end + 1] == ["*"]) :]))
 
 
 def dotted(found: Sequence[Token], at: int) -> tuple[Name, int]:
     """The name that stands there, with its schema, and where it ends."""
     name = list[str]()
     while at < len(found) and found[at].kind == "name":
-        name.append(plain(found[at]))
+        name.append(plain_name(found[at].text))
         at += 1
         if at >= len(found) or found[at].text != ".":
             break

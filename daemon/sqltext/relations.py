@@ -48,7 +48,9 @@ class Relations:
         """The one that is meant, or each of that name where that is not known."""
         if meant := self.meant(name, now):
             return [meant]
-        is_known = now.schemas is not None and name[-1:] and name[-1] not in self._unsure
+        if not name:  # psql puts it in
+            return list(self.names)
+        is_known = now.schemas is not None and name[-1] not in self._unsure
         return [] if is_known else [each for each in self.names if (each[1],) == name]
 
     def follow(self, found: Sequence[Token], now: RoleAndPath) -> Mapping[Relation, Relation | None]:
@@ -105,7 +107,8 @@ class Relations:
         return self._move({each: None for each in self.names if each[0] in dropped})
 
     def _rename_schema(self, altered: Altered) -> Mapping[Relation, Relation | None]:
-        if len(altered.rest) < 3 or altered.rest[:2] != ("rename", "to") or altered.name[-1] not in self.schemas:
+        is_renamed = len(altered.rest) > 2 and altered.rest[:2] == ("rename", "to")
+        if not is_renamed or not altered.name or altered.name[-1] not in self.schemas:
             return {}
         old, new = altered.name[-1], altered.rest[2]
         self.schemas[new] = self.schemas.pop(old)

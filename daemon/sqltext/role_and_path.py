@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cutoverd.daemon.sqltext.pieces import plain_name
 from cutoverd.daemon.sqltext.rules import is_transaction_command
 from cutoverd.daemon.sqltext.splitter import Statement
 from cutoverd.daemon.sqltext.transaction_control import Token, tokens, unquoted
@@ -51,7 +52,17 @@ class FileSession:
         self.now = self._lasting = self._before = self._first
         self._inside = in_transaction
 
-    def follow(self, statement: Statement) -> None:
+    def follow(self, statement: Statement, *, certain: bool = True) -> None:
+        """Not `certain`: nobody can tell whether it is run, and so what holds after it is not known either."""
+        before = self.now
+        self._follow(statement)
+        if self.now != before and not certain:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._change(False, role=None, path=None)
+
+    def _follow(self, statement: Statement) -> None:
         verb = statement.words[0] if statement.words else ""
         if verb in {"set", "reset"}:
             self._set(list(tokens(statement.text)))
@@ -59,6 +70,8 @@ class FileSession:
             self._run_body(statement.text)
         elif is_transaction_command(statement):
             self._begin_or_end(statement.words)
+        elif verb == "rollback":  # to a savepoint, with all that was set since
+            self._forget()
         elif statement.words[:2] == ("discard", "all"):
             self._change(False, login=self.login, role=self.owner, path=self._first.path)
         elif verb != "create" and "set_config" in statement.text.lower():
@@ -81,7 +94,7 @@ class FileSession:
         self._inside = "chain" in words and "no" not in words
 
     def _set(self, found: list[Token]) -> None:
-        words = [plain(each) for each in found]
+        words = [plain_name(each.text) for each in found]
         has_scope = words[1:2] == ["local"] or (words[1:2] == ["session"] and words[2:3] != ["authorization"])
         at = 2 if has_scope else 1
         name, values = "".join(words[at : at + 1]).lower(), found[at + 1 :]
@@ -113,7 +126,7 @@ class FileSession:
     def _call(self, found: list[Token]) -> None:
         """`set_config('search_path', 'a, b', false)`, in whatever query."""
         for at, token in enumerate(found):
-            if token.kind == "name" and plain(token) == "set_config":
+            if token.kind == "name" and plain_name(token.text) == "set_config":
                 self._configure(found[at + 2 : at + 7])
 
     def _configure(self, given: list[Token]) -> None:
@@ -137,14 +150,9 @@ class FileSession:
             self._change(False, role=None)
 
 
-def plain(token: Token) -> str:
-    """A name as the catalog has it."""
-    return token.text[1:-1].replace('""', '"') if token.text.startswith('"') else token.text.lower()
-
-
 def _values(found: Sequence[Token]) -> tuple[str, ...] | None:
     """Of SET: each is one name, in a literal too."""
-    values = [unquoted(each.text) if each.kind == "text" else plain(each) for each in found[::2]]
+    values = [unquoted(each.text) if each.kind == "text" else plain_name(each.text) for each in found[::2]]
     is_list = all(each.kind in {"name", "text"} for each in found[::2]) and all(each.text == "," for each in found[1::2])
     return tuple(values) if is_list and values else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.pieces import pieces, plain_name
 from cutoverd.daemon.sqltext.splitter import Statement
 
 _NAME = r"""(?P<name>"(?:[^"]|"")*"|:["']?\w+["']?|[^\s;,()"']+)"""
@@ -48,10 +48,10 @@ def reaches_beyond(statement: Statement, production: str) -> tuple[str, str] | N
         text = _plain(statement.text)
         if _OF_ROLES.match(text):
             return ROLES, ROLES_ADVICE
-        if (found := _OF_DATABASE.match(text)) and _unquoted(found["name"]) == production:
+        if (found := _OF_DATABASE.match(text)) and plain_name(found["name"]) == production:
             return DATABASE, ALTER_ADVICE
         if (found := _ON_DATABASE.match(text)) and any(
-            name.startswith(":") or _unquoted(name) == production for name in _NAMES.findall(found["names"])
+            name.startswith(":") or plain_name(name) == production for name in _NAMES.findall(found["names"])
         ):
             return DATABASE, GRANT_ADVICE
     return None
@@ -63,7 +63,7 @@ def may_reach_beyond(statement: Statement, production: str) -> tuple[str, str] |
         return None
     if found["name"] is None:
         return ROLES, ROLES_ADVICE
-    return (DATABASE, ALTER_ADVICE) if _unquoted(found["name"]) == production else None
+    return (DATABASE, ALTER_ADVICE) if plain_name(found["name"]) == production else None
 
 
 def _plain(text: str) -> str:
@@ -75,7 +75,3 @@ def _plain(text: str) -> str:
 def _without_comments_inside(text: str) -> str:
     """A body is a literal: what is a comment in it is none out here."""
     return re.sub(r"--[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
-
-
-def _unquoted(name: str) -> str:
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name.lower()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from cutoverd.daemon.sqltext.pieces import pieces
+from cutoverd.daemon.sqltext.pieces import pieces, plain_name
 
 PLPGSQL = "plpgsql"
 _BEFORE_STATEMENT = {"begin", "then", "else", "loop"}
@@ -194,7 +194,7 @@ def put_together(token: Token) -> Call | None:
     if begins is None:
         return None
     name = begins["name"] or ""
-    return Call(None, "" if "%" in name else _name(name), _ANY_NUMBER, token.line, certain=False)
+    return Call(None, "" if "%" in name else plain_name(name), _ANY_NUMBER, token.line, certain=False)
 
 
 def _begins_statement(inside: Sequence[Token], at: int) -> bool:
@@ -218,7 +218,7 @@ def _call(found: Sequence[Token], at: int, above: int = 0) -> Call | None:
     """The name that stands there and how many arguments follow it."""
     names, line = list[str](), found[at].line if at < len(found) else 0
     while at < len(found) and found[at].kind == "name":
-        names.append(_name(found[at].text))
+        names.append(plain_name(found[at].text))
         at += 1
         if at < len(found) and found[at].text == ".":
             at += 1
@@ -241,11 +241,7 @@ def _arguments(found: Sequence[Token]) -> int:
 
 def _language(found: Sequence[Token]) -> str:
     named = (after for before, after in pairwise(found) if _is(before, "language"))
-    return next((_name(each.text.strip("'")) for each in named), PLPGSQL)
-
-
-def _name(text: str) -> str:
-    return text[1:-1].replace('""', '"') if text.startswith('"') else text.lower()
+    return next((plain_name(each.text.strip("'")) for each in named), PLPGSQL)
 
 
 def _is(token: Token, word: str) -> bool:

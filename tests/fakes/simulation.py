@@ -347,7 +347,7 @@ def _outcome(fate: Fate, key: StepKey, direction: Direction, evidence: Mapping[s
 
 
 def _error(fate: Fate, key: StepKey) -> str:
-    """A count that fails for certain leaves new as it was: tests/contract. One that closed it has an end that nobody saw."""
+    """A count that fails for certain leaves new as it was, and one that cannot is of unknown outcome: test_count_writes.py."""
     return "OutcomeUnknown" if fate is Fate.FAILED_AFTER and key.definition.after_failure else "CheckFailed"
 
 

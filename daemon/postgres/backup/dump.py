@@ -23,7 +23,7 @@ from cutoverd.states.errors import CheckFailed
 
 UNFINISHED = ".part"
 LOCK_WAIT = "60s"
-LOCK_NOT_GOT = "Query was: LOCK TABLE "  # pg_dump's own words: those of the server are in its language
+LOCKS = "IN ACCESS SHARE MODE"  # how pg_dump quotes the statement that failed: the server's words are in its language
 OURS_SINCE = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = %s AND application_name = %s AND backend_start >= %s AND pid <> ALL (%s)
@@ -120,7 +120,7 @@ async def run(
             env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
         )  # fmt: skip
     if completed.returncode != 0:
-        if watch.last and LOCK_NOT_GOT in completed.stderr_tail:
+        if watch.last and completed.stderr_tail.rstrip().endswith(LOCKS):
             raise lock_held(watch.last)
         raise failed(tool, completed)
     return completed.stderr_tail.splitlines()

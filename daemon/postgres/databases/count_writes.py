@@ -120,6 +120,14 @@ def in_words(tables: Mapping[str, Mapping[str, Any]]) -> str:
 async def _give_access_back(
     server: Server, attempt_id: AttemptId, known: Mapping[str, TrackedDatabase], but_for: list[str] | None
 ) -> None:
-    """In a session of its own: that of the count may have been in the middle of something."""
-    async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
-        await give_access(conn, known["new"].oid, known, but_for)
+    """In a session of its own: that of the count may have been in the middle of something.
+
+    Raises `OutcomeUnknown` where that fails, whatever the reason: new is closed to all then, and only another count opens it.
+    """
+    try:
+        async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
+            await give_access(conn, known["new"].oid, known, but_for)
+    except (NotLeader, OutcomeUnknown):
+        raise
+    except (StepError, psycopg.DatabaseError) as error:
+        raise OutcomeUnknown(f"{server.names.production} may be closed to all still: {error}") from error

@@ -59,8 +59,8 @@ class RightsAndNeeds:
     def begin_file(self, *, in_transaction: bool) -> None:
         self.needs.begin_file(in_transaction=in_transaction)
 
-    def __call__(self, statement: Statement) -> list[tuple[str, str]]:
-        return [*self.rights(statement), *self.needs(statement)]
+    def __call__(self, statement: Statement, *, certain: bool) -> list[tuple[str, str]]:
+        return [*self.rights(statement), *self.needs(statement, certain=certain)]
 
 
 async def check_dumpable(server: Server, proof: ProofPlan, find: FindStatements) -> Evidence:

@@ -55,6 +55,7 @@ SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c JOIN pg_catal
  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
 """
 LOGIN_AND_PATH = "SELECT session_user::pg_catalog.text, pg_catalog.current_setting('search_path')"
+UNKNOWN = ""  # a name that psql puts in, as in `DROP PUBLICATION :"name"`
 KEY, IDENTITY = ("primary", "key"), ("replica", "identity")
 CHANGES: dict[tuple[str, ...], str] = {("update",): "update", ("delete", "from"): "delete"}
 
@@ -99,9 +100,14 @@ class ScriptNeeds:
     def begin_file(self, *, in_transaction: bool = True) -> None:
         self.runs.begin_file(in_transaction=in_transaction)
 
-    def __call__(self, statement: Statement) -> list[tuple[str, str]]:
+    def __call__(self, statement: Statement, *, certain: bool = True) -> list[tuple[str, str]]:
+        """Not `certain`: behind an `\\if` that nobody can tell here, whatever it needs may not be needed."""
+        self.runs.follow(statement, certain=certain)
+        found = self._judge(statement)
+        return found if certain else []
+
+    def _judge(self, statement: Statement) -> list[tuple[str, str]]:
         words = statement.words
-        self.runs.follow(statement)
         if words[:2] == ("create", "extension"):
             return list(self._of_extension(list(tokens(statement.text))))
         if words[:1] == ("copy",):
@@ -115,9 +121,9 @@ class ScriptNeeds:
     def _of_extension(self, found: list[Token]) -> Iterator[tuple[str, str]]:
         name = ".".join(dotted(found, 5 if found[2:3] and found[2].text.lower() == "if" else 2)[0])
         extensions, role = self.rights[self.runs.owner].extensions, self.runs.now.role or ""
-        if name not in extensions:
+        if name and name not in extensions:
             yield f"the server has no extension {name}", "install its package there beforehand"
-        elif role in self.rights and not self.rights[role].extensions.get(name):
+        elif name and role in self.rights and not self.rights[role].extensions.get(name):
             advice = f"let a superuser CREATE EXTENSION {name} in production beforehand, and write IF NOT EXISTS here"
             yield f"extension {name} is not trusted: only a superuser may create it, and {_runs_as(self.runs)}", advice
 
@@ -148,7 +154,7 @@ class ScriptNeeds:
         altered = altered_by(found, {"publication"})
         changed = [altered.name] if altered and altered.rest[:1] not in {("add",), ("owner",)} else []
         names = {".".join(name) for name in (*changed, *dropped_by(found, {"publication"}))}
-        self.published = [table for table in self.published if table.publication not in names]
+        self.published = [table for table in self.published if not names & {table.publication, UNKNOWN}]
 
     def _forget_mended(self, found: list[Token]) -> None:
         """A key of a partitioned table is its partitions' too; its replica identity is not."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts import right_errors
-from cutoverd.daemon.postgres.scripts.psql import Wrapper
+from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX, Wrapper
 from cutoverd.daemon.postgres.scripts.psql_messages import PASSED_OVER, ScriptError, commit_error, first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
 from cutoverd.states.errors import NotLeader, StepError
@@ -95,6 +95,12 @@ def _at_its_place(error: ScriptError, reading: ScriptLint, hint: str) -> StepErr
     return StepError(f"{where}: {error.message}{_state(error)}", hint=hint, evidence=evidence)
 
 
+def _last_words(stderr: str) -> str:
+    """Not the end of a statement that is longer than all that is kept: it may hold rows, and says nothing of the error."""
+    is_cut = len(stderr.encode(errors="replace")) >= OUTPUT_BYTES_MAX
+    return "it said more than can be kept of it: a statement that failed, say" if is_cut else stderr.strip()[-500:]
+
+
 def _without_place(completed: Completed, kept: str, then: str) -> StepError:
     if completed.returncode == 0:
         return StepError(
@@ -103,7 +109,7 @@ def _without_place(completed: Completed, kept: str, then: str) -> StepError:
         )
     how = f"was killed by signal {-completed.returncode}" if completed.returncode < 0 else f"ended with {completed.returncode}"
     match = _LOST.search(completed.stderr_tail)
-    words = match["message"] if match else commit_error(completed.stderr_tail) or completed.stderr_tail.strip()[-500:]
+    words = match["message"] if match else commit_error(completed.stderr_tail) or _last_words(completed.stderr_tail)
     return StepError(f"psql {how}{': ' if words else ''}{words}", hint=kept)
 
 

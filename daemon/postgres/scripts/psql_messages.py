@@ -16,7 +16,7 @@ from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.sqltext.regular_file import real_path
 
 PASSED_OVER = "CV004"  # of our own: something failed and the file went on; its message is the SQLSTATE
-_SAID = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?P<words>.*)$")
+_PLACED = re.compile(r"^psql:(?P<file>.+?):(?P<line>\d+): (?P<words>.*)$")
 _WORDS = re.compile(r"^(?:(?P<own>error: )|\S+:\s+(?:(?P<sqlstate>[0-9A-Z]{5}): )?)?(?P<message>.*)$")
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")  # alone, with VERBOSITY sqlstate
 _OF_COMMIT = re.compile(r"^\S+:\s+(?P<sqlstate>[0-9A-Z]{5}): (?P<message>.*)$")  # psql's own COMMIT, which stands in no file
@@ -87,7 +87,7 @@ def commit_error(stderr: str) -> str:
 def _messages(lines: Sequence[str]) -> Iterator[_Message]:
     last = None
     for at, line in enumerate(lines):
-        if not (found := _SAID.match(line)):
+        if not (found := _PLACED.match(line)):
             continue
         place, words = (found["file"], int(found["line"])), found["words"]
         if words.startswith(_STATEMENT) or words == _STATEMENT.rstrip():
@@ -128,7 +128,7 @@ def _last(messages: Sequence[_Message], lines: Sequence[str], returncode: int) -
 def _commit_failed(lines: Sequence[str], begin: int) -> re.Match[str] | None:
     """Said without a place, behind all that has one."""
     for at in range(len(lines) - 1, begin - 1, -1):
-        if _SAID.match(lines[at]):
+        if _PLACED.match(lines[at]):
             return None
         if (at == 0 or lines[at - 1].startswith((_LOCATION, "psql:"))) and (found := _OF_COMMIT.match(lines[at])):
             return found

@@ -126,7 +126,8 @@ class PsqlScripts:
         return [line.removeprefix(f"{self._cwd}/") for line in lines_of(found)]
 
     def _read(self) -> ScriptLint:
-        known = frozenset(environment(self._server))
+        # of the daemon that will run them: `check` may be asked elsewhere
+        known = None if self._server.read_only else frozenset(environment(self._server))
         reading = ScriptLint(self._cwd, production=self._server.names.production, environment=known)
         for file in self._schema_files:  # one psql runs them all
             if runs_without_transaction(file):

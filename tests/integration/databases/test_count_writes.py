@@ -18,7 +18,8 @@ from cutoverd.daemon.postgres.databases import admission
 from cutoverd.daemon.postgres.databases import count_writes as counting
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.databases.outsiders import POLL_SECONDS, watch_outsiders
-from cutoverd.states.errors import CheckFailed, TimedOut
+from cutoverd.daemon.postgres.session.lock_waits import LockHeld
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, TimedOut
 
 WAY = ("make_placeholder", "fence", "build_new", "open_old", "close_old", "exchange")
 INSERT = "INSERT INTO store.machine (serial) VALUES ('of a stranger')"
@@ -251,6 +252,26 @@ async def test_a_count_that_is_ended_by_hold_now_leaves_nobody_shut_out(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert lets_in(furnished)
+
+
+async def test_a_count_that_cannot_give_the_access_back_is_of_unknown_outcome(
+    furnished: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: it failed for certain, so `resume` went on, and the traffic was opened to a database that was closed to all."""
+    databases = await exchanged(furnished)
+    with client(furnished) as conn:
+        conn.execute(INSERT)
+
+    async def held(*_: object) -> None:
+        raise LockHeld("waited 30 s for a lock, which pid 7 holds")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counting, "give_access", held)
+        with pytest.raises(OutcomeUnknown, match="app may be closed to all still: waited 30 s"):
+            await databases.count_writes(attempt_id("count"))
+    assert not lets_in(furnished)
+    assert (await databases.count_writes(attempt_id("count")))["writes"] == "some"
     assert lets_in(furnished)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.host.children import Completed
+from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX
 from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, psql_failure
 from cutoverd.daemon.postgres.scripts.psql_messages import first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint
@@ -116,6 +117,13 @@ def test_a_psql_that_did_not_connect_is_told_in_its_own_words():
     stderr = 'psql: error: connection to server at "127.0.0.1", port 1 failed: Connection refused\n'
     error = psql_failure(Completed(2, "", stderr), ScriptLint(Path("/plan")))
     assert str(error) == 'psql ended with 2: connection to server at "127.0.0.1", port 1 failed: Connection refused'
+
+
+def test_the_end_of_a_statement_that_is_longer_than_what_is_kept_is_not_taken_for_words():
+    """Found: rows of one INSERT of more than 8 MiB, and no error, would have been in the event."""
+    error = psql_failure(Completed(3, "", "secret" * (OUTPUT_BYTES_MAX // 6 + 1)), ScriptLint(Path("/plan")))
+    assert "secret" not in str(error)
+    assert "psql ended with 3" in str(error)
 
 
 def test_a_killed_psql_is_told_with_its_signal():

@@ -262,6 +262,52 @@ def test_whether_a_file_has_a_transaction_of_ours_is_known_where_its_needs_are_r
     assert found_in(tmp_path, {}, data) == ["b.sql:3"]
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "SELECT 'CREATE EXTENSION postgis' WHERE EXISTS (SELECT FROM pg_available_extensions) \\gexec",
+            [],
+        ),
+        ("SELECT 'SET ROLE admin' WHERE false \\gexec\nCOPY t FROM '/x';", [2]),
+        ("SELECT 'ALTER TABLE log ADD PRIMARY KEY (a)' WHERE false \\gexec\nUPDATE log SET a = 2;", [2]),
+        ("\\if :has\nCREATE EXTENSION postgis;\n\\endif", []),
+        ("\\if :x\nSET search_path = hist;\n\\else\nSET search_path = public;\n\\endif\nUPDATE log SET a = 2;", []),
+        ("\\if :x\nSET ROLE admin;\n\\endif\nCOPY t FROM '/x';", []),
+        ("\\if :x\nSELECT 1;\n\\endif\nCOPY t FROM '/x';", [4]),
+    ],
+)
+def test_what_may_not_be_run_needs_nothing_and_changes_nothing_for_certain(tmp_path: Path, text: str, lines: list[int]) -> None:
+    """Found: an extension that was only made where the server has it was refused, and a SET ROLE never run was believed."""
+    assert found_in(tmp_path, {}, {"a.sql": text}) == [f"a.sql:{line}" for line in lines]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'DROP PUBLICATION :"pub"; UPDATE log SET a = 2',
+        'ALTER TABLE :"t" REPLICA IDENTITY FULL; UPDATE log SET a = 2',
+        'CREATE EXTENSION :"ext"',
+        'DROP TABLE :"t"; UPDATE log SET a = 2',
+        "ALTER SCHEMA * RENAME TO x",
+    ],
+)
+def test_a_name_that_psql_puts_in_may_be_any(text: str) -> None:
+    assert wrong(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("SAVEPOINT s; SET LOCAL search_path = audit; ROLLBACK TO s; UPDATE log SET a = 2", 0),
+        ("SAVEPOINT s; SET ROLE admin; ROLLBACK TO SAVEPOINT s; COPY t FROM '/x'", 0),
+        ("SAVEPOINT s; SET ROLE admin; ROLLBACK TO s; RESET ROLE; COPY t FROM '/x'", 1),
+    ],
+)
+def test_behind_a_rollback_to_a_savepoint_nobody_knows_until_it_is_set_again(text: str, problems: int) -> None:
+    assert len(wrong(text)) == problems
+
+
 def test_a_role_for_files_of_the_server_is_enough() -> None:
     assert wrong("COPY t FROM '/x'", {"pg_read_server_files"}) == []
 

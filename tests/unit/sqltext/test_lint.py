@@ -181,7 +181,10 @@ def missed(tmp_path, text, **how):
     [
         ("SELECT 1,\n  :'h';\n", [(3, ":'h'")]),
         ('SELECT 1 AS n \\gset\nSELECT * FROM :"h";\n', [(3, ':"h"')]),
-        ("SELECT :h;\n\\set x :h\n", [(2, ":h"), (3, ":h")]),
+        ("SELECT a[1:2], :h;\n", [(2, ":h")]),
+        ("\\set x :h\nSELECT a[1:h], b[:h];\n", []),
+        ("TABLE settings \\gset\nSELECT :'h';\n", []),
+        ("CALL p(NULL) \\gset\nSELECT :'h';\n", []),
         ("\\getenv h ALSO_NOT\nSELECT :'h';\n", [(3, ":'h'")]),
         ("\\getenv h HAS\nSELECT :'h';\n", []),
         ("\\setenv LACKS x\n\\getenv h LACKS\nSELECT :'h';\n", []),

@@ -27,19 +27,19 @@ UNKNOWN = "not known to be closed: {}"
 
 def check_claim(simulation: Simulation) -> str:
     """What is claimed, without its details; fails if it is not so in the world."""
-    said, _, details = production_now(simulation.run).partition(" of the traffic switch; ")
+    claim, _, details = production_now(simulation.run).partition(" of the traffic switch; ")
     whose, lets_in = Databases(simulation.world).names()["app"].split()
     doors, is_in = simulation.world.open_doors, lets_in == "open"
-    if said.startswith("open"):
-        assert is_in, f"{said}, and {whose} is {lets_in}"
-        assert all(doors.values()), f"{said}, and the doors are {doors}"
-        assert whose == ("new" if said == "open, and new" else "old")
+    if claim.startswith("open"):
+        assert is_in, f"{claim}, and {whose} is {lets_in}"
+        assert all(doors.values()), f"{claim}, and the doors are {doors}"
+        assert whose == ("new" if claim == "open, and new" else "old")
     elif details:
-        assert not any(doors.values()), f"{said}, and the doors are {doors}"
+        assert not any(doors.values()), f"{claim}, and the doors are {doors}"
         assert not is_in or f"the {whose} database" in details
-    elif said == "closed to clients":
-        assert not is_in, f"{said}, and {whose} lets them in"
-    return f"{said}{' at the door' if details else ''}".partition(":")[0]
+    elif claim == "closed to clients":
+        assert not is_in, f"{claim}, and {whose} lets them in"
+    return f"{claim}{' at the door' if details else ''}".partition(":")[0]
 
 
 def test_in_a_storm_of_kills_failures_and_commands_every_claim_is_so(monkeypatch: pytest.MonkeyPatch) -> None:
