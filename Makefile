@@ -1,8 +1,8 @@
 # `make help` lists what there is.
 PYTHON ?= python3
 VENV   ?= .venv
-# on two cores six: tests wait for servers as much as they work; with four a sixth of the time nobody worked
-JOBS   ?= 6
+# on two cores four: tests wait for servers more than they work
+JOBS   ?= 4
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
