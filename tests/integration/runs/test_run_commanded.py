@@ -225,9 +225,8 @@ def test_metrics_tell_the_state_and_the_downtime(cluster: Cluster, tmp_path: Pat
     port = free_port()
     metrics_of = {"listen": f"127.0.0.1:{port}", "scraped_within": "0s"}
     with at_the_first_gate(cluster, tmp_path, metrics=metrics_of, monitor=WATCHES) as night:
-        metrics = scraped(port)
+        metrics = until(lambda: waiting(scraped(port)), "the metrics say that it waits: the journal has it a moment before")
         assert metrics['cutover_state{cutover_state="precheck",run="night"}'] == 1
-        assert metrics['cutover_waiting_for_operator{run="night"}'] == 1
         assert metrics['cutover_downtime_seconds{run="night"}'] == 0
         night.kill()
         night.start("--auto")
@@ -237,6 +236,10 @@ def test_metrics_tell_the_state_and_the_downtime(cluster: Cluster, tmp_path: Pat
         assert 0 < metrics['cutover_downtime_seconds{run="night"}'] < 120
         fence = 'step="downtime.fence_old"'
         assert metrics[f'cutover_step_duration_seconds_count{{direction="forward",outcome="succeeded",run="night",{fence}}}'] == 1
+
+
+def waiting(metrics: dict[str, float]) -> dict[str, float]:
+    return metrics if metrics['cutover_waiting_for_operator{run="night"}'] == 1 else {}
 
 
 def in_monitor(metrics: dict[str, float]) -> dict[str, float]:
