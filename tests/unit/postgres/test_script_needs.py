@@ -299,7 +299,7 @@ def test_a_name_that_psql_puts_in_may_be_any(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        ("SAVEPOINT s; SET LOCAL search_path = audit; ROLLBACK TO s; UPDATE log SET a = 2", 0),
+        ("SAVEPOINT s; SET LOCAL search_path = audit; ROLLBACK TO s; UPDATE orders SET a = 2", 0),
         ("SAVEPOINT s; SET ROLE admin; ROLLBACK TO SAVEPOINT s; COPY t FROM '/x'", 0),
         ("SAVEPOINT s; SET ROLE admin; ROLLBACK TO s; RESET ROLE; COPY t FROM '/x'", 1),
     ],
