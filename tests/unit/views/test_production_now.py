@@ -12,6 +12,7 @@ from unit.states.test_core_properties import stormy
 
 from cutoverd.daemon.views.production_now import production_now
 from cutoverd.events import facts
+from cutoverd.events.commands import Command
 from cutoverd.states.run import StepKey
 
 TWO_DOORS = {**ITEMS, "traffic": ["lb", "dns"]}
@@ -46,8 +47,8 @@ def test_in_a_storm_of_kills_failures_and_commands_every_claim_is_so(monkeypatch
     """Found: "closed to clients" as soon as anything of Downtime was begun."""
     claims, append = Counter[str](), Simulation.append
 
-    def append_and_check(simulation: Simulation, *args: object) -> str:
-        event_id = append(simulation, *args)  # type: ignore[arg-type]
+    def append_and_check(simulation: Simulation, event: facts.Event, command: Command | None = None) -> str:
+        event_id = append(simulation, event, command)
         claims[check_claim(simulation)] += 1
         return event_id
 
