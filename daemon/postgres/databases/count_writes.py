@@ -129,5 +129,5 @@ async def _give_access_back(
             await give_access(conn, known["new"].oid, known, but_for)
     except (NotLeader, OutcomeUnknown):
         raise
-    except (StepError, psycopg.DatabaseError) as error:
-        raise OutcomeUnknown(f"{server.names.production} may be closed to all still: {error}") from error
+    except StepError as error:  # what PostgreSQL says is one by now: `session`
+        raise OutcomeUnknown(f"{server.names.production} may be closed to all still: {error}", hint=error.hint) from error

@@ -264,12 +264,13 @@ async def test_a_count_that_cannot_give_the_access_back_is_of_unknown_outcome(
         conn.execute(INSERT)
 
     async def held(*_: object) -> None:
-        raise LockHeld("waited 30 s for a lock, which pid 7 holds")
+        raise LockHeld("waited 30 s for a lock, which pid 7 holds", hint="let it end")
 
     with monkeypatch.context() as patched:
         patched.setattr(counting, "give_access", held)
-        with pytest.raises(OutcomeUnknown, match="app may be closed to all still: waited 30 s"):
+        with pytest.raises(OutcomeUnknown, match="app may be closed to all still: waited 30 s") as unknown:
             await databases.count_writes(attempt_id("count"))
+    assert unknown.value.hint == "let it end"
     assert not lets_in(furnished)
     assert (await databases.count_writes(attempt_id("count")))["writes"] == "some"
     assert lets_in(furnished)
