@@ -36,6 +36,7 @@ from cutoverd.daemon.postgres.ledger import journal_key, ledger
 from cutoverd.daemon.postgres.ledger.anchor import LedgerAnchor
 from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
 from cutoverd.daemon.postgres.ledger.taken_back import TakenBack
+from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
@@ -118,7 +119,12 @@ async def _drive(
         runlog = RunLog(loaded.plan.run, journal, anchors.all, (tracker, *observers), bring_back, key, copies)
         server = await _taken_over(loaded, runlog, server, runs)
         ledger_copy.lead(server)
-        async with _watched(tracker, server, client), _tended(growth, runlog, server), _inbox(client, runlog, journal) as inbox:
+        async with (
+            sessions_kept(),
+            _watched(tracker, server, client),
+            _tended(growth, runlog, server),
+            _inbox(client, runlog, journal) as inbox,
+        ):
             runner = _make_loop(loaded, runlog, ports(loaded, server), inbox, server, auto=auto)
             try:
                 await runner.drive()

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import psycopg
-
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.errors import StepError
 
 ANSWER_SECONDS = 5.0
 
@@ -46,10 +45,10 @@ async def newest(server: Server) -> int | None:
 
 
 async def _newest(server: Server) -> int | None:
-    onlooker = replace(server, epoch=0)  # whose session a newer daemon does not end
+    onlooker = replace(server, epoch=0, reach_seconds=0)  # whose session a newer daemon does not end
     try:
-        async with await onlooker.connect() as conn:
+        async with session(onlooker) as conn:
             row = await fetch_one(conn, NEWEST, {"run": server.run})
-    except (psycopg.Error, OSError):
+    except (StepError, OSError):
         return None
     return int(row[0] or 0) if row else 0

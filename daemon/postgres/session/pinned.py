@@ -26,7 +26,7 @@ async def connect_pinned(conninfo: str, settings: Mapping[str, str], *, as_owner
     known = pins.since(conn.info.server_version)
     try:
         await _unhurried(conn)
-        await _pin(conn, {**known, **settings})
+        await pin(conn, {**known, **settings})
         if as_owner_of:
             await _be_of_plan(conn, as_owner_of, settings)
     except BaseException as error:
@@ -54,10 +54,11 @@ async def _be_of_plan(conn: Connection, databases: Sequence[str], settings: Mapp
         conn.adapters.register_loader(name, TextLoader)
     of_owner = await settings_of_owner(conn, databases)
     given = {name.lower() for name in settings}
-    await _pin(conn, {name: value for name, value in of_owner.items() if name.lower() not in given})
+    await pin(conn, {name: value for name, value in of_owner.items() if name.lower() not in given})
 
 
-async def _pin(conn: Connection, settings: Mapping[str, str]) -> None:
+async def pin(conn: Connection, settings: Mapping[str, str]) -> None:
+    """What its version alone knows is not added here."""
     if settings:
         query, values = pins.afterwards(settings)
         await conn.execute(query, values)

@@ -13,7 +13,7 @@ from cutoverd.daemon.host.environment import for_libpq
 from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection
 from cutoverd.daemon.postgres.session.names import LEDGER, Names
-from cutoverd.daemon.postgres.session.pinned import connect_pinned
+from cutoverd.daemon.postgres.session.pinned import connect_pinned, pin
 
 CONNECT_SECONDS = 10
 
@@ -63,16 +63,19 @@ class Server:
         `of_plan`: for SQL of the plan, as a session of the database's owner has it. `settings` go before what is pinned.
         """
         database = database or self.home
-        only_reads = self.read_only or database == self.names.previous  # fenced old, to which nobody writes
         return await connect_pinned(
             self._address(database, application_name or self.application_name, connect_seconds),
-            {
-                **(pins.OF_PLAN if of_plan else pins.OURS),
-                **(settings or {}),
-                **({pins.READ_ONLY: "on"} if only_reads else {}),
-            },
+            self._pins(database, settings or {}, of_plan=of_plan),
             as_owner_of=self.whose_settings(database) if of_plan else (),
         )
+
+    async def pin_again(self, connection: Connection) -> None:
+        """As `connect` has pinned a session of ours at home; raises psycopg.Error."""
+        await pin(connection, self._pins(self.home, {}, of_plan=False))
+
+    def _pins(self, database: str, settings: Mapping[str, str], *, of_plan: bool) -> dict[str, str]:
+        only_reads = self.read_only or database == self.names.previous  # fenced old, to which nobody writes
+        return {**(pins.OF_PLAN if of_plan else pins.OURS), **settings, **({pins.READ_ONLY: "on"} if only_reads else {})}
 
     def conninfo(self, database: str, settings: Mapping[str, str]) -> str:
         """For `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""

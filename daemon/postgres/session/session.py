@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from cutoverd.daemon.postgres.session.backends import end_backends
+from cutoverd.daemon.postgres.session.kept import kept_for
 from cutoverd.daemon.postgres.session.lock_waits import LockWatch, lock_held
 from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
@@ -28,11 +29,14 @@ async def session(
     `of_plan`: for SQL of the plan. PostgreSQL's errors come out of it as a `StepError`, or as an `OutcomeUnknown` where nobody
     knows what became of it.
     """
-    conn = await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
-    pid = conn.info.backend_pid
+    kept = None if settings or of_plan else kept_for(server, database)
+    conn = await kept.take(server) if kept else None
+    conn = conn or await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
+    pid, is_kept = conn.info.backend_pid, False
     try:
         async with _watched(server, conn):
             yield conn
+        is_kept = bool(kept and kept.keep(server, conn))
     except asyncio.CancelledError:
         await conn.close()
         await asyncio.shield(end_backends(server, pids=[pid]))
@@ -40,7 +44,8 @@ async def session(
     except psycopg.Error as error:
         raise to_step_error(conn, error) from error
     finally:
-        await conn.close()
+        if not is_kept:
+            await conn.close()
 
 
 @asynccontextmanager

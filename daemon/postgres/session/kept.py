@@ -1,0 +1,102 @@
+"""Sessions at home that are used again: nearly every step asks the ledger, and a login costs more than the question.
+
+Only what ended well is kept, and only while a daemon drives a run. A session that is taken has its pins again before anybody
+asks in it; one that does not answer at once is given up, for a new one tells better why the server is not reached
+(docs/measured.md, "A login").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from cutoverd.daemon.host.cancellation import end_tasks
+from cutoverd.daemon.postgres.session.connect import Connection
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.server import Server
+
+IDLE_SECONDS = 30.0  # whatever stands between us and the server forgets a silent connection after minutes
+ANSWER_SECONDS = 1.0
+MOST_KEPT = 3
+
+_keeping: ContextVar[KeptSessions | None] = ContextVar("keeping", default=None)
+
+
+@dataclass
+class KeptSessions:
+    """Of one daemon, by whom they are; the one that was used last is taken first."""
+
+    _idle: dict[Server, list[tuple[Connection, float]]] = field(default_factory=dict)
+
+    async def take(self, server: Server) -> Connection | None:
+        """One in which nothing is under way, as new; None if there is none."""
+        if not (kept := self._idle.get(server)):
+            return None
+        connection, _ = kept.pop()
+        if await _is_as_new(server, connection):
+            return connection
+        await self.close_idle(0)  # what ended this one has most likely ended the others
+        return None
+
+    def keep(self, server: Server, connection: Connection) -> bool:
+        """Whether it is: not where something is under way in it, nor where there are enough."""
+        kept = self._idle.setdefault(server, [])
+        if len(kept) >= MOST_KEPT or connection.pgconn.transaction_status != TransactionStatus.IDLE:
+            return False
+        kept.append((connection, time.monotonic()))
+        return True
+
+    async def close_idle(self, idle_seconds: float) -> None:
+        """Those that nobody has asked in for so long."""
+        before = time.monotonic() - idle_seconds
+        old = [(kept, each) for kept in self._idle.values() for each in kept if each[1] <= before]
+        for kept, each in old:
+            kept.remove(each)
+        for _, (connection, _since) in old:
+            await connection.close()
+
+
+async def _is_as_new(server: Server, connection: Connection) -> bool:
+    is_as_new = False
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await server.pin_again(connection)
+        is_as_new = True
+    except (psycopg.Error, TimeoutError):
+        pass  # ended by a takeover, or with its server: the new session that follows says why, if it cannot begin
+    finally:
+        if not is_as_new:
+            await connection.close()
+    return is_as_new
+
+
+@asynccontextmanager
+async def sessions_kept() -> AsyncIterator[None]:
+    """Within it, sessions at home are kept for the next who asks there."""
+    kept = KeptSessions()
+    token = _keeping.set(kept)
+    closing = asyncio.create_task(_close_idle(kept))
+    try:
+        yield
+    finally:
+        _keeping.reset(token)
+        await end_tasks(closing)
+        await kept.close_idle(0)
+
+
+async def _close_idle(kept: KeptSessions) -> None:
+    while True:
+        await asyncio.sleep(IDLE_SECONDS)
+        await kept.close_idle(IDLE_SECONDS)
+
+
+def kept_for(server: Server, database: str) -> KeptSessions | None:
+    """Where a session of `server` may come from and go to; None for what is not the ledger's, and outside a daemon."""
+    return _keeping.get() if server.home == LEDGER and database in ("", LEDGER) else None
