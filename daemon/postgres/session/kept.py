@@ -26,6 +26,7 @@ IDLE_SECONDS = 30.0  # whatever stands between us and the server forgets a silen
 ANSWER_SECONDS = 1.0
 MOST_KEPT = 3
 
+Whose = tuple[str, str, bool]
 _keeping: ContextVar[KeptSessions | None] = ContextVar("keeping", default=None)
 
 
@@ -33,11 +34,11 @@ _keeping: ContextVar[KeptSessions | None] = ContextVar("keeping", default=None)
 class KeptSessions:
     """Of one daemon, by whom they are; the one that was used last is taken first."""
 
-    _idle: dict[Server, list[tuple[Connection, float]]] = field(default_factory=dict)
+    _idle: dict[Whose, list[tuple[Connection, float]]] = field(default_factory=dict)
 
     async def take(self, server: Server) -> Connection | None:
         """One in which nothing is under way, as new; None if there is none."""
-        if not (kept := self._idle.get(server)):
+        if not (kept := self._idle.get(_whose(server))):
             return None
         connection, _ = kept.pop()
         if await _is_as_new(server, connection):
@@ -47,7 +48,7 @@ class KeptSessions:
 
     def keep(self, server: Server, connection: Connection) -> bool:
         """Whether it is: not where something is under way in it, nor where there are enough."""
-        kept = self._idle.setdefault(server, [])
+        kept = self._idle.setdefault(_whose(server), [])
         if len(kept) >= MOST_KEPT or connection.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
         kept.append((connection, time.monotonic()))
@@ -61,6 +62,11 @@ class KeptSessions:
             kept.remove(each)
         for _, (connection, _since) in old:
             await connection.close()
+
+
+def _whose(server: Server) -> Whose:
+    """What two servers have in common whose sessions at home are the same, that of the window and that of its rehearsal."""
+    return server.url, server.application_name, server.read_only
 
 
 async def _is_as_new(server: Server, connection: Connection) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from support.servers import Cluster
@@ -81,6 +82,11 @@ async def test_another_epoch_has_its_own(cluster: Cluster, server: Server) -> No
     """Its name is what a takeover ends it by."""
     async with sessions_kept():
         assert await pid_of(server) != await pid_of(cluster.server(epoch=server.epoch + 1))
+
+
+async def test_the_window_and_its_rehearsal_share_them(server: Server) -> None:
+    async with sessions_kept():
+        assert await pid_of(server) == await pid_of(replace(server, on_trial=True))
 
 
 async def test_what_one_has_set_the_next_does_not_find(server: Server) -> None:
