@@ -1,25 +1,25 @@
 """Run as a script by commands.py: stand between the daemon and a command, so that what kills its parent kills this.
 
-Imports little: it starts before every smoke test.
+Imports what Python has loaded anyway, as host/launcher.py does: it starts before every smoke test.
 """
 
-import os
-import signal
+import _signal  # type: ignore[import-not-found]
+import posix
 import sys
 
 NOT_FOUND = 127
 
 
 def main(argv: list[str]) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):  # they are told to the command too; wait for how it ends
-        signal.signal(number, lambda *_: None)
+    for number in (_signal.SIGINT, _signal.SIGTERM):  # they are told to the command too; wait for how it ends
+        _signal.signal(number, lambda *_: None)
     try:
         # Python ignores SIGPIPE, and the command would inherit that.
-        pid = os.posix_spawnp(argv[0], argv, os.environ, setsigdef=[signal.SIGPIPE])
+        pid = posix.posix_spawnp(argv[0], argv, posix.environ, setsigdef=[_signal.SIGPIPE])
     except OSError as error:
         print(f"cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
         return NOT_FOUND
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    code = posix.waitstatus_to_exitcode(posix.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code  # as a shell says it: 128 + the signal
 
 

@@ -1,0 +1,67 @@
+"""The launcher becomes the command as `os.execvp` would, and imports nothing for it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cutoverd.daemon.host import children, launcher
+from cutoverd.daemon.systems import exec_shim
+
+AS_OS_DOES = "import os, sys\ntry: os.execvp(sys.argv[1], sys.argv[1:])\nexcept OSError as error: print(error.strerror)"
+PATHS = {
+    "found": "without:with",
+    "not to be run, then found": "locked:with",
+    "not to be run": "without:locked",
+    "a file for a folder": "with/program.txt:with",
+    "nowhere": "without:missing",
+    "an empty entry, for here": "without:",
+    "nothing at all": "",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    for folder, mode in {"with": 0o755, "locked": 0o644, ".": 0o755}.items():
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "program").write_text(f"#!/bin/sh\necho of {folder}\n")
+        (tmp_path / folder / "program").chmod(mode)
+    (tmp_path / "with" / "program.txt").touch()
+    (tmp_path / "without").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("program", "path"),
+    [
+        *(("program", path) for path in [*PATHS.values(), None]),
+        *((f"{each}/program", "") for each in ("with", "locked", "missing")),
+    ],
+)
+async def test_a_command_is_found_as_the_system_finds_it(here: Path, program: str, path: str | None) -> None:
+    env = {} if path is None else {"PATH": ":".join(each and str(here / each) for each in path.split(":"))}
+    ours = await children.run([program], folder=here, epoch=1, step="a.step", cwd=here, env=env, timeout_seconds=20)
+    theirs = subprocess.run(  # noqa: ASYNC221
+        [sys.executable, "-I", "-S", "-c", AS_OS_DOES, program], cwd=here, env=env, capture_output=True, text=True, timeout=20
+    )
+    assert (ours.stdout_tail or ours.stderr_tail.rpartition(": ")[2]) == theirs.stdout
+
+
+@pytest.mark.parametrize("script", [launcher, exec_shim])
+def test_what_starts_before_every_command_imports_nothing(script: object) -> None:
+    """Found: `os` and `signal` were two fifths of what the start of a command costs."""
+    file = Path(str(vars(script)["__file__"]))
+    code = f"import sys; sys.path[:0] = [sys.argv[1]]; had = {{*sys.modules}}; import {file.stem}; print({{*sys.modules}} - had)"
+    ours = [sys.executable, "-I", "-S", "-c", code, str(file.parent)]
+    listing = subprocess.run(ours, capture_output=True, text=True, timeout=20, check=True)
+    assert listing.stdout == f"{{'{file.stem}'}}\n"
+
+
+def test_os_names_what_the_launcher_knows_by_number() -> None:
+    assert (launcher.ENOENT, *launcher.NOT_THERE) == (errno.ENOENT, errno.ENOENT, errno.ENOTDIR)
+    assert launcher.DEFAULT_PATH.decode() == os.defpath
