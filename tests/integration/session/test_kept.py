@@ -19,6 +19,8 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
 
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)  # a session is a session on each version
+
 HERE = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'cutoverd' AND application_name LIKE 'cutoverd/%'"
 
 
