@@ -85,20 +85,20 @@ async def test_a_clock_set_back_while_a_window_is_awaited_passes_no_gate(monkeyp
     """The wait is over by the clock that nobody sets, and the window is not open by the one that people do."""
 
     class Clock(datetime):
-        set_by = timedelta()
+        at = datetime.now(UTC)  # goes by nothing but what is set: a slow machine would find the window open
 
         @classmethod
         def now(cls, tz=None):
-            return datetime.now(tz) + cls.set_by
+            return cls.at.astimezone(tz)
 
     monkeypatch.setattr(loop, "datetime", Clock)
     monkeypatch.setattr(loop, "CLOCK_READ_SECONDS", 0.05)
-    waits = Night(opens=datetime.now(UTC) + timedelta(seconds=0.3))
+    waits = Night(opens=Clock.at + timedelta(seconds=0.3))
     daemon = asyncio.create_task(waits.daemon())
     await waits.until(lambda: waits.log.run.gate is not None)
-    Clock.set_by = -HOUR
+    Clock.at -= HOUR
     await asyncio.sleep(0.6)  # past the moment at which it would have opened
     assert waits.log.run.gate is not None
-    Clock.set_by = timedelta()
+    Clock.at += HOUR + timedelta(seconds=1)
     assert await daemon is Stopped.OVER
     assert waits.log.run.state == "completed"
