@@ -128,6 +128,30 @@ class StepFailed(Event):
     evidence: dict[str, Any] = Field(default_factory=dict)
 
 
+class FailedCheck(BaseModel):
+    """One of the checks of Validate that failed; its `step_failed` has the whole of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: str
+    reason: str  # its beginning
+
+
+class CollectingEnded(Event):
+    """Something in Validate has failed, and for so long what else is wrong was asked: what is open is asked no more."""
+
+    seconds: float
+
+
+class ValidationFailed(Event):
+    """All that was found wrong in Validate, by one event: it turns the run. Of many the first are named."""
+
+    failed: int
+    failures: list[FailedCheck]
+    unchecked: int
+    not_checked: list[str]  # steps: what was never asked, or did not come to its end
+
+
 class StepInterrupted(Event):
     """The attempt was ended before its outcome was known: by `hold --now`, the way back, or a lost connection."""
 

@@ -15,6 +15,7 @@ from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate, Writes
 
+OTHERS_NAMED = 9  # of the checks that failed, after the first
 LONGEST_PROBE_OUTPUT = 400  # characters of what a probe saw
 Attempted = Mapping[tuple[str, Direction], Attempts]
 
@@ -65,6 +66,7 @@ def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
         entered_at=at.envelope.time,
         gate=None,
         held=None,
+        collecting_ended=False,
     )
     return entered if event.target == STUCK else _answered(entered)
 
@@ -101,7 +103,8 @@ def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
         outcome_unknown=event.error == OutcomeUnknown.__name__,
         seconds=event.seconds,
     )
-    if _is_overtaken(run, event) or StepKey.of(event.step).definition.after_failure:
+    definition = StepKey.of(event.step).definition
+    if _is_overtaken(run, event) or definition.after_failure or definition.collected:
         return failed
     failed = _uncounted(failed)
     failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
@@ -177,6 +180,18 @@ def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> R
     return replace(_uncounted(_let_through_no_more(run)), failure=failure, gate=None)
 
 
+def _collecting_ended(run: Run, event: facts.CollectingEnded, at: Recorded) -> Run:
+    return replace(run, collecting_ended=True)
+
+
+def _validation_failed(run: Run, event: facts.ValidationFailed, at: Recorded) -> Run:
+    """The first failure stands for all: the others are named after it."""
+    first, *others = event.failures
+    named = ", ".join(each.step for each in others[:OTHERS_NAMED]) + (", …" if event.failed - 1 > OTHERS_NAMED else "")
+    more = f"; and {event.failed - 1} more: {named}" if event.failed > 1 else ""
+    return replace(run, failure=Failure(first.step, Direction.FORWARD, f"{first.reason}{more}", at.seq))
+
+
 def _operator_ready(run: Run, event: facts.OperatorReady, at: Recorded) -> Run:
     return replace(run, ready=run.ready | {event.by})
 
@@ -223,6 +238,8 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.RetryRequested: _retry_requested,
     facts.AbortRequested: _abort_requested,
     facts.FailureReported: _failure_reported,
+    facts.CollectingEnded: _collecting_ended,
+    facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: _operator_ready,
     facts.NoteTaken: _nothing,
     facts.CheckBreached: _check_breached,

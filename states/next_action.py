@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from cutoverd.events import facts
 from cutoverd.states import target
@@ -15,6 +16,7 @@ from cutoverd.states.run import Attempts, Run, Status, StepKey, Writes
 from cutoverd.states.step import Effect
 
 LONGEST_REASON = 300  # characters of one reason within another
+LONGEST_LIST, MOST_NAMED = 12_000, 100  # characters of all reasons in one event, and how many of its steps are named
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
 
 
@@ -86,7 +88,32 @@ def _meanwhile(run: Run) -> StepKey | None:
 
 
 def _going_on(run: Run) -> NextAction:
+    if failed := run.failed_checks:
+        return _collecting(run, failed)
     return _first_open(run, run.keys(run.state)) or _leave(run)
+
+
+def _collecting(run: Run, failed: Sequence[StepKey]) -> NextAction:
+    """What else is wrong, as far as nothing has to be waited for: the run will turn, and each window costs a downtime."""
+    not_checked = [key for key in run.keys(run.state) if key.definition.collected and not _is_judged(run, key)]
+    askable = takewhile(lambda key: key.definition.collected or run.is_done(key), run.keys(run.state))
+    asked = next((key for key in askable if not _is_judged(run, key)), None)
+    if asked and not run.collecting_ended:
+        return _attempt(run, asked, FORWARD)
+    longest = min(LONGEST_REASON, LONGEST_LIST // len(failed))
+    named = [facts.FailedCheck(step=str(key), reason=run.of(key, FORWARD).reason[:longest]) for key in failed[:MOST_NAMED]]
+    return AppendEvent(
+        facts.ValidationFailed(
+            failed=len(failed),
+            failures=named,
+            unchecked=len(not_checked),
+            not_checked=[str(key) for key in not_checked[:MOST_NAMED]],
+        )
+    )
+
+
+def _is_judged(run: Run, key: StepKey) -> bool:
+    return run.of(key, FORWARD).status in (Status.DONE, Status.FAILED)
 
 
 def _first_open(run: Run, keys: Iterable[StepKey]) -> NextAction | None:

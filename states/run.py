@@ -134,6 +134,7 @@ class Run:
     held: Hold | None = None
     failure: Failure | None = None
     aborting: bool = False
+    collecting_ended: bool = False  # in Validate: of what is wrong no more is asked
     breached: frozenset[str] = frozenset()  # checks of Monitor
     answered_seq: int = 0  # of the last `resume`, its n: the sequence is another one in a stream that was restored
     dropped: frozenset[int] = frozenset()  # databases that `finalize` dropped after the end, by oid
@@ -173,6 +174,12 @@ class Run:
 
     def evidence(self) -> dict[str, Evidence]:
         return {key: tried.evidence for (key, way), tried in self.attempts.items() if way is Direction.FORWARD and tried.evidence}
+
+    @property
+    def failed_checks(self) -> list[StepKey]:
+        """Of this state, those whose failure is collected and has not turned the run yet; in the order of the steps."""
+        collected = [key for key in self.keys(self.state) if key.definition.collected] if self.state in STATES else []
+        return [key for key in collected if self.of(key, Direction.FORWARD).status is Status.FAILED]
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ class Step:
     recheck_after_gate: bool = False  # a cheap check: made once more right after the gate
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
     exposes_new: bool = False  # from its beginning on whoever gets into production writes to new
+    collected: bool = False  # its failure turns the run once the others of its state were asked as well, with theirs
     after_failure: bool = False  # not on the way: taken once another step has failed, before the run turns
     copied_first: bool = False  # not begun before the ledger knows of it too, either way: a lost stream must not hide it
     closes_traffic: bool = False  # its way back lets clients in again

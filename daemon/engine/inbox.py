@@ -28,9 +28,16 @@ class ReportDue:
     """It is time to put on record what was refused of a flood."""
 
 
+@dataclass(frozen=True)
+class CollectingTimeUp:
+    """Something in Validate has failed, and for so long what else is wrong was asked."""
+
+    seconds: float
+
+
 class ForeignFound:
     """On the run's subject lies a message that is not ours."""
 
 
 # the last: why nothing more will be heard
-InboxItem = Command | NotACommand | StepObservation | ReportDue | ForeignFound | Exception
+InboxItem = Command | NotACommand | StepObservation | ReportDue | ForeignFound | CollectingTimeUp | Exception

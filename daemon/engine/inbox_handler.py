@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import ForeignFound, InboxItem, NotACommand, ReportDue, StepObservation
+from cutoverd.daemon.engine.inbox import CollectingTimeUp, ForeignFound, InboxItem, NotACommand, ReportDue, StepObservation
 from cutoverd.daemon.engine.refusals import (
     ALONE,
     ALONE_PER_SECOND,
@@ -70,17 +70,25 @@ class InboxHandler:
             return
         await self._log.record_foreign()
 
-    async def _take_in(self, item: Command | NotACommand | ReportDue | ForeignFound) -> None:
+    async def _take_in(self, item: Command | NotACommand | ReportDue | ForeignFound | CollectingTimeUp) -> None:
         await self.report_refusals()  # they came before it
         if isinstance(item, ForeignFound):
             self._foreign_due = False
             await self._log.find_foreign()
             await self.record_foreign()
             return
+        if isinstance(item, CollectingTimeUp):
+            await self._end_collecting(item)
+            return
         if isinstance(item, ReportDue) or item.seq <= self.run.command_position:
             return
         for event in await self._answer(item):
             await self._log.append(event, command_position=item.seq)
+
+    async def _end_collecting(self, time_up: CollectingTimeUp) -> None:
+        """Unless the run has turned meanwhile."""
+        if self.run.failed_checks and not (self.run.failure or self.run.collecting_ended):
+            await self._log.append(facts.CollectingEnded(seconds=time_up.seconds))
 
     def _is_of_a_flood(self, item: InboxItem) -> bool:
         """Whether it was refused, and is put on record with others: an event for each would fill the stream, and take hours."""

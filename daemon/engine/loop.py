@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import InboxItem, StepObservation
+from cutoverd.daemon.engine.inbox import CollectingTimeUp, InboxItem, StepObservation
 from cutoverd.daemon.engine.inbox_handler import InboxHandler
 from cutoverd.daemon.engine.outcomes import interrupted
 from cutoverd.daemon.engine.run_log import RunLog
@@ -44,16 +44,21 @@ class RunLoop:
         inbox: asyncio.Queue[InboxItem],
         *,
         step_seconds: float,
+        collect_seconds: float | None = None,
         auto: bool,
         connection_lost: tuple[type[Exception], ...] = (),
         check_files: Callable[[Run], None] = lambda run: None,
         check_plan: Callable[[Run], None] = lambda run: None,
         check_leads: Callable[[], Awaitable[bool]] = always_leads,
     ) -> None:
-        """`check_files`, `check_leads`, `connection_lost`: as `StepExecutor` has them; `check_plan`: as `InboxHandler`."""
+        """`collect_seconds`: how long it is asked what else is wrong once a check of Validate has failed; None: until all is.
+
+        `check_files`, `check_leads`, `connection_lost`: as `StepExecutor` has them; `check_plan`: as `InboxHandler`."""
         self._log = runlog
         self._inbox = inbox
         self._auto = auto
+        self._collect_seconds = collect_seconds
+        self._is_collecting = False
         self._handler = InboxHandler(runlog, inbox, check_plan)
         self._steps = StepExecutor(
             runlog,
@@ -81,6 +86,7 @@ class RunLoop:
     async def _turn(self) -> Stopped | None:
         """One action; why the loop ends, if it does."""
         await self._handler.record_foreign()
+        self._limit_collecting()
         upcoming = next_action(self.run)
         match upcoming:
             case Finished():
@@ -101,6 +107,13 @@ class RunLoop:
                         await self._handler.report_refusals()
                         return Stopped.NEEDS_A_PERSON
         return None
+
+    def _limit_collecting(self) -> None:
+        """From the first failure on, by this daemon's own clock; the next daemon counts anew."""
+        if self._collect_seconds is not None and self.run.failed_checks and not self._is_collecting:
+            self._is_collecting = True
+            time_up = CollectingTimeUp(self._collect_seconds)
+            asyncio.get_running_loop().call_later(self._collect_seconds, self._inbox.put_nowait, time_up)
 
     @asynccontextmanager
     async def _held_loop(self, key: StepKey | None) -> AsyncIterator[None]:
@@ -188,6 +201,8 @@ class RunLoop:
                 return
 
     def _why_ended(self) -> str:
+        if self.run.collecting_ended:
+            return "of what else is wrong no more is asked: the time for it is over"
         if self.run.held:
             return f"held now: {self.run.held.reason}"
         return f"the run turned: {self.run.state}" if self.run.failure is None else self.run.failure.reason
@@ -196,4 +211,8 @@ class RunLoop:
 def _interrupts(before: Run, after: Run) -> bool:
     """Whether what happened since ends the running step: the way back, an abort, a failure, `hold --now`."""
     held_now = after.held is not None and after.held.now and before.held != after.held
-    return held_now or (before.state, before.aborting, before.failure) != (after.state, after.aborting, after.failure)
+    return held_now or _course(before) != _course(after)
+
+
+def _course(run: Run) -> tuple[object, ...]:
+    return run.state, run.aborting, run.failure, run.collecting_ended

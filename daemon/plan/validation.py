@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cutoverd.daemon.plan.base import Part
+from cutoverd.daemon.plan.durations import Seconds
 
 
 class ComparisonSection(Part):
@@ -60,5 +61,7 @@ class ValidateSection(Part):
     """Questions of the application that may not have become slow."""
     grants: Grants = Grants()
     """Rights that may be gone."""
+    collect: Seconds = 120.0
+    """How long it is asked what else is wrong once something has failed; then the run turns back. 0: not at all."""
     invariants: Invariants = Invariants()
     """What need not hold in new: a constraint that is not enforced, a sequence that has come to its end."""

@@ -144,6 +144,7 @@ def _make_loop(
         ports,
         inbox,
         step_seconds=loaded.plan.timeouts.step,
+        collect_seconds=loaded.plan.validate_.collect,
         auto=auto,
         connection_lost=CONNECTION_LOST,
         check_files=StillFrozen(loaded),

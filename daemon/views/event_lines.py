@@ -78,6 +78,14 @@ def _format_keys(evidence: dict[str, Any]) -> str:
     return f"\n           keys: {json_text(keys)}" if keys else ""
 
 
+def _validation_failed(event: facts.ValidationFailed) -> tuple[str, str]:
+    """Each failure has its own line above."""
+    checks = f"{event.failed} checks" if event.failed > 1 else "a check"
+    named = ", ".join(one_line(each) for each in event.not_checked) + (" …" if event.unchecked > len(event.not_checked) else "")
+    unchecked = f"\n           {WARNING} not looked at: {named}" if event.unchecked else ""
+    return FAILED, f"{checks} of Validate failed: {', '.join(one_line(each.step) for each in event.failures)}{unchecked}"
+
+
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:
     by = f" by {event.by}" if event.by else ""
     return TURN, f"{event.source} → {event.target}{by}{_why(event)}"
@@ -128,6 +136,8 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}" + _why(e)),
     facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}" + _why(e)),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
+    facts.CollectingEnded: lambda e: (WAITING, f"no more is asked of what else is wrong: {e.seconds:g} s are over"),
+    facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + _why(e)),
     facts.NoteTaken: lambda e: (DONE, f"note by {e.by or 'anonymous'}: {e.text}"),
     facts.CheckBreached: lambda e: (FAILED, f"check {e.check} is breached: {e.saw}, for {e.seconds:g} s"),

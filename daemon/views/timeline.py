@@ -61,7 +61,7 @@ class Timeline:
             case facts.LeaderAcquired():
                 self.leader = f"{event.host}/{event.pid}"
             case facts.StepFailed():
-                self._hint = event.hint
+                self._hint = self._hint or event.hint  # of many that were collected the first stands for all
             case facts.LeftoverDropped():
                 self.dropped.add(event.database)
             case facts.GateReached():

@@ -136,7 +136,7 @@ class Night:
     def _log(self) -> RunLog:
         return RunLog("night", self.stream.journal("cutover.evt.night"), copies=self.copies)
 
-    async def daemon(self, *, auto: bool = True, step_seconds: float = 5.0) -> Stopped:
+    async def daemon(self, *, auto: bool = True, step_seconds: float = 5.0, collect_seconds: float | None = None) -> Stopped:
         """A new daemon takes the run as it is in the journal and drives it."""
         self.log = self._log()
         await self.log.replay()
@@ -158,6 +158,7 @@ class Night:
             self.world.ports(),
             self.inbox,
             step_seconds=step_seconds,
+            collect_seconds=collect_seconds,
             auto=auto,
             check_plan=self.check_plan,
             check_leads=self._check_leads,

@@ -18,7 +18,7 @@ from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
-from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
+from cutoverd.states.next_action import MOST_NAMED, AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context, Effect
@@ -69,6 +69,8 @@ class Referee:
     held: bool = False
     turned_at: int = 0
     answered: list[int] = field(default_factory=list)
+    asked: dict[str, bool] = field(default_factory=dict)  # checks of Validate, whether they passed
+    no_more: bool = False  # of what else is wrong is asked
 
     def judge(self, before: Run, event: facts.Event, seq: int, command: Command | None, world: World) -> None:
         assert not before.is_over, f"{event!r} after the end"
@@ -77,6 +79,14 @@ class Referee:
         match event:
             case facts.StepStarted():
                 self.judge_attempt(event)
+                self.judge_collecting(event)
+            case facts.StepSucceeded() | facts.StepFailed() if StepKey.of(event.step).definition.collected:
+                self.asked[event.step] = isinstance(event, facts.StepSucceeded)
+            case facts.CollectingEnded():
+                assert not all(self.asked.values()), "nothing had failed"
+                self.no_more = True
+            case facts.ValidationFailed():
+                self.judge_validation(before, event)
             case facts.StepProbed(step=step, direction=direction, found=found):
                 self.proven[step, direction] = Found(found)
                 if direction == "forward" and found == "absent":
@@ -113,6 +123,23 @@ class Referee:
         if step.opens_traffic and event.direction == "forward":
             self.doors_unproven.add(event.step)
 
+    def judge_collecting(self, event: facts.StepStarted) -> None:
+        """Once a check has failed, others are asked and nothing else is begun, until the run turns."""
+        if event.direction == "back" or all(self.asked.values()) or not event.step.startswith("validate."):
+            return
+        assert StepKey.of(event.step).definition.collected, f"{event!r} although the run will turn"
+        assert event.step not in self.asked, f"{event!r} although it was judged"
+        assert not self.no_more, f"{event!r} although its time is over"
+
+    def judge_validation(self, before: Run, event: facts.ValidationFailed) -> None:
+        """It names all that failed, and all that nobody asked."""
+        checks = [str(key) for key in before.keys("validate") if key.definition.collected]
+        failed = [str(key) for key in before.keys("validate") if self.asked.get(str(key)) is False]
+        unchecked = [check for check in checks if check not in self.asked]
+        assert [each.step for each in event.failures] == failed[:MOST_NAMED]
+        assert event.not_checked == unchecked[:MOST_NAMED]
+        assert (event.failed, event.unchecked) == (len(failed), len(unchecked))
+
     def judge_transition(self, event: facts.Transitioned, command: Command | None, world: World) -> None:
         if event.target != "rollback" or event.trigger == "retry":
             return
@@ -136,6 +163,7 @@ class Simulation:
     operators: Sequence[str] = ()
     ailing: int = 0  # rounds of Monitor's checks that see errors
     strangers: bool = False  # who write to production past the traffic switch
+    patience: int | None = None  # so many moments after a failure in Validate no more is asked
     smoke_roles: bool = False  # CONNECT is withheld from all others until clients are admitted
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
@@ -151,6 +179,7 @@ class Simulation:
         self.lived: list[Run] = []  # the run after each message
         self.commands: list[Command] = []
         self.seq = self.moment = self.epoch = self.turns = 0
+        self.collecting_since = 0
         self.now = BEGINNING
 
     # the bus
@@ -253,7 +282,17 @@ class Simulation:
         for fields in self.mail.get(self.moment, ()):
             self.say(**fields)
         turned = [self.handle(command) for command in self.commands]  # all are handled, even after one that turned the run
-        return any(turned)
+        return any([*turned, self.time_up()])
+
+    def time_up(self) -> bool:
+        """Whether it is over now, as the daemon's clock tells it."""
+        if not self.run.failed_checks or self.run.failure or self.run.collecting_ended or self.patience is None:
+            return False
+        self.collecting_since = self.collecting_since or self.moment
+        is_over = self.moment >= self.collecting_since + self.patience
+        if is_over:
+            self.append(facts.CollectingEnded(seconds=float(self.patience)))
+        return is_over
 
     def handle(self, command: Command) -> bool:
         if command.seq <= self.run.command_position or self.run.is_over:

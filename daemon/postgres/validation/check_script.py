@@ -1,7 +1,8 @@
 """Validation scripts: every result set is a list of checks, and every check must hold.
 
 Statements are run one by one, read-only, in one snapshot of new. A result set has a boolean column `ok` (or `passed`) and a
-text column `check` (or `name`); a row that is false or null fails, and so do an empty result set and a script without any.
+text column `check` (or `name`), and may have a text column `detail`; a row that is false or null fails, and so do an empty
+result set and a script without any. What a statement's error hides is nothing that comes after it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from cutoverd.states.errors import CheckFailed, OutcomeUnknown
 from cutoverd.states.ports import AttemptId, Evidence
 
 ROWS_MAX = 10_000  # of one result set
-NAMED_MAX = 20  # failed checks that are told by name
+NAMED_MAX = 20  # failed checks that are told by name, and statements that fail
+DETAIL_CHARS_MAX = 300
 _FETCHED = 500
 _BOOLEAN = 16
 _TEXTS = {18, 19, 25, 1042, 1043}  # "char", name, text, character, varchar
@@ -35,24 +37,40 @@ _CURSOR = "DECLARE cutoverd_check NO SCROLL CURSOR FOR "
 _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A check that is not true."""
+
+    name: str  # as the script has it
+    is_null: bool
+    detail: str
+
+    def __str__(self) -> str:
+        added = ", ".join([*(["null"] if self.is_null else []), *([self.detail] if self.detail else [])])
+        return f"{self.name} ({added})" if added else self.name
+
+
 @dataclass
 class Tally:
     """What a script's result sets said so far."""
 
     checks: int = 0
-    failed: list[tuple[str, bool]] = field(default_factory=list)  # the name as the script has it, and whether `ok` was null
+    failed: list[Failed] = field(default_factory=list)
+    errors: list[CheckFailed] = field(default_factory=list)  # of statements
 
-    def count(self, name: object, ok: object) -> None:
+    def count(self, name: object, ok: object, detail: object = None) -> None:
         self.checks += 1
         if ok is not True:
-            self.failed.append((str(name) if name is not None else "(no name)", ok is None))
+            text = "" if detail is None else str(detail)[:DETAIL_CHARS_MAX]
+            self.failed.append(Failed("(no name)" if name is None else str(name), ok is None, text))
 
 
 async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evidence:
     """{"checks": n, "failed": []}; raises `CheckFailed` with evidence {"checks", "failed": [first 20], "null", "failed_count"}.
 
-    `null`: those of them that were neither true nor false.
-    A statement that fails or whose result is no list of checks ends the script: {"file", "line", "sqlstate"} tell where.
+    `null`: those of them that were neither true nor false; `details`: by name, what the script says of them.
+    Of a statement that fails, or whose result is no list of checks: {"file", "line", "sqlstate"} tell where; of more than one,
+    and beside failed checks, `errors` has each.
     """
     statements = await asyncio.to_thread(_statements, file)
     tally = Tally()
@@ -60,7 +78,11 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
         await conn.execute(_SNAPSHOT)
         await conn.execute("SELECT 1")  # from here on the transaction cannot be made writable
         for statement in statements:
-            await _run(conn, file, statement, tally)
+            try:
+                async with conn.transaction():
+                    await _run(conn, file, statement, tally)
+            except CheckFailed as error:
+                tally.errors.append(error)
     return _judged(file, tally)
 
 
@@ -77,23 +99,34 @@ async def describe(conn: Connection, file: Path, query: Statement) -> None:
 
 
 def _judged(file: Path, tally: Tally) -> Evidence:
-    if not tally.checks:
+    if not tally.failed and len(tally.errors) == 1:
+        raise tally.errors[0]
+    if not tally.checks and not tally.errors:
         raise CheckFailed(f"{file.name} checks nothing: none of its statements has a result", hint=_SHAPE)
-    if tally.failed:
-        named = tally.failed[:NAMED_MAX]
-        nulls = {"null": [name for name, is_null in named if is_null]}
-        shown = ", ".join(f"{name} (null)" if is_null else name for name, is_null in named)
-        raise CheckFailed(
-            f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {shown}",
-            hint=_BY_HAND,
-            evidence={
-                "checks": tally.checks,
-                "failed": [name for name, _ in named],
-                **(nulls if nulls["null"] else {}),
-                "failed_count": len(tally.failed),
-            },
-        )
+    if tally.failed or tally.errors:
+        raise CheckFailed("; ".join(_reasons(file, tally)), hint=_BY_HAND, evidence=_evidence(tally))
     return {"checks": tally.checks, "failed": []}
+
+
+def _reasons(file: Path, tally: Tally) -> list[str]:
+    shown = ", ".join(str(each) for each in tally.failed[:NAMED_MAX])
+    failed = [f"{file.name}: {len(tally.failed)} of {tally.checks} checks failed: {shown}"] if tally.failed else []
+    return [*failed, *(str(error) for error in tally.errors[:NAMED_MAX])]
+
+
+def _evidence(tally: Tally) -> dict[str, Any]:
+    named = tally.failed[:NAMED_MAX]
+    more = {
+        "null": [each.name for each in named if each.is_null],
+        "details": {each.name: each.detail for each in named if each.detail},
+        "errors": [error.evidence for error in tally.errors[:NAMED_MAX]],
+    }
+    return {
+        "checks": tally.checks,
+        "failed": [each.name for each in named],
+        **{key: value for key, value in more.items() if value},
+        "failed_count": len(tally.failed),
+    }
 
 
 _SHAPE = "a result set needs a boolean column `ok` (or `passed`) and a text column `check` (or `name`)"
@@ -138,7 +171,7 @@ async def _run(conn: Connection, file: Path, statement: Statement, tally: Tally)
 
 
 async def _count(conn: Connection, file: Path, statement: Statement, tally: Tally) -> None:
-    columns: tuple[int, int] | None = None
+    columns: tuple[int, int, int | None] | None = None
     rows = 0
     async for description, fetched in _results(conn, statement):
         columns = columns or _columns(file, statement, description)
@@ -146,7 +179,8 @@ async def _count(conn: Connection, file: Path, statement: Statement, tally: Tall
         if rows > ROWS_MAX:
             raise _at(file, statement.line, f"more than {ROWS_MAX} rows: a check is one row, count what you compare")
         for row in fetched:
-            tally.count(row[columns[1]], row[columns[0]])
+            ok, check, detail = columns
+            tally.count(row[check], row[ok], None if detail is None else row[detail])
     if columns and not rows:
         raise _at(file, statement.line, "no rows: a result set that checks nothing fails")
 
@@ -172,8 +206,8 @@ def _is_query(statement: Statement) -> bool:
     return statement.text.startswith("(") or statement.words[:1] in _QUERIES
 
 
-def _columns(file: Path, statement: Statement, description: Sequence[Column]) -> tuple[int, int]:
-    """The positions of `ok` and of `check`."""
+def _columns(file: Path, statement: Statement, description: Sequence[Column]) -> tuple[int, int, int | None]:
+    """The positions of `ok`, of `check`, and of `detail` if there is one."""
     found = {column.name: (position, column.type_code) for position, column in enumerate(description)}
     ok = next((found[name] for name in ("ok", "passed") if name in found), None)
     check = next((found[name] for name in ("check", "name") if name in found), None)
@@ -181,7 +215,7 @@ def _columns(file: Path, statement: Statement, description: Sequence[Column]) ->
         raise _at(file, statement.line, f"columns seen: {', '.join(found) or 'none'}", hint=_SHAPE)
     if ok[1] != _BOOLEAN or check[1] not in _TEXTS:
         raise _at(file, statement.line, "`ok` is not boolean or `check` is not text", hint=_SHAPE)
-    return ok[0], check[0]
+    return ok[0], check[0], found["detail"][0] if "detail" in found else None
 
 
 def _line(statement: Statement, error: psycopg.Error) -> int:

@@ -47,6 +47,25 @@ async def test_false_and_null_rows_fail_and_are_named(site: Site):
     assert str(error) == "v.sql: 3 of 5 checks failed: c2, n (null), (no name)"
 
 
+async def test_what_a_script_says_of_a_failed_check_is_told_with_it(site: Site):
+    error = await failure(
+        site, """SELECT x <> 2 AS ok, 'c' || x AS "check", 'saw ' || x AS detail FROM generate_series(1, 3) x"""
+    )
+    assert str(error) == "v.sql: 1 of 3 checks failed: c2 (saw 2)"
+    assert error.evidence["details"] == {"c2": "saw 2"}
+
+
+async def test_a_statement_that_fails_hides_nothing_that_comes_after_it(site: Site):
+    """Found: each mistake in a script cost a window of its own, for it ended at the first."""
+    error = await failure(site, """SELECT false AS ok, 'a' AS "check";\nSELECT nothing;\nSELECT 1 / 0 = 1 AS ok, 'b' AS "check";
+        SELECT false AS ok, 'c' AS "check";""")  # fmt: skip
+    assert str(error) == (
+        'v.sql: 2 of 2 checks failed: a, c; v.sql:2: column "nothing" does not exist (SQLSTATE 42703);'
+        " v.sql:3: division by zero (SQLSTATE 22012)"
+    )
+    assert [each["line"] for each in error.evidence["errors"]] == [2, 3]
+
+
 async def test_many_failed_checks_are_counted_and_the_first_named(site: Site):
     error = await failure(site, "SELECT false AS ok, 'c' || x AS check FROM generate_series(1, 600) x;")
     assert (len(error.evidence["failed"]), error.evidence["failed_count"], error.evidence["failed"][0]) == (20, 600, "c1")

@@ -227,6 +227,28 @@ async def test_a_step_that_hangs_is_timed_out():
     assert failed[0].error == "TimedOut"
 
 
+async def test_what_else_is_wrong_is_asked_until_its_time_is_over():
+    night = Night()
+    night.world.wrong["validation.check_grants"] = failing(CheckFailed("a right is lost"))
+    night.world.wrong["validation.compare.flights"] = hanging
+    assert await night.daemon(collect_seconds=0.1) is Stopped.OVER
+    assert night.log.run.state == "rolledback"
+    events = await night.events()
+    [failed] = [event for event in events if isinstance(event, facts.ValidationFailed)]
+    assert [each.step for each in failed.failures] == ["validate.check_grants"]
+    assert "validate.compare:flights" in failed.not_checked
+    [cut] = [event for event in events if isinstance(event, facts.StepInterrupted)]
+    assert (cut.step, "the time for it is over" in cut.reason) == ("validate.compare:flights", True)
+
+
+async def test_a_time_that_is_over_after_the_run_has_turned_is_nothing():
+    night = Night()
+    night.world.wrong["validation.check_grants"] = failing(CheckFailed("a right is lost"))
+    night.world.wrong["databases.lift_fence"] = lambda: asyncio.sleep(0.2, {})
+    assert await night.daemon(collect_seconds=0.1) is Stopped.OVER
+    assert "collecting_ended" not in types_of(await night.events())
+
+
 async def test_a_way_back_that_fails_is_stuck_and_retry_takes_it_again():
     night = Night()
     night.world.wrong["scripts.apply_schema"] = failing(CheckFailed("line 7"))

@@ -35,6 +35,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     int | None: st.none() | st.integers(),
     str | None: st.none() | texts,
     list[str]: st.lists(texts, max_size=4),
+    list[facts.FailedCheck]: st.lists(st.builds(facts.FailedCheck, step=texts, reason=texts), max_size=3),
     facts.RefusedCommand: st.builds(facts.RefusedCommand, seq=st.integers(), verb=texts, by=st.none() | texts, reason=texts),
     dict[str, float]: st.dictionaries(texts, st.floats(min_value=0, max_value=1e9), max_size=3),
     dict[str, str]: st.dictionaries(texts, texts, max_size=4),

@@ -137,6 +137,7 @@ def stormy(seed: int) -> Simulation:
     operators = ["alice"] if chance.random() < 0.5 else []
     world = {"ran": set(services[1:]), "operators": operators, "ailing": chance.randint(0, 2)}
     world |= {"strangers": chance.random() < 0.3, "smoke_roles": chance.random() < 0.5}
+    world["patience"] = chance.choice([None, 0, 1, 3])
     return Simulation(items, gates, fates=fates, mail=mail, **world).start()
 
 
@@ -149,7 +150,7 @@ def a_word(chance: random.Random) -> dict[str, Any]:
 def test_the_storms_reach_every_end_and_every_trouble() -> None:
     """What guards the properties above from proving nothing."""
     reached = set[str]()
-    for seed in range(50):
+    for seed in range(140):
         simulation = stormy(seed)
         simulation.drive()
         simulation.finish(going_on=bool(seed % 3))

@@ -110,6 +110,84 @@ def test_a_failure_before_clients_are_in_turns_the_run_and_nobody_is_asked(state
     assert turn.reason
 
 
+# checks of Validate: what else is wrong is asked before the run turns
+
+CHECKED = {**ITEMS, "validation_scripts": ["v.sql"], "comparisons": ["x", "y"]}
+
+
+def validating(**more):
+    return entering("validate", items=CHECKED, **more)
+
+
+def the_verdict(simulation):
+    (event,) = [event for event in recorded(simulation) if isinstance(event, facts.ValidationFailed)]
+    return [each.step for each in event.failures], event.not_checked
+
+
+def test_found_a_window_was_lost_for_each_mistake_because_validate_ended_at_its_first():
+    simulation = failing(validating())
+    simulation.fates = {simulation.moment + 2 + 2 * n: Fate.FAILED_AFTER for n in (3, 5)}
+    assert isinstance(simulation.drive(), Finished)
+    failures, _ = the_verdict(simulation)
+    assert failures == ["validate.check_coverage", "validate.compare:x", "validate.time_query:overview"][: len(failures)]
+    assert len(failures) >= 2
+    assert simulation.run.state == "rolledback"
+
+
+def test_nothing_is_waited_for_once_the_run_will_turn():
+    simulation = failing(validating())
+    simulation.drive()
+    begun = [event.step for event in recorded(simulation) if isinstance(event, facts.StepStarted)]
+    assert "validate.finish_backup" not in begun
+    assert the_verdict(simulation) == (["validate.check_coverage"], ["validate.time_query:overview"])
+
+
+def test_the_reason_of_the_turn_names_the_first_failure_and_how_many_more_there_are():
+    simulation = validating()
+    simulation.fates = {simulation.moment + 2 * n: Fate.FAILED_BEFORE for n in range(1, 7)}
+    simulation.drive()
+    (turn,) = [event for event in recorded(simulation) if getattr(event, "trigger", "") == "fail"]
+    failures, _ = the_verdict(simulation)
+    assert turn.reason.startswith(f"{failures[0]}: failed, and nothing was done; and {len(failures) - 1} more: {failures[1]}")
+
+
+def test_once_its_time_is_over_no_more_is_asked():
+    simulation = failing(validating(patience=2))
+    simulation.drive()
+    failures, not_checked = the_verdict(simulation)
+    assert failures == ["validate.check_coverage"]
+    assert {"validate.compare:y", "validate.time_query:overview"} <= set(not_checked)
+
+
+def test_a_daemon_that_takes_over_asks_on_and_asks_nothing_twice():
+    simulation = failing(validating())
+    simulation.start().drive()
+    assert the_verdict(simulation) == (["validate.check_coverage"], ["validate.time_query:overview"])
+
+
+@pytest.mark.parametrize(("verb", "by"), [("fail", None), ("rollback", "alice")])
+def test_a_word_that_turns_the_run_waits_for_no_check(verb, by):
+    simulation = saying(failing(validating()), verb, reason="enough")
+    simulation.drive()
+    assert not [event for event in recorded(simulation) if isinstance(event, facts.ValidationFailed)]
+    assert simulation.run.state == "rolledback"
+
+
+def test_an_unseen_outcome_is_asked_again_among_the_others():
+    simulation = failing(failing(validating()), Fate.UNSEEN_BEFORE)
+    simulation.drive()
+    assert the_verdict(simulation) == (["validate.check_coverage"], ["validate.time_query:overview"])
+
+
+def test_more_failures_than_a_message_holds_are_counted():
+    many = [f"c{n:04}" for n in range(400)]
+    simulation = entering("validate", items={**ITEMS, "comparisons": many})
+    simulation.fates = dict.fromkeys(range(simulation.moment, simulation.moment + 2000), Fate.FAILED_BEFORE)
+    simulation.until(lambda run: run.failure)
+    (event,) = [event for event in recorded(simulation) if isinstance(event, facts.ValidationFailed)]
+    assert (event.failed, len(event.failures)) == (403, 100)
+
+
 def test_a_failure_in_precheck_stays_there():
     waits = next_action(failing(night()).run)
     assert isinstance(waits, AwaitOperator)

@@ -223,11 +223,12 @@ def test_every_event_has_a_type_of_its_own_on_the_wire_and_a_meaning():
 
 def test_the_types_on_the_wire_are_never_renamed():
     assert set(facts.TYPES) == {
-        "abort_requested", "check_breached", "check_recovered", "command_rejected", "commands_rejected", "failure_reported",
+        "abort_requested", "check_breached", "check_recovered", "collecting_ended", "command_rejected", "commands_rejected",
+        "failure_reported",
         "foreign_messages_found", "gate_passed",
         "gate_reached", "leader_acquired", "leftover_dropped", "note_taken", "operator_ready", "retry_requested", "run_held",
         "run_resumed", "run_started", "step_failed", "step_interrupted", "step_probed", "step_started", "step_succeeded",
-        "transitioned",
+        "transitioned", "validation_failed",
     }  # fmt: skip
 
 

@@ -84,6 +84,7 @@ def hostile(kind: type[facts.Event]) -> facts.Event:
     given |= {"first_seq": 7, "last_seq": 8}
     given |= {"count": 2, "first": refused, "last": refused}
     step = f"data.run_script:{HOSTILE}"
+    given |= {"failed": 2, "failures": [{"step": step, "reason": HOSTILE}] * 2, "unchecked": 1, "not_checked": [step]}
     given |= {"step": step, "direction": "forward", "evidence": {"keys": [HOSTILE], "warnings": [HOSTILE], "error": HOSTILE}}
     texts = {name: HOSTILE for name, field in kind.model_fields.items() if field.annotation in (str, str | None)}
     fields = {name: value for name, value in {**texts, **given}.items() if name in kind.model_fields}
