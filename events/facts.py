@@ -62,6 +62,7 @@ class RunStarted(Event):
     operators: list[str] = Field(default_factory=list)  # who says `ready` before PreCheck is left
     production: str = ""
     version: str = ""  # of cutoverd
+    rehearses: bool = False  # the window, in PreCheck; False of older versions
 
 
 class LeaderAcquired(Event):

@@ -20,17 +20,18 @@ class Data(State):
         probe=probe_script,
         no_way_back=WITH_NEW,
         progress=ProgressSource.DATA_SCRIPT,
+        rehearsed=True,
     )
     async def run_script(at: Context) -> Evidence:
         """a data script has done its work, once"""
         return await at.ports.scripts.run_script(at.attempt_id, at.item)
 
-    @step(Effect.NONE, no_way_back=WITH_NEW)
+    @step(Effect.NONE, no_way_back=WITH_NEW, rehearsed=True)
     async def set_sequences(at: Context) -> Evidence:
         """every sequence is beyond the data, so that no id is given out twice"""
         return await at.ports.validation.set_sequences(at.attempt_id)
 
-    @step(Effect.NONE, no_way_back=WITH_NEW)
+    @step(Effect.NONE, no_way_back=WITH_NEW, rehearsed=True)
     async def analyze(at: Context) -> Evidence:
         """the planner knows the new tables"""
         return await at.ports.validation.analyze(at.attempt_id)

@@ -78,12 +78,12 @@ class Downtime(State):
         """the old version of a service is stopped"""
         return await at.ports.services.stop(at.attempt_id, at.item, Version.OLD)
 
-    @step(Effect.LEDGER, undo=lift_fence, begins_downtime=True, copied_first=True)
+    @step(Effect.LEDGER, undo=lift_fence, begins_downtime=True, copied_first=True, rehearsed=True)
     async def fence_old(at: Context) -> Evidence:
         """nobody is in the old database and nobody can get in"""
         return await at.ports.databases.fence(at.attempt_id)
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, rehearsed=True)
     async def record_position(at: Context) -> Evidence:
         """the last position and the counters of the old database are on record"""
         return await at.ports.databases.record_position(at.attempt_id)

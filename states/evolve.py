@@ -13,6 +13,7 @@ from cutoverd.states import STUCK, target
 from cutoverd.states.errors import OutcomeUnknown
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rehearsal import KIND
 from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status, StepKey, WaitingGate, Writes
 
 OTHERS_NAMED = 9  # of the checks that failed, after the first
@@ -44,6 +45,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         files=event.files,
         files_sha256=event.files_sha256,
         production=event.production,
+        rehearses=event.rehearses,
     )
     started = at.seq  # a command counts only if it lies after this
     return replace(
@@ -152,7 +154,13 @@ def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
 
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
-    return _answered(run)
+    """What was collected is asked again. A rehearsal that failed begins anew, on the copy that there is."""
+    answered, again = _answered(run), {str(key) for key in run.failed_checks}
+    if any(key.definition.per_item == KIND for key in run.failed_checks):
+        again |= {str(key) for key in run.keys(run.state) if key.definition.per_item == KIND}
+        again.add(str(StepKey(run.state, PreCheck.reset_copy.name)))
+    kept = {where: tried for where, tried in answered.attempts.items() if where[0] not in again}
+    return replace(answered, attempts=MappingProxyType(kept))
 
 
 def _answered(run: Run) -> Run:

@@ -97,7 +97,8 @@ def _collecting(run: Run, failed: Sequence[StepKey]) -> NextAction:
     """What else is wrong, as far as nothing has to be waited for: the run will turn, and each window costs a downtime."""
     not_checked = [key for key in run.keys(run.state) if key.definition.collected and not _is_judged(run, key)]
     askable = takewhile(lambda key: key.definition.collected or run.is_done(key), run.keys(run.state))
-    asked = next((key for key in askable if not _is_judged(run, key)), None)
+    is_hidden = any(key.hides_rest for key in failed)
+    asked = None if is_hidden else next((key for key in askable if not _is_judged(run, key)), None)
     if asked and not run.collecting_ended:
         return _attempt(run, asked, FORWARD)
     longest = min(LONGEST_REASON, LONGEST_LIST // len(failed))

@@ -200,9 +200,14 @@ class Backups(Protocol):
         tells: {"warnings", "left_out"}; raises `Unfit` with every reason, the object and the statement in it."""
 
     async def prove(self, attempt_id: AttemptId) -> Evidence:
-        """Dump production, restore it into a scratch database, compare counts under the dump's snapshot, try the schema
-        files there, execute the way back there, drop the scratch database; {"file", "bytes", "tables", "rows", "parts",
-        "way_back"}."""
+        """Dump production, restore it into a copy, compare counts under the dump's snapshot; the copy is kept:
+        {"file", "bytes", "tables", "rows", "parts"}."""
+
+    async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
+        """What a rehearsal left around the copy is gone, and the copy is as it was restored: {"dropped": [names]}."""
+
+    async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
+        """The copy is as it was when it was restored, by what `prove` gave; raises `CheckFailed`."""
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         """The way back of `prove`: nothing of one that was killed is left; {"removed": [names]}."""

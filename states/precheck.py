@@ -1,9 +1,12 @@
 """PreCheck: everything is looked at and nothing of production is touched. It fails in place: `retry` or `abort`."""
 
+from cutoverd.states import rehearsal
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 from cutoverd.states.step import Context, Effect, ProgressSource, State, step
 from cutoverd.states.window import check_window
+
+DROPPED = "it is on the copy, which is dropped"
 
 
 async def clear_proof(at: Context) -> Evidence:
@@ -30,27 +33,27 @@ class PreCheck(State):
 
     reads_files = True
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, any_day=True)
     async def check_files(at: Context) -> Evidence:
         """every SQL file can be run in a transaction of ours"""
         return await at.ports.scripts.check_files()
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, any_day=True)
     async def check_programs(at: Context) -> Evidence:
         """the program of every command is there and may be run"""
         return await at.ports.checks.check_programs(at.attempt_id)
 
-    @step(Effect.NONE, recheck_after_gate=True)
+    @step(Effect.NONE, recheck_after_gate=True, any_day=True)
     async def check_server(at: Context) -> Evidence:
         """the server, the role and the names are fit for it"""
         return await at.ports.databases.check_fit(at.attempt_id)
 
-    @step(Effect.NONE, recheck_after_gate=True)
+    @step(Effect.NONE, recheck_after_gate=True, any_day=True)
     async def check_room(at: Context) -> Evidence:
         """disks have room for the backups, the clone and the new tables"""
         return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(str(PreCheck.prove_backup), {}).get("bytes"))
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, any_day=True)
     async def check_dumpable(at: Context) -> Evidence:
         """our role may read and restore what the backup holds, and the files may change what they name"""
         return await at.ports.backups.check_dumpable(at.attempt_id)
@@ -71,27 +74,49 @@ class PreCheck(State):
         services, doors = at.ports.services, at.ports.traffic
         return merge_statuses(await services.survey_statuses(at.attempt_id), await doors.survey_statuses(at.attempt_id))
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, any_day=True)
     async def check_coverage(at: Context) -> Evidence:
         """every table of production is compared, or waived by name"""
         return await at.ports.validation.check_coverage(at.attempt_id)
 
-    @step(Effect.NONE, per_item="queries")
+    @step(Effect.NONE, per_item="queries", any_day=True)
     async def check_query(at: Context) -> Evidence:
         """a named query can be asked of production"""
         return await at.ports.validation.check_query(at.attempt_id, at.item)
 
-    @step(Effect.NONE, undo=clear_proof, progress=ProgressSource.BACKUP)
+    @step(Effect.NONE, undo=clear_proof, progress=ProgressSource.BACKUP, any_day=True)
     async def prove_backup(at: Context) -> Evidence:
-        """a backup was taken, restored and counted; on the copy names changed hands and came back, and the schema builds"""
+        """a backup was taken, restored into a copy and counted"""
         return await at.ports.backups.prove(at.attempt_id)
 
-    @step(Effect.NONE)
-    async def check_window(at: Context) -> Evidence:
-        """the window is long enough for what was measured"""
-        return check_window(at.budget_seconds, at.evidence.get(str(PreCheck.prove_backup), {}))
+    @step(Effect.LEDGER, no_way_back=DROPPED, any_day=True)
+    async def reset_copy(at: Context) -> Evidence:
+        """the copy has its name, and nothing of an earlier rehearsal is around it"""
+        return await at.ports.backups.reset_copy(at.attempt_id)
 
-    @step(Effect.LEDGER, undo=drop_placeholder)
+    @step(Effect.LEDGER, per_item=rehearsal.KIND, collected=True, no_way_back=DROPPED, any_day=True)
+    async def rehearse(at: Context) -> Evidence:
+        """a step of the window, or its way back, was taken on the copy"""
+        return await rehearsal.take(at, f"{PreCheck.rehearse}:")
+
+    @step(Effect.NONE, any_day=True)
+    async def check_copy(at: Context) -> Evidence:
+        """after the rollback the copy holds what it held"""
+        proven = at.evidence.get(str(PreCheck.prove_backup))
+        return await at.ports.backups.check_copy(at.attempt_id, proven) if proven else {"not_looked_at": "there is no copy yet"}
+
+    @step(Effect.LEDGER, no_way_back="a copy that is dropped stays so")
+    async def drop_copy(at: Context) -> Evidence:
+        """nothing of the rehearsal is left"""
+        return await at.ports.backups.clear(at.attempt_id)
+
+    @step(Effect.NONE, any_day=True)
+    async def check_window(at: Context) -> Evidence:
+        """the window is long enough for what was rehearsed"""
+        before = f"{PreCheck.rehearse}:"
+        return check_window(at.budget_seconds, {k.removeprefix(before): s for k, s in at.seconds.items() if k.startswith(before)})
+
+    @step(Effect.LEDGER, undo=drop_placeholder, rehearsed=True)
     async def make_placeholder(at: Context) -> Evidence:
         """an empty database that refuses connections waits to take production's name"""
         return await at.ports.databases.make_placeholder(at.attempt_id)

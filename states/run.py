@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from cutoverd.states import ENDS, STATES, STUCK, WAY
+from cutoverd.states import ENDS, STATES, STUCK, WAY, rehearsal
 from cutoverd.states.cutover import Cutover
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.ports import Direction, Evidence, Found
@@ -37,6 +38,16 @@ class StepKey:
     @property
     def definition(self) -> Step:
         return next(step for step in STATES[self.state].steps if step.name == self.step)
+
+    @property
+    def summary(self) -> str:
+        """What is true once it is done."""
+        return rehearsal.summary(self.item) if self.definition.per_item == rehearsal.KIND else self.definition.summary
+
+    @property
+    def hides_rest(self) -> bool:
+        """Whether nothing that comes after it means anything once it has failed: of a rehearsal, what is no check."""
+        return self.definition.per_item == rehearsal.KIND and not rehearsal.is_collected(self.item)
 
 
 class Writes(StrEnum):
@@ -113,6 +124,12 @@ class FrozenPlan:
     files: Mapping[str, str] = field(default_factory=dict)
     files_sha256: str = ""
     production: str = ""
+    rehearses: bool = False
+
+    @cached_property
+    def all_items(self) -> Mapping[str, Sequence[str]]:
+        """Those of the plan, and what the rehearsal takes of them."""
+        return {**self.items, rehearsal.KIND: rehearsal.items(WAY, self.items) if self.rehearses else ()}
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,11 @@ class Run:
     def evidence(self) -> dict[str, Evidence]:
         return {key: tried.evidence for (key, way), tried in self.attempts.items() if way is Direction.FORWARD and tried.evidence}
 
+    def seconds(self) -> dict[str, float]:
+        """That each step took on the way there, by its key, of those that are done."""
+        forward = ((key, tried) for (key, way), tried in self.attempts.items() if way is Direction.FORWARD)
+        return {key: tried.seconds for key, tried in forward if tried.status is Status.DONE}
+
     @property
     def failed_checks(self) -> list[StepKey]:
         """Of this state, those whose failure is collected and has not turned the run yet; in the order of the steps."""
@@ -228,6 +250,6 @@ class Run:
     def keys(self, state: str) -> Iterator[StepKey]:
         """The steps of a state in order, one per item."""
         for step in (step for step in STATES[state].steps if not step.after_failure):
-            items: Any = self.frozen.items.get(step.per_item, ()) if step.per_item else ("",)
+            items: Any = self.frozen.all_items.get(step.per_item, ()) if step.per_item else ("",)
             for item in reversed(items) if step.newest_first else items:
                 yield StepKey(state, step.name, item)

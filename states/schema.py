@@ -24,12 +24,12 @@ class Schema(State):
 
     reads_files = True
 
-    @step(Effect.LEDGER, undo=keep_new, progress=ProgressSource.CLONE)
+    @step(Effect.LEDGER, undo=keep_new, progress=ProgressSource.CLONE, rehearsed=True)
     async def build_new(at: Context) -> Evidence:
         """the new database is a copy of the old one, with all that a copy loses set again"""
         return await at.ports.databases.build_new(at.attempt_id)
 
-    @step(Effect.LEDGER, undo=close_old)
+    @step(Effect.LEDGER, undo=close_old, rehearsed=True)
     async def open_old(at: Context) -> Evidence:
         """the old database can be read by the daemon alone"""
         return await at.ports.databases.open_old(at.attempt_id)
@@ -39,7 +39,7 @@ class Schema(State):
         """the final backup of the old database is being taken"""
         return await at.ports.backups.start(at.attempt_id)
 
-    @step(Effect.LEDGER, no_way_back=WITH_NEW, progress=ProgressSource.SCHEMA_FILES)
+    @step(Effect.LEDGER, no_way_back=WITH_NEW, progress=ProgressSource.SCHEMA_FILES, rehearsed=True)
     async def apply_schema(at: Context) -> Evidence:
         """the schema files are applied, all or none"""
         proven = at.evidence.get(str(PreCheck.check_files), {}).get("schema", {})

@@ -65,7 +65,7 @@ async def count_writes(at: Context) -> Evidence:
 class Smoke(State):
     """Try the new version on the new database, out of reach of clients."""
 
-    @step(Effect.NONE)
+    @step(Effect.NONE, rehearsed=True)
     async def check_old_unchanged(at: Context) -> Evidence:
         """nothing was written to the old database since the fence"""
         position = at.evidence[str(Downtime.record_position)]
@@ -74,7 +74,7 @@ class Smoke(State):
         except Unproven as unproven:
             return await compare_again(at, str(unproven))
 
-    @step(Effect.LEDGER, undo=exchange_back, exposes_new=True, copied_first=True)
+    @step(Effect.LEDGER, undo=exchange_back, exposes_new=True, copied_first=True, rehearsed=True)
     async def exchange_names(at: Context) -> Evidence:
         """the new database has production's name, and nothing was written to the old one up to that moment"""
         try:

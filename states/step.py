@@ -50,6 +50,7 @@ class Ports:
     checks: Checks
     monitor_checks: MonitorChecks
     clock: Clock
+    rehearsal: Ports | None = None  # the same of a copy of production, out of reach of clients
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Context:
     watch_seconds: float
     budget_seconds: float | None = field(default=None, kw_only=True)  # of the window
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # of the steps that succeeded, by key
+    seconds: Mapping[str, float] = field(default_factory=dict, kw_only=True)  # that they took
     breached: frozenset[str] = frozenset()  # checks of Monitor whose breach is on record
     answered_seq: int = 0  # of the last `resume`, its n
     record: Callable[[Event], Awaitable[None]] = _nowhere  # a change seen meanwhile, appended by the loop before it returns
@@ -86,6 +88,8 @@ class Step:
     recheck_after_gate: bool = False  # a cheap check: made once more right after the gate
     opens_traffic: bool = False  # from its beginning on, going back may cost writes
     exposes_new: bool = False  # from its beginning on whoever gets into production writes to new
+    any_day: bool = False  # of PreCheck: `cutoverd rehearse` takes it too, without a run
+    rehearsed: bool = False  # taken in PreCheck as well, on a copy, with its way back
     collected: bool = False  # its failure turns the run once the others of its state were asked as well, with theirs
     after_failure: bool = False  # not on the way: taken once another step has failed, before the run turns
     copied_first: bool = False  # not begun before the ledger knows of it too, either way: a lost stream must not hide it
@@ -132,3 +136,13 @@ class State:
     def __init_subclass__(cls) -> None:
         cls.name = cls.__name__.lower()
         cls.steps = tuple(value for value in vars(cls).values() if isinstance(value, Step))
+        _ALL.update({str(each): each for each in cls.steps})
+
+
+_ALL: dict[str, Step] = {}
+
+
+def step_of(key: str) -> tuple[Step, str]:
+    """The step that a key means, and its item. Raises `KeyError` for one that there is not."""
+    name, _, item = key.partition(":")
+    return _ALL[name], item

@@ -13,27 +13,27 @@ class Validate(State):
 
     reads_files = True
 
-    @step(Effect.NONE, collected=True)
+    @step(Effect.NONE, collected=True, rehearsed=True)
     async def check_coverage(at: Context) -> Evidence:
         """every old table is compared, or waived by name"""
         return await at.ports.validation.check_coverage(at.attempt_id)
 
-    @step(Effect.NONE, collected=True)
+    @step(Effect.NONE, collected=True, rehearsed=True)
     async def check_grants(at: Context) -> Evidence:
         """what a role could do in old it can do in new, or the plan waives it by name"""
         return await at.ports.validation.check_grants(at.attempt_id)
 
-    @step(Effect.NONE, collected=True)
+    @step(Effect.NONE, collected=True, rehearsed=True)
     async def check_invariants(at: Context) -> Evidence:
         """foreign keys hold, indexes are valid, sequences are ahead"""
         return await at.ports.validation.check_invariants(at.attempt_id)
 
-    @step(Effect.NONE, collected=True, per_item="validation_scripts")
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="validation_scripts")
     async def check_script(at: Context) -> Evidence:
         """every check of a validation script is true"""
         return await at.ports.validation.check_script(at.attempt_id, at.item)
 
-    @step(Effect.NONE, collected=True, per_item="comparisons")
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="comparisons")
     async def compare(at: Context) -> Evidence:
         """old and new hold the same content, row by row"""
         return await at.ports.validation.compare(at.attempt_id, at.item)
@@ -43,12 +43,12 @@ class Validate(State):
         """the final backup is complete"""
         return await at.ports.backups.finish(at.attempt_id)
 
-    @step(Effect.NONE, collected=True, per_item="queries")  # once the dump no longer competes with them
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="queries")  # once the dump no longer competes with them
     async def time_query(at: Context) -> Evidence:
         """a named query is answered by new as fast as the plan wants it"""
         return await at.ports.validation.time_query(at.attempt_id, at.item)
 
-    @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}")
+    @step(Effect.LEDGER, no_way_back=f"the fence stays closed until it is lifted; {WITH_NEW}", rehearsed=True)
     async def close_old(at: Context) -> Evidence:
         """the old database refuses all connections again"""
         return await at.ports.databases.close_old(at.attempt_id)

@@ -22,6 +22,7 @@ MODULES = {
     "finalize": "finalize",
     "history": "history",
     "journal": "journal",
+    "rehearse": "rehearse",
     "rollback": "rollback",
     "run": "run",
     "schema": "schema",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -136,3 +138,15 @@ async def _cancel_on_signal(work: Coroutine[Any, Any, T]) -> T:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await task
+
+
+@contextmanager
+def stdout_descriptor() -> Iterator[int]:
+    """Or nowhere, if whoever started us has closed it."""
+    if sys.stdout:
+        sys.stdout.flush()
+        yield sys.stdout.fileno()
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    yield nowhere
+    os.close(nowhere)

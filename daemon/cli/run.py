@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from cutoverd.daemon.cli.application import CODES
-from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded
+from cutoverd.daemon.cli.common import PlanArgument, complain, ended, loaded, stdout_descriptor
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.runtime.drive import drive
@@ -114,21 +114,9 @@ def _fitting() -> RunFormat:
 @contextmanager
 def _shown(form: RunFormat, tracker: ProgressTracker) -> Iterator[LiveTree | EventPrinter]:
     """A night must not end, or wait, because nobody reads what it prints; the journal has it all."""
-    with _stdout() as fd, NonBlockingWriter(fd) as out:
+    with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
         yield (
             LiveTree(tracker, out)
             if form is RunFormat.TREE
             else EventPrinter(out, json_line if form is RunFormat.JSON else TextFormat())
         )
-
-
-@contextmanager
-def _stdout() -> Iterator[int]:
-    """Or nowhere, if whoever started us has closed it."""
-    if sys.stdout:
-        sys.stdout.flush()
-        yield sys.stdout.fileno()
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    yield nowhere
-    os.close(nowhere)

@@ -101,7 +101,7 @@ async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
 
 
 def _run(loaded: LoadedPlan) -> Run:
-    frozen = FrozenPlan(items=loaded.items(), budget_seconds=loaded.plan.window.budget)
+    frozen = FrozenPlan(items=loaded.items(), budget_seconds=loaded.plan.window.budget)  # nothing is rehearsed: that writes
     return Run(loaded.plan.run, plan=frozen)
 
 

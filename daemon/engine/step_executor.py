@@ -133,6 +133,7 @@ class StepExecutor:
             watch_seconds=run.frozen.watch_seconds,
             budget_seconds=run.frozen.budget_seconds,
             evidence=run.evidence(),
+            seconds=run.seconds(),
             breached=run.breached,
             answered_seq=run.answered_seq,
             record=self._record,

@@ -58,6 +58,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         operators=list(plan.operators),
         production=production,
         version=version("cutoverd"),
+        rehearses=plan.rehearsal.skip is None,
     )
 
 

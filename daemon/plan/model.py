@@ -10,7 +10,7 @@ from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.fields import FilePath, Gate, HttpUrl, OperatorName, RunName
 from cutoverd.daemon.plan.migration import DataSection, SchemaSection
 from cutoverd.daemon.plan.monitor import SERVICE_FOR_SECONDS, MonitorSection, of_service
-from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, TimeoutsSection, Window
+from cutoverd.daemon.plan.settings import Backup, Bus, DatabaseSection, Metrics, RehearsalSection, TimeoutsSection, Window
 from cutoverd.daemon.plan.systems import CheckSection, Door, Service
 from cutoverd.daemon.plan.validation import ValidateSection
 from cutoverd.daemon.plan.window_access import CutoverSection, Smoke
@@ -42,6 +42,8 @@ class Plan(Part):
     """The applications on the database: stopped in this order, started in reverse."""
     backup: Backup = Backup()
     """The dumps: one that is proven by a restore in PreCheck, and the final one of the night."""
+    rehearsal: RehearsalSection = RehearsalSection()
+    """The window, taken in PreCheck on the copy that the backup was restored into."""
     schema_: SchemaSection = Field(alias="schema")
     """What makes the new tables, in the copy of the database that has the old ones too."""
     data: DataSection

@@ -61,6 +61,11 @@ class Backup(Part):
     """A command of your own that restores CUTOVERD_DUMP into the empty database CUTOVERD_DATABASE: as a superuser, say."""
 
 
+class RehearsalSection(Part):
+    skip: Annotated[str, Field(min_length=1)] | None = None
+    """Why the window is not rehearsed: then data scripts and validations run in it for the first time."""
+
+
 class TimeoutsSection(Part):
     """How long each kind of wait may last."""
 

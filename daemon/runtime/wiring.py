@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cutoverd.daemon.confiture.build import Confiture
 from cutoverd.daemon.host.clock import SystemClock
@@ -16,7 +17,7 @@ from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
+from cutoverd.daemon.postgres.validation.asked import ValidationPlan
 from cutoverd.daemon.postgres.validation.query_timing import TimedQuery
 from cutoverd.daemon.postgres.validation.validation import PostgresValidation
 from cutoverd.daemon.runtime.wiring_systems import checks, monitor_checks, services, traffic
@@ -31,7 +32,7 @@ def ports_of(
     """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
     scripts = _scripts(loaded, server)
-    return Ports(
+    ports = Ports(
         databases=PostgresDatabases(
             server,
             evict_seconds=plan.timeouts.fence,
@@ -47,7 +48,6 @@ def ports_of(
             plan.backup.jobs,
             scripts,
             evict_seconds=plan.timeouts.fence,
-            questions=_questions(loaded),
             proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
         ),
         services=services(loaded, server, site),
@@ -56,6 +56,13 @@ def ports_of(
         monitor_checks=monitor_checks(loaded, server, site, round_observers),
         clock=SystemClock(),
     )
+    return replace(ports, rehearsal=_of_copy(ports, loaded, replace(server, on_trial=True)))
+
+
+def _of_copy(ports: Ports, loaded: LoadedPlan, server: Server) -> Ports:
+    """The same on the copy of production: its names stand for the four of the window."""
+    databases = PostgresDatabases(server, evict_seconds=loaded.plan.timeouts.fence)
+    return replace(ports, databases=databases, scripts=_scripts(loaded, server), validation=_validation(loaded, server))
 
 
 def _scripts(loaded: LoadedPlan, server: Server) -> PsqlScripts:
@@ -73,7 +80,7 @@ def _confiture(loaded: LoadedPlan, server: Server) -> Confiture | None:
     return Confiture(given.environment, directory, target, lambda: loaded.schema_sources, server.folder, server.epoch)
 
 
-def _questions(loaded: LoadedPlan) -> ValidationPlan:
+def _asked(loaded: LoadedPlan) -> ValidationPlan:
     given = loaded.plan.validate_
     comparisons = [Comparison(each.name, each.old, each.new, tuple(each.key)) for each in given.compare]
     return ValidationPlan(
@@ -82,12 +89,11 @@ def _questions(loaded: LoadedPlan) -> ValidationPlan:
         dict(loaded.validation_scripts),
         given.grants.waive,
         waive_invariants=given.invariants.waive,
-        data_scripts=[file for _, file, _ in loaded.data_scripts],
     )
 
 
 def _validation(loaded: LoadedPlan, server: Server) -> PostgresValidation:
-    given, asked = loaded.plan.validate_, _questions(loaded)
+    given, asked = loaded.plan.validate_, _asked(loaded)
     return PostgresValidation(
         server,
         asked.comparisons,

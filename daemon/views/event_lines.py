@@ -56,7 +56,7 @@ def _step(event: Any) -> str:
 
 
 def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
-    says = StepKey.of(event.step).definition.summary if event.direction == Direction.FORWARD else "undone"
+    says = StepKey.of(event.step).summary if event.direction == Direction.FORWARD else "undone"
     found = " (found: it had been done)" if event.found else ""
     return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}{_for_a_person(event.evidence)}"
 

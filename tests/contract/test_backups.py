@@ -18,7 +18,6 @@ from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.states.errors import NotLeader, StepError, Unfit
 from cutoverd.states.ports import AttemptId, Backups, Direction
-from cutoverd.states.window import PARTS, check_window
 
 
 def attempt_id(step: str, epoch: int = 1) -> AttemptId:
@@ -41,9 +40,9 @@ class Rig(Protocol):
 
     def fence(self) -> None: ...
 
-    def break_schema(self) -> None: ...
+    def break_proof(self) -> None: ...
 
-    def mend_schema(self) -> None: ...
+    def mend_proof(self) -> None: ...
 
     def forbid_reading(self) -> None:
         """Something that our role may not read is in production."""
@@ -65,15 +64,15 @@ class InMemory:
         return [*self._world.dumps, *unfinished, *(["final.part"] if self._world.dumping else [])]
 
     def databases(self) -> set[str]:
-        return {"app_try"} & {*self._world.unfinished_proof}
+        return {"app_try"} & {*self._world.unfinished_proof, *(["app_try"] if self._world.copy else [])}
 
     def fence(self) -> None:
         self._world.fenced = True
 
-    def break_schema(self) -> None:
+    def break_proof(self) -> None:
         self._world.wrong.add("prove")
 
-    def mend_schema(self) -> None:
+    def mend_proof(self) -> None:
         self._world.wrong.clear()
 
     def forbid_reading(self) -> None:
@@ -89,14 +88,13 @@ class InMemory:
 class ByPgDump:
     def __init__(self, site: Site) -> None:
         self._site, self._directory = site, site.folder / "backups"
-        self._schema = site.file("001.sql", "CREATE TABLE anew (id int);")
         site.execute("DROP DATABASE app_next")
         site.execute("SET ROLE app_owner; CREATE TABLE t AS SELECT n FROM generate_series(1, 10) n", "app")
 
     async def led_by(self, epoch: int) -> Backups:
         server = self._site.cluster.server(epoch=epoch, folder=self._site.server.folder)
         await ledger.acquire_fence(server)
-        return PgDump(server, self._directory, 1, self._site.scripts([self._schema]), evict_seconds=20)
+        return PgDump(server, self._directory, 1, self._site.scripts([]), evict_seconds=20)
 
     def kept(self) -> list[str]:
         return sorted(each.name for each in self._directory.iterdir()) if self._directory.exists() else []
@@ -107,11 +105,12 @@ class ByPgDump:
     def fence(self) -> None:
         self._site.execute("ALTER DATABASE app RENAME TO app_previous")
 
-    def break_schema(self) -> None:
-        self._schema.write_text("SELECT 1/0;")
+    def break_proof(self) -> None:
+        self._site.execute("REVOKE pg_read_all_data FROM cutover")
+        self._site.execute("CREATE SCHEMA hidden; CREATE TABLE hidden.t ()", "app")
 
-    def mend_schema(self) -> None:
-        self._schema.write_text("SELECT 1;")
+    def mend_proof(self) -> None:
+        self._site.execute("DROP SCHEMA hidden CASCADE", "app")
 
     def forbid_reading(self) -> None:
         self._site.execute("SELECT lo_from_bytea(7, 'a superuser''s')", "app")
@@ -144,26 +143,28 @@ class BackupsContract:
         assert len(unfit.value.evidence["reasons"]) == 1
         assert rig.kept() == []
 
-    async def test_a_proof_leaves_a_whole_dump_and_nothing_else_and_so_does_the_next(self, rig: Rig) -> None:
+    async def test_a_proof_leaves_a_whole_dump_and_the_copy_and_so_does_the_next(self, rig: Rig) -> None:
         backups = await rig.led_by(1)
         first = await backups.prove(PROVE)
-        assert first.keys() >= {"file", "bytes", "tables", "rows", "parts", "way_back", "warnings"}
-        assert check_window(None, first)["measured"].keys() == PARTS.keys()
-        assert (rig.kept(), rig.databases()) == ([Path(first["file"]).name], set())
-        second = await (await rig.led_by(2)).prove(attempt_id("precheck.prove_backup", 2))
+        assert first.keys() >= {"file", "bytes", "tables", "rows", "parts", "copy", "warnings"}
+        assert (rig.kept(), rig.databases()) == ([Path(first["file"]).name], {"app_try"})
+        again = await rig.led_by(2)
+        second = await again.prove(attempt_id("precheck.prove_backup", 2))
         assert rig.kept() == sorted(Path(each["file"]).name for each in (first, second))
-        assert rig.databases() == set()
+        assert rig.databases() == {"app_try"}
+        assert (await again.check_copy(attempt_id("precheck.check_copy", 2), second))["rows"] == second["rows"]
+        assert await again.clear(attempt_id("precheck.drop_copy", 2)) == {"removed": ["app_try"]}
 
     async def test_a_proof_that_fails_leaves_nothing_and_can_be_taken_again(self, rig: Rig) -> None:
         backups = await rig.led_by(1)
-        rig.break_schema()
+        rig.break_proof()
         with pytest.raises(StepError):
             await backups.prove(PROVE)
         assert (rig.kept(), rig.databases()) == ([], set())
-        rig.mend_schema()
+        rig.mend_proof()
         rig.left_by_a_kill("proof")
         proven = await backups.prove(PROVE)
-        assert (rig.kept(), rig.databases()) == ([Path(proven["file"]).name], set())
+        assert (rig.kept(), rig.databases()) == ([Path(proven["file"]).name], {"app_try"})
 
     async def test_clear_removes_what_a_kill_has_left_and_keeps_what_is_whole(self, rig: Rig) -> None:
         backups = await rig.led_by(1)

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 FREE_BYTES = 10**12
 FINAL = "final"
-THERE_AND_BACK = {"seconds": {"build_new": 0.1}, "exchange_seconds": 0.1, "way_back_seconds": 0.1}
 
 
 @dataclass
@@ -37,14 +36,37 @@ class Backups:
         self.world.refuse_stale(attempt_id)
         self.world.unfinished_proof.clear()
         if "prove" in self.world.wrong:
-            raise CheckFailed("the schema does not build")
+            raise CheckFailed("it does not dump")
         file = self._keep(f"{attempt_id.run}-before-{len(self.world.dumps)}")
-        parts = {"dump": 0.1, "restore": 0.1, "schema": 0.1}
-        return {"file": file, "bytes": 1, "tables": 1, "rows": 1, "parts": parts, "way_back": THERE_AND_BACK, "warnings": []}
+        self.world.make_copy()
+        return {
+            "file": file,
+            "bytes": 1,
+            "tables": 1,
+            "rows": 1,
+            "parts": {"dump": 0.1, "restore": 0.1},
+            "copy": {},
+            "warnings": [],
+        }
+
+    async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
+        self.world.refuse_stale(attempt_id)
+        assert self.world.copy, "there is no copy to reset"
+        self.world.make_copy()
+        return {"dropped": []}
+
+    async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
+        self.world.refuse_stale(attempt_id)
+        copy = self.world.copy
+        assert copy, "there is no copy to look at"
+        if copy.fenced or copy.exchanged:
+            raise CheckFailed("the copy is not as it was")
+        return {"tables": 1, "rows": 1}
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         self.world.refuse_stale(attempt_id)
-        removed, self.world.unfinished_proof = self.world.unfinished_proof, []
+        copy = ["app_try"] if self.world.copy and "app_try" not in self.world.unfinished_proof else []
+        removed, self.world.unfinished_proof, self.world.copy = [*copy, *self.world.unfinished_proof], [], None
         return {"removed": removed}
 
     async def start(self, attempt_id: AttemptId) -> Evidence:

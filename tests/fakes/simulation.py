@@ -20,6 +20,7 @@ from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
 from cutoverd.states.next_action import MOST_NAMED, AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
+from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Context, Effect
 
@@ -87,6 +88,8 @@ class Referee:
                 self.no_more = True
             case facts.ValidationFailed():
                 self.judge_validation(before, event)
+            case facts.RetryRequested() if before.state == PreCheck.name and before.failed_checks:  # a rehearsal begins anew
+                self.asked.clear()
             case facts.StepProbed(step=step, direction=direction, found=found):
                 self.proven[step, direction] = Found(found)
                 if direction == "forward" and found == "absent":
@@ -125,16 +128,19 @@ class Referee:
 
     def judge_collecting(self, event: facts.StepStarted) -> None:
         """Once a check has failed, others are asked and nothing else is begun, until the run turns."""
-        if event.direction == "back" or all(self.asked.values()) or not event.step.startswith("validate."):
+        state = StepKey.of(event.step).state
+        failed = [key for key in map(StepKey.of, self.asked) if key.state == state and not self.asked[str(key)]]
+        if event.direction == "back" or not failed:
             return
         assert StepKey.of(event.step).definition.collected, f"{event!r} although the run will turn"
+        assert not any(key.hides_rest for key in failed), f"{event!r} although it means nothing any more"
         assert event.step not in self.asked, f"{event!r} although it was judged"
         assert not self.no_more, f"{event!r} although its time is over"
 
     def judge_validation(self, before: Run, event: facts.ValidationFailed) -> None:
         """It names all that failed, and all that nobody asked."""
-        checks = [str(key) for key in before.keys("validate") if key.definition.collected]
-        failed = [str(key) for key in before.keys("validate") if self.asked.get(str(key)) is False]
+        checks = [str(key) for key in before.keys(before.state) if key.definition.collected]
+        failed = [check for check in checks if self.asked.get(check) is False]
         unchecked = [check for check in checks if check not in self.asked]
         assert [each.step for each in event.failures] == failed[:MOST_NAMED]
         assert event.not_checked == unchecked[:MOST_NAMED]
@@ -165,6 +171,7 @@ class Simulation:
     strangers: bool = False  # who write to production past the traffic switch
     patience: int | None = None  # so many moments after a failure in Validate no more is asked
     smoke_roles: bool = False  # CONNECT is withheld from all others until clients are admitted
+    rehearses: bool = False  # the window, in PreCheck
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
 
@@ -231,7 +238,9 @@ class Simulation:
         if self.run.plan is None:
             items = {kind: list(names) for kind, names in self.items.items()}
             named = {"gates": list(self.gates), "operators": list(self.operators)}
-            self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
+            self.append(
+                facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, rehearses=self.rehearses, **named)
+            )
         return self
 
     def drive(self) -> AwaitOperator | Finished:

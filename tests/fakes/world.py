@@ -23,6 +23,7 @@ from cutoverd.states.errors import NotLeader
 from cutoverd.states.ports import AttemptId, Evidence, Version
 from cutoverd.states.step import Ports
 
+ON_COPY = "copy "
 Items = Mapping[str, list[str]]
 
 
@@ -73,6 +74,7 @@ class World:
     effects: Counter[tuple[str, str]] = field(default_factory=Counter)  # by step and direction
     clients_were_let_in: bool = False  # to new
     ailing: int = 0  # rounds of Monitor's checks that will see errors
+    copy: World | None = None  # that the window is rehearsed on
 
     @classmethod
     def before_the_window(cls, items: Items, ran: set[str]) -> World:
@@ -82,7 +84,14 @@ class World:
             open_doors=dict.fromkeys(items.get("traffic", ()), True),
         )
 
+    def make_copy(self) -> None:
+        """As a backup that was restored; what is wrong with it is "copy compare:flights"."""
+        self.copy = World.before_the_window({**self.items, "services": [], "traffic": []}, set())
+        self.copy.wrong = {each.removeprefix(ON_COPY) for each in self.wrong if each.startswith(ON_COPY)}
+
     def ports(self) -> Ports:
+        if self.copy:
+            self.copy.epoch = self.epoch
         return Ports(
             Databases(self),
             Scripts(self),
@@ -93,6 +102,7 @@ class World:
             Checks(),
             MonitorChecks(self),
             Clock(),
+            self.copy.ports() if self.copy else None,
         )
 
     def facade(self) -> dict[str, Any]:

@@ -459,6 +459,7 @@ def _plan(night: Night) -> dict[str, Any]:
             {"name": "api", **{version: service("api", version) for version in ("old", "new", "test")}},
         ],
         "backup": {"directory": "backups", "jobs": 1},
+        "rehearsal": {"skip": "each night would be two"},
         "schema": {"files": ["schema/*.sql"]},
         "data": {
             "scripts": [

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup import dump, restore, row_counts
 from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
+from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
-from cutoverd.daemon.postgres.backup.try_swap import try_way_back
 from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, is_superuser, read_owned
@@ -34,10 +34,8 @@ BEFORE, FINAL = "before", "final"
 _WARNINGS_MAX = 20
 
 
-class SchemaTrial(Protocol):
-    """Tries the schema files on a scratch database; {"schema_files": n}."""
-
-    async def try_schema(self, database: str, step: str) -> Evidence: ...
+class StatementFinder(Protocol):
+    """Knows the SQL files of the plan."""
 
     def find_statements(self, judge: Judge) -> list[str]:
         """What is wrong with the statements of the SQL files, each with its place."""
@@ -53,12 +51,6 @@ class DumpContent:
     by_superuser: bool  # our role is one, and restores all
 
 
-class QuestionsTrial(Protocol):
-    """Prepares on a scratch database what Validate will ask of new; warnings."""
-
-    async def try_on(self, server: Server, database: str) -> list[str]: ...
-
-
 class PgDump:
     """`Backups` of states/ports.py; dumps are folders in `directory`, named by run, kind and moment."""
 
@@ -67,21 +59,19 @@ class PgDump:
         server: Server,
         directory: Path,
         jobs: int,
-        schema: SchemaTrial,
+        files: StatementFinder,
         *,
         timeout_seconds: float = TIMEOUT_SECONDS,
         evict_seconds: float = EVICT_SECONDS,
-        questions: QuestionsTrial | None = None,
         proof: ProofPlan | None = None,
     ) -> None:
-        """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, in the trial of the way back."""
+        """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, where a copy is reset."""
         self._server = server
         self._directory = directory.absolute()
         self._jobs = jobs
-        self._schema = schema
+        self._files = files
         self._timeout_seconds = timeout_seconds
         self._evict_seconds = evict_seconds
-        self._questions = questions
         self._proof = proof or ProofPlan()
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
@@ -90,14 +80,13 @@ class PgDump:
         return await disk_space.check_room(self._server, self._directory, dumped_bytes)
 
     async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
-        return await dumpable.check_dumpable(self._server, self._proof, self._schema.find_statements)
+        return await dumpable.check_dumpable(self._server, self._proof, self._files.find_statements)
 
     async def prove(self, attempt_id: AttemptId) -> Evidence:
-        """{"file", "bytes", "tables", "rows", "seconds", "parts", "way_back", "schema_files", "warnings",
-        "left_out"}.
+        """{"file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy that was restored is kept.
 
         `parts`: seconds by name; `left_out`: what our role could not restore, or the plan leaves out. Raises `CheckFailed`
-        if it does not dump, restore or count the same, and whatever the trial of the way back raises.
+        if it does not dump, restore or count the same; then nothing of the copy is kept.
         """
         started = time.monotonic()
         await self._remove_unfinished(attempt_id, BEFORE)
@@ -106,19 +95,23 @@ class PgDump:
         try:
             with parts.timed("dump"):
                 content, warned = await self._dump_and_count(attempt_id, taken)
-            async with scratch(self._server, attempt_id) as database:
+            async with scratch(self._server, attempt_id):
                 with parts.timed("restore"):
                     proven = await self._restore_and_count(attempt_id, taken, content)
-                way_back = await self._try_way_back(attempt_id, content.rows)
-                with parts.timed("schema"):
-                    tried = await self._schema.try_schema(database, attempt_id.step)
-                unsure = await self._questions.try_on(self._server, database) if self._questions else []
             taken.keep()
         finally:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
-        counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven, **tried, "way_back": way_back}
-        warnings = [*warned, *unsure, *proven["warnings"]][:_WARNINGS_MAX]
+        counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
+        warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
         return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
+
+    async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
+        """{"dropped": names}."""
+        return {"dropped": await reset(self._server, attempt_id, evict_seconds=self._evict_seconds)}
+
+    async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
+        """{"tables", "rows"}."""
+        return await check_copy(self._server, proven["copy"])
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         """{"removed": what a proof that was killed left behind}: its databases, its unfinished file."""
@@ -187,7 +180,7 @@ class PgDump:
             jobs=self._jobs, step=attempt_id.step, timeout_seconds=self._timeout_seconds, snapshot=snapshot,
         )  # fmt: skip
 
-    async def _restore_and_count(self, attempt_id: AttemptId, taken: Dump, content: DumpContent) -> dict[str, list[str]]:
+    async def _restore_and_count(self, attempt_id: AttemptId, taken: Dump, content: DumpContent) -> dict[str, Any]:
         production, scratch_name = await self._production(), self._server.names.scratch
         warnings, left_out = await self._restore(attempt_id, taken, production.owner, content)
         async with session(self._server, scratch_name) as conn:
@@ -195,7 +188,7 @@ class PgDump:
             row_counts.compare(content.rows, restored, spread=await row_counts.read_spread(conn))
             async with conn.transaction():  # for the schema files, which come by sessions of their own
                 await settings.carry(conn, scratch_name, production)
-        return {"warnings": warnings, "left_out": left_out}
+        return {"warnings": warnings, "left_out": left_out, "copy": await read_copy(self._server)}
 
     async def _restore(self, attempt_id: AttemptId, taken: Dump, owner: str, content: DumpContent) -> tuple[list[str], list[str]]:
         """By the plan's own command, or by pg_restore, with owners and grants as in production as far as our rights go."""
@@ -215,14 +208,6 @@ class PgDump:
             grants = await restore.restore_grants(self._server, taken.part, content.excluded, step=step, timeout_seconds=seconds)
             warnings += [f"not granted in the copy: {what}" for what in grants]
         return warnings, left_out
-
-    async def _try_way_back(self, attempt_id: AttemptId, rows: Mapping[str, int]) -> Evidence:
-        """The names of the scratch database change hands, there and back, and it holds what it held."""
-        tried = await try_way_back(self._server, attempt_id, evict_seconds=self._evict_seconds)
-        async with session(self._server, self._server.names.scratch) as conn:
-            spread = await row_counts.read_spread(conn)
-            row_counts.compare(rows, await row_counts.count_rows(conn), says="the way back does not leave", spread=spread)
-        return tried
 
     async def _production(self) -> DatabaseRow:
         async with session(self._server) as conn:

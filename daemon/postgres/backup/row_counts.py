@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 
 from psycopg import sql
@@ -67,6 +69,11 @@ def compare(
         first = dict(list(differing.items())[:_NAMED_MAX])
         listed = ", ".join(f"{name}: {there} dumped, {back} restored" for name, (there, back) in first.items())
         raise CheckFailed(f"{says} {len(differing)} table(s) as they were: {listed}", evidence={"tables": first})
+
+
+def digest(value: object) -> str:
+    """Of what JSON can say: of rows by table, say."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _together(counts: Mapping[str, int], spread: Mapping[str, str]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import sql
 
 from cutoverd.daemon.host.cancellation import run_to_completion
-from cutoverd.daemon.postgres.backup.try_swap import drop_all
+from cutoverd.daemon.postgres.backup.rehearsed_copy import drop_all
 from cutoverd.daemon.postgres.catalog import acl, create_database, pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.ledger import ledger
@@ -30,7 +30,9 @@ _LOCALES = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}
 
 @asynccontextmanager
 async def scratch(server: Server, attempt_id: AttemptId) -> AsyncIterator[str]:
-    """Its name; encoding, locale and owner as production's. What an earlier attempt of this run left is dropped first.
+    """Its name; encoding, locale and owner as production's. It is dropped if something goes wrong, and kept otherwise.
+
+    What an earlier attempt of this run left is dropped first.
 
     Raises `Unfit` if a database of that name is not this run's, `NotLeader` if another daemon has the run.
     """
@@ -41,7 +43,6 @@ async def scratch(server: Server, attempt_id: AttemptId) -> AsyncIterator[str]:
     except BaseException as wrong:
         await run_to_completion(_drop_after(wrong, server, attempt_id))
         raise
-    await run_to_completion(drop(server, attempt_id))
 
 
 async def _drop_after(wrong: BaseException, server: Server, attempt_id: AttemptId) -> None:

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session.backends import end_backends
-from cutoverd.daemon.postgres.session.fetch import fetch_one
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.reach import Connection, to_step_error
 from cutoverd.daemon.postgres.session.refusal import foreign_ledger
@@ -91,9 +91,9 @@ async def acquire_fence(server: Server) -> None:
 
     Raises `NotLeader` if a higher epoch has it, `OutcomeUnknown` if an older one holds on to it for 60 s.
     """
-    await _raise_epoch(server, LEDGER)
-    if new := await _new(server):
-        await _raise_epoch(server, new)
+    await _raise_epoch(server, LEDGER, server.run)
+    for new, run in await _new(server):
+        await _raise_epoch(server, new, run)
     await end_backends(server, older_than_epoch=server.epoch)
 
 
@@ -110,7 +110,7 @@ ON CONFLICT (run) DO UPDATE SET epoch = excluded.epoch WHERE held.epoch OPERATOR
 """
 
 
-async def _raise_epoch(server: Server, database: str) -> None:
+async def _raise_epoch(server: Server, database: str, run: str) -> None:
     polling = Polling(TAKE_SECONDS, pause_seconds=0)  # a lock is waited for instead
     async with session(server, database) as conn:
         await conn.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -118,25 +118,25 @@ async def _raise_epoch(server: Server, database: str) -> None:
             # an older session holds the row FOR SHARE for as long as its step runs: docs/measured.md, "A client that was killed"
             await end_backends(server, older_than_epoch=server.epoch)
             try:
-                await conn.execute(RAISE, {"run": server.run, "epoch": server.epoch})
+                await conn.execute(RAISE, {"run": run, "epoch": server.epoch})
                 break
             except errors.LockNotAvailable as error:
                 if polling.is_over:
-                    raise OutcomeUnknown(f"the fence row of run {server.run} stays locked for {TAKE_SECONDS:.0f} s") from error
-        await _lock(conn, server.run, server.epoch)
+                    raise OutcomeUnknown(f"the fence row of run {run} stays locked for {TAKE_SECONDS:.0f} s") from error
+        await _lock(conn, run, server.epoch)
 
 
 NEW = """
-SELECT d.datname FROM cutoverd.database_oids o JOIN pg_database d ON d.oid = o.oid
-WHERE o.run = %s AND o.role = 'new' AND d.datname = %s AND d.datallowconn
+SELECT d.datname, o.run FROM cutoverd.database_oids o JOIN pg_database d ON d.oid = o.oid
+WHERE (o.run, d.datname) IN ((%s, %s), (%s, %s)) AND o.role = 'new' AND d.datallowconn
 """
 
 
-async def _new(server: Server) -> str | None:
-    """New, while scripts may run in it."""
+async def _new(server: Server) -> list[tuple[str, str]]:
+    """New and that of a rehearsal, while scripts may run in it: (name, run as its fence has it), each."""
+    names, rehearsed = server.names.next, server.names.of_trial.next
     async with session(server) as conn:
-        row = await fetch_one(conn, NEW, (server.run, server.names.next))
-    return row[0] if row else None
+        return [(row[0], row[1]) for row in await fetch_all(conn, NEW, (server.run, names, f"{server.run}{TRIAL}", rehearsed))]
 
 
 LOCK = "SELECT epoch FROM cutoverd.fence WHERE run = %s FOR SHARE"
@@ -236,8 +236,8 @@ WHERE run = %s AND step = %s AND direction = %s
 """
 
 
-async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER) -> StepRecord | None:
-    """A step's row, read on a fresh connection; None if there is none."""
+async def read(server: Server, step: str, direction: Direction, *, database: str = LEDGER, run: str = "") -> StepRecord | None:
+    """A step's row, read on a fresh connection; None if there is none. `run`: of a rehearsal, else the server's."""
     async with session(server, database) as conn:
-        row = await fetch_one(conn, READ, (server.run, step, direction.value))
+        row = await fetch_one(conn, READ, (run or server.run, step, direction.value))
     return StepRecord(row[0], row[1], row[2], row[3], row[4] or {}) if row else None

@@ -182,19 +182,6 @@ class PsqlScripts:
         found = Found.PRESENT if row.finished else Found.UNKNOWN
         return Probed(found, {"ledger": "finished" if row.finished else "committed, but not finished", **row.evidence})
 
-    async def try_schema(self, database: str, step: str) -> Evidence:
-        """The schema files on a scratch database, one transaction without a ledger; {"schema_files": n}. Raises `StepError`."""
-        if self._builder:
-            await self._builder.ensure(step)
-        wrapper = Wrapper()
-        wrapper.ours("begin.sql")
-        _add_files(wrapper, self._schema_files)
-        psql = await self._psql(database)
-        completed = await psql.run(wrapper, step=step, variables={})
-        if completed.returncode != 0:
-            raise await self._to_error(completed, wrapper, psql.role, psql_errors.IN_PRECHECK)
-        return {"schema_files": len(self._schema_files)}
-
     async def _run(self, attempt_id: AttemptId, files: Sequence[Path]) -> Evidence:
         if (row := await self._row(attempt_id)) and row.finished:
             return {**row.evidence, "already_done": True}
@@ -213,13 +200,15 @@ class PsqlScripts:
             return TimedOut(f"psql did not end within {self._timeout_seconds:g} s; it was ended and nothing of it was kept")
         return await self._to_error(completed, wrapper, owner)
 
-    async def _to_error(self, completed: Completed, wrapper: Wrapper, owner: str, then: str = psql_errors.AT_NIGHT) -> StepError:
+    async def _to_error(self, completed: Completed, wrapper: Wrapper, owner: str) -> StepError:
+        then = psql_errors.IN_PRECHECK if self._server.on_trial else psql_errors.AT_NIGHT
         error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), wrapper, owner=owner, then=then)
         origins = self._origins()
         return origins.error(error) if origins else error
 
     async def _row(self, attempt_id: AttemptId) -> ledger.StepRecord | None:
-        return await ledger.read(self._server, attempt_id.step, Direction.FORWARD, database=self._server.names.next)
+        new, run = self._server.names.next, attempt_id.run
+        return await ledger.read(self._server, attempt_id.step, Direction.FORWARD, database=new, run=run)
 
     async def _settled(self, attempt_id: AttemptId) -> ledger.StepRecord | None:
         """The row once psql's backend is gone; a server that crashes while we read is asked again once."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -84,18 +83,6 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
             except CheckFailed as error:
                 tally.errors.append(error)
     return _judged(file, tally)
-
-
-def queries_at_the_head(file: Path) -> Iterator[Statement]:
-    """The script's statements up to the first that is no query; raises `CheckFailed` for what no script may say."""
-    return takewhile(_is_query, _statements(file))
-
-
-async def describe(conn: Connection, file: Path, query: Statement) -> None:
-    """No row is read; raises `CheckFailed` if its result is no list of checks."""
-    await conn.execute((_CURSOR + query.text).encode())
-    cursor = await conn.execute("FETCH 0 FROM cutoverd_check")
-    _columns(file, query, cursor.description or [])
 
 
 def _judged(file: Path, tally: Tally) -> Evidence:

@@ -13,10 +13,9 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup import dump, row_counts
 from cutoverd.daemon.postgres.backup.backups import PgDump
-from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.validation.prepare import ValidationPlan
-from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
+from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
+from cutoverd.states.errors import CheckFailed, NotLeader, Unfit
 
 pytestmark = pytest.mark.both_versions
 PRODUCTION = """
@@ -81,12 +80,15 @@ def fence(cluster: Cluster) -> None:
     cluster.execute("ALTER DATABASE app_previous SET default_transaction_read_only = on")
 
 
-async def test_a_backup_is_proven_by_restoring_it_and_trying_the_schema(backup: Backup):
+async def test_a_backup_is_proven_by_restoring_it_and_the_copy_is_kept_until_it_is_cleared(backup: Backup):
     backup.cluster.execute(SUPERUSERS, "app")
     backup.cluster.execute("ALTER DATABASE app SET search_path = shop")
-    schema = backup.site.file("001.sql", 'CREATE TABLE needs_old (id int REFERENCES "Ord;er")')
-    proof = await backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup"))
-    assert (proof["tables"], proof["rows"], proof["schema_files"]) == (4, 1200, 1)
+    dumps = backup.dumps()
+    proof = await dumps.prove(backup.site.attempt_id("precheck.backup"))
+    assert (proof["tables"], proof["rows"]) == (4, 1200)
+    assert await dumps.check_copy(backup.site.attempt_id("precheck.backup"), proof) == {"tables": 4, "rows": 1200}
+    assert backup.scratch()
+    await dumps.clear(backup.site.attempt_id("precheck.backup"))
     assert {entry.split(" - ")[0] for entry in proof["left_out"]} == {"EVENT TRIGGER", "COMMENT", "EXTENSION", "PUBLICATION"}
     assert backup.scratch() == []
     file = Path(proof["file"])
@@ -145,30 +147,6 @@ def test_a_row_that_is_missing_of_those_is_found():
         row_counts.compare({"hashed_0": 3, "hashed_1": 4}, {"hashed_0": 6, "hashed_1": 0}, spread=spread)
 
 
-async def test_a_schema_that_does_not_build_fails_and_leaves_nothing(backup: Backup):
-    schema = backup.site.file("001.sql", "SELECT 1;\nSELECT 1/0;")
-    with pytest.raises(StepError, match=r"001.sql:2: division by zero"):
-        await backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup"))
-    assert (backup.kept(), backup.scratch()) == ([], [])
-
-
-async def test_what_validate_will_ask_is_prepared_where_the_schema_was_built(backup: Backup):
-    """Found: a comparison of a wrong shape was seen in Validate."""
-    schema = backup.site.file("a.sql", "CREATE TABLE a_new (id int, v text);")
-    old = "SELECT 1 AS id, 'x' AS v"
-
-    def asking(new: str) -> PgDump:
-        return backup.dumps(schema, questions=ValidationPlan([Comparison("a", old, new, ("id",))], [], {}))
-
-    proven = await asking("SELECT id, v FROM a_new JOIN made_by_a_data_script USING (id)").prove(
-        backup.site.attempt_id("precheck.backup")
-    )
-    assert any("made_by_a_data_script" in warning for warning in proven["warnings"])
-    with pytest.raises(CheckFailed, match="comparison a: the columns are not the same"):
-        await asking("SELECT id FROM a_new").prove(backup.site.attempt_id("precheck.backup"))
-    assert backup.scratch() == []
-
-
 async def test_a_table_that_cannot_be_restored_fails_in_pg_restores_words(backup: Backup):
     backup.cluster.execute(
         "SET ROLE app_owner; CREATE FUNCTION shop.ok(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true';"
@@ -198,13 +176,15 @@ async def test_somebody_elses_database_of_the_scratch_name_is_not_touched(backup
 
 
 async def test_a_cancelled_proof_leaves_no_process_session_database_or_file(backup: Backup):
-    schema = backup.site.file("001.sql", "SELECT pg_sleep(60);")
-    for moment in (
-        "SELECT 1 FROM pg_stat_activity WHERE datname = 'app' AND query LIKE '%pg_export_snapshot%'",
-        "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try'",
-        "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try' AND query LIKE '%pg_sleep%'",
+    sleeps = ProofPlan(
+        restore=[str(backup.cluster.bin_dir / "psql"), "-XqAt", "-d", backup.cluster.url("app_try"), "-c", "SELECT pg_sleep(60)"]
+    )
+    for moment, proof in (
+        ("SELECT 1 FROM pg_stat_activity WHERE datname = 'app' AND query LIKE '%pg_export_snapshot%'", ProofPlan()),
+        ("SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try'", ProofPlan()),
+        ("SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try' AND query LIKE '%pg_sleep%'", sleeps),
     ):
-        task = asyncio.create_task(backup.dumps(schema).prove(backup.site.attempt_id("precheck.backup")))
+        task = asyncio.create_task(backup.dumps(proof=proof).prove(backup.site.attempt_id("precheck.backup")))
         await backup.until(moment)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -54,7 +54,7 @@ async def site_of(cluster, folder: Path, **changed: str) -> tuple[Site, Confitur
 
 
 @on_18
-async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_record(cluster, tmp_path):
+async def test_the_schema_is_built_and_applied_and_its_sources_are_on_record(cluster, tmp_path):
     site, builder, loaded = await site_of(cluster, tmp_path)
     scripts = site.scripts(loaded.schema_files, builder=builder)
     evidence = await scripts.check_files()
@@ -65,8 +65,6 @@ async def test_the_schema_is_built_tried_and_applied_and_its_sources_are_on_reco
         "sha256": hashlib.sha256(built.read_bytes()).hexdigest(),
         "sources": [name for name in SOURCES if name.startswith("db/0_schema")],
     }
-    site.execute("CREATE DATABASE app_try OWNER app_owner")
-    assert await scripts.try_schema("app_try", "precheck.prove_backup") == {"schema_files": 1}
     assert (await scripts.apply_schema(site.attempt_id("schema.apply_schema")))["files"] == 1
     assert site.rows("SELECT count(*) FROM pg_tables WHERE schemaname = 'fleet'") == [(2,)]
     built.write_text("DROP SCHEMA fleet;\n")
@@ -130,11 +128,10 @@ async def test_a_configuration_that_confiture_refuses_is_told_in_its_words(tmp_p
 
 
 @on_18
-async def test_an_unclosed_table_that_confiture_lets_through_is_caught_by_the_trial(cluster, tmp_path):
+async def test_an_unclosed_table_that_confiture_lets_through_is_caught_by_psql(cluster, tmp_path):
     site, builder, loaded = await site_of(cluster, tmp_path, **{MACHINE: "CREATE TABLE fleet.tb_machine (\n    x int\n"})
-    site.execute("CREATE DATABASE app_try OWNER app_owner")
     with pytest.raises(StepError, match=rf"^{MACHINE}:\d+, as built ") as raised:
-        await site.scripts(loaded.schema_files, builder=builder).try_schema("app_try", "precheck.prove_backup")
+        await site.scripts(loaded.schema_files, builder=builder).apply_schema(site.attempt_id("schema.apply_schema"))
     assert raised.value.evidence["source"] == MACHINE
 
 

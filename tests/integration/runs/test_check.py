@@ -86,7 +86,7 @@ def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: 
         assert code == 0, output
         assert "✔ precheck.check_server  the server, the role and the names are fit for it" in output
         assert "◷ precheck.prove_backup  not tried: it writes" in output
-        assert "◷ precheck.check_window  nothing was measured yet" in output
+        assert "◷ precheck.check_window  nothing was rehearsed" in output
         assert "the embedded nats-server does not run, and is not started to look" in output
         assert (catalogs(cluster), files(tmp_path), night.systems()) == before
         assert not night.state_dir.exists()

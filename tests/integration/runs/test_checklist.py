@@ -91,7 +91,7 @@ def test_a_night_waits_for_its_operators_even_with_auto(cluster: Cluster, tmp_pa
         assert_completed(night)
         done = [each.event for each in night.journal() if isinstance(each.event, facts.StepSucceeded)]
         [window] = [event for event in done if event.step == "precheck.check_window"]
-        assert set(window.evidence["measured"]) == {"dump", "restore", "schema", "clone", "way back"}
+        assert set(window.evidence["rehearsed"]) == {"downtime", "schema", "data", "validate", "smoke"}
         steps = [event.step for event in done]
         assert steps.count(f"precheck.prove_dashboard:{url}") == 2, "once more after the gate"
         assert steps.count(f"precheck.prove_scraped:127.0.0.1:{port}") == 2

@@ -4,7 +4,6 @@ import asyncio
 import time
 from dataclasses import replace
 
-import psycopg
 import pytest
 from support.new_database import Site, make_site
 
@@ -309,17 +308,6 @@ async def test_an_error_in_a_file_without_a_transaction_names_its_line(site: Sit
         )
 
 
-async def test_the_schema_can_be_tried_elsewhere_without_a_ledger(site: Site):
-    site.execute("CREATE DATABASE app_try OWNER app_owner")
-    files = [site.file("a.sql", "CREATE TABLE tried (x int);"), site.file("b.sql", "CREATE INDEX ON tried (x);")]
-    assert await site.scripts(files).try_schema("app_try", "precheck.backup") == {"schema_files": 2}
-    with pytest.raises(StepError, match=r"^a.sql:1: relation \"tried\" already exists") as failed:
-        await site.scripts(files).try_schema("app_try", "precheck.backup")
-    assert failed.value.hint == "nothing of it was kept; mend the file, then `abort` and start a run with a name of its own"
-    with psycopg.connect(site.cluster.url("app_try")) as conn:
-        assert conn.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'cutoverd'").fetchone() == (0,)
-
-
 MISSED = "INSERT INTO nowhere VALUES (1);\n"
 GOES_ON = {
     "off": f"\\set ON_ERROR_STOP off\n\\set ON_ERROR_ROLLBACK on\n{MISSED}",
@@ -402,9 +390,6 @@ async def test_a_constraint_that_was_put_off_names_the_files_and_none_of_ours(si
     with pytest.raises(StepError, match=fails) as failed:
         await site.scripts(files).apply_schema(site.attempt_id("schema.apply"))
     assert failed.value.evidence["files"] == [str(file) for file in files]
-    site.execute("CREATE DATABASE app_try OWNER app_owner")
-    with pytest.raises(StepError, match=fails):
-        await site.scripts(files).try_schema("app_try", "precheck.backup")
 
 
 async def test_a_file_that_is_gone_names_itself_and_none_of_ours(site: Site):

@@ -46,7 +46,7 @@ async def test_a_service_in_the_environment_does_not_either(
     site = await make_site(cluster, tmp_path)
     monkeypatch.setenv("PGSERVICE", "production")
     files = [site.file("a.sql", "CREATE TABLE public.made (x int);")]
-    await site.scripts(files, server=site.server).try_schema("app_next", "precheck.prove_backup")
+    await site.scripts(files, server=site.server).apply_schema(site.attempt_id("schema.apply_schema"))
     assert cluster.execute("SELECT to_regclass('public.made')", "app") == [(None,)], "production was written to"
     assert site.rows("SELECT count(*) FROM made") == [(0,)]
 

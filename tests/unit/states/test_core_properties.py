@@ -41,7 +41,8 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     }
     gates = [state.name for state in WAY[1:] if draw(st.booleans())]
     ran = {name for name in services if draw(st.booleans())}
-    return {"items": items, "gates": gates, "ran": ran, "strangers": draw(st.booleans()), "smoke_roles": draw(st.booleans())}
+    chances = {name: draw(st.booleans()) for name in ("strangers", "smoke_roles", "rehearses")}
+    return {"items": items, "gates": gates, "ran": ran, **chances}
 
 
 def commands() -> st.SearchStrategy[dict[str, Any]]:
@@ -137,6 +138,7 @@ def stormy(seed: int) -> Simulation:
     operators = ["alice"] if chance.random() < 0.5 else []
     world = {"ran": set(services[1:]), "operators": operators, "ailing": chance.randint(0, 2)}
     world |= {"strangers": chance.random() < 0.3, "smoke_roles": chance.random() < 0.5}
+    world["rehearses"] = chance.random() < 0.5
     world["patience"] = chance.choice([None, 0, 1, 3])
     return Simulation(items, gates, fates=fates, mail=mail, **world).start()
 

@@ -1,4 +1,4 @@
-"""The window against what PreCheck measured: the arithmetic is said."""
+"""The window against what the rehearsal took: the arithmetic is said."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ import pytest
 from cutoverd.states.errors import Unfit
 from cutoverd.states.window import check_window
 
-PROVEN = {
-    "parts": {"dump": 12.5, "restore": 30.0, "schema": 2.0},
-    "way_back": {"seconds": {"build_new": 4.0, "fence": 0.2}, "exchange_seconds": 0.1, "way_back_seconds": 0.4},
+REHEARSED = {
+    "precheck.make_placeholder": 7.0,
+    "downtime.fence_old": 0.5,
+    "schema.build_new": 4.0,
+    "schema.apply_schema": 2.0,
+    "data.run_script:data/010.sql": 30.0,
+    "validate.compare:flights": 12.5,
+    "undo smoke.exchange_names": 0.25,
+    "undo downtime.fence_old": 0.25,
 }
 
 
 def test_a_window_that_is_too_short_is_refused_with_its_arithmetic() -> None:
     """The result comes first, then its sum: a terminal that is too narrow cuts the end."""
     with pytest.raises(Unfit) as refused:
-        check_window(40.0, PROVEN)
-    assert str(refused.value) == (
-        "the window is too short: at least 49 s are needed, and window.budget is 40 s: 4 s clone (the clone) + 2 s schema "
-        "(the schema files) + 30 s restore (the rows written once, as the restore wrote them) + 12.5 s dump (the rows read "
-        "once, as the dump read them) + 0.5 s way back (the names there and back)"
+        check_window(40.0, REHEARSED)
+    assert str(refused.value).startswith(
+        "the window is too short: the rehearsal took 49 s, and window.budget is 40 s: "
+        "0.5 s downtime + 6 s schema + 30 s data + 12.5 s validate; services"
     )
     assert "window.budget" in refused.value.hint
     assert refused.value.evidence["seconds"] == 49.0
 
 
 def test_a_window_that_is_just_long_enough_is_fit() -> None:
-    assert check_window(49.0, PROVEN)["seconds"] == 49.0
+    assert check_window(49.0, REHEARSED)["seconds"] == 49.0
 
 
-def test_without_a_budget_what_was_measured_goes_on_record() -> None:
-    assert check_window(None, PROVEN)["measured"]["restore"] == 30.0
+def test_without_a_budget_what_was_rehearsed_goes_on_record() -> None:
+    found = check_window(None, REHEARSED)
+    assert (found["rehearsed"]["data"], found["rollback_seconds"]) == (30.0, 0.5)
 
 
-@pytest.mark.parametrize("evidence", [{}, {"seconds": 1.3, "bytes": 11782}])
-def test_a_window_that_nobody_measured_is_not_fit(evidence) -> None:
+def test_a_window_that_nobody_rehearsed_is_not_fit() -> None:
     """Found: nothing measured was a sum of 0 s, and `cutoverd check` said that the window is long enough."""
-    assert check_window(0.001, evidence) == {"not_looked_at": "nothing was measured yet"}
+    assert check_window(0.001, {}) == {"not_looked_at": "nothing was rehearsed"}

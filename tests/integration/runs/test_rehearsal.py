@@ -1,0 +1,116 @@
+"""The window is rehearsed in PreCheck on the restored copy, by its own functions: what is wrong is found there, all at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.night import Night, a_night
+from support.production import names, photograph
+from support.servers import Cluster
+
+from cutoverd.events import facts
+from cutoverd.states import WAY, rehearsal
+from cutoverd.states.precheck import PreCheck
+
+on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+COLUMNS = "SELECT id, serial, installed FROM"
+
+
+def rehearsed(night: Night) -> list[str]:
+    """The steps that were taken on the copy."""
+    before = f"{PreCheck.rehearse}:"
+    return [event.step.removeprefix(before) for event in night.events(facts.StepSucceeded) if event.step.startswith(before)]
+
+
+def compared(name: str, new: str) -> dict[str, Any]:
+    return {"name": name, "key": ["id"], "old": f"{COLUMNS} store.machine", "new": f"{COLUMNS} {new}"}
+
+
+def test_every_step_of_the_window_is_taken_on_the_copy_and_back_and_nothing_of_it_is_left(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert rehearsed(night) == rehearsal.items(WAY, night.wait_for(facts.RunStarted).items)
+        assert names(cluster) == {"app", "app_closed"}
+        assert cluster.execute("SELECT count(*) FROM cutoverd.step_log WHERE run LIKE '%/try'", "cutoverd") == [(0,)]
+        assert photograph(cluster) == night.before
+        window = next(event for event in night.events(facts.StepSucceeded) if event.step == str(PreCheck.check_window))
+        assert window.evidence["rehearsed"].keys() == {"downtime", "schema", "data", "validate", "smoke"}
+
+
+def test_what_is_wrong_is_found_before_the_window_all_at_once_and_production_is_untouched(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Found: scripts and comparisons ran in the window for the first time, and it stopped at the first failure."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        (night.folder / "validate/002.sql").write_text("SELECT false AS ok, 'never' AS \"check\", 'by four' AS detail;")
+        wrong = [compared("machines", "fleet.machine"), compared("fewer", "fleet.machine WHERE id < 100")]
+        night.write_plan(validate={**night.plan["validate"], "compare": wrong})
+        night.start("--auto")
+        failed = night.wait_for(facts.ValidationFailed)
+        assert [each.step.rpartition("precheck.rehearse:")[2] for each in failed.failures] == [
+            "validate.check_script:validate/002.sql",
+            "validate.compare:fewer",
+        ]
+        assert "never (by four)" in failed.failures[0].reason
+        assert failed.not_checked == []
+        assert photograph(cluster) == night.before
+        assert night.cli("send", "abort").returncode == 0
+        assert night.exit_code() == 5
+        assert names(cluster) == {"app"}
+
+
+@on_18
+def test_behind_a_data_script_that_fails_nothing_means_anything_and_that_is_said(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        (night.folder / "data/020.sql").write_text("INSERT INTO fleet.tally (machines) SELECT 1 / 0;")
+        night.start("--auto")
+        failed = night.wait_for(facts.ValidationFailed)
+        [only] = failed.failures
+        assert (only.step, "020.sql:1: division by zero" in only.reason) == (
+            "precheck.rehearse:data.run_script:data/020.sql",
+            True,
+        )
+        assert failed.not_checked[0] == "precheck.rehearse:data.run_script:late/900.sql"
+        assert "precheck.rehearse:undo downtime.fence_old" in failed.not_checked
+        assert photograph(cluster) == night.before
+
+
+@on_18
+def test_what_was_missing_on_the_server_is_given_and_retry_rehearses_anew_on_the_same_copy(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        needs = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'reporting') AS ok, 'role reporting' AS \"check\";"
+        (night.folder / "validate/002.sql").write_text(needs)
+        night.start()
+        night.wait_for(facts.ValidationFailed)
+        cluster.execute("CREATE ROLE reporting")
+        assert night.cli("send", "retry").returncode == 0
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert len([event for event in night.events(facts.StepSucceeded) if event.step == str(PreCheck.prove_backup)]) == 1
+        assert rehearsed(night)[-1] == "undo precheck.make_placeholder"
+        assert names(cluster) == {"app", "app_closed"}
+
+
+@pytest.mark.parametrize(
+    ("step", "direction"), [("schema.build_new", "forward"), ("smoke.exchange_names", "forward"), ("downtime.fence_old", "back")]
+)
+@on_18
+def test_a_kill_in_the_rehearsal_repeats_one_step(cluster: Cluster, tmp_path: Path, step: str, direction: str) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        night.stall(step, direction)
+        night.start()
+        item = step if direction == "forward" else f"{rehearsal.UNDO}{step}"
+        night.wait_for_step(PreCheck.rehearse.of(item))
+        night.kill()
+        night.take_over()
+        night.wait_for(facts.GateReached, gate="downtime")
+        started = [event.step for event in night.events(facts.StepStarted) if event.step.startswith(str(PreCheck.rehearse))]
+        assert {each for each in started if started.count(each) > 1} == {PreCheck.rehearse.of(item)}
+        assert names(cluster) == {"app", "app_closed"}
+        assert photograph(cluster) == night.before
