@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Annotated
 
 import typer
@@ -31,11 +33,14 @@ def check(
     if form is OutputFormat.JSON:
         say(json.dumps({"fit": not unfit, "findings": [finding.as_json() for finding in findings]}, indent=2), unread=code)
     else:
-        say("\n".join(map(_line, findings)), unread=code)
+        say("\n".join(_lines(findings)), unread=code)
         say(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing", unread=code)
     raise typer.Exit(code)
 
 
-def _line(finding: CheckResult) -> str:
-    todo = f"\n      → {continued(finding.todo, MORE)}" if finding.todo else ""
-    return f"{ICONS[finding.verdict]} {one_line(finding.check)}  {continued(finding.detail, MORE)}{todo}"
+def _lines(findings: Sequence[CheckResult]) -> Iterator[str]:
+    """What to do is said once, behind all that it is said of."""
+    for finding, following in zip_longest(findings, findings[1:]):
+        yield f"{ICONS[finding.verdict]} {one_line(finding.check)}  {continued(finding.detail, MORE)}"
+        if finding.todo and (following is None or following.todo != finding.todo):
+            yield f"      → {continued(finding.todo, MORE)}"

@@ -24,6 +24,8 @@ from cutoverd.daemon.bus.connection import Client
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.run_registry import History, Runs
+from cutoverd.daemon.embedded import nats_binary
+from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
 from cutoverd.daemon.engine.outcomes import with_limit
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -167,20 +169,32 @@ async def _of_bus(loaded: LoadedPlan, server: Server) -> list[CheckResult]:
         await stream.check_sync(loaded.plan.bus.monitoring if loaded.plan.bus else None)
         async with bus_as_it_is(loaded) as client:
             if client is None:
-                left = "the embedded nats-server does not run, and is not started to look"
-                return [CheckResult(BUS, Verdict.NOT_CHECKED, left)]
+                return [_of_embedded()]
             others += _of_anybody(client)
             is_there = await stream.check_possible(client)
             others.append(await _of_room(client, loaded))
             if is_there:
                 runs = Runs(Journal(client, RUNS), await journal_key.read(server) if server.home == LEDGER else None)
-                await runs.check_free(loaded.plan.run)
+                others += _under_way(loaded) if await runs.check_free(loaded.plan.run) else []
                 others += _of_others(await runs.history())
     except BusError as error:
         return [CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint), *others]
     except Exception as error:
         return [_unexpected(BUS, error), *others]
     return [CheckResult(BUS, Verdict.FIT, "the run may begin, or go on, on its stream"), *others]
+
+
+def _of_embedded() -> CheckResult:
+    try:
+        nats_binary.program()
+    except ServerError as error:
+        return CheckResult(BUS, Verdict.UNFIT, str(error))
+    return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
+
+
+def _under_way(loaded: LoadedPlan) -> list[CheckResult]:
+    detail = f"run {loaded.plan.run} is under way: what follows is looked at as before its window, and may be its own doing"
+    return [CheckResult(BUS, Verdict.WARNING, detail, "`cutoverd status` says how it stands")]
 
 
 def _of_anybody(client: Client) -> list[CheckResult]:

@@ -10,7 +10,15 @@ from psycopg import sql
 from cutoverd.daemon.postgres.catalog import acl, pg_database, settings
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, taken_names
 from cutoverd.daemon.postgres.ledger.ledger import TRIAL
-from cutoverd.daemon.postgres.precheck import clock_skew, inside, login_roles, role_logins, server_state, smoke_roles
+from cutoverd.daemon.postgres.precheck import (
+    client_tools,
+    clock_skew,
+    inside,
+    login_roles,
+    role_logins,
+    server_state,
+    smoke_roles,
+)
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -42,7 +50,9 @@ async def check_fit(
     """
     async with session(server) as conn:
         oid, ahead = await pg_database.oid_of(conn, server.names.production), await clock_skew.ahead(conn)
-        reasons = [*_too_long(server), *await _too_old(conn), *clock_skew.too_far(ahead)]
+        major = conn.info.server_version // 10_000
+        of_tools, old_tools = await client_tools.check_tools(server, major, step=attempt_id.step)
+        reasons = [*_too_long(server), *await _too_old(conn), *clock_skew.too_far(ahead), *of_tools]
         if oid is None:
             raise _unfit([await _not_there(conn, server.names.production), *reasons])
         row = await pg_database.read_row(conn, oid)
@@ -53,7 +63,7 @@ async def check_fit(
         reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
         not_carried, differs, lost = await _try_rights(conn, server, row, is_fit=not reasons)
-        warnings = [*unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
+        warnings = [*old_tools, *unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
         if reasons := [*reasons, *differs]:
             raise _unfit(reasons, warnings)
         return {
