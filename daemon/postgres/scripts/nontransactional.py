@@ -65,7 +65,7 @@ async def _prove_done(server: Server, file: Path, question: str) -> None:
     if not await _is_done(server, question):
         raise CheckFailed(
             f"{file.name} ran, and its probe still says that it was not done: {question}",
-            hint="the run goes back by itself: mend the file or its probe for a run with a name of its own",
+            hint=f"is it the file or its probe? {psql_errors.what_then(server)}",
         )
 
 
@@ -79,9 +79,8 @@ async def _run_file(psql: Psql, attempt_id: AttemptId, file: Path) -> None:
     if completed.returncode != 0:
         reading = ScriptLint(psql.cwd)
         await asyncio.to_thread(reading.read, file, in_transaction=False)
-        raise psql_errors.psql_failure(
-            completed, reading, wrapper, owner=psql.role, kept="it ran without a transaction: what came before the error was kept"
-        )
+        kept, then = "it ran without a transaction: what came before the error was kept", psql_errors.what_then(psql.server)
+        raise psql_errors.psql_failure(completed, reading, wrapper, owner=psql.role, kept=kept, then=then)
 
 
 async def _record(server: Server, database: str, statement: str, attempt_id: AttemptId, evidence: Evidence | None = None) -> None:

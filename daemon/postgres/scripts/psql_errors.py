@@ -11,6 +11,7 @@ from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX, Wrapper
 from cutoverd.daemon.postgres.scripts.psql_messages import PASSED_OVER, ScriptError, commit_error, first_error
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
 from cutoverd.states.errors import NotLeader, StepError
 
@@ -20,6 +21,11 @@ IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its ow
 OWNER = "the database's owner"
 NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, OPEN = "CV001", "CV002", "CV003", "CV005"
 NAMED_MAX = 5
+
+
+def what_then(server: Server) -> str:
+    """What is to be done about a failure: of the rehearsal in PreCheck, or in the window."""
+    return IN_PRECHECK if server.on_trial else AT_NIGHT
 
 
 def psql_failure(

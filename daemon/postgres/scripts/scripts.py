@@ -201,7 +201,7 @@ class PsqlScripts:
         return await self._to_error(completed, wrapper, owner)
 
     async def _to_error(self, completed: Completed, wrapper: Wrapper, owner: str) -> StepError:
-        then = psql_errors.IN_PRECHECK if self._server.on_trial else psql_errors.AT_NIGHT
+        then = psql_errors.what_then(self._server)
         error = psql_errors.psql_failure(completed, await asyncio.to_thread(self._read), wrapper, owner=owner, then=then)
         origins = self._origins()
         return origins.error(error) if origins else error

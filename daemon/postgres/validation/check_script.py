@@ -119,7 +119,7 @@ def _evidence(tally: Tally) -> dict[str, Any]:
 _SHAPE = "a result set needs a boolean column `ok` (or `passed`) and a text column `check` (or `name`)"
 
 
-_BY_HAND = "run it by hand on the new database, which the way back keeps, closed: is the data wrong, or the check?"
+_BY_HAND = "run it by hand on the new database, which the rollback keeps, closed: is the data wrong, or the check?"
 
 
 def _statements(file: Path) -> list[Statement]:
