@@ -203,6 +203,13 @@ class Backups(Protocol):
         """Dump production, restore it into a copy, compare counts under the dump's snapshot; the copy is kept:
         {"file", "bytes", "tables", "rows", "parts"}."""
 
+    async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
+        """A rehearsal of the same catalog, files and plan: {"identity", "on_record": {"at", "made_by", "seconds"} or None}, or
+        {"skipped"} of a plan without one; raises `Unfit` where one has to be on record and is not."""
+
+    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
+        """It found nothing wrong: {"identity"}; `seconds`: by rehearsed step."""
+
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         """What a rehearsal left around the copy is gone, and the copy is as it was restored: {"dropped": [names]}."""
 

@@ -7,6 +7,22 @@ from cutoverd.states.step import Context, Effect, ProgressSource, State, step
 from cutoverd.states.window import check_window
 
 DROPPED = "it is on the copy, which is dropped"
+REHEARSED = "precheck.rehearse:"
+
+
+def found_rehearsal(at: Context) -> Evidence:
+    return at.evidence.get(str(PreCheck.find_rehearsal), {})
+
+
+def on_record(at: Context) -> Evidence | None:
+    """What a step of the rehearsal has for evidence where nothing is rehearsed anew."""
+    known = found_rehearsal(at).get("on_record")
+    return {"on_record": known["at"]} if known else None
+
+
+def rehearsed_seconds(at: Context) -> dict[str, float]:
+    """By the step of the window, or its way back."""
+    return {key.removeprefix(REHEARSED): seconds for key, seconds in at.seconds.items() if key.startswith(REHEARSED)}
 
 
 async def clear_proof(at: Context) -> Evidence:
@@ -84,6 +100,11 @@ class PreCheck(State):
         """a named query can be asked of production"""
         return await at.ports.validation.check_query(at.attempt_id, at.item)
 
+    @step(Effect.NONE, any_day=True)
+    async def find_rehearsal(at: Context) -> Evidence:
+        """a rehearsal of these files on this catalog is on record, or is made here"""
+        return await at.ports.backups.find_rehearsal(at.attempt_id)
+
     @step(Effect.NONE, undo=clear_proof, progress=ProgressSource.BACKUP, any_day=True)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored into a copy and counted"""
@@ -92,18 +113,28 @@ class PreCheck(State):
     @step(Effect.LEDGER, no_way_back=DROPPED, any_day=True)
     async def reset_copy(at: Context) -> Evidence:
         """the copy has its name, and nothing of an earlier rehearsal is around it"""
-        return await at.ports.backups.reset_copy(at.attempt_id)
+        return on_record(at) or await at.ports.backups.reset_copy(at.attempt_id)
 
     @step(Effect.LEDGER, per_item=rehearsal.KIND, collected=True, no_way_back=DROPPED, any_day=True)
     async def rehearse(at: Context) -> Evidence:
         """a step of the window, or its way back, was taken on the copy"""
-        return await rehearsal.take(at, f"{PreCheck.rehearse}:")
+        return on_record(at) or await rehearsal.take(at, REHEARSED)
 
     @step(Effect.NONE, any_day=True)
     async def check_copy(at: Context) -> Evidence:
         """after the rollback the copy holds what it held"""
         proven = at.evidence.get(str(PreCheck.prove_backup))
-        return await at.ports.backups.check_copy(at.attempt_id, proven) if proven else {"not_looked_at": "there is no copy yet"}
+        if not proven:
+            return {"not_looked_at": "there is no copy yet"}
+        return on_record(at) or await at.ports.backups.check_copy(at.attempt_id, proven)
+
+    @step(Effect.LEDGER, no_way_back="it was made, whatever becomes of the run", any_day=True)
+    async def record_rehearsal(at: Context) -> Evidence:
+        """what the rehearsal took is on record"""
+        identity = found_rehearsal(at).get("identity")
+        if identity is None or on_record(at):
+            return on_record(at) or {"left": "nothing was rehearsed"}
+        return await at.ports.backups.record_rehearsal(at.attempt_id, identity, rehearsed_seconds(at))
 
     @step(Effect.LEDGER, no_way_back="a copy that is dropped stays so")
     async def drop_copy(at: Context) -> Evidence:
@@ -113,8 +144,8 @@ class PreCheck(State):
     @step(Effect.NONE, any_day=True)
     async def check_window(at: Context) -> Evidence:
         """the window is long enough for what was rehearsed"""
-        before = f"{PreCheck.rehearse}:"
-        return check_window(at.budget_seconds, {k.removeprefix(before): s for k, s in at.seconds.items() if k.startswith(before)})
+        known = found_rehearsal(at).get("on_record")
+        return check_window(at.budget_seconds, known["seconds"] if known else rehearsed_seconds(at))
 
     @step(Effect.LEDGER, undo=drop_placeholder, rehearsed=True)
     async def make_placeholder(at: Context) -> Evidence:

@@ -89,14 +89,33 @@ class LoadedPlan:
 
     def files_from(self, state: str) -> dict[str, Path]:
         """Those of `files` that a step of this state or of a later one on the way there may read or run."""
-        read_in = {
+        read_in = self._read_in
+        still = ORDER[ORDER.index(state) :] if state in ORDER else []
+        files = [file for reader, files in read_in.items() if reader in still for file in files]
+        return {relative(file, self.folder): file for file in [*files, *self.kept_files, *programs(self.plan, self.folder)]}
+
+    @property
+    def _read_in(self) -> dict[str, list[Path]]:
+        """The SQL files, with what they include, by the state that runs them."""
+        return {
             Schema.name: [*self.schema_sources, *self._included[Schema.name]],
             Data.name: [*self._data_files, *self._included[Data.name]],
             Validate.name: [file for _, file in self.validation_scripts],
         }
-        still = ORDER[ORDER.index(state) :] if state in ORDER else []
-        files = [file for reader, files in read_in.items() if reader in still for file in files]
-        return {relative(file, self.folder): file for file in [*files, *self.kept_files, *programs(self.plan, self.folder)]}
+
+    def rehearsed_sha256(self) -> str:
+        """Of what a rehearsal depends on: the SQL files, in their order, and what the plan says of them and of the checks.
+
+        Not of `run`, `window`, `operators`, services or the traffic switch.
+        """
+        files = [
+            (state, relative(file, self.folder), _sha256(file, must=False))
+            for state, files in self._read_in.items()
+            for file in files
+        ]
+        parts = {"schema_": True, "data": True, "validate_": True, "backup": {"leave_out", "restore"}, "smoke": {"roles"}}
+        plan = self.plan.model_dump(mode="json", include=parts)  # type: ignore[arg-type]
+        return hashlib.sha256(json.dumps([files, plan], sort_keys=True).encode()).hexdigest()
 
     @property
     def schema_sources(self) -> list[Path]:

@@ -64,6 +64,10 @@ class Backup(Part):
 class RehearsalSection(Part):
     skip: Annotated[str, Field(min_length=1)] | None = None
     """Why the window is not rehearsed: then data scripts and validations run in it for the first time."""
+    max_age: Seconds = 7 * 86400.0
+    """How old a rehearsal of the same catalog, SQL files and plan may be that PreCheck is content with."""
+    here_up_to: Annotated[int, Field(ge=0)] = 50
+    """GiB: where none is on record, PreCheck rehearses a production up to this size itself; a larger one wants one on record."""
 
 
 class TimeoutsSection(Part):

@@ -12,6 +12,7 @@ from cutoverd.daemon.plan.confiture import built_schema
 from cutoverd.daemon.plan.executables import logins
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup.backups import PgDump
+from cutoverd.daemon.postgres.backup.rehearsal_record import GIB, RehearsalPlan
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
@@ -27,9 +28,17 @@ from cutoverd.states.step import Ports
 
 
 def ports_of(
-    loaded: LoadedPlan, server: Server, *, round_observers: Sequence[RoundObserver] = (), scrapes: Scrapes | None = None
+    loaded: LoadedPlan,
+    server: Server,
+    *,
+    round_observers: Sequence[RoundObserver] = (),
+    scrapes: Scrapes | None = None,
+    rehearses_anew: bool = False,
 ) -> Ports:
-    """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served."""
+    """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served.
+
+    `rehearses_anew`: whatever rehearsal is on record.
+    """
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
     scripts = _scripts(loaded, server)
     ports = Ports(
@@ -49,6 +58,7 @@ def ports_of(
             scripts,
             evict_seconds=plan.timeouts.fence,
             proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
+            rehearsal=_rehearsal(loaded, is_anew=rehearses_anew),
         ),
         services=services(loaded, server, site),
         traffic=traffic(loaded, server, site),
@@ -57,6 +67,12 @@ def ports_of(
         clock=SystemClock(),
     )
     return replace(ports, rehearsal=_of_copy(ports, loaded, replace(server, on_trial=True)))
+
+
+def _rehearsal(loaded: LoadedPlan, *, is_anew: bool) -> RehearsalPlan:
+    given = loaded.plan.rehearsal
+    skip = None if is_anew else given.skip
+    return RehearsalPlan(loaded.rehearsed_sha256(), skip, given.max_age, given.here_up_to * GIB, is_anew)
 
 
 def _of_copy(ports: Ports, loaded: LoadedPlan, server: Server) -> Ports:

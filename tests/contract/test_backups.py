@@ -182,6 +182,20 @@ class BackupsContract:
                 await operation(PROVE)
         assert (rig.kept(), rig.databases()) == ([], set())
 
+    async def test_a_rehearsal_is_on_record_once_it_was_recorded(self, rig: Rig) -> None:
+        backups = await rig.led_by(1)
+        found = await backups.find_rehearsal(attempt_id("find_rehearsal"))
+        assert (found["on_record"], bool(found["identity"])) == (None, True)
+        await backups.record_rehearsal(attempt_id("record_rehearsal"), found["identity"], {"data.run_script:a.sql": 1.5})
+        again = await backups.find_rehearsal(attempt_id("find_rehearsal"))
+        assert again["identity"] == found["identity"]
+        assert again["on_record"]["seconds"] == {"data.run_script:a.sql": 1.5}
+
+    async def test_a_stale_daemon_records_no_rehearsal(self, rig: Rig) -> None:
+        stale, _ = await rig.led_by(1), await rig.led_by(2)
+        with pytest.raises(NotLeader):
+            await stale.record_rehearsal(attempt_id("record_rehearsal"), "of these files", {"a": 1.0})
+
     async def test_a_final_dump_that_was_begun_is_finished_once(self, rig: Rig) -> None:
         backups = await rig.led_by(1)
         rig.fence()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,16 @@ class Backups:
             "copy": {},
             "warnings": [],
         }
+
+    async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
+        seconds = self.world.rehearsed
+        known = {"at": "2026-12-01T12:00:00+00:00", "made_by": "another", "seconds": seconds} if seconds else None
+        return {"identity": "of these files", "on_record": known, "why": ""}
+
+    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
+        self.world.refuse_stale(attempt_id)
+        self.world.rehearsed = dict(seconds)
+        return {"identity": identity}
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         self.world.refuse_stale(attempt_id)

@@ -75,6 +75,7 @@ class World:
     clients_were_let_in: bool = False  # to new
     ailing: int = 0  # rounds of Monitor's checks that will see errors
     copy: World | None = None  # that the window is rehearsed on
+    rehearsed: dict[str, float] = field(default_factory=dict)  # what is on record of it
 
     @classmethod
     def before_the_window(cls, items: Items, ran: set[str]) -> World:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cutoverd.daemon.host.cancellation import run_to_completion
-from cutoverd.daemon.postgres.backup import dump, restore, row_counts
+from cutoverd.daemon.postgres.backup import dump, rehearsal_record, restore, row_counts
 from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
+from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
 from cutoverd.daemon.postgres.catalog import pg_database, settings
@@ -64,6 +65,7 @@ class PgDump:
         timeout_seconds: float = TIMEOUT_SECONDS,
         evict_seconds: float = EVICT_SECONDS,
         proof: ProofPlan | None = None,
+        rehearsal: RehearsalPlan | None = None,
     ) -> None:
         """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, where a copy is reset."""
         self._server = server
@@ -73,6 +75,7 @@ class PgDump:
         self._timeout_seconds = timeout_seconds
         self._evict_seconds = evict_seconds
         self._proof = proof or ProofPlan()
+        self._rehearsal = rehearsal or RehearsalPlan()
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
@@ -104,6 +107,12 @@ class PgDump:
         counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
         warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
         return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
+
+    async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
+        return await rehearsal_record.find(self._server, self._rehearsal)
+
+    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
+        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds)
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         """{"dropped": names}."""

@@ -85,3 +85,13 @@ CREATE TABLE IF NOT EXISTS cutoverd.journal_copy (
     message bytea NOT NULL,
     PRIMARY KEY (run, n)
 );
+
+-- rehearsals that found nothing wrong, by what they were made with: PreCheck wants one, or makes it
+CREATE TABLE IF NOT EXISTS cutoverd.rehearsals (
+    database text NOT NULL,
+    identity text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made_by text NOT NULL,
+    seconds jsonb NOT NULL,
+    PRIMARY KEY (database, identity)
+);

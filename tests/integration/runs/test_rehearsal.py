@@ -114,3 +114,24 @@ def test_a_kill_in_the_rehearsal_repeats_one_step(cluster: Cluster, tmp_path: Pa
         assert {each for each in started if started.count(each) > 1} == {PreCheck.rehearse.of(item)}
         assert names(cluster) == {"app", "app_closed"}
         assert photograph(cluster) == night.before
+
+
+@on_18
+def test_what_was_rehearsed_the_day_before_is_not_rehearsed_again_unless_a_file_has_changed(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert names(cluster) == {"app"}
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
+        taken = [evidence for step, evidence in of_steps.items() if step.startswith(str(PreCheck.rehearse))]
+        assert taken
+        assert all("on_record" in evidence for evidence in taken)
+        assert of_steps[str(PreCheck.check_window)]["seconds"] > 0, "by what it took then"
+        assert night.cli("send", "abort").returncode == 0
+        assert night.exit_code() == 5
+        (night.folder / "data/020.sql").write_text("INSERT INTO fleet.tally (machines) SELECT 1 / 0;")
+        assert night.main("rehearse", str(night.plan_file)).returncode == 5

@@ -1,0 +1,89 @@
+"""Whether a rehearsal of just this is on record: of the same catalog, SQL files and parts of the plan, and not too old."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cutoverd.daemon.postgres.ledger import ledger, rehearsals
+from cutoverd.daemon.postgres.ledger.rehearsals import RehearsalOnRecord
+from cutoverd.daemon.postgres.session.fetch import fetch_one
+from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.errors import Unfit
+from cutoverd.states.ports import AttemptId, Evidence
+
+CATALOG = Path(__file__).parents[1] / "catalog" / "identity.sql"
+SIZE = b"SELECT pg_database_size(current_database())"
+GIB, DAY = 1 << 30, 86400.0
+HINT = "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, or `rehearsal: {skip: REASON}`"
+
+
+@dataclass(frozen=True)
+class RehearsalPlan:
+    """What the plan says of it; `sha256`: of the SQL files and of what else of the plan counts."""
+
+    sha256: str = ""
+    skip: str | None = None
+    max_age_seconds: float = 7 * DAY
+    here_up_to_bytes: int = 50 * GIB
+    is_anew: bool = False  # whatever is on record
+
+
+async def find(server: Server, plan: RehearsalPlan) -> Evidence:
+    """{"identity", "on_record": {"at", "made_by", "seconds"} or None, "why"}; {"skipped", "warnings"} of a plan without one.
+
+    Raises `Unfit` where none is on record and production is too large to rehearse it by the way.
+    """
+    if plan.skip:
+        return {"skipped": plan.skip, "warnings": [f"the window is not rehearsed: {plan.skip}"]}
+    identity, size_bytes = await _identity(server, plan)
+    if plan.is_anew:
+        return {"identity": identity, "on_record": None, "why": "it is made anew"}
+    found = await _find(server, identity)
+    if found and found.age_seconds <= plan.max_age_seconds:
+        return {"identity": identity, "on_record": _evidence(found), "why": ""}
+    why = _why(found, plan)
+    if size_bytes > plan.here_up_to_bytes:
+        above = f"production has {size_bytes / GIB:.1f} GiB, more than rehearsal.here_up_to ({plan.here_up_to_bytes / GIB:g} GiB)"
+        raise Unfit(f"{above}, and {why}", hint=HINT, evidence={"identity": identity})
+    return {"identity": identity, "on_record": None, "why": why}
+
+
+async def keep(server: Server, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
+    """{"identity"}; `seconds`: by rehearsed step."""
+    async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
+        if not entry.already_done:
+            await rehearsals.keep(conn, server.names.production, identity, server.run, seconds)
+            entry.evidence = {"identity": identity}
+    return entry.evidence
+
+
+async def _identity(server: Server, plan: RehearsalPlan) -> tuple[str, int]:
+    async with session(server, server.names.production) as conn:
+        [catalog] = await fetch_one(conn, CATALOG.read_bytes()) or ("",)
+        [size_bytes] = await fetch_one(conn, SIZE) or (0,)
+    return hashlib.sha256(f"{catalog} {plan.sha256}".encode()).hexdigest(), int(size_bytes)
+
+
+async def _find(server: Server, identity: str) -> RehearsalOnRecord | None:
+    """None for `check` where there is no ledger yet."""
+    if server.home != LEDGER:
+        return None
+    async with session(server) as conn:
+        return await rehearsals.find(conn, server.names.production, identity)
+
+
+def _evidence(found: RehearsalOnRecord) -> Evidence:
+    at = found.at.isoformat(timespec="seconds")
+    return {"at": at, "made_by": found.made_by, "seconds": dict(found.seconds)}
+
+
+def _why(found: RehearsalOnRecord | None, plan: RehearsalPlan) -> str:
+    if found is None:
+        return "no rehearsal of this catalog, these SQL files and this plan is on record"
+    age, limit = found.age_seconds / DAY, plan.max_age_seconds / DAY
+    return f"the rehearsal on record is {age:.1f} days old, and rehearsal.max_age is {limit:g} days"
