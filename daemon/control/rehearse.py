@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 
 from cutoverd.daemon.bus.memory import MemoryStream
+from cutoverd.daemon.control.check import THEN
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.cancellation import run_to_completion
@@ -101,13 +102,20 @@ async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog) -> Rehea
         if done.failed and key.definition is PreCheck.record_rehearsal:
             continue
         event_id = await runlog.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
-        await runlog.append(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
+        await runlog.append(_without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id)))
         if runlog.run.of(key, Direction.FORWARD).status is not Status.DONE:
             done.failed.append(key)
             if _stops(key):
                 done.not_looked_at = keys[at + 1 :]
                 break
     return done
+
+
+def _without_run(outcome: facts.Event) -> facts.Event:
+    """What only a run can be told is left out of the hint: there is nothing to `retry` or `abort`."""
+    if not isinstance(outcome, facts.StepFailed):
+        return outcome
+    return outcome.model_copy(update={"hint": THEN.sub("", outcome.hint)})
 
 
 def _keys(run: Run) -> Iterator[StepKey]:

@@ -54,7 +54,7 @@ class Operator:
                 yield from ((by, Command(verb=Verb.READY, run=name)) for by in self._stage.loaded.plan.operators)
             case facts.GateReached():
                 yield NAME, Command(verb=Verb.ADVANCE, run=name)
-            case facts.StepFailed() if run.state == PreCheck.name:
+            case facts.StepFailed() | facts.ValidationFailed() if run.state == PreCheck.name and run.failure:
                 yield NAME, Command(verb=Verb.ABORT, run=name, reason="PreCheck found something")
             case facts.RunHeld() if run.state == Monitor.name:
                 yield NAME, Command(verb=Verb.ROLLBACK, run=name, accept_loss=True, reason=WORSE)

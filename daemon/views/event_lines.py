@@ -16,6 +16,7 @@ from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.evolve import probe_output
 from cutoverd.states.next_action import awaited_operator
 from cutoverd.states.ports import Direction
+from cutoverd.states.precheck import REHEARSED
 from cutoverd.states.run import Run, StepKey
 
 _LEAD_ON = (Verb.RETRY, Verb.ABORT, Verb.RESUME)
@@ -80,10 +81,16 @@ def _format_keys(evidence: dict[str, Any]) -> str:
 
 def _validation_failed(event: facts.ValidationFailed) -> tuple[str, str]:
     """Each failure has its own line above."""
-    checks = f"{event.failed} checks" if event.failed > 1 else "a check"
-    named = ", ".join(one_line(each) for each in event.not_checked) + (" …" if event.unchecked > len(event.not_checked) else "")
+    kind = "step of the rehearsal" if event.failures[0].step.startswith(REHEARSED) else "check of Validate"
+    named = ", ".join(map(_of_window, event.not_checked)) + (" …" if event.unchecked > len(event.not_checked) else "")
     unchecked = f"\n           {WARNING} not looked at: {named}" if event.unchecked else ""
-    return FAILED, f"{checks} of Validate failed: {', '.join(one_line(each.step) for each in event.failures)}{unchecked}"
+    failed = f"{event.failed} {kind.replace(' ', 's ', 1)}" if event.failed > 1 else f"a {kind}"
+    return FAILED, f"{failed} failed: {', '.join(_of_window(each.step) for each in event.failures)}{unchecked}"
+
+
+def _of_window(step: str) -> str:
+    """The step of the window that was rehearsed, or the step itself."""
+    return one_line(step.removeprefix(REHEARSED))
 
 
 def _transitioned(event: facts.Transitioned) -> tuple[str, str]:

@@ -213,18 +213,20 @@ async def test_a_file_without_a_transaction_is_repeated_only_after_its_probe_sai
     assert (await scripts.run_script(attempt_id, "load"))["already_done"] is True
 
 
-async def test_a_proof_whose_daemon_was_killed_is_redone_and_its_scratch_database_dropped(site: Site):
-    script = load(site, "SELECT pg_sleep(60);")
-    first = await daemon(site, "backup", script)
-    asleep = "SELECT 1 FROM pg_stat_activity WHERE datname = 'app_try' AND query LIKE '%pg_sleep%'"
-    async with asyncio.timeout(30):
-        while not site.execute(asleep):
-            await asyncio.sleep(0.05)
-    first.kill()
-    await first.wait()
-    server = await taken_over(site)
+async def test_a_proof_whose_daemon_was_killed_is_redone_and_leaves_one_dump_and_one_copy(site: Site):
+    site.execute("CREATE TABLE held (id int)", "app")
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'cutoverd/r1/1'"
+    with site.cluster.superuser("app") as holder, holder.transaction():
+        holder.execute("LOCK TABLE held")
+        first = await daemon(site, "backup", load(site, "SELECT 1;"))
+        async with asyncio.timeout(30):
+            while not site.execute(waits):
+                await asyncio.sleep(0.05)
+        first.kill()
+        await first.wait()
+        server = await taken_over(site)
     backup = PgDump(server, site.folder / "backups", 2, site.scripts([], server=server))
-    proof = await backup.prove(site.attempt_id("precheck.backup", epoch=2))
-    assert proof["tables"] == 0
-    assert site.execute("SELECT 1 FROM pg_database WHERE datname = 'app_try'") == []
+    proof = await backup.prove(site.attempt_id("precheck.prove_backup", epoch=2))
+    assert proof["tables"] == 1
+    assert site.execute("SELECT datname FROM pg_database WHERE datname LIKE 'app_try%'") == [("app_try",)]
     assert os.listdir(site.folder / "backups") == [os.path.basename(proof["file"])]

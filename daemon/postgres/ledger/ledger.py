@@ -123,7 +123,7 @@ async def _raise_epoch(server: Server, database: str, run: str) -> None:
             except errors.LockNotAvailable as error:
                 if polling.is_over:
                     raise OutcomeUnknown(f"the fence row of run {run} stays locked for {TAKE_SECONDS:.0f} s") from error
-        await _lock(conn, run, server.epoch)
+        await _lock_row(conn, run, server.epoch)  # in new of a copy it is the trial's
 
 
 NEW = """
@@ -146,7 +146,11 @@ TRIAL = "/try"  # no run's name has a slash, so the rows of a run's trial are ne
 
 async def _lock(conn: Connection, run: str, epoch: int) -> None:
     """A trial has no fence of its own: who may not act for the run may not try it either."""
-    row = await fetch_one(conn, LOCK, (run.removesuffix(TRIAL),))
+    await _lock_row(conn, run.removesuffix(TRIAL), epoch)
+
+
+async def _lock_row(conn: Connection, run: str, epoch: int) -> None:
+    row = await fetch_one(conn, LOCK, (run,))
     if row is None or row[0] != epoch:
         is_older = row is None or row[0] < epoch
         raise NotLeader(

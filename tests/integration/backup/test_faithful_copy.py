@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from support.new_database import Site, make_site
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
+from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
-from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.states.errors import CheckFailed, StepError, Unfit
-from cutoverd.states.ports import Evidence
+from cutoverd.states.ports import AttemptId, Evidence
 
 pytestmark = pytest.mark.both_versions
 PROVE, CHECK_ONLY = "precheck.prove_backup", "precheck.check_dumpable"
@@ -55,22 +55,6 @@ SELECT has_column_privilege('app_user', 'shop.item', 'name', 'SELECT'), has_tabl
 
 
 @dataclass
-class Looking:
-    """A trial of the schema that looks at the copy instead."""
-
-    cluster: Cluster
-    copy: list[tuple[Any, ...]] = field(default_factory=list)
-    rights: list[tuple[Any, ...]] = field(default_factory=list)
-
-    async def try_schema(self, database: str, step: str) -> Evidence:
-        self.copy, self.rights = self.cluster.execute(COPY, database), self.cluster.execute(RIGHTS, database)
-        return {"schema_files": 0}
-
-    def find_statements(self, judge: Judge) -> list[str]:
-        return []
-
-
-@dataclass
 class Rig:
     site: Site
     cluster: Cluster
@@ -87,6 +71,17 @@ class Rig:
     async def check(self, *schema: Path, **proof: Any) -> Evidence:
         return await self.dumps(self.site.scripts(schema), **proof).check_dumpable(self.site.attempt_id(CHECK_ONLY))
 
+    async def apply_on_the_copy(self, schema: Path) -> None:
+        """By the operations of the window."""
+        trial = replace(self.cluster.server(folder=self.site.server.folder), on_trial=True)
+        databases = PostgresDatabases(trial, evict_seconds=20)
+        for name in ("make_placeholder", "fence", "build_new"):
+            await getattr(databases, name)(self._of_copy(name))
+        await self.site.scripts([schema], server=trial).apply_schema(self._of_copy("apply_schema"))
+
+    def _of_copy(self, step: str) -> AttemptId:
+        return replace(self.site.attempt_id(step), run="r1/try")
+
     async def refused(self, *schema: Path, **proof: Any) -> list[str]:
         with pytest.raises(Unfit) as raised:
             await self.check(*schema, **proof)
@@ -101,10 +96,9 @@ async def rig(cluster: Cluster, tmp_path: Path) -> Rig:
 async def test_owners_grants_publications_and_forced_security_are_as_in_production(rig: Rig) -> None:
     """Found: all of the copy belonged to the database's owner, so a schema file could do there what it cannot in the window."""
     rig.cluster.execute(PRODUCTION, "app")
-    looking = Looking(rig.cluster)
-    proof = await rig.prove(looking)
+    proof = await rig.prove()
     # postgres, whom we cannot be, is our own role in the copy: app_owner may act for neither
-    assert looking.copy == [
+    assert rig.cluster.execute(COPY, "app_try") == [
         ("function", "foreign_one(integer)", "cutover", False),
         ("large object", "4711", "app_other", False),
         ("publication", "feed", "app_owner", False),
@@ -112,15 +106,16 @@ async def test_owners_grants_publications_and_forced_security_are_as_in_producti
         ("table", "shop.item", "app_owner", True),
         ("table", "shop.partly", "app_other", False),
     ]
-    assert looking.rights == [(True, True, False, 1, False)]
+    assert rig.cluster.execute(RIGHTS, "app_try") == [(True, True, False, 1, False)]
     assert [warning for warning in proof["warnings"] if "in the copy" in warning] == []
 
 
 async def test_what_fails_on_a_table_of_another_owner_fails_before_the_window(rig: Rig) -> None:
     rig.cluster.execute(PRODUCTION, "app")
     schema = rig.site.file("001.sql", """CREATE TABLE fine (id int REFERENCES note);\nALTER TABLE note ADD lang text;""")
+    await rig.prove()
     with pytest.raises(StepError, match=r"001.sql:2: must be owner of table note") as raised:
-        await rig.prove(rig.site.scripts([schema]))
+        await rig.apply_on_the_copy(schema)
     assert "OWNER TO app_owner" in raised.value.hint
     [reason] = await rig.refused(schema)
     assert reason.startswith("001.sql:2: public.note belongs to postgres, and the files run as app_owner")
@@ -136,10 +131,10 @@ async def test_a_superuser_as_our_role_restores_all_of_it(rig: Rig) -> None:
     rig.cluster.execute(PRODUCTION, "app")
     rig.cluster.execute(SUPERUSERS, "app")
     rig.cluster.execute("ALTER ROLE cutover SUPERUSER")
-    looking = Looking(rig.cluster)
-    proof = await rig.prove(looking)
+    proof = await rig.prove()
     assert proof["left_out"] == []
-    assert {("event trigger", "watch", "postgres", False), ("table", "note", "postgres", False)} <= set(looking.copy)
+    copy = set(rig.cluster.execute(COPY, "app_try"))
+    assert {("event trigger", "watch", "postgres", False), ("table", "note", "postgres", False)} <= copy
     assert (await rig.check())["left_out"] == []
 
 

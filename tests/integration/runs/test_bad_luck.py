@@ -61,12 +61,14 @@ def test_a_commit_and_a_connect_in_what_a_script_includes_are_refused_before_any
 def test_an_error_on_line_7_of_the_third_schema_file_names_both_before_anything_is_touched(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    with a_night(cluster, tmp_path) as night:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
         (tmp_path / "schema/002.sql").write_text("SELECT 1;\n")
         (tmp_path / "schema/003.sql").write_text("-- one\n\n\nSELECT 4;\n\n-- six\nCREATE TABLE fleet.part (machine bigin);\n")
         night.start("--auto")
         assert_nothing_was_touched(night)
-        failed = assert_failed(night, "precheck.prove_backup", 'schema/003.sql:7: type "bigin" does not exist (SQLSTATE 42704)')
+        failed = assert_failed(
+            night, "precheck.rehearse:schema.apply_schema", 'schema/003.sql:7: type "bigin" does not exist (SQLSTATE 42704)'
+        )
         assert failed.evidence["line"] == 7
 
 

@@ -75,6 +75,7 @@ def test_a_night_waits_for_its_operators_even_with_auto(cluster: Cluster, tmp_pa
             dashboards=[url],
             metrics={"listen": f"127.0.0.1:{port}", "scraped_within": "60s"},
             window={"budget": "1h"},
+            rehearsal={},
         ) as night,
     ):
         night.start("--auto")
@@ -104,7 +105,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "GET http://127.0.0.1:9/health: saw ",
     ),
     "a window that is too short": (
-        {"window": {"budget": "10ms"}},
+        {"window": {"budget": "10ms"}, "rehearsal": {}},
         "precheck.check_window",
         "the window is too short: ",
     ),

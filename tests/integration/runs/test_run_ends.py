@@ -64,7 +64,7 @@ def test_1_a_changed_plan_or_script_is_refused_and_named(cluster: Cluster, tmp_p
 def test_5_a_schema_file_that_was_mended_after_precheck_refused_it_can_be_aborted_and_a_new_run_begins(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    with a_night(cluster, tmp_path) as night:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
         script = (tmp_path / "schema/001.sql").read_bytes()
         (tmp_path / "schema/001.sql").write_bytes(script + b"CREATE TABEL oops ();\n")
         night.start("--auto")

@@ -3,7 +3,7 @@ CREATE TABLE billing.tv_contract (
     data jsonb NOT NULL
 );
 
--- PreCheck tries the schema on a scratch database, where this passes.
+-- The rehearsal applies the schema to a copy, where this passes.
 DO $$
 BEGIN
     IF current_database() LIKE '%\_next' THEN
