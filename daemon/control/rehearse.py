@@ -14,6 +14,7 @@ from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
@@ -47,7 +48,8 @@ async def rehearse(loaded: LoadedPlan, *, keep: bool = False, observers: Sequenc
         runlog.epoch = server.epoch
         await runlog.append(_started(loaded, server))
         try:
-            return await _take_all(loaded, server, runlog)
+            async with sessions_kept():
+                return await _take_all(loaded, server, runlog)
         finally:
             if not keep:
                 await run_to_completion(_drop(loaded, server))
