@@ -190,10 +190,10 @@ class Validation(Protocol):
 class Backups(Protocol):
     """Dumps that count only once they were restored."""
 
-    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
+    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None, *, rehearses: bool = False) -> Evidence:
         """Backup directory and server have room, as far as can be seen from here; raises `Unfit`.
 
-        `dumped_bytes`: the size of a dump that was taken, if one was."""
+        `dumped_bytes`: the size of a dump that was taken, if one was; `rehearses`: before the window, on a copy of its own."""
 
     async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
         """Our role may read what is dumped and restore it, and the copy will be what the window works on, as far as the catalog
@@ -205,10 +205,13 @@ class Backups(Protocol):
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
         """A rehearsal of the same catalog, files and plan: {"identity", "on_record": {"at", "made_by", "seconds"} or None}, or
-        {"skipped"} of a plan without one; raises `Unfit` where one has to be on record and is not."""
+        {"skipped"} of a plan without one; raises `Unfit` where one has to be on record and is not. With `says`, in words: when
+        and by whom it was made, or what one that is made here will take."""
 
-    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
-        """It found nothing wrong: {"identity"}; `seconds`: by rehearsed step."""
+    async def record_rehearsal(
+        self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
+    ) -> Evidence:
+        """It found nothing wrong: {"identity"}; `seconds`: by rehearsed step; `parts`: of the proof of the backup before it."""
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         """What a rehearsal left around the copy is gone, and the copy is as it was restored: {"dropped": [names]}."""

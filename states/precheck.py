@@ -20,6 +20,13 @@ def on_record(at: Context) -> Evidence | None:
     return {"on_record": known["at"]} if known else None
 
 
+def will_rehearse(at: Context) -> bool:
+    """Whether the window is yet to be rehearsed here: that takes the room of another copy."""
+    found = found_rehearsal(at)
+    is_made_here = bool(found) and not found.get("skipped") and not found.get("on_record")
+    return is_made_here and str(PreCheck.drop_copy) not in at.evidence
+
+
 def rehearsed_seconds(at: Context) -> dict[str, float]:
     """By the step of the window, or its way back."""
     return {key.removeprefix(REHEARSED): seconds for key, seconds in at.seconds.items() if key.startswith(REHEARSED)}
@@ -64,10 +71,16 @@ class PreCheck(State):
         """the server, the role and the names are fit for it"""
         return await at.ports.databases.check_fit(at.attempt_id)
 
+    @step(Effect.NONE, any_day=True)
+    async def find_rehearsal(at: Context) -> Evidence:
+        """a rehearsal of these files on this catalog is on record, or is made here"""
+        return await at.ports.backups.find_rehearsal(at.attempt_id)
+
     @step(Effect.NONE, recheck_after_gate=True, any_day=True)
     async def check_room(at: Context) -> Evidence:
-        """disks have room for the backups, the clone and the new tables"""
-        return await at.ports.backups.check_room(at.attempt_id, at.evidence.get(str(PreCheck.prove_backup), {}).get("bytes"))
+        """disks have room for the backups, the rehearsal, the clone and the new tables"""
+        dumped_bytes = at.evidence.get(str(PreCheck.prove_backup), {}).get("bytes")
+        return await at.ports.backups.check_room(at.attempt_id, dumped_bytes, rehearses=will_rehearse(at))
 
     @step(Effect.NONE, any_day=True)
     async def check_dumpable(at: Context) -> Evidence:
@@ -100,11 +113,6 @@ class PreCheck(State):
         """a named query can be asked of production"""
         return await at.ports.validation.check_query(at.attempt_id, at.item)
 
-    @step(Effect.NONE, any_day=True)
-    async def find_rehearsal(at: Context) -> Evidence:
-        """a rehearsal of these files on this catalog is on record, or is made here"""
-        return await at.ports.backups.find_rehearsal(at.attempt_id)
-
     @step(Effect.NONE, undo=clear_proof, progress=ProgressSource.BACKUP, any_day=True)
     async def prove_backup(at: Context) -> Evidence:
         """a backup was taken, restored into a copy and counted"""
@@ -134,7 +142,8 @@ class PreCheck(State):
         identity = found_rehearsal(at).get("identity")
         if identity is None or on_record(at):
             return on_record(at) or {"left": "nothing was rehearsed"}
-        return await at.ports.backups.record_rehearsal(at.attempt_id, identity, rehearsed_seconds(at))
+        parts = at.evidence.get(str(PreCheck.prove_backup), {}).get("parts", {})
+        return await at.ports.backups.record_rehearsal(at.attempt_id, identity, rehearsed_seconds(at), parts)
 
     @step(Effect.LEDGER, no_way_back="a copy that is dropped stays so")
     async def drop_copy(at: Context) -> Evidence:

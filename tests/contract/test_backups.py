@@ -128,7 +128,9 @@ class BackupsContract:
         backups = await rig.led_by(1)
         evidence = await backups.check_room(attempt_id("precheck.check_room"), None)
         assert evidence["backup"].keys() == {"folder", "needed_bytes", "free_bytes"}
-        assert evidence.keys() == {"production_bytes", "backup", "data"}
+        assert evidence.keys() == {"production_bytes", "backup", "data", "wal", "warnings"}
+        rehearsing = await backups.check_room(attempt_id("precheck.check_room"), None, rehearses=True)
+        assert 2 * rehearsing["data"]["needed_bytes"] == 3 * evidence["data"]["needed_bytes"]
         assert (await backups.check_room(attempt_id("precheck.check_room"), 4096))["backup"]["needed_bytes"] == 4096
         with pytest.raises(Unfit, match="too little disk") as unfit:
             await backups.check_room(attempt_id("precheck.check_room"), 10**18)
@@ -186,7 +188,7 @@ class BackupsContract:
         backups = await rig.led_by(1)
         found = await backups.find_rehearsal(attempt_id("find_rehearsal"))
         assert (found["on_record"], bool(found["identity"])) == (None, True)
-        await backups.record_rehearsal(attempt_id("record_rehearsal"), found["identity"], {"data.run_script:a.sql": 1.5})
+        await backups.record_rehearsal(attempt_id("record_rehearsal"), found["identity"], {"data.run_script:a.sql": 1.5}, {})
         again = await backups.find_rehearsal(attempt_id("find_rehearsal"))
         assert again["identity"] == found["identity"]
         assert again["on_record"]["seconds"] == {"data.run_script:a.sql": 1.5}
@@ -194,7 +196,7 @@ class BackupsContract:
     async def test_a_stale_daemon_records_no_rehearsal(self, rig: Rig) -> None:
         stale, _ = await rig.led_by(1), await rig.led_by(2)
         with pytest.raises(NotLeader):
-            await stale.record_rehearsal(attempt_id("record_rehearsal"), "of these files", {"a": 1.0})
+            await stale.record_rehearsal(attempt_id("record_rehearsal"), "of these files", {"a": 1.0}, {})
 
     async def test_a_final_dump_that_was_begun_is_finished_once(self, rig: Rig) -> None:
         backups = await rig.led_by(1)

@@ -22,11 +22,12 @@ class Backups:
 
     world: World
 
-    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
+    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None, *, rehearses: bool = False) -> Evidence:
         needed = {"folder": "/backups", "needed_bytes": dumped_bytes or 1, "free_bytes": FREE_BYTES}
         if needed["needed_bytes"] > FREE_BYTES:
             raise Unfit("too little disk", evidence={"reasons": ["too little disk"]})
-        return {"production_bytes": 1, "backup": needed, "data": needed}
+        data = {**needed, "needed_bytes": 3 if rehearses else 2}
+        return {"production_bytes": 1, "backup": needed, "data": data, "wal": needed, "warnings": []}
 
     async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
         if "dumpable" in self.world.wrong:
@@ -55,7 +56,9 @@ class Backups:
         known = {"at": "2026-12-01T12:00:00+00:00", "made_by": "another", "seconds": seconds} if seconds else None
         return {"identity": "of these files", "on_record": known, "why": ""}
 
-    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
+    async def record_rehearsal(
+        self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
+    ) -> Evidence:
         self.world.refuse_stale(attempt_id)
         self.world.rehearsed = dict(seconds)
         return {"identity": identity}

@@ -84,7 +84,7 @@ class _Port:
         self._world, self._name = world, name
 
     def __getattr__(self, method: str) -> Any:
-        return lambda *args: self._world.act(self._name, method, args)
+        return lambda *args, **_: self._world.act(self._name, method, args)
 
 
 class MonitorChecks:

@@ -79,8 +79,8 @@ class PgDump:
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
-    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None) -> Evidence:
-        return await disk_space.check_room(self._server, self._directory, dumped_bytes)
+    async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None, *, rehearses: bool = False) -> Evidence:
+        return await disk_space.check_room(self._server, self._directory, dumped_bytes, rehearses=rehearses)
 
     async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
         return await dumpable.check_dumpable(self._server, self._proof, self._files.find_statements)
@@ -111,8 +111,10 @@ class PgDump:
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
         return await rehearsal_record.find(self._server, self._rehearsal)
 
-    async def record_rehearsal(self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
-        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds)
+    async def record_rehearsal(
+        self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
+    ) -> Evidence:
+        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts)
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         """{"dropped": names}."""

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cutoverd.daemon.postgres.backup.rehearsal_cost import estimate, seconds_by_part
 from cutoverd.daemon.postgres.ledger import ledger, rehearsals
 from cutoverd.daemon.postgres.ledger.rehearsals import RehearsalOnRecord
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.progress import format_seconds
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import AttemptId, Evidence
+from cutoverd.states.rehearsal import describe_maker
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "identity.sql"
-SIZE = b"SELECT pg_database_size(current_database())"
+SIZE = b"SELECT pg_database_size(%s)"
 GIB, DAY = 1 << 30, 86400.0
 HINT = "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, or `rehearsal: {skip: REASON}`"
 
@@ -34,30 +37,43 @@ class RehearsalPlan:
 
 
 async def find(server: Server, plan: RehearsalPlan) -> Evidence:
-    """{"identity", "on_record": {"at", "made_by", "seconds"} or None, "why"}; {"skipped", "warnings"} of a plan without one.
+    """{"identity", "on_record": {"at", "made_by", "seconds"} or None, "why", "says"}, and "cost" of one that is made here;
+    {"skipped", "warnings"} of a plan without one.
 
     Raises `Unfit` where none is on record and production is too large to rehearse it by the way.
     """
     if plan.skip:
-        return {"skipped": plan.skip, "warnings": [f"the window is not rehearsed: {plan.skip}"]}
+        warning = f"the window is not rehearsed: {plan.skip}"
+        return {"skipped": plan.skip, "warnings": [warning], "says": "the plan leaves the rehearsal out"}
     identity, size_bytes = await _identity(server, plan)
+    known = await _find_all(server)
+    cost = estimate(size_bytes, known[0] if known else None)
     if plan.is_anew:
-        return {"identity": identity, "on_record": None, "why": "it is made anew"}
-    found = await _find(server, identity)
+        return {**_made_here(identity, "it is made anew", cost), "says": cost["says"]}
+    found = next((each for each in known if each.identity == identity), None)
     if found and found.age_seconds <= plan.max_age_seconds:
-        return {"identity": identity, "on_record": _evidence(found), "why": ""}
+        return {"identity": identity, "on_record": _evidence(found), "why": "", "says": _describe(found)}
     why = _why(found, plan)
     if size_bytes > plan.here_up_to_bytes:
         above = f"production has {size_bytes / GIB:.1f} GiB, more than rehearsal.here_up_to ({plan.here_up_to_bytes / GIB:g} GiB)"
-        raise Unfit(f"{above}, and {why}", hint=HINT, evidence={"identity": identity})
-    return {"identity": identity, "on_record": None, "why": why}
+        evidence = {"identity": identity, "cost": cost}
+        raise Unfit(f"{above}, and {why}. A rehearsal: {cost['says']}", hint=HINT, evidence=evidence)
+    return _made_here(identity, why, cost)
 
 
-async def keep(server: Server, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float]) -> Evidence:
-    """{"identity"}; `seconds`: by rehearsed step."""
+def _made_here(identity: str, why: str, cost: Evidence) -> Evidence:
+    says = f"{why}: PreCheck makes one. {cost['says']}"
+    return {"identity": identity, "on_record": None, "why": why, "cost": cost, "says": says}
+
+
+async def keep(
+    server: Server, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
+) -> Evidence:
+    """{"identity"}; `seconds`: by rehearsed step; `parts`: of dump and restore."""
     async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
         if not entry.already_done:
-            await rehearsals.keep(conn, server.names.production, identity, server.run, seconds)
+            [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
+            await rehearsals.keep(conn, server.names.production, identity, server.run, seconds, parts, size_bytes)
             entry.evidence = {"identity": identity}
     return entry.evidence
 
@@ -65,21 +81,28 @@ async def keep(server: Server, attempt_id: AttemptId, identity: str, seconds: Ma
 async def _identity(server: Server, plan: RehearsalPlan) -> tuple[str, int]:
     async with session(server, server.names.production) as conn:
         [catalog] = await fetch_one(conn, CATALOG.read_bytes()) or ("",)
-        [size_bytes] = await fetch_one(conn, SIZE) or (0,)
+        [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
     return hashlib.sha256(f"{catalog} {plan.sha256}".encode()).hexdigest(), int(size_bytes)
 
 
-async def _find(server: Server, identity: str) -> RehearsalOnRecord | None:
-    """None for `check` where there is no ledger yet."""
+async def _find_all(server: Server) -> list[RehearsalOnRecord]:
+    """The newest first; none for `check` where there is no ledger yet."""
     if server.home != LEDGER:
-        return None
+        return []
     async with session(server) as conn:
-        return await rehearsals.find(conn, server.names.production, identity)
+        return await rehearsals.find_all(conn, server.names.production)
 
 
 def _evidence(found: RehearsalOnRecord) -> Evidence:
     at = found.at.isoformat(timespec="seconds")
     return {"at": at, "made_by": found.made_by, "seconds": dict(found.seconds)}
+
+
+def _describe(found: RehearsalOnRecord) -> str:
+    """When it was made, by whom, how long it took."""
+    took = format_seconds(sum(seconds_by_part(found.seconds, found.parts).values()))
+    made = f"{found.at:%Y-%m-%d %H:%M} by {describe_maker(found.made_by)}"
+    return f"it was rehearsed with this catalog, these SQL files and this plan on {made}, in {took}; it is not made again here"
 
 
 def _why(found: RehearsalOnRecord | None, plan: RehearsalPlan) -> str:

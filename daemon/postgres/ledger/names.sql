@@ -92,6 +92,8 @@ CREATE TABLE IF NOT EXISTS cutoverd.rehearsals (
     identity text NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp(),
     made_by text NOT NULL,
-    seconds jsonb NOT NULL,
+    seconds jsonb NOT NULL, -- by rehearsed step
+    parts jsonb NOT NULL DEFAULT '{}', -- seconds of dump and restore, by name
+    production_bytes bigint, -- at that time
     PRIMARY KEY (database, identity)
 );

@@ -1,4 +1,7 @@
-"""Whether disks have room: for the backups, for a clone, for the new tables. What cannot be seen is said, and no failure."""
+"""Whether disks have room: for the backups, for the rehearsal, for a clone, for the new tables, for the WAL of them.
+
+What cannot be seen is said, and no failure.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from cutoverd.daemon.postgres.precheck import wal_space
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
@@ -16,13 +20,15 @@ from cutoverd.daemon.progress import format_bytes
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import Evidence
 
-COPIES = 2  # of production, in the server: the clone and its new tables at night, the scratch database and its clone in PreCheck
+# of production, in the server: each of them is taken to be as large
+IN_WINDOW = ("the clone", "its new tables")
+IN_REHEARSAL = ("the restored copy", *IN_WINDOW)
 # without the rights for it neither answer is an error here: check_fit says which right is missing
 LOCATION = """
 SELECT CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) END,
-       coalesce(nullif(pg_tablespace_location(d.dattablespace), ''),
-                (SELECT setting FROM pg_settings WHERE name = 'data_directory'))
+       nullif(pg_tablespace_location(d.dattablespace), ''),
+       (SELECT setting FROM pg_settings WHERE name = 'data_directory')
 FROM pg_database d WHERE d.datname = %s
 """
 
@@ -36,38 +42,75 @@ class SpaceNeed:
     bytes: int
 
 
-async def check_room(server: Server, directory: Path, dumped_bytes: int | None) -> Evidence:
-    """{"production_bytes", "backup", "data": {"folder", "needed_bytes", "free_bytes"}, or {"cannot_be_seen": why}}.
+@dataclass(frozen=True)
+class Production:
+    """How large it is, where the server keeps it and its WAL if those are folders of this machine, or why that cannot be seen."""
 
-    `dumped_bytes`: of a dump that was taken; before there is one it is taken to be as large as production at most. Raises
-    `Unfit` with every lack found.
+    bytes: int | None
+    data: Path | None = None
+    wal: Path | None = None
+    why: str = ""
+
+
+async def check_room(server: Server, directory: Path, dumped_bytes: int | None, *, rehearses: bool) -> Evidence:
+    """{"production_bytes", "backup", "data", "wal": {"folder", "needed_bytes", "free_bytes"}, or {"cannot_be_seen": why},
+    "warnings"}.
+
+    `dumped_bytes`: of a dump that was taken; before there is one it is taken to be as large as production at most; `rehearses`:
+    the window is rehearsed before it. Raises `Unfit` with every lack found.
     """
+    copies = IN_REHEARSAL if rehearses else IN_WINDOW
     async with session(server) as conn:
-        size, data, why = await _production_folder(conn, server)
-    if size is None:
-        return {"production_bytes": None, "sizes": {"cannot_be_seen": why}}
-    needs = [SpaceNeed("backup.directory", _there(directory), size if dumped_bytes is None else dumped_bytes)]
-    needs += [SpaceNeed("the server's data", data, COPIES * size)] if data else []
-    if reasons := [*_unwritable(needs[0]), *_lacks(needs)]:
-        raise Unfit("; ".join(reasons), hint="make room, then `retry`", evidence={"reasons": reasons})
-    needs_and_free = {"backup": _as_evidence(needs[0]), "data": _as_evidence(needs[1]) if data else {"cannot_be_seen": why}}
-    return {"production_bytes": size, **needs_and_free}
+        there = await _production(conn, server, copies)
+        if there.bytes is None:
+            return {"production_bytes": None, "sizes": {"cannot_be_seen": there.why}}
+        to_write = await wal_space.read_need(conn, (len(copies) - 1) * there.bytes)  # the clone is a copy of files
+    backup = SpaceNeed("backup.directory", _there(directory), there.bytes if dumped_bytes is None else dumped_bytes)
+    needs = {"backup": backup, **_in_server(there, copies, to_write.expected_bytes)}
+    if reasons := [*_unwritable(backup), *_lacks(list(needs.values()))]:
+        enough = rehearses and not list(_lacks([backup, *_in_server(there, IN_WINDOW, 0).values()]))
+        raise Unfit("; ".join(reasons), hint=_hint(is_enough_without=enough), evidence={"reasons": reasons})
+    at_worst = {"backup": backup, **_in_server(there, copies, to_write.at_worst_bytes)}
+    return {
+        "production_bytes": there.bytes,
+        **{name: {"cannot_be_seen": there.why} for name in ("data", "wal")},
+        **{name: _as_evidence(need) for name, need in needs.items()},
+        "warnings": [f"{to_write.kept_by}: {lack}" for lack in _lacks(list(at_worst.values()))],
+    }
 
 
-async def _production_folder(conn: Connection, server: Server) -> tuple[int | None, Path | None, str]:
-    """Production's bytes, where the server keeps it if that is a folder of this machine, or why that cannot be seen."""
+def _in_server(there: Production, copies: Sequence[str], wal_bytes: int) -> dict[str, SpaceNeed]:
+    """As far as its folders can be seen."""
+    data = f"the server's data ({', '.join(copies)})"
+    needs = {"data": SpaceNeed(data, there.data, len(copies) * (there.bytes or 0))} if there.data else {}
+    return needs | ({"wal": SpaceNeed("its WAL", there.wal, wal_bytes)} if there.wal else {})
+
+
+def _hint(*, is_enough_without: bool) -> str:
+    enough = " (for the window alone there is enough; the rehearsal takes a copy more)" if is_enough_without else ""
+    return f"make room{enough}, then `retry`"
+
+
+async def _production(conn: Connection, server: Server, copies: Sequence[str]) -> Production:
     row = await fetch_one(conn, LOCATION, (server.names.production,))
     if row is None:
         raise StepError(f"there is no database {server.names.production}")
-    size, location = row
+    size, tablespace, data_directory = row
     if size is None:
-        return None, None, f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it"
-    advice = f"look there that {COPIES} times {format_bytes(size)} are free"
+        return Production(None, why=f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it")
+    advice = f"look there that {len(copies)} times {format_bytes(size)} are free ({', '.join(copies)}), and room for their WAL"
     if not _is_here(conn):
-        return size, None, f"the server is on {conn.info.host}: {advice}"
-    if location is None or not _is_folder(location):
-        return size, None, f"{location or 'data_directory'} cannot be read from here: {advice}"
-    return size, Path(location), ""
+        return Production(size, why=f"the server is on {conn.info.host}: {advice}")
+    seen = [Path(each) if each and _is_folder(each) else None for each in (tablespace or data_directory, data_directory)]
+    data, home = seen
+    why = "" if all(seen) else f"{tablespace or data_directory or 'data_directory'} cannot be read from here: {advice}"
+    return Production(size, data, home and _folder_of_wal(home), why)
+
+
+def _folder_of_wal(data_directory: Path) -> Path:
+    """A link to another disk as a rule where it is one; beside the data where we may not look."""
+    wal = data_directory / "pg_wal"
+    return wal.resolve() if _is_folder(str(wal)) else data_directory
 
 
 def _is_folder(location: str) -> bool:

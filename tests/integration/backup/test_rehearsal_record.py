@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cutoverd.states.errors import Unfit
 
 pytestmark = pytest.mark.both_versions
 PLAN = RehearsalPlan(sha256="of these files")
+SECONDS = {"schema.build_new": 3.0, "schema.apply_schema": 1.0, "validate.compare:a": 5.0, "undo schema.build_new": 0.5}
 CHANGES = [
     "ALTER TABLE public.item ADD COLUMN more int",
     "ALTER TABLE public.item ALTER COLUMN name SET DEFAULT 'x'",
@@ -45,7 +47,7 @@ async def site(cluster: Cluster, tmp_path: Path) -> Site:
 
 async def recorded(site: Site) -> str:
     identity = (await find(site.server, PLAN))["identity"]
-    await keep(site.server, attempt_id("precheck.record_rehearsal"), identity, {"schema.apply_schema": 1.0})
+    await keep(site.server, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {"dump": 2.0, "restore": 60.0})
     return str(identity)
 
 
@@ -81,6 +83,7 @@ async def test_a_production_that_is_too_large_wants_one_on_record(site: Site) ->
     with pytest.raises(Unfit, match=r"more than rehearsal.here_up_to \(.* GiB\), and no rehearsal of this catalog") as unfit:
         await find(site.server, large)
     assert "`cutoverd rehearse PLAN`" in unfit.value.hint
+    assert "A rehearsal: It takes the disk of three times" in str(unfit.value)
     await recorded(site)
     assert await is_on_record(site, large)
 
@@ -88,3 +91,23 @@ async def test_a_production_that_is_too_large_wants_one_on_record(site: Site) ->
 async def test_a_plan_that_leaves_it_out_says_so_where_warnings_are_read(site: Site) -> None:
     found = await find(site.server, RehearsalPlan(skip="a copy of it was rehearsed elsewhere"))
     assert found["warnings"] == ["the window is not rehearsed: a copy of it was rehearsed elsewhere"]
+
+
+async def test_what_it_will_cost_is_said_before_it_begins_and_no_time_is_invented(site: Site) -> None:
+    [(size,)] = site.execute("SELECT pg_database_size('app')")
+    cost = (await find(site.server, PLAN))["cost"]
+    assert (cost["bytes"]["restored copy"], cost["bytes"]["clone"], cost["seconds"]) == (size, size, None)
+    assert "How long it takes is not known" in cost["says"]
+    await recorded(site)
+    says = (await find(site.server, PLAN))["says"]
+    assert re.search(r"on \d{4}-\d\d-\d\d \d\d:\d\d by run r1, in 1:11; it is not made again here$", says), says
+    other = await find(site.server, RehearsalPlan(sha256="after a file was mended"))
+    apart = r"2\.0 s dump, 1:00 restore, 3\.0 s clone, 1\.0 s scripts, 5\.0 s checks, 0\.5 s names and rollback"
+    took = rf"by run r1, took 1:11: {apart}$"
+    assert re.search(took, other["says"]), other["says"]
+    assert other["says"].startswith(
+        "no rehearsal of this catalog, these SQL files and this plan is on record: PreCheck makes one. "
+    )
+    site.execute("UPDATE cutoverd.rehearsals SET production_bytes = production_bytes / 2", "cutoverd")
+    grown = (await find(site.server, RehearsalPlan(sha256="another")))["says"]
+    assert re.search(r"\. Production had .* then and has .* now: in proportion 2:2\d$", grown), grown

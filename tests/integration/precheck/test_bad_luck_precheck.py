@@ -19,7 +19,8 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
-from cutoverd.daemon.postgres.precheck import clock_skew, disk_space
+from cutoverd.daemon.postgres.precheck import clock_skew, disk_space, wal_space
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import Unfit
 
 pytestmark = pytest.mark.both_versions
@@ -183,8 +184,10 @@ async def test_what_room_there_is_and_what_is_needed_goes_on_record(cluster: Clu
     assert evidence["data"]["needed_bytes"] == 2 * size
     [(data,)] = cluster.execute("SHOW data_directory")
     assert evidence["data"]["folder"] == data
-    again = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), 17)
-    assert again["backup"]["needed_bytes"] == 17
+    again = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), 17, rehearses=True)
+    assert (again["backup"]["needed_bytes"], again["data"]["needed_bytes"]) == (17, 3 * size)
+    assert (evidence["wal"]["needed_bytes"], again["wal"]["needed_bytes"]) == (size, 2 * size), "of the clone there is none"
+    assert again["warnings"] == []
 
 
 async def test_too_little_disk_for_clone_dump_and_new_tables_is_refused_before_anything_is_made(
@@ -193,14 +196,50 @@ async def test_too_little_disk_for_clone_dump_and_new_tables_is_refused_before_a
     """The free bytes are pretended: all three are on one file system here, and add up."""
     await lead(cluster)
     [(size,)] = cluster.execute("SELECT pg_database_size('app')")
-    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 3 * size - 1)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 4 * size - 1)
     with pytest.raises(
         Unfit, match=r"too little disk: .* are free and .* are needed: .* for backup.directory in .* and .* for the"
     ):
         await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
     assert names(cluster) == {"app"}
-    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 3 * size)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 4 * size)
     await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
+
+
+@on_18
+async def test_room_for_the_rehearsal_is_asked_for_and_that_the_window_alone_would_have_it_is_said(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lead(cluster)
+    [(size,)] = cluster.execute("SELECT pg_database_size('app')")
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 6 * size - 1)
+    needs = r"for the server's data \(the restored copy, the clone, its new tables\) in .* and .* for its WAL in "
+    with pytest.raises(Unfit, match=needs) as unfit:
+        await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None, rehearses=True)
+    assert unfit.value.hint == "make room (for the window alone there is enough; the rehearsal takes a copy more), then `retry`"
+    await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 6 * size)
+    await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None, rehearses=True)
+
+
+@on_18
+async def test_wal_is_counted_up_to_its_limit_and_what_may_keep_more_of_it_is_a_warning(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where old files are used again nothing grows; a slot that nobody reads keeps them all."""
+    await lead(cluster)
+    [(size,)] = cluster.execute("SELECT pg_database_size('app')")
+    [(there,)] = cluster.execute("SELECT sum(size) FROM pg_ls_waldir()")
+    async with session(cluster.server()) as conn:
+        for limit, expected in ((int(there) + 5, 5), (int(there) - 5, 0), (1 << 40, 1000)):
+            monkeypatch.setattr(wal_space, "LIMIT", f"SELECT {limit}, '', true".encode())
+            assert await wal_space.read_need(conn, 1000) == wal_space.WalNeed(expected, expected)
+        monkeypatch.setattr(wal_space, "LIMIT", f"SELECT {there}, 'replication slots', true".encode())
+        assert (await wal_space.read_need(conn, 1000)).at_worst_bytes == 1000
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 4 * size - 1)
+    evidence = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
+    [warning] = evidence["warnings"]
+    assert warning.startswith("replication slots may keep all WAL until it is archived or read: too little disk: ")
 
 
 @contextlib.contextmanager
