@@ -51,6 +51,12 @@ class Progress:
     def title(self) -> str:
         return self.step if self.direction == Direction.FORWARD else f"back: {self.step}"
 
+    @property
+    def far(self) -> str:
+        """`75%  3 of 4 statements, a.sql:7, INSERT`; empty if nothing is known."""
+        ratio = self.reading.ratio
+        return "  ".join(part for part in ("" if ratio is None else f"{ratio:.0%}", self.reading.describe()) if part)
+
     def as_json(self) -> dict[str, Any]:
         """With `known` false where only the time is."""
         reading = self.reading

@@ -107,6 +107,10 @@ def at_a_glance(board: dashboard.Dashboard) -> None:
         board.with_panel(one(title, says, now(f"{metric}{RUN}")).mappings(texts(YES)))
     last = now(f"time() - cutover_last_event_timestamp_seconds{RUN}")
     board.with_panel(one("Last event", "How long ago the daemon wrote its last event", last, unit="s"))
+    rehearsed = now(f"cutover_rehearsal{RUN}", "{{how}} {{reason}}")
+    says = "here: in PreCheck of this run; on record: before it; skipped: why the plan leaves it out"
+    panel = one("Rehearsal of the window", says, rehearsed, width=24).height(3).no_value("not known yet")
+    board.with_panel(panel.text_mode(shapes.BigValueTextMode.NAME))
 
 
 def the_way(board: dashboard.Dashboard) -> None:

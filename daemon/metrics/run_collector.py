@@ -12,6 +12,7 @@ from threading import Lock
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from cutoverd.daemon.views.rehearsal_state import rehearsal_state
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.daemon.views.validation_results import ValidationResults
 from cutoverd.events import facts
@@ -86,6 +87,7 @@ class RunGauges:
     def _families(self, now: datetime) -> Iterator[Metric]:
         yield from self._times(now)
         yield from self._steps()
+        yield self._rehearsal()
         yield from self._budgets()
         yield from self._marks()
         yield from self.verdicts.families(self.run.name)
@@ -104,6 +106,14 @@ class RunGauges:
         keys: list[StepKey] = [] if run.plan is None or run.state in (*ENDS, STUCK) else list(run.keys(run.state))
         yield _gauge("cutover_steps", "Steps of the state the run is in", run.name, len(keys))
         yield _gauge("cutover_steps_done", "Those of them that are done", run.name, sum(map(run.is_done, keys)))
+
+    def _rehearsal(self) -> Metric:
+        """Nothing before it is known: then no board says that all is well."""
+        says = "1 by how the window was rehearsed: here, on record, or skipped with the plan's reason"
+        family, known = _family("cutover_rehearsal", says, "how", "reason"), rehearsal_state(self.run)
+        if known:
+            family.add_metric([self.run.name, known.how.value, known.reason], 1)
+        return family
 
     def _budgets(self) -> Iterator[Metric]:
         """Only those that the plan gives: an alert compares with what is there."""

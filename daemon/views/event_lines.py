@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
 from cutoverd.daemon.views.hints import hint_of
+from cutoverd.daemon.views.rehearsal_state import RehearsalState, rehearsal_state
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.events.commands import Verb
@@ -33,7 +34,7 @@ def line(run: Run, recorded: Recorded) -> str:
     """`22:14:03 ✔ downtime.fence_old  0.21 s  nobody is in the old database …`"""
     event = _of_one_line_each(recorded.event)
     icon, text = _SAYS[type(event)](event)
-    return printable(f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_stands(run, event)}")
+    return printable(f"{recorded.envelope.time:%H:%M:%S} {icon} {text}{_at_gate(run, event)}{_stands(run, event)}")
 
 
 def _of_one_line_each(event: M) -> M:
@@ -52,6 +53,16 @@ def _stands(run: Run, event: facts.Event) -> str:
     return f"\n           {WAITING} {one_line(waits.reason)}" + (f"; waits for {' or '.join(verbs)}" if verbs else "")
 
 
+def _at_gate(run: Run, event: facts.Event) -> str:
+    """Whoever is asked for `advance`, and whoever has given it, knows what it goes down with."""
+    known = rehearsal_state(run) if isinstance(event, facts.GateReached | facts.GatePassed) else None
+    return f"\n           {rehearsal_line(known)}" if known else ""
+
+
+def rehearsal_line(known: RehearsalState) -> str:
+    return f"{DONE if known.is_proven else WARNING} {one_line(known.describe())}"
+
+
 def _step(event: Any) -> str:
     return event.step if event.direction == Direction.FORWARD else f"back: {event.step}"
 
@@ -65,7 +76,8 @@ def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
 def _for_a_person(evidence: dict[str, Any]) -> str:
     """What was done as far as our role may, and is left for somebody who may do more."""
     shown = {name: evidence[name] for name in SHOWN_EVIDENCE if evidence.get(name)}
-    return "".join(f"\n           {WARNING} {name}: {json_text(value)}" for name, value in shown.items())
+    says = f"\n           · {one_line(str(evidence['says']))}" if evidence.get("says") else ""
+    return says + "".join(f"\n           {WARNING} {name}: {json_text(value)}" for name, value in shown.items())
 
 
 def _failed(event: facts.StepFailed) -> tuple[str, str]:

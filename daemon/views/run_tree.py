@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
 from textwrap import wrap
 
 from rich.cells import cell_len, set_cell_size
 
 from cutoverd.daemon.host.printable import one_line
 from cutoverd.daemon.progress import Progress, format_seconds
-from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING
+from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WAITING, WARNING, rehearsal_line
+from cutoverd.daemon.views.rehearsal_state import How, rehearsal_state, when_and_by_whom, window_step
 from cutoverd.daemon.views.summary import format_ending
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
@@ -20,6 +21,7 @@ from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.next_action import AwaitOperator, next_action
 from cutoverd.states.ports import Direction
 from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rehearsal import KIND
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run, Status, StepKey
 
@@ -139,18 +141,38 @@ def _undone(run: Run) -> list[Way]:
 
 
 def _steps(moment: TreeInput) -> list[tuple[bool, str]]:
-    """Whether it is where the run is now, and its line."""
-    return [_step(moment, way) for way in _ways(moment.run)]
+    """Whether it is where the run is now, and its line; of a rehearsal what is done and what is to come is only counted."""
+    ways = _ways(moment.run)
+    parts = groupby(ways, key=lambda way: way[0].definition.per_item == KIND and way[1] is Direction.FORWARD)
+    return [line for is_rehearsal, part in parts for line in (_rehearsal if is_rehearsal else _each)(moment, list(part))]
+
+
+def _each(moment: TreeInput, ways: Sequence[Way]) -> list[tuple[bool, str]]:
+    return [_step(moment, way) for way in ways]
+
+
+def _rehearsal(moment: TreeInput, ways: Sequence[Way]) -> list[tuple[bool, str]]:
+    """One line of how far it is, below it what has failed, and what is being done."""
+    state, steps = rehearsal_state(moment.run), _each(moment, ways)
+    open_now = [(True, f"  {line}") for is_here, line in steps if is_here]
+    if state is None or state.how is not How.HERE:
+        says = f"  {when_and_by_whom(state.record)}" if state and state.record else ""
+        icon = DONE if all(moment.run.is_done(key) for key, _ in ways) else PENDING
+        return [(False, f"   {icon} {PreCheck.rehearse.name}{says}"), *open_now]
+    is_begun = state.done or open_now
+    icon = FAILED if state.failed else DONE if state.is_proven else RUNNING if is_begun else PENDING
+    took = f"  {format_seconds(state.seconds)}" if state.done else ""
+    return [(False, f"   {icon} {PreCheck.rehearse.name}  {state.counted}{took}"), *open_now]
 
 
 def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
     key, direction = way
     tried, progress = moment.run.of(key, direction), moment.progress
     back = direction is Direction.BACK
-    name = f"back: {key}" if back else str(key).partition(".")[2]
+    name = f"back: {key}" if back else _name(key)
     if progress and (progress.step, progress.direction) == (str(key), direction):
         attempt = f"attempt {progress.attempt}  " if progress.attempt > 1 else ""
-        return True, f"   {RUNNING} {name}  {format_seconds(progress.seconds)}  {attempt}{_far(progress)}".rstrip()
+        return True, f"   {RUNNING} {name}  {format_seconds(progress.seconds)}  {attempt}{progress.far}".rstrip()
     details = {
         Status.DONE: format_seconds(tried.seconds),
         Status.FAILED: _first_line(tried.reason),
@@ -160,9 +182,8 @@ def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
     return here, f"   {ICONS[tried.status]} {name}  {details.get(tried.status, '')}".rstrip()
 
 
-def _far(progress: Progress) -> str:
-    ratio = progress.reading.ratio
-    return "  ".join(part for part in ("" if ratio is None else f"{ratio:.0%}", progress.reading.describe()) if part)
+def _name(key: StepKey) -> str:
+    return window_step(key) if key.definition.per_item == KIND else str(key).partition(".")[2]
 
 
 def _first_line(text: str) -> str:
@@ -207,7 +228,9 @@ def _status(moment: TreeInput, width: int, height: int) -> list[str]:
     if isinstance(upcoming, AwaitOperator):
         icon = FAILED if run.failure or run.is_stuck else WAITING
         reason = " ".join(upcoming.reason.split())
-        return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), allowed]
+        known = rehearsal_state(run) if upcoming.gate or upcoming.operators else None
+        rehearsed = _wrapped(rehearsal_line(known), width, height) if known else []
+        return [*_wrapped(f"{icon} {counted}waits for a person: {reason}", width, height), *rehearsed, allowed]
     return [f"{RUNNING} {counted}going on", allowed]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from cutoverd.daemon.views.rehearsal_state import rehearsal_state
 from cutoverd.daemon.views.summary import left_over, to_do
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.decide import allowed_verbs
@@ -36,6 +37,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "downtime_seconds": round(timeline.downtime_seconds(now), 3),
         "budget_seconds": timeline.budget_seconds,
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
+        "rehearsal": _rehearsal(run),
         "breached": sorted(run.breached),
         "foreign_messages": run.foreign_messages,
         **{name: value for name, value in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
@@ -43,6 +45,11 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "to_do": to_do(run),
         "next": list(allowed_verbs(run)),
     }
+
+
+def _rehearsal(run: Run) -> dict[str, Any] | None:
+    state = rehearsal_state(run)
+    return state.as_json() if state else None
 
 
 def _running(timeline: Timeline, now: datetime) -> dict[str, Any] | None:
