@@ -45,6 +45,12 @@ class StepKey:
         return rehearsal.summary(self.item) if self.definition.per_item == rehearsal.KIND else self.definition.summary
 
     @property
+    def of_window(self) -> StepKey:
+        """The step of the window that it takes on the copy, there or back; itself of one that is no rehearsal."""
+        is_rehearsal = self.definition.per_item == rehearsal.KIND
+        return StepKey.of(self.item.removeprefix(rehearsal.UNDO)) if is_rehearsal else self
+
+    @property
     def hides_rest(self) -> bool:
         """Whether nothing that comes after it means anything once it has failed: of a rehearsal, what is no check."""
         return self.definition.per_item == rehearsal.KIND and not rehearsal.is_collected(self.item)

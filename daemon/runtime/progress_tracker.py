@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,9 @@ class ProgressTracker:
 
     async def _read(self, server: Server, running: Running) -> ProgressReading:
         with contextlib.suppress(*SILENT):
-            key = StepKey.of(running.step)
-            busy = _of_this_step(running, await activities(server), server)
+            taken = StepKey.of(running.step)
+            key, server = taken.of_window, replace(server, on_trial=taken.of_window != taken)
+            busy = _of_this_step(key, await activities(server), server)
             source = key.definition.progress
             kind = DUMPS.get(source)
             if kind and any(_is_dumping(each, server) for each in busy):
@@ -134,7 +136,7 @@ class ProgressTracker:
     def _dumped(self, kind: str) -> ProgressReading:
         """What pg_dump has written so far; how much it will be, nobody knows."""
         directory = self._loaded.folder / self._loaded.plan.backup.directory
-        parts = dump.unfinished(directory, self._loaded.plan.run, kind)
+        parts = dump.unfinished(directory, self.run.name, kind)
         sizes = [file.stat().st_size for part in parts for file in part.iterdir()]
         return ProgressReading(f"pg_dump has written {format_bytes(sum(sizes))}", len(sizes), None, "files")
 
@@ -159,9 +161,9 @@ class ProgressTracker:
         return ProgressReading(f"{place.file}:{place.line}, {words}", place.number - 1, len(self._locator.places), "statements")
 
 
-def _of_this_step(running: Running, found: Sequence[Activity], server: Server) -> list[Activity]:
+def _of_this_step(key: StepKey, found: Sequence[Activity], server: Server) -> list[Activity]:
     """Without the final dump, which runs beside the steps, unless it is what the step waits for."""
-    beside = StepKey.of(running.step).definition.progress not in (*DUMPS, ProgressSource.CLONE)
+    beside = key.definition.progress not in (*DUMPS, ProgressSource.CLONE)
     return [each for each in found if not (beside and each.database == server.names.previous)]
 
 

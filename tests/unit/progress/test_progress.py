@@ -11,11 +11,14 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from cutoverd.daemon.metrics.step_collector import StepMetrics
+from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.stats.activity import Activity
 from cutoverd.daemon.progress import Progress, ProgressReading, ProgressReporter, format_bytes, format_seconds, report_progress
+from cutoverd.daemon.runtime import progress_tracker
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.sqltext.locate import StatementLocator
 from cutoverd.daemon.sqltext.redact import redact
+from cutoverd.daemon.views.timeline import Running
 from cutoverd.events import facts
 from cutoverd.events.codec import Envelope, Recorded
 from cutoverd.states.evolve import evolve
@@ -170,6 +173,33 @@ async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_sta
     async with tracker.tracking(None):
         await asyncio.wait_for(over.wait(), 30)
     assert [reading.doing for reading in readings[:4]] == ["", "look 1", "", "look 3"]
+
+
+async def test_a_step_of_the_rehearsal_is_as_far_as_its_session_on_the_copy_tells(
+    scripts: list[tuple[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Found: of a data script on the copy no place was known, and of the clone no size."""
+    server = Server("postgresql://cutover@db/app", "r", 1, tmp_path)
+    busy = [Activity("app_try_n", "INSERT INTO a SELECT 1;")]
+    sizes: list[str] = []
+
+    async def activities(_: object) -> list[Activity]:
+        return busy
+
+    async def size_bytes(_: object, database: str) -> int:
+        sizes.append(database)
+        return 1_200_000
+
+    monkeypatch.setattr(progress_tracker, "activities", activities)
+    monkeypatch.setattr(progress_tracker, "size_bytes", size_bytes)
+    tracker, _ = a_tracker()
+    tracker._loaded = SimpleNamespace(data_scripts=[(name, file, None) for name, file in scripts])  # type: ignore[assignment]
+    running = Running("precheck.rehearse:data.run_script:1.sql", "forward", 1, NOW)
+    assert (await tracker._read(server, running)).describe() == "1 of 2 statements, 1.sql:6, INSERT INTO a SELECT ?"
+    busy[:] = [Activity("app_try_p", "CREATE DATABASE app_try_b TEMPLATE app_try_p")]
+    clone = Running("precheck.rehearse:schema.build_new", "forward", 1, NOW)
+    assert (await tracker._read(server, clone)).describe() == "copying 1.2 MB"
+    assert sizes == ["app_try_p"]
 
 
 def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
