@@ -2,44 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cutoverd.daemon.cli.common import PlanArgument, ended, loaded, say, stdout_descriptor
+from cutoverd.daemon.cli.common import PlanArgument, ended, loaded, paragraphs, say, stdout_descriptor
 from cutoverd.daemon.control import rehearse as rehearsal
+from cutoverd.daemon.control.rehearse import Finding, Rehearsal
 from cutoverd.daemon.engine.exit_codes import Exit
-from cutoverd.daemon.host.printable import one_line
+from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
+from cutoverd.daemon.progress import Progress, format_limit, format_seconds
 from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
+from cutoverd.daemon.views.event_lines import FAILED, RUNNING, WARNING
+from cutoverd.daemon.views.rehearsal_state import window_step
+from cutoverd.states.run import StepKey
 
 app = typer.Typer(add_completion=False)
 STOPPED = "what it made is dropped; if it was killed, `cutoverd rehearse --drop PLAN` does that"
+MORE = "      │ "  # of a text with several lines
+MOST_NAMED = 40  # of what was not looked at
+HELP = """Take the window on a copy of production, on any day and without a run: backup, restore and count, then every schema
+file, data script, validation and comparison, the swap and the rollback, by the functions that take them in the window.
+
+Production is read, nothing else; services, the traffic switch and smoke tests are left alone. What it takes of disk and time is
+said before it begins. At its end: all that is wrong, what was not looked at because of it, and what to do now. A data script or
+a schema file that fails hides what comes after it; a validation that fails hides nothing.
+
+One that found nothing wrong is on record: PreCheck of the same files, plan and catalog does not make another for
+rehearsal.max_age (7 days).
+
+Exit codes: 0 fit, 1 it could not be made, 2 usage or plan, 5 something is wrong, 6 stopped, 7 another daemon or rehearsal of
+this state_dir is at work."""
+KEEP = "Keep the databases of the copy to look at them; where they are is said at the end. The next rehearsal drops them."
+DROP = "Drop what an earlier one has kept, or left when it was killed; rehearse nothing."
 
 
-@app.command(
-    help="Take the window on a copy of production, on any day: backup, restore, every schema file, data script, validation, the "
-    "swap and the rollback. Production is read, nothing else; services are left alone. Exit codes: 0 fit, 1 error, 2 usage or "
-    "plan, 5 something is wrong."
-)
+@app.command(help=paragraphs(HELP))
 def rehearse(
     plan: PlanArgument,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep the databases of the copy, to look at.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop what an earlier one has kept; rehearse nothing.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help=KEEP)] = False,
+    drop: Annotated[bool, typer.Option("--drop", help=DROP)] = False,
 ) -> None:
+    if keep and drop:
+        raise typer.BadParameter("--keep and --drop exclude each other: --drop makes nothing that could be kept")
     given = loaded(plan, whole=True)
     if drop:
         ended(rehearsal.drop(given), stopped=STOPPED)
         say("dropped: nothing of a rehearsal is left")
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
-        done = ended(rehearsal.rehearse(given, keep=keep, observers=[EventPrinter(out, TextFormat())]), stopped=STOPPED)
-    say("\n".join(_last_lines(done)))
-    raise typer.Exit(Exit.ABORTED if done.failed else Exit.COMPLETED)
+        shown = EventPrinter(out, TextFormat())
+        work = rehearsal.rehearse(given, keep=keep, observers=[shown], tell=lambda progress: out.write(format_progress(progress)))
+        done = ended(work, stopped=STOPPED)
+    code = Exit.ABORTED if done.failed else Exit.COMPLETED
+    say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
+    raise typer.Exit(code)
 
 
-def _last_lines(done: rehearsal.Rehearsal) -> list[str]:
-    if not done.failed:
-        return ["fit: every step of the window was taken on the copy, and back"]
-    hidden = [f"not looked at: {', '.join(one_line(str(key)) for key in done.not_looked_at)}"] if done.not_looked_at else []
-    return [f"not fit: {len(done.failed)} to see to: {', '.join(one_line(str(key)) for key in done.failed)}", *hidden]
+def format_progress(progress: Progress) -> str:
+    """A line of a step that takes long, as of one that has ended."""
+    name = one_line(name_of(StepKey.of(progress.step)))
+    far = one_line(progress.far) or "how far it is nobody can tell"
+    return printable(f"{datetime.now(UTC):%H:%M:%S} {RUNNING} {name}  {format_seconds(progress.seconds)} by now  {far}\n")
+
+
+def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterator[str]:
+    """All that is wrong, what was not looked at, where the copy is, and what now, in one sentence."""
+    yield ""
+    if done.failed:
+        yield f"not fit: {len(done.failed)} thing{'s are' if len(done.failed) > 1 else ' is'} wrong"
+    yield from _wrong(done.failed)
+    yield from _not_looked_at(done)
+    yield from _kept(done, plan)
+    if done.failed:
+        what = "all of them" if len(done.failed) > 1 else "it"
+        yield f"→ see to {what}, then `cutoverd rehearse {plan}` again: production is untouched"
+        return
+    yield f"fit: {done.done} steps in {format_seconds(done.seconds)}, the window was taken on the copy and back"
+    unless = "unless a file, the plan or the catalog changes"
+    yield f"→ `cutoverd run {plan}` within {format_age(max_age_seconds)} does not rehearse again, {unless}"
+
+
+def _wrong(failed: list[Finding]) -> Iterator[str]:
+    """What helps is said once, behind all that it helps."""
+    for hint, findings in groupby(failed, key=lambda finding: finding.hint):
+        for finding in findings:
+            yield f"  {FAILED} {one_line(name_of(finding.key))}  {continued(finding.reason, MORE)}"
+            if finding.keys:
+                yield f"      keys: {json_text(finding.keys)}"
+        if hint:
+            yield f"      → {continued(hint, MORE)}"
+
+
+def _not_looked_at(done: Rehearsal) -> Iterator[str]:
+    if done.not_looked_at:
+        because = one_line(name_of(done.failed[-1].key))
+        yield f"not looked at, because it means nothing after {because} has failed: {len(done.not_looked_at)} steps"
+        yield from (f"  {WARNING} {one_line(name_of(key))}" for key in done.not_looked_at[:MOST_NAMED])
+    if (more := len(done.not_looked_at) - MOST_NAMED) > 0:
+        yield f"  {WARNING} and {more} more"
+
+
+def _kept(done: Rehearsal, plan: Path) -> Iterator[str]:
+    if done.not_opened:
+        yield f"kept, but nobody is let in: {one_line(done.not_opened)}"
+    for each in done.kept:
+        yield f"kept: {each.name}, {each.what}: psql '{each.url}'"
+    if done.kept or done.not_opened:
+        yield f"→ `cutoverd rehearse --drop {plan}` drops {'them' if len(done.kept) > 1 else 'it'}; so does the next rehearsal"
+
+
+def name_of(key: StepKey) -> str:
+    """Of a step that was taken on the copy its name in the window."""
+    return window_step(key) if key.of_window != key else str(key)
+
+
+def format_age(seconds: float) -> str:
+    """`7 days`, `12 hours`, or as any other time."""
+    for length, unit in ((86400, "day"), (3600, "hour")):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g} {unit}{'s' if seconds > length else ''}"
+    return format_limit(seconds)

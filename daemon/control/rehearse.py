@@ -2,57 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from typing import Any
+
+import psycopg
 
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.control.check import THEN
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor
-from cutoverd.daemon.host.cancellation import run_to_completion
+from cutoverd.daemon.host.cancellation import end_tasks, run_to_completion
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase, open_kept
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.progress import Progress
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.leadership import check_leads, server_before_epoch, take_without_journal
+from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events import facts
+from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.next_action import AttemptStep
 from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.precheck import PreCheck
+from cutoverd.states.rehearsal import WITHOUT_RUN as NAME
 from cutoverd.states.run import Run, Status, StepKey
 
-NAME = "rehearsal."  # as a run's: no plan can give it
+TELL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A step that failed, and what helps."""
+
+    key: StepKey
+    reason: str
+    hint: str
+    keys: Any = None  # of rows, where it names some
 
 
 @dataclass
 class Rehearsal:
     """What came of it."""
 
-    failed: list[StepKey] = field(default_factory=list)
+    failed: list[Finding] = field(default_factory=list)
     not_looked_at: list[StepKey] = field(default_factory=list)
+    done: int = 0
+    seconds: float = 0.0  # that those took
+    kept: list[KeptDatabase] = field(default_factory=list)
+    not_opened: str = ""  # why what is kept lets nobody in
 
 
-async def rehearse(loaded: LoadedPlan, *, keep: bool = False, observers: Sequence[Observer] = ()) -> Rehearsal:
+async def rehearse(
+    loaded: LoadedPlan,
+    *,
+    keep: bool = False,
+    observers: Sequence[Observer] = (),
+    tell: Callable[[Progress], object] | None = None,
+) -> Rehearsal:
     """Every check that needs no run, then the window on a copy. Afterwards the copy is dropped, unless it is to be kept.
 
+    `tell` hears every half minute how far a step is that takes so long.
     Raises `NotLeader` if somebody else began to rehearse this database meanwhile.
     """
     with one_daemon(loaded):
         server = await _led(loaded)
-        runlog = RunLog(NAME, MemoryStream().journal(NAME), observers=observers)
+        tracker = ProgressTracker(loaded)
+        runlog = RunLog(NAME, MemoryStream().journal(NAME), observers=[tracker, *observers])
         runlog.epoch = server.epoch
         await runlog.append(_started(loaded, server))
         try:
-            async with sessions_kept():
-                return await _take_all(loaded, server, runlog)
+            async with sessions_kept(), tracker.tracking(server), _telling(tracker, tell):
+                done = await _take_all(loaded, server, runlog)
+            return await _with_kept(server, done) if keep else done
         finally:
             if not keep:
                 await run_to_completion(_drop(loaded, server))
+
+
+@asynccontextmanager
+async def _telling(tracker: ProgressTracker, tell: Callable[[Progress], object] | None) -> AsyncIterator[None]:
+    async def poll() -> None:
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            progress = tracker.progress(datetime.now(UTC))
+            if tell and progress and progress.seconds >= TELL_SECONDS:
+                tell(progress)
+
+    telling = asyncio.create_task(poll())
+    try:
+        yield
+    finally:
+        await end_tasks(telling)
+
+
+async def _with_kept(server: Server, done: Rehearsal) -> Rehearsal:
+    """What it found is worth more than that somebody may look at it."""
+    attempt_id = AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), Direction.FORWARD, f"keep-{server.epoch}")
+    try:
+        done.kept = await open_kept(replace(server, on_trial=True), attempt_id)
+    except (StepError, psycopg.Error, OSError) as error:
+        done.not_opened = format_error(error)
+    return done
 
 
 async def drop(loaded: LoadedPlan) -> None:
@@ -104,13 +164,22 @@ async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog) -> Rehea
         if done.failed and key.definition is PreCheck.record_rehearsal:
             continue
         event_id = await runlog.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
-        await runlog.append(_without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id)))
+        outcome = _without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
+        await runlog.append(outcome)
         if runlog.run.of(key, Direction.FORWARD).status is not Status.DONE:
-            done.failed.append(key)
+            done.failed.append(_finding(key, outcome))
             if _stops(key):
-                done.not_looked_at = keys[at + 1 :]
+                done.not_looked_at = [each for each in keys[at + 1 :] if each.definition is not PreCheck.record_rehearsal]
                 break
+    done.seconds = sum(runlog.run.seconds().values())
+    done.done = len(runlog.run.seconds())
     return done
+
+
+def _finding(key: StepKey, outcome: facts.Event) -> Finding:
+    """Of an attempt that was ended before its outcome was known there is a reason as well."""
+    evidence = getattr(outcome, "evidence", {})
+    return Finding(key, getattr(outcome, "reason", ""), getattr(outcome, "hint", ""), evidence.get("keys"))
 
 
 def _without_run(outcome: facts.Event) -> facts.Event:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from support.night import Night, a_night
 from support.production import names, photograph
 from support.servers import Cluster
 
+from cutoverd.daemon.postgres.backup.kept_copy import WHAT
 from cutoverd.events import facts
 from cutoverd.states import WAY, rehearsal
 from cutoverd.states.precheck import PreCheck
@@ -129,8 +133,15 @@ def test_what_was_rehearsed_the_day_before_is_not_rehearsed_again_unless_a_file_
         done = night.main("rehearse", str(night.plan_file))
         assert done.returncode == 0, done.stdout + done.stderr
         assert names(cluster) == {"app"}
+        cost, after = done.stdout.index("It takes the disk of three times"), done.stdout.index("precheck.prove_backup  ")
+        assert cost < after, "it is said before it begins"
+        assert "How long it takes is not known: no rehearsal of this database is on record" in done.stdout
+        assert re.search(
+            r"\nfit: \d+ steps in .*\n→ `cutoverd run .*plan.yaml` within 7 days does not rehearse again", done.stdout
+        )
         night.start()
         night.wait_for(facts.GateReached, gate="downtime")
+        assert " by `cutoverd rehearse`, with the same catalog, SQL files and plan" in night.cli("status").stdout
         of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
         taken = [evidence for step, evidence in of_steps.items() if step.startswith(str(PreCheck.rehearse))]
         assert taken
@@ -142,3 +153,27 @@ def test_what_was_rehearsed_the_day_before_is_not_rehearsed_again_unless_a_file_
         done = night.main("rehearse", str(night.plan_file))
         assert (done.returncode, "020.sql:1: division by zero" in done.stdout) == (5, True)
         assert "`abort`" not in done.stdout, "there is no run that could be aborted"
+        assert "The last one, " in done.stdout, "of other files, and the best that is known"
+        assert "not looked at, because it means nothing after data.run_script:data/020.sql has failed: " in done.stdout
+        assert done.stdout.rstrip().endswith("again: production is untouched")
+
+
+@on_18
+def test_what_a_rehearsal_keeps_can_be_looked_at_and_is_dropped_by_a_word(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: new was kept closed, and nobody was told where it was."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        (night.folder / "validate/002.sql").write_text("SELECT false AS ok, 'never' AS \"check\";")
+        (night.folder / "data/020.sql").write_text("INSERT INTO fleet.tally (machines) SELECT 41;")
+        done = night.main("rehearse", str(night.plan_file), "--keep")
+        assert done.returncode == 5, done.stdout + done.stderr
+        kept = dict(re.findall(r"^kept: (\S+), (.*): psql 'postgresql://", done.stdout, re.MULTILINE))
+        assert kept == {"app_try": WHAT["old"], "app_try_n": WHAT["new"]}, done.stdout
+        [url] = re.findall(r"app_try_n, .*: psql '(.*)'", done.stdout)
+        with psycopg.connect(url) as conn:
+            assert conn.execute("SELECT machines FROM fleet.tally").fetchall() == [(41,)]
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(make_conninfo(url, user="app_user"))
+        assert photograph(cluster) == night.before
+        assert f"cutoverd rehearse --drop {night.plan_file}` drops them" in done.stdout
+        assert night.main("rehearse", str(night.plan_file), "--drop").returncode == 0
+        assert names(cluster) == {"app"}
