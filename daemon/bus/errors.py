@@ -38,3 +38,8 @@ class RunEnded(BusError):
     """a run of this name has ended already"""
 
     hint = "an ended run is never continued: give the plan a new `run`"
+
+    def __init__(self, message: str = "", *, hint: str = "", end: str = "") -> None:
+        """`end`: the state in which it ended."""
+        super().__init__(message, hint=hint)
+        self.end = end

@@ -60,7 +60,7 @@ class Runs:
         if history.open not in (None, run):
             raise RunOpen(f"run {run!r} cannot be opened: run {history.open!r} is open on this stream")
         if run in history.ends:
-            raise RunEnded(f"run {run!r} has ended already ({history.ends[run]})")
+            raise RunEnded(f"run {run!r} has ended already ({history.ends[run]})", end=history.ends[run])
         return history.open == run
 
     async def close_run(self, run: str, end: str) -> None:

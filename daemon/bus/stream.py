@@ -211,6 +211,15 @@ async def check_possible(client: Client) -> bool:
     return False
 
 
+async def check_as_it_is(client: Client) -> bool:
+    """As `check_possible`; what `prepare` would refuse of the server and of a stream that is there is refused here too."""
+    check_version(client)
+    if not await check_possible(client) or (there := await stream_api.find_info(client)) is None:
+        return False
+    check_settings(there["config"], settings() | {"max_bytes": there["config"]["max_bytes"]})
+    return True
+
+
 async def check_not_lost(client: Client, acknowledged_seq: int) -> None:
     """Raises `LogRegressed` if a server says that the stream is gone; one that cannot be asked says nothing.
 

@@ -14,8 +14,10 @@ from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import continued, one_line
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
+from cutoverd.states.precheck import PreCheck
 
 app = typer.Typer(add_completion=False)
+FIT = "fit, as far as can be seen without writing"
 MORE = "      │ "  # of a text with several lines
 ICONS = {Verdict.FIT: DONE, Verdict.UNFIT: FAILED, Verdict.WARNING: WARNING, Verdict.NOT_CHECKED: WAITING}
 
@@ -34,8 +36,15 @@ def check(
         say(json.dumps({"fit": not unfit, "findings": [finding.as_json() for finding in findings]}, indent=2), unread=code)
     else:
         say("\n".join(_lines(findings)), unread=code)
-        say(f"not fit: {unfit} finding(s) to see to" if unfit else "fit, as far as can be seen without writing", unread=code)
+        say(_last_line(findings, unfit), unread=code)
     raise typer.Exit(code)
+
+
+def _last_line(findings: Sequence[CheckResult], unfit: int) -> str:
+    if unfit:
+        return f"not fit: {unfit} finding(s) to see to"
+    is_past = any(finding.check == PreCheck.name for finding in findings)
+    return "the run is past PreCheck: whether it may begin is no question any more" if is_past else FIT
 
 
 def _lines(findings: Sequence[CheckResult]) -> Iterator[str]:

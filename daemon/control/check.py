@@ -21,9 +21,11 @@ import psycopg
 
 from cutoverd.daemon.bus import stream
 from cutoverd.daemon.bus.connection import Client
+from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.run_registry import History, Runs
+from cutoverd.daemon.control.standing import find_run, hint_of_ended, is_untouched
 from cutoverd.daemon.embedded import nats_binary
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
@@ -47,6 +49,8 @@ from cutoverd.states.step import Context, Effect, Ports
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
 BUS = "bus"
 THEN = re.compile(r", then `(retry|abort)`.*")  # of a hint: what only a run can be told
+ENDED = re.compile(r"^run '[^']*' has ended already")
+FOLLOWS = "not looked at: what stands there now is the doing of"
 WRITES = "not tried: it writes; `cutoverd run` makes it in PreCheck"
 
 
@@ -81,9 +85,13 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
     """Every finding, in PreCheck's order; raises `NoSession`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
         server = await _read_only_server(loaded, Path(folder))
-        ports, findings = ports_of(loaded, server), await _of_bus(loaded, server)
+        findings, run = await _of_bus(loaded, server), await find_run(loaded, server)
+        findings += _of_run(run) if not any(ENDED.search(each.detail) for each in findings) else []
+        if run and not is_untouched(run.state):
+            return [*findings, CheckResult(PreCheck.name, Verdict.NOT_CHECKED, f"{FOLLOWS} run {run.name}")]
+        ports, evidence = ports_of(loaded, server), dict[str, Evidence]()
         for key in _run(loaded).keys(PreCheck.name):
-            findings += [finding async for finding in _of_step(loaded, ports, key)]
+            findings += [finding async for finding in _of_step(loaded, ports, key, evidence)]
         return findings
 
 
@@ -107,7 +115,11 @@ def _run(loaded: LoadedPlan) -> Run:
     return Run(loaded.plan.run, plan=frozen)
 
 
-async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncIterator[CheckResult]:
+async def _of_step(
+    loaded: LoadedPlan, ports: Ports, key: StepKey, known: dict[str, Evidence] | None = None
+) -> AsyncIterator[CheckResult]:
+    """`known`: the evidence of the steps before it; that of this one is added."""
+    known = {} if known is None else known
     step, began = key.definition, time.monotonic()
     if step.effect is not Effect.NONE or step.undo:
         yield CheckResult(str(key), Verdict.NOT_CHECKED, WRITES)
@@ -115,9 +127,10 @@ async def _of_step(loaded: LoadedPlan, ports: Ports, key: StepKey) -> AsyncItera
     attempt_id = AttemptId(loaded.plan.run, 0, str(key), Direction.FORWARD, "")
     try:
         async with asyncio.timeout(loaded.plan.timeouts.step):
-            evidence = await step.run(
-                Context(ports, attempt_id, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget)
+            at = Context(
+                ports, attempt_id, key.item, datetime.now(UTC), 0.0, budget_seconds=loaded.plan.window.budget, evidence=known
             )
+            evidence = known[str(key)] = await step.run(at)
     except (StepError, psycopg.Error, OSError) as error:
         for finding in _wrong(str(key), with_limit(error, time.monotonic() - began)):
             yield finding
@@ -147,7 +160,7 @@ def _of_evidence(check: str, summary: str, evidence: Evidence) -> Iterator[Check
     if "not_looked_at" in evidence:
         yield CheckResult(check, Verdict.NOT_CHECKED, str(evidence["not_looked_at"]))
         return
-    yield CheckResult(check, Verdict.FIT, summary)
+    yield CheckResult(check, Verdict.FIT, str(evidence.get("says") or summary))
     yield from _warnings(check, evidence)
 
 
@@ -171,12 +184,14 @@ async def _of_bus(loaded: LoadedPlan, server: Server) -> list[CheckResult]:
             if client is None:
                 return [_of_embedded()]
             others += _of_anybody(client)
-            is_there = await stream.check_possible(client)
+            is_there = await stream.check_as_it_is(client)
             others.append(await _of_room(client, loaded))
             if is_there:
                 runs = Runs(Journal(client, RUNS), await journal_key.read(server) if server.home == LEDGER else None)
-                others += _under_way(loaded) if await runs.check_free(loaded.plan.run) else []
                 others += _of_others(await runs.history())
+                await runs.check_free(loaded.plan.run)
+    except RunEnded as error:
+        return [CheckResult(BUS, Verdict.UNFIT, error.args[0], hint_of_ended(error.end)), *others]
     except BusError as error:
         return [CheckResult(BUS, Verdict.UNFIT, error.args[0], error.hint), *others]
     except Exception as error:
@@ -192,9 +207,15 @@ def _of_embedded() -> CheckResult:
     return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
 
 
-def _under_way(loaded: LoadedPlan) -> list[CheckResult]:
-    detail = f"run {loaded.plan.run} is under way: what follows is looked at as before its window, and may be its own doing"
-    return [CheckResult(BUS, Verdict.WARNING, detail, "`cutoverd status` says how it stands")]
+def _of_run(run: Run | None) -> list[CheckResult]:
+    """That it has ended, or is under way, in the words of the bus where that says so too."""
+    if run is None:
+        return []
+    if run.is_over:
+        return [CheckResult(BUS, Verdict.UNFIT, f"run {run.name!r} has ended already ({run.state})", hint_of_ended(run.state))]
+    failed = f", where it has failed ({run.failure.step or run.failure.reason})" if run.failure else ""
+    detail = f"run {run.name} is under way, in {run.state}{failed}"
+    return [CheckResult(BUS, Verdict.WARNING, detail, "`cutoverd status` says how it stands, `cutoverd run` goes on with it")]
 
 
 def _of_anybody(client: Client) -> list[CheckResult]:

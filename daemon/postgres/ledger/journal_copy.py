@@ -13,7 +13,7 @@ from cutoverd.daemon.engine.copies import CopiedEvent, Waiting
 from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.session.fetch import fetch_one
+from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -36,6 +36,7 @@ ON CONFLICT (run, n) DO NOTHING
 HASHES = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s"
 HASHES_OF = "SELECT n, hash FROM cutoverd.journal_copy WHERE run = %s AND n = ANY (%s)"
 READ = "SELECT run, n, seq, hash, message FROM cutoverd.journal_copy ORDER BY run, n"
+READ_RUN = "SELECT message FROM cutoverd.journal_copy WHERE run = %s ORDER BY n"
 HIGHEST = "SELECT greatest((SELECT max(seq) FROM cutoverd.journal_copy), (SELECT max(seq) FROM cutoverd.anchor))"
 HIGHEST_ANCHOR = "SELECT max(seq) FROM cutoverd.anchor"
 MISSING = "SELECT 1 WHERE to_regclass('cutoverd.journal_copy') IS NULL"
@@ -148,6 +149,14 @@ async def read_all(server: Server) -> dict[str, list[CopiedEvent]]:
         for run, n, seq, hash, message in await (await conn.execute(READ)).fetchall():
             copies.setdefault(run, []).append(CopiedEvent(n, seq, hash, bytes(message)))
     return copies
+
+
+async def read_run(server: Server, run: str) -> list[bytes]:
+    """The messages of one, in order."""
+    async with session(server) as conn:
+        if await fetch_one(conn, MISSING):
+            return []
+        return [bytes(message) for (message,) in await fetch_all(conn, READ_RUN, (run,))]
 
 
 async def highest_seq(server: Server) -> int:

@@ -17,6 +17,7 @@ from cutoverd.daemon.bus.connection import Client, connect
 from cutoverd.daemon.bus.errors import Unsuitable
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.stream import (
+    check_as_it_is,
     check_possible,
     check_settings,
     check_sync,
@@ -72,9 +73,10 @@ async def test_a_setting_that_differs_is_named_with_both_values(client: Client, 
     expected = settings() | {"deny_purge": False} if "allow_rollup_hdrs" in changes else settings()
     await client.js.add_stream(_config(expected))
     await altered(client, **changes)
-    with pytest.raises(Unsuitable) as refused:
-        await prepare(client)
-    assert difference in str(refused.value)
+    for ask in (prepare, check_as_it_is):  # found: `check` said that all is well
+        with pytest.raises(Unsuitable) as refused:
+            await ask(client)
+        assert difference in str(refused.value)
 
 
 def _config(expected: dict[str, Any]) -> api.StreamConfig:
@@ -95,13 +97,19 @@ async def test_subjects_that_another_stream_has_are_refused_with_its_name(client
     with pytest.raises(Unsuitable, match=f"subjects overlap: {says}"):
         await prepare(client)
     with pytest.raises(Unsuitable, match=says):
-        await check_possible(client)
+        await check_as_it_is(client)
+    await client.js.delete_stream("OTHER")
+    await client.js.delete_stream("ANOTHER")
+    await client.js.add_stream(name="ALL", subjects=["cutover.>"])
+    with pytest.raises(Unsuitable, match=r"stream ALL has cutover\.cmd, cutover\.cmd\.\*, cutover\.evt\.\*, cutover\.runs;"):
+        await check_as_it_is(client)
 
 
 async def test_a_stream_that_can_be_made_and_one_that_is_there_are_told_apart(client: Client) -> None:
     assert await check_possible(client) is False
     await prepare(client)
     assert await check_possible(client) is True
+    assert await check_as_it_is(client) is True
 
 
 async def test_a_server_without_jetstream_is_refused_at_once(tmp_path: Path) -> None:
@@ -109,7 +117,7 @@ async def test_a_server_without_jetstream_is_refused_at_once(tmp_path: Path) -> 
     with configured_nats(tmp_path) as url:
         client = await connect(url)
         began = time.monotonic()
-        for ask in (prepare, check_possible, exists):
+        for ask in (prepare, check_possible, check_as_it_is, exists):
             with pytest.raises(Unsuitable, match=r"^JetStream is off on the NATS server 127\.0\.0\.1:\d+; set `jetstream \{"):
                 await ask(client)
         assert time.monotonic() - began < 2
@@ -120,8 +128,9 @@ async def test_an_account_without_jetstream_is_refused_at_once(tmp_path: Path) -
     accounts = 'jetstream {store_dir: "js"}\naccounts {A {users: [{user: a, password: a}]}, B {jetstream: enabled}, SYS {}}\n'
     with configured_nats(tmp_path, accounts) as url:
         client = await connect(url, user="a", password="a")
-        with pytest.raises(Unsuitable, match="JetStream is off for the account of this NATS user"):
-            await prepare(client)
+        for ask in (prepare, check_as_it_is):
+            with pytest.raises(Unsuitable, match="JetStream is off for the account of this NATS user"):
+                await ask(client)
         await client.close()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.aftermath import assert_completed
-from support.night import Night, a_night, at_the_first_gate, until
+from support.night import Night, a_night, at_the_first_gate, stalled_at, until
 from support.production import names
 from support.servers import Cluster, in_a_loop_of_its_own
 
@@ -87,6 +87,8 @@ def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: 
         assert "✔ precheck.check_server  the server, the role and the names are fit for it" in output
         assert "◷ precheck.prove_backup  not tried: it writes" in output
         assert "◷ precheck.check_window  nothing was rehearsed" in output
+        assert "✔ precheck.find_rehearsal  the plan leaves the rehearsal out" in output
+        assert "⚠ precheck.find_rehearsal  the window is not rehearsed: each night would be two" in output
         assert "the embedded nats-server does not run, and is not started to look" in output
         assert (catalogs(cluster), files(tmp_path), night.systems()) == before
         assert not night.state_dir.exists()
@@ -101,6 +103,7 @@ def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: C
         code, output = check(night)
         assert code == 0, output
         assert "✔ bus  the run may begin, or go on, on its stream" in output
+        assert "⚠ bus  run night is under way, in precheck" in output
         assert (catalogs(cluster), stream(night), files(tmp_path), night.systems()) == before
 
 
@@ -110,10 +113,29 @@ def test_check_refuses_a_run_that_has_ended(cluster: Cluster, tmp_path: Path) ->
     with a_night(cluster, tmp_path) as night:
         night.start("--auto")
         assert_completed(night)
-        night.nats()
-        assert [finding["says"] for finding in findings(night, "unfit") if finding["check"] == "bus"] == [
-            "run 'night' has ended already (completed)"
-        ]
+        for look in ("the server of the bus is gone with the run", "the bus answers"):
+            found = json.loads(check(night, "-f", "json")[1])["findings"]
+            assert [each["says"] for each in found if each["verdict"] == "unfit"] == [
+                "run 'night' has ended already (completed)"
+            ], look
+            assert [each["says"] for each in found if each["check"].startswith("precheck")] == [
+                "not looked at: what stands there now is the doing of run night"
+            ]
+            assert any("`cutoverd finalize`" in each["todo"] for each in found)
+            night.nats()
+
+
+@on_18
+def test_check_of_a_run_in_its_window_says_that_and_nothing_that_follows_from_it(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: production was said to be missing while it was fenced by that very run."""
+    with stalled_at("schema.build_new", cluster, tmp_path) as night:
+        code, output = check(night)
+        assert code == 0, output
+        assert "⚠ bus  run night is under way, in schema\n      → `cutoverd status` says how it stands" in output
+        assert "◷ precheck  not looked at: what stands there now is the doing of run night" in output
+        assert "precheck." not in output
+        assert output.endswith("the run is past PreCheck: whether it may begin is no question any more\n")
+        night.release()
 
 
 @on_18
