@@ -14,12 +14,12 @@ from cutoverd.states.step import Context, State, step_of
 KIND = "rehearsal"  # of the items of a plan
 UNDO = "undo "
 RUN = "/try"  # behind the run's name, in the ledger
-WITHOUT_RUN = "rehearsal."  # what stands for a run's name where there is none: no plan can give it
+WITHOUT_RUN = "rehearsal."  # what stands for a run's name where there is none, or begins it: no plan can give it
 
 
 def describe_maker(made_by: str) -> str:
     """Of a rehearsal on record: `run night`, or the command."""
-    return "`cutoverd rehearse`" if made_by == WITHOUT_RUN else f"run {made_by}"
+    return "`cutoverd rehearse`" if made_by.startswith(WITHOUT_RUN) else f"run {made_by}"
 
 
 def items(states: Iterable[type[State]], planned: Mapping[str, Sequence[str]]) -> list[str]:
