@@ -100,9 +100,9 @@ def _wrong(failed: list[Finding]) -> Iterator[str]:
 
 
 def _not_looked_at(done: Rehearsal) -> Iterator[str]:
-    if done.not_looked_at:
-        because = one_line(name_of(done.failed[-1].key))
-        yield f"not looked at, because it means nothing after {because} has failed: {len(done.not_looked_at)} steps"
+    if done.not_looked_at and done.hidden_by:
+        because = one_line(name_of(done.hidden_by))
+        yield f"not looked at, because {because} has failed: {len(done.not_looked_at)} steps"
         yield from (f"  {WARNING} {one_line(name_of(key))}" for key in done.not_looked_at[:MOST_NAMED])
     if (more := len(done.not_looked_at) - MOST_NAMED) > 0:
         yield f"  {WARNING} and {more} more"

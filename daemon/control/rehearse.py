@@ -56,6 +56,7 @@ class Rehearsal:
 
     failed: list[Finding] = field(default_factory=list)
     not_looked_at: list[StepKey] = field(default_factory=list)
+    hidden_by: StepKey | None = None  # what has failed that they are not
     done: int = 0
     seconds: float = 0.0  # that those took
     kept: list[KeptDatabase] = field(default_factory=list)
@@ -161,19 +162,32 @@ async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog) -> Rehea
     )
     done, keys = Rehearsal(), list(_keys(runlog.run))
     for at, key in enumerate(keys):
-        if done.failed and key.definition is PreCheck.record_rehearsal:
+        if key.definition is PreCheck.record_rehearsal and done.failed:
             continue
+        if key.definition is PreCheck.prove_backup and (lack := _without_room(done)):
+            _hide(done, lack, keys[at:])
+            break
         event_id = await runlog.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
         outcome = _without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
         await runlog.append(outcome)
         if runlog.run.of(key, Direction.FORWARD).status is not Status.DONE:
             done.failed.append(_finding(key, outcome))
             if _stops(key):
-                done.not_looked_at = [each for each in keys[at + 1 :] if each.definition is not PreCheck.record_rehearsal]
+                _hide(done, key, keys[at + 1 :])
                 break
     done.seconds = sum(runlog.run.seconds().values())
     done.done = len(runlog.run.seconds())
     return done
+
+
+def _without_room(done: Rehearsal) -> StepKey | None:
+    """Nothing is made then: a disk that is full stops production as well."""
+    return next((each.key for each in done.failed if each.key.definition is PreCheck.check_room), None)
+
+
+def _hide(done: Rehearsal, by: StepKey, keys: Sequence[StepKey]) -> None:
+    done.hidden_by = by
+    done.not_looked_at = [key for key in keys if key.definition is not PreCheck.record_rehearsal]
 
 
 def _finding(key: StepKey, outcome: facts.Event) -> Finding:

@@ -23,13 +23,14 @@ from cutoverd.states.ports import Evidence
 # of production, in the server: each of them is taken to be as large
 IN_WINDOW = ("the clone", "its new tables")
 IN_REHEARSAL = ("the restored copy", *IN_WINDOW)
+# the copy is made from template0, and lies where that does: with its clone and the tables of that
 # without the rights for it neither answer is an error here: check_fit says which right is missing
 LOCATION = """
 SELECT CASE WHEN has_database_privilege(d.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
             THEN pg_database_size(d.oid) END,
-       nullif(pg_tablespace_location(d.dattablespace), ''),
+       nullif(pg_tablespace_location(d.dattablespace), ''), nullif(pg_tablespace_location(t.dattablespace), ''),
        (SELECT setting FROM pg_settings WHERE name = 'data_directory')
-FROM pg_database d WHERE d.datname = %s
+FROM pg_database d, pg_database t WHERE d.datname = %s AND t.datname = 'template0'
 """
 
 
@@ -44,33 +45,35 @@ class SpaceNeed:
 
 @dataclass(frozen=True)
 class Production:
-    """How large it is, where the server keeps it and its WAL if those are folders of this machine, or why that cannot be seen."""
+    """How large it is, where the server keeps it, its copy and the WAL, if those are folders of this machine, or why not seen."""
 
     bytes: int | None
     data: Path | None = None
+    copy: Path | None = None
     wal: Path | None = None
     why: str = ""
 
 
 async def check_room(server: Server, directory: Path, dumped_bytes: int | None, *, rehearses: bool) -> Evidence:
     """{"production_bytes", "backup", "data", "wal": {"folder", "needed_bytes", "free_bytes"}, or {"cannot_be_seen": why},
-    "warnings"}.
+    "warnings"}; "copy" as well, where the copy lies on another disk than production.
 
     `dumped_bytes`: of a dump that was taken; before there is one it is taken to be as large as production at most; `rehearses`:
     the window is rehearsed before it. Raises `Unfit` with every lack found.
     """
-    copies = IN_REHEARSAL if rehearses else IN_WINDOW
+    made = IN_REHEARSAL if rehearses else IN_REHEARSAL[:1] if dumped_bytes is None else ()  # of the copy, before the window
     async with session(server) as conn:
-        there = await _production(conn, server, copies)
+        there = await _production(conn, server, made)
         if there.bytes is None:
             return {"production_bytes": None, "sizes": {"cannot_be_seen": there.why}}
-        to_write = await wal_space.read_need(conn, (len(copies) - 1) * there.bytes)  # the clone is a copy of files
+        # the clone is a copy of files, of which there is none
+        to_write = await wal_space.read_need(conn, (len(IN_REHEARSAL if rehearses else IN_WINDOW) - 1) * there.bytes)
     backup = SpaceNeed("backup.directory", _there(directory), there.bytes if dumped_bytes is None else dumped_bytes)
-    needs = {"backup": backup, **_in_server(there, copies, to_write.expected_bytes)}
+    needs = {"backup": backup, **_in_server(there, made, to_write.expected_bytes)}
     if reasons := [*_unwritable(backup), *_lacks(list(needs.values()))]:
-        enough = rehearses and not list(_lacks([backup, *_in_server(there, IN_WINDOW, 0).values()]))
+        enough = rehearses and not list(_lacks([backup, *_in_server(there, (), 0).values()]))
         raise Unfit("; ".join(reasons), hint=_hint(is_enough_without=enough), evidence={"reasons": reasons})
-    at_worst = {"backup": backup, **_in_server(there, copies, to_write.at_worst_bytes)}
+    at_worst = {"backup": backup, **_in_server(there, made, to_write.at_worst_bytes)}
     return {
         "production_bytes": there.bytes,
         **{name: {"cannot_be_seen": there.why} for name in ("data", "wal")},
@@ -79,11 +82,17 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None, 
     }
 
 
-def _in_server(there: Production, copies: Sequence[str], wal_bytes: int) -> dict[str, SpaceNeed]:
-    """As far as its folders can be seen."""
-    data = f"the server's data ({', '.join(copies)})"
-    needs = {"data": SpaceNeed(data, there.data, len(copies) * (there.bytes or 0))} if there.data else {}
-    return needs | ({"wal": SpaceNeed("its WAL", there.wal, wal_bytes)} if there.wal else {})
+def _in_server(there: Production, made: Sequence[str], wal_bytes: int) -> dict[str, SpaceNeed]:
+    """As far as its folders can be seen. What is made of the copy is gone when the window begins: on one disk the more counts."""
+    size, window, copy = there.bytes or 0, there.data, there.copy
+    is_one_disk = window and copy and window.stat().st_dev == copy.stat().st_dev
+    needs = {"wal": SpaceNeed("its WAL", there.wal, wal_bytes)} if there.wal else {}
+    if copy and made and not is_one_disk:
+        needs["copy"] = SpaceNeed(f"the copy ({', '.join(made)})", copy, len(made) * size)
+    if window:
+        most = made if is_one_disk and len(made) > len(IN_WINDOW) else IN_WINDOW
+        needs["data"] = SpaceNeed(f"the server's data ({', '.join(most)})", window, len(most) * size)
+    return dict(sorted(needs.items()))
 
 
 def _hint(*, is_enough_without: bool) -> str:
@@ -91,20 +100,24 @@ def _hint(*, is_enough_without: bool) -> str:
     return f"make room{enough}, then `retry`"
 
 
-async def _production(conn: Connection, server: Server, copies: Sequence[str]) -> Production:
+async def _production(conn: Connection, server: Server, made: Sequence[str]) -> Production:
     row = await fetch_one(conn, LOCATION, (server.names.production,))
     if row is None:
         raise StepError(f"there is no database {server.names.production}")
-    size, tablespace, data_directory = row
+    size, tablespace, of_template, home = row
     if size is None:
         return Production(None, why=f"our role may not ask for the size of {server.names.production}: GRANT pg_monitor TO it")
-    advice = f"look there that {len(copies)} times {format_bytes(size)} are free ({', '.join(copies)}), and room for their WAL"
+    most = max(made, IN_WINDOW, key=len)
+    advice = f"look there that {len(most)} times {format_bytes(size)} are free ({', '.join(most)}), and room for their WAL"
     if not _is_here(conn):
         return Production(size, why=f"the server is on {conn.info.host}: {advice}")
-    seen = [Path(each) if each and _is_folder(each) else None for each in (tablespace or data_directory, data_directory)]
-    data, home = seen
-    why = "" if all(seen) else f"{tablespace or data_directory or 'data_directory'} cannot be read from here: {advice}"
-    return Production(size, data, home and _folder_of_wal(home), why)
+    places = [each or home for each in (tablespace, of_template, home)]
+    data, copy, folder = (Path(each) if each and _is_folder(each) else None for each in places)
+    unseen = next(
+        (str(place or "data_directory") for place, seen in zip(places, (data, copy, folder), strict=True) if not seen), ""
+    )
+    why = f"{unseen} cannot be read from here: {advice}" if unseen else ""
+    return Production(size, data, copy, folder and _folder_of_wal(folder), why)
 
 
 def _folder_of_wal(data_directory: Path) -> Path:

@@ -223,6 +223,27 @@ async def test_room_for_the_rehearsal_is_asked_for_and_that_the_window_alone_wou
 
 
 @on_18
+async def test_a_copy_that_lies_on_another_disk_than_production_has_a_need_of_its_own(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where template0 lies it is made: asked for as two disks here, of which only one is pretended."""
+    await lead(cluster)
+    [(size,)] = cluster.execute("SELECT pg_database_size('app')")
+    there = Path("/dev")
+    monkeypatch.setattr(
+        disk_space, "LOCATION", disk_space.LOCATION.replace("nullif(pg_tablespace_location(t.dattablespace), '')", "'/dev'")
+    )
+    found = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None, rehearses=True)
+    assert (found["copy"]["folder"], found["copy"]["needed_bytes"], found["data"]["needed_bytes"]) == ("/dev", 3 * size, 2 * size)
+    found = await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None)
+    assert found["copy"]["needed_bytes"] == size, "the proof of the backup"
+    assert "copy" not in await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), 17), "after the proof"
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 2 * size if folder == there else 1 << 40)
+    with pytest.raises(Unfit, match=r"for the copy \(the restored copy, the clone, its new tables\) in /dev"):
+        await proof(cluster, tmp_path, tmp_path).check_room(attempt_id("check_room"), None, rehearses=True)
+
+
+@on_18
 async def test_wal_is_counted_up_to_its_limit_and_what_may_keep_more_of_it_is_a_warning(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -154,7 +154,7 @@ def test_what_was_rehearsed_the_day_before_is_not_rehearsed_again_unless_a_file_
         assert (done.returncode, "020.sql:1: division by zero" in done.stdout) == (5, True)
         assert "`abort`" not in done.stdout, "there is no run that could be aborted"
         assert "The last one, " in done.stdout, "of other files, and the best that is known"
-        assert "not looked at, because it means nothing after data.run_script:data/020.sql has failed: " in done.stdout
+        assert "not looked at, because data.run_script:data/020.sql has failed: " in done.stdout
         assert done.stdout.rstrip().endswith("again: production is untouched")
 
 
@@ -176,4 +176,16 @@ def test_what_a_rehearsal_keeps_can_be_looked_at_and_is_dropped_by_a_word(cluste
         assert photograph(cluster) == night.before
         assert f"cutoverd rehearse --drop {night.plan_file}` drops them" in done.stdout
         assert night.main("rehearse", str(night.plan_file), "--drop").returncode == 0
+        assert names(cluster) == {"app"}
+
+
+@on_18
+def test_without_room_nothing_is_made_for_a_full_disk_stops_production_too(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}, backup={"directory": "taken"}) as night:
+        (night.folder / "taken").write_text("")
+        done = night.main("rehearse", str(night.plan_file))
+        assert (done.returncode, "taken is no folder that we may write to" in done.stdout) == (5, True), done.stdout + done.stderr
+        assert "not looked at, because precheck.check_room has failed: " in done.stdout
+        assert "precheck.check_coverage  " in done.stdout, "what makes nothing is looked at all the same"
+        assert "▶ precheck.prove_backup" not in done.stdout
         assert names(cluster) == {"app"}

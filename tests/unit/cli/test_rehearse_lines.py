@@ -45,9 +45,10 @@ def test_all_that_is_wrong_stands_together_in_the_words_of_the_window_and_what_h
 
 def test_what_was_not_looked_at_is_named_with_why() -> None:
     hidden = [rehearsed(f"validate.compare:{n}") for n in range(42)]
-    found = lines(Rehearsal([Finding(rehearsed("data.run_script:1.sql"), "division by zero", "")], hidden))
+    script = rehearsed("data.run_script:1.sql")
+    found = lines(Rehearsal([Finding(script, "division by zero", "")], hidden, script))
     assert found[0] == "not fit: 1 thing is wrong"
-    assert found[2] == "not looked at, because it means nothing after data.run_script:1.sql has failed: 42 steps"
+    assert found[2] == "not looked at, because data.run_script:1.sql has failed: 42 steps"
     assert found[3] == "  ⚠ validate.compare:0"
     assert found[-2] == "  ⚠ and 2 more"
     assert found[-1].startswith("→ see to it, then ")
