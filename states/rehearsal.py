@@ -5,6 +5,8 @@ An item of `precheck.rehearse` is the key of such a step, or `undo ` and that ke
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,12 +16,27 @@ from cutoverd.states.step import Context, State, step_of
 KIND = "rehearsal"  # of the items of a plan
 UNDO = "undo "
 RUN = "/try"  # behind the run's name, in the ledger
-WITHOUT_RUN = "rehearsal."  # what stands for a run's name where there is none, or begins it: no plan can give it
+WITHOUT_RUN = "rehearsal."  # what stands for a run's name where there is none: no plan can give it
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,24}")
+
+
+def name_without_run(production: str) -> str:
+    """What stands for a run's name where that database is rehearsed on any day: a server may have many of them.
+
+    Short enough for the name of a session, and fit for that of a file.
+    """
+    plain = _PLAIN.fullmatch(production)
+    return f"{WITHOUT_RUN}{production if plain else hashlib.sha256(production.encode()).hexdigest()[:24]}"
+
+
+def is_without_run(name: str) -> bool:
+    """Whether no run made it, but a rehearsal on any day."""
+    return name.startswith(WITHOUT_RUN)
 
 
 def describe_maker(made_by: str) -> str:
     """Of a rehearsal on record: `run night`, or the command."""
-    return "`cutoverd rehearse`" if made_by.startswith(WITHOUT_RUN) else f"run {made_by}"
+    return "`cutoverd rehearse`" if is_without_run(made_by) else f"run {made_by}"
 
 
 def items(states: Iterable[type[State]], planned: Mapping[str, Sequence[str]]) -> list[str]:

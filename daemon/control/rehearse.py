@@ -30,14 +30,15 @@ from cutoverd.daemon.runtime.leadership import check_leads, server_before_epoch,
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events import facts
-from cutoverd.states.errors import StepError, format_error
+from cutoverd.states.errors import OutcomeUnknown, StepError, format_error
 from cutoverd.states.next_action import AttemptStep
 from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.rehearsal import WITHOUT_RUN as NAME
+from cutoverd.states.rehearsal import name_without_run
 from cutoverd.states.run import Run, Status, StepKey
 
 TELL_SECONDS = 30.0
+AGAIN = "nothing was found to be wrong by that: `cutoverd rehearse` begins anew, and clears what was left"
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ async def rehearse(
     with one_daemon(loaded):
         server = await _led(loaded)
         tracker = ProgressTracker(loaded)
-        runlog = RunLog(NAME, MemoryStream().journal(NAME), observers=[tracker, *observers])
+        runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])
         runlog.epoch = server.epoch
         await runlog.append(_started(loaded, server))
         try:
@@ -123,7 +124,9 @@ async def drop(loaded: LoadedPlan) -> None:
 
 
 async def _led(loaded: LoadedPlan) -> Server:
-    server = replace(server_before_epoch(loaded), run=NAME, folder=loaded.state_dir / "rehearsal")
+    server = server_before_epoch(loaded)
+    name = name_without_run(server.names.production)
+    server = replace(server, run=name, folder=loaded.state_dir / name)
     server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     await ledger.prepare(server)
     led, _ = await take_without_journal(server)
@@ -170,6 +173,8 @@ async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog) -> Rehea
         event_id = await runlog.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
         outcome = _without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
         await runlog.append(outcome)
+        if isinstance(outcome, facts.StepInterrupted):  # a run would take it again; here all of it is
+            raise OutcomeUnknown(f"what became of {key} is not known: {outcome.reason}", hint=AGAIN)
         if runlog.run.of(key, Direction.FORWARD).status is not Status.DONE:
             done.failed.append(_finding(key, outcome))
             if _stops(key):

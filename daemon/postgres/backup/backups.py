@@ -29,6 +29,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.sqltext.file_reader import Judge
 from cutoverd.states.ports import AttemptId, Evidence
+from cutoverd.states.rehearsal import is_without_run
 
 TIMEOUT_SECONDS = 4 * 3600.0
 BEFORE, FINAL = "before", "final"
@@ -88,8 +89,9 @@ class PgDump:
     async def prove(self, attempt_id: AttemptId) -> Evidence:
         """{"file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy that was restored is kept.
 
-        `parts`: seconds by name; `left_out`: what our role could not restore, or the plan leaves out. Raises `CheckFailed`
-        if it does not dump, restore or count the same; then nothing of the copy is kept.
+        `file`: not of a rehearsal without a run, whose dump goes once it was restored; `parts`: seconds by name; `left_out`:
+        what our role could not restore, or the plan leaves out. Raises `CheckFailed` if it does not dump, restore or count the
+        same; then nothing of the copy is kept.
         """
         started = time.monotonic()
         await self._remove_unfinished(attempt_id, BEFORE)
@@ -101,12 +103,15 @@ class PgDump:
             async with scratch(self._server, attempt_id):
                 with parts.timed("restore"):
                     proven = await self._restore_and_count(attempt_id, taken, content)
-            taken.keep()
+            measured = _measured(taken.part, started)
+            if not is_without_run(attempt_id.run):  # of such a rehearsal a dump a day would stay
+                taken.keep()
+                measured["file"] = str(taken.path)
         finally:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
         counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
         warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
-        return {**_measured(taken, started), **counted, "parts": parts.seconds, "warnings": warnings}
+        return {**measured, **counted, "parts": parts.seconds, "warnings": warnings}
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
         return await rehearsal_record.find(self._server, self._rehearsal)
@@ -170,7 +175,7 @@ class PgDump:
         started = time.monotonic()
         warnings = await self._take(attempt_id, taken, self._server.names.previous)
         taken.keep()
-        return {**_measured(taken, started), "warnings": warnings[:_WARNINGS_MAX]}
+        return {"file": str(taken.path), **_measured(taken.path, started), "warnings": warnings[:_WARNINGS_MAX]}
 
     async def _dump_and_count(self, attempt_id: AttemptId, taken: Dump) -> tuple[DumpContent, list[str]]:
         """What is in production under the dump's own snapshot, and pg_dump's warnings."""
@@ -242,6 +247,5 @@ class Parts:
         self.seconds[name] = round(time.monotonic() - began, 3)
 
 
-def _measured(taken: Dump, started: float) -> dict[str, object]:
-    seconds = round(time.monotonic() - started, 3)
-    return {"file": str(taken.path), "bytes": dump.size_bytes(taken.path), "seconds": seconds}
+def _measured(folder: Path, started: float) -> dict[str, object]:
+    return {"bytes": dump.size_bytes(folder), "seconds": round(time.monotonic() - started, 3)}

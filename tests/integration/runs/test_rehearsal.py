@@ -189,3 +189,30 @@ def test_without_room_nothing_is_made_for_a_full_disk_stops_production_too(clust
         assert "precheck.check_coverage  " in done.stdout, "what makes nothing is looked at all the same"
         assert "▶ precheck.prove_backup" not in done.stdout
         assert names(cluster) == {"app"}
+
+
+@on_18
+def test_two_databases_of_a_server_are_rehearsed_beside_each_other_and_each_drops_its_own_copy(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Found: they went by one name in the ledger, and what was kept of the first was no longer known to be ours."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        cluster.execute("CREATE DATABASE apple TEMPLATE app OWNER app_owner")
+        assert night.main("rehearse", "--keep", str(night.plan_file)).returncode == 0
+        kept = names(cluster) - {"app", "apple"}
+        assert kept == {"app_try", "app_try_n", "app_try_c"}
+        night.write_plan(database={"url": cluster.url("apple")})
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert names(cluster) == {"app", "apple", *kept}
+        night.write_plan(database={"url": cluster.url("app")})
+        assert night.main("rehearse", "--drop", str(night.plan_file)).returncode == 0
+        assert names(cluster) == {"app", "apple"}
+
+
+@on_18
+def test_a_rehearsal_without_a_run_keeps_no_dump(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: each day's stayed in backup.directory, where the next run takes its own."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        assert night.main("rehearse", str(night.plan_file)).returncode == 0
+        assert list((night.folder / "backups").iterdir()) == []
