@@ -26,13 +26,17 @@ class SmallDisk:
         """
         for tries_left in reversed(range(TRIES)):
             try:
-                self._resize(str(self._used_bytes()))
+                self._resize(str(self.used_bytes()))
                 return
             except subprocess.CalledProcessError:
                 if not tries_left:
                     raise
 
-    def _used_bytes(self) -> int:
+    def leave(self, room_bytes: int) -> None:
+        """From here on no more than that can be written."""
+        self._resize(str(self.used_bytes() + room_bytes))
+
+    def used_bytes(self) -> int:
         usage = os.statvfs(self.folder)
         return (usage.f_blocks - usage.f_bfree) * usage.f_frsize
 

@@ -100,6 +100,7 @@ async def take(
         output = await run(
             server, "pg_dump", [*argv, *([f"--snapshot={snapshot}"] if snapshot else [])],
             database=database, settings={**pins.OURS, **by_version}, step=step, timeout_seconds=timeout_seconds,
+            writes_to=dump.part,
         )  # fmt: skip
     except BaseException:
         await run_to_completion(_end_sessions(server, database, began, known))
@@ -110,8 +111,9 @@ async def take(
 
 
 async def run(
-    server: Server, tool: str, argv: list[str], *, database: str, settings: Mapping[str, str], step: str, timeout_seconds: float
-) -> list[str]:
+    server: Server, tool: str, argv: list[str], *, database: str, settings: Mapping[str, str], step: str, timeout_seconds: float,
+    writes_to: Path | None = None,
+) -> list[str]:  # fmt: skip
     """What the tool said on stderr, whose sessions have `settings`; raises `CheckFailed` if it failed."""
     async with watched_program(server) as watch:
         completed = await children.run(
@@ -122,12 +124,12 @@ async def run(
     if completed.returncode != 0:
         if watch.last and completed.stderr_tail.rstrip().endswith(LOCKS):
             raise lock_held(watch.last)
-        raise failed(tool, completed)
+        raise failed(tool, completed, writes_to)
     return completed.stderr_tail.splitlines()
 
 
-def failed(tool: str, completed: children.Completed) -> CheckFailed:
-    return tool_failure(tool, completed.returncode, completed.stderr_tail)
+def failed(tool: str, completed: children.Completed, writes_to: Path | None = None) -> CheckFailed:
+    return tool_failure(tool, completed.returncode, completed.stderr_tail, writes_to=writes_to)
 
 
 async def _sessions(server: Server, database: str) -> tuple[datetime, list[int], dict[str, str]]:

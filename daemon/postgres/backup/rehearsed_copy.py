@@ -5,9 +5,11 @@ Its rows in the ledger go by a name of their own, `<run>/try`; its sessions carr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+
+import psycopg
 
 from cutoverd.daemon.postgres.backup import row_counts
 from cutoverd.daemon.postgres.catalog import pg_database
@@ -15,8 +17,10 @@ from cutoverd.daemon.postgres.catalog.drop_database import drop_database
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import forget_run, made_by
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.postgres.session.sqlstates import is_certain
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 
@@ -72,11 +76,27 @@ async def drop_all(server: Server, attempt_id: AttemptId) -> list[str]:
 async def _drop(server: Server, attempt_id: AttemptId, names: list[str]) -> list[str]:
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
         found = await made_by(conn, _run(attempt_id), names)
-        for name in found:
-            await drop_database(conn, name, force=True)
+        await _drop_each(conn, found)
         async with ledger.fenced_transaction(conn, attempt_id):
             await forget_run(conn, _run(attempt_id))
     return found
+
+
+async def _drop_each(conn: Connection, names: Sequence[str]) -> None:
+    """A drop makes a checkpoint, which fails on a full disk for as long as pages of another of them wait to be written.
+
+    Found: the first drop failed, none was tried after it, and the room that all of them took was not given back.
+    """
+    kept = []
+    for name in names:
+        try:
+            await drop_database(conn, name, force=True)
+        except psycopg.Error as error:
+            if conn.closed or not is_certain(error.sqlstate):
+                raise
+            kept.append(name)
+    for name in kept:
+        await drop_database(conn, name, force=True)
 
 
 def _names(server: Server, attempt_id: AttemptId) -> list[str]:

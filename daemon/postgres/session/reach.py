@@ -17,6 +17,10 @@ from cutoverd.states.errors import OutcomeUnknown, StepError
 Connection: TypeAlias = connect.Connection
 
 PAUSE_SECONDS = 0.2
+HINTS = {
+    "53100": "make room on the disk that it names, then `retry`",
+    "42501": "GRANT what is missing, or ALTER ROLE … BYPASSRLS where row level security is in the way, then `retry`",
+}
 CONNECTION_LOST = (psycopg.OperationalError,)  # it says nothing of what happened at the other end
 
 
@@ -64,7 +68,12 @@ def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:
         return OutcomeUnknown(
             f"what became of it is not known: {primary_message(error)}{_state(error)}", hint="the next attempt finds out"
         )
-    return StepError(f"PostgreSQL says: {primary_message(error)}{_state(error)}")
+    return StepError(f"PostgreSQL says: {primary_message(error)}{_state(error)}", hint=_hint(error))
+
+
+def _hint(error: psycopg.Error) -> str:
+    """PostgreSQL's own, in its language, unless we know better."""
+    return HINTS.get(error.sqlstate or "") or error.diag.message_hint or ""
 
 
 def _state(error: psycopg.Error) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from cutoverd.daemon.postgres.backup.tool_errors import NO_WAY, tool_failure
@@ -17,6 +19,7 @@ OUTPUTS = {  # as they were seen: 15 and 18
     'pg_dump: error: connection to server failed: FATAL:  too many connections for database "app"': (
         "ALTER DATABASE app CONNECTION LIMIT"
     ),
+    "pg_dump: error: query failed: server closed the connection unexpectedly\n\tThis probably …": "the server's log says why",
     "pg_dump: error: could not write to output file: No space left on device": "make room",
     'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "x"': "of its version",
     'pg_restore: error: could not execute query: ERROR:  extension "vector" is not available': "install extension vector",
@@ -55,3 +58,12 @@ def test_the_message_is_the_error_and_what_was_restored_not_the_first_line() -> 
 def test_what_is_not_known_gets_no_hint() -> None:
     assert tool_failure("pg_dump", 1, "pg_dump: error: something that nobody has seen").hint == ""
     assert str(tool_failure("pg_dump", -9, "")) == "pg_dump was killed by signal 9: it said nothing"
+
+
+def test_a_disk_without_room_is_named_where_pg_dump_names_no_file() -> None:
+    """Found: "make room on the disk that it names", and it named none."""
+    folder = Path("/backups/run-before.1.part")
+    failure = tool_failure("pg_dump", 1, "pg_dump: error: could not write to file: No space left on device", writes_to=folder)
+    assert str(failure) == f"pg_dump ended with 1: could not write to file: No space left on device ({folder})"
+    named = 'pg_dump: error: could not open output file "/x/1.dat": No space left on device'
+    assert str(folder) not in str(tool_failure("pg_dump", 1, named, writes_to=folder))

@@ -1,0 +1,128 @@
+"""The disk is full in the middle of a rehearsal: it is named, what was made is given back, and with room it goes through.
+
+What the server makes for the copy lies in a tablespace on a small disk: databases made from template0 lie where that does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.night import Night, a_night, until
+from support.production import names, photograph
+from support.servers import Cluster
+from support.small_disk import SmallDisk, small_disk
+
+from cutoverd.daemon.embedded.unprivileged import identity
+
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+MIB = 1 << 20
+# each 96 kB that do not compress
+LINES = "SELECT string_agg(md5(n::text || k), '') FROM generate_series(1, {}) n, generate_series(1, 3000) k GROUP BY n"
+LARGE = f"INSERT INTO store.log (line) {LINES.format(60)}"
+LARGER = f"CREATE TABLE fleet.more AS {LINES.format(200)};\n"
+FULL = "No space left on device"
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'relation'"
+
+
+@contextmanager
+def copies_on(disk: SmallDisk, cluster: Cluster) -> Iterator[None]:
+    """What is made from template0 while this lasts, and its clones."""
+    folder = disk.folder / "space"
+    folder.mkdir()
+    if user := identity().user:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        disk.folder.chmod(0o755)
+    cluster.execute(f"CREATE TABLESPACE small LOCATION '{folder}'")
+    cluster.execute("ALTER DATABASE template0 SET TABLESPACE small")
+    try:
+        yield
+    finally:
+        disk.make_room()
+        for (name,) in cluster.execute("SELECT datname FROM pg_database WHERE datname LIKE 'app\\_%'"):
+            cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        cluster.execute("ALTER DATABASE template0 SET TABLESPACE pg_default")
+        cluster.execute("DROP TABLESPACE small")
+
+
+def size_of(cluster: Cluster, database: str) -> int:
+    [(size,)] = cluster.execute(f"SELECT pg_database_size('{database}')")
+    return int(size)
+
+
+def assert_named_and_given_back(night: Night, output: str, step: str, used_before: int, disk: SmallDisk) -> None:
+    assert f"✖ {step}  " in output, output
+    assert FULL in output, output
+    assert "make room on the disk" in output, output
+    assert "Traceback" not in output
+    assert_given_back(night, used_before, disk)
+
+
+def assert_given_back(night: Night, used_before: int, disk: SmallDisk) -> None:
+    assert names(night.cluster) == {"app"}
+    assert photograph(night.cluster) == night.before
+    night.cluster.execute("CHECKPOINT")
+    assert disk.used_bytes() <= used_before + MIB
+
+
+ROOM = {  # by the step that has too little: of what is made from template0 and of the copy, which the clone is as large as
+    "precheck.prove_backup": lambda empty, copy: empty + 2 * MIB,
+    "precheck.rehearse:schema.build_new": lambda empty, copy: copy + empty + copy // 2,
+    "precheck.rehearse:data.run_script:data/020.sql": lambda empty, copy: copy + empty + copy + 8 * MIB,
+}
+SOON = "precheck.rehearse:schema.build_new"
+
+
+@pytest.mark.parametrize(
+    "step", [pytest.param(each, marks=pytest.mark.long if each == SOON else pytest.mark.soak) for each in ROOM]
+)
+def test_a_disk_of_the_server_that_is_full_in_the_rehearsal(cluster: Cluster, tmp_path: Path, step: str) -> None:
+    with small_disk(tmp_path / "small") as disk, a_night(cluster, tmp_path, rehearsal={}) as night, copies_on(disk, cluster):
+        cluster.execute(LARGE, "app")
+        script = night.folder / "data/020.sql"
+        script.write_text(LARGER + script.read_text())
+        night.before = photograph(cluster)
+        used = disk.used_bytes()
+        disk.leave(ROOM[step](size_of(cluster, "template0"), size_of(cluster, "app")))
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 5, done.stdout + done.stderr
+        assert_named_and_given_back(night, done.stdout, step, used, disk)
+        disk.make_room()
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.soak
+def test_a_disk_that_is_full_before_a_checkpoint_takes_no_room_for_good(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: each drop makes a checkpoint, and the first failed by the pages of what was to be dropped after it."""
+    with small_disk(tmp_path / "small") as disk, a_night(cluster, tmp_path, rehearsal={}) as night, copies_on(disk, cluster):
+        cluster.execute(LARGE, "app")
+        night.before = photograph(cluster)
+        used = disk.used_bytes()
+        disk.leave(size_of(cluster, "app") + size_of(cluster, "template0") // 2)
+        done = night.main("rehearse", str(night.plan_file))
+        assert "checkpoint request failed" in done.stdout, done.stdout + done.stderr
+        assert "log" in done.stdout.partition("checkpoint request failed")[2], done.stdout
+        assert_given_back(night, used, disk)
+
+
+@pytest.mark.soak
+def test_a_disk_of_the_backups_that_is_full_in_the_dump(cluster: Cluster, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "backups") as disk, a_night(cluster, tmp_path, rehearsal={}) as night:
+        cluster.execute(LARGE, "app")
+        night.before = photograph(cluster)
+        used = disk.used_bytes()
+        night.stall("precheck.prove_backup")
+        night.begin("rehearse", str(night.plan_file))
+        until(lambda: cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
+        disk.leave(MIB)
+        night.release()
+        assert night.exit_code() == 5, night.output
+        assert_named_and_given_back(night, night.output, "precheck.prove_backup", used, disk)
+        assert str(tmp_path / "backups") in night.output, "the disk that has no room"
+        disk.make_room()
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
