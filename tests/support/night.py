@@ -65,14 +65,14 @@ FILES = {
     "late/900.sql": "CREATE INDEX CONCURRENTLY machine_installed ON fleet.machine (installed);",
     "validate/001.sql": """SELECT machines = 500 AS ok, 'machines' AS "check" FROM fleet.tally;""",
 }
-# a step of the ledger stands still at its row until it is taken from the table
+# a step of the ledger stands still at its row until it is taken from the table; by LIKE: what a step does may have its number
 STALL = """
 CREATE SCHEMA night;
 CREATE TABLE night.stalled (step text, direction text);
 CREATE FUNCTION night.stand_still() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     FOR look IN 1 .. 1200 LOOP
-        EXIT WHEN NOT EXISTS (SELECT FROM night.stalled WHERE step = NEW.step AND direction = NEW.direction);
+        EXIT WHEN NOT EXISTS (SELECT FROM night.stalled WHERE NEW.step LIKE step AND direction = NEW.direction);
         PERFORM pg_sleep(0.05);
     END LOOP;
     RETURN NEW;

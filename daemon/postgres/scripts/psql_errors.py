@@ -18,6 +18,11 @@ from cutoverd.states.errors import NotLeader, StepError
 _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
+SESSION_LOST = 2  # how psql ends then
+ONCE_LOST = {
+    AT_NIGHT: "the run goes back by itself; the server's log says why it ended the session",
+    IN_PRECHECK: "the server's log says why it ended the session; then `retry`",
+}
 OWNER = "the database's owner"
 NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, OPEN = "CV001", "CV002", "CV003", "CV005"
 NAMED_MAX = 5
@@ -43,6 +48,7 @@ def psql_failure(
     run by the run that it failed in: that goes through with what it began with.
     """
     error = first_error(completed, reading.cwd)
+    then = ONCE_LOST.get(then, then) if completed.returncode == SESSION_LOST else then  # no file is to blame for it
     if error is None:
         return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:

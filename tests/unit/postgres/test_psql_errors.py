@@ -6,7 +6,7 @@ import pytest
 
 from cutoverd.daemon.host.children import Completed
 from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX
-from cutoverd.daemon.postgres.scripts.psql_errors import IN_PRECHECK, psql_failure
+from cutoverd.daemon.postgres.scripts.psql_errors import AT_NIGHT, IN_PRECHECK, psql_failure
 from cutoverd.daemon.postgres.scripts.psql_messages import first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint
 
@@ -71,6 +71,21 @@ def test_a_notice_is_not_taken_for_the_error_whatever_its_sqlstate(returncode: i
     """Found: CREATE TABLE IF NOT EXISTS before the statement that failed was blamed in its place. As psql 18 says it all."""
     error = psql_failure(Completed(returncode, "", SKIPPED + behind), ScriptLint(Path("/plan")))
     assert str(error).startswith(message)
+
+
+@pytest.mark.parametrize(("then", "helps"), [(IN_PRECHECK, "then `retry`"), (AT_NIGHT, "the run goes back by itself")])
+def test_no_file_is_to_be_mended_where_the_server_ended_the_session(then: str, helps: str):
+    """Found: after a crash of the server in the rehearsal it was "mend the file, then `abort`"."""
+    lost = psql_failure(Completed(2, "", CLOSED), ScriptLint(Path("/plan")), then=then)
+    assert "the server's log says why" in lost.hint
+    assert helps in lost.hint
+    assert "mend" not in lost.hint
+    assert (
+        "mend the file"
+        in psql_failure(
+            Completed(3, "", f"{SKIPPED}psql:a.sql:2: FEHLER:  22012: x\n"), ScriptLint(Path("/plan")), then=then
+        ).hint
+    )
 
 
 def test_what_an_event_could_not_hold_is_cut():
