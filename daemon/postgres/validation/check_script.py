@@ -82,16 +82,16 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
                     await _run(conn, file, statement, tally)
             except CheckFailed as error:
                 tally.errors.append(error)
-    return _judged(file, tally)
+    return _judged(file, tally, _ON_COPY if server.on_trial else _BY_HAND)
 
 
-def _judged(file: Path, tally: Tally) -> Evidence:
+def _judged(file: Path, tally: Tally, by_hand: str) -> Evidence:
     if not tally.failed and len(tally.errors) == 1:
         raise tally.errors[0]
     if not tally.checks and not tally.errors:
         raise CheckFailed(f"{file.name} checks nothing: none of its statements has a result", hint=_SHAPE)
     if tally.failed or tally.errors:
-        raise CheckFailed("; ".join(_reasons(file, tally)), hint=_BY_HAND, evidence=_evidence(tally))
+        raise CheckFailed("; ".join(_reasons(file, tally)), hint=by_hand, evidence=_evidence(tally))
     return {"checks": tally.checks, "failed": []}
 
 
@@ -120,6 +120,7 @@ _SHAPE = "a result set needs a boolean column `ok` (or `passed`) and a text colu
 
 
 _BY_HAND = "run it by hand on the new database, which the rollback keeps, closed: is the data wrong, or the check?"
+_ON_COPY = "run it by hand on the copy, which `cutoverd rehearse --keep` leaves: is the data wrong, or the check?"
 
 
 def _statements(file: Path) -> list[Statement]:

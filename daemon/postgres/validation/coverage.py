@@ -46,17 +46,25 @@ async def check_coverage(server: Server, comparisons: Sequence[Comparison], waiv
     async with reading(server, old, of_plan=True) as connection:
         async with own_path(connection):
             tables = [CoveredTable(*row) for row in await fetch_all(connection, TABLES)]
-        read, keyless = await _asked(connection, comparisons)
+        read, keyless, wrong = await _asked(connection, comparisons)
     compared = {t.name: [name for name, found in read.items() if t.name in found] for t in tables}
     waived = {t.name: reason for t in tables if (reason := _waived(t, waive)) is not None}
-    unread = [name for name, by in compared.items() if not by and name not in waived]
+    # what a wrong query would have read is unknown, and so is whether anything reads a table
+    unread = [] if wrong else [name for name, by in compared.items() if not by and name not in waived]
     unknown = sorted(set(waive) - {name for t in tables for name in t.names})
     unexplained = sorted(name for name, reason in waive.items() if not reason.strip())
-    _check(unread, unknown, unexplained, keyless)
+    _check(unread, unknown, unexplained, keyless, wrong)
     return {"tables": len(tables), "compared": {name: by for name, by in compared.items() if by}, "waived": waived}
 
 
-def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[str], keyless: Sequence[str]) -> None:
+def _check(
+    unread: Sequence[str],
+    unknown: Sequence[str],
+    unexplained: Sequence[str],
+    keyless: Sequence[str],
+    wrong: Sequence[CheckFailed],
+) -> None:
+    """`wrong`: queries that cannot be asked; the rest is said as well, not one thing an attempt."""
     problems = []
     if unread:
         problems.append(f"no comparison reads {', '.join(unread)}")
@@ -64,8 +72,8 @@ def _check(unread: Sequence[str], unknown: Sequence[str], unexplained: Sequence[
         problems.append(f"waived but no table of old: {', '.join(unknown)}")
     if unexplained:
         problems.append(f"waived without a reason: {', '.join(unexplained)}")
-    hints = [HINT] * bool(problems) + [KEY_HINT] * bool(keyless)
-    if problems := [*problems, *keyless]:
+    hints = [each.hint for each in wrong[:1]] + [HINT] * bool(problems) + [KEY_HINT] * bool(keyless)
+    if problems := [*map(str, wrong), *problems, *keyless]:
         raise CheckFailed(
             "; ".join(problems),
             hint="; ".join(hints),
@@ -77,8 +85,10 @@ def _waived(table: CoveredTable, waive: Mapping[str, str]) -> str | None:
     return next((waive[name] for name in table.names if name in waive), None)
 
 
-async def _asked(connection: Connection, comparisons: Sequence[Comparison]) -> tuple[dict[str, set[str]], list[str]]:
-    """What each query of old reads, by comparison, and why a key is none; raises `CheckFailed` that names all wrong queries."""
+async def _asked(
+    connection: Connection, comparisons: Sequence[Comparison]
+) -> tuple[dict[str, set[str]], list[str], list[CheckFailed]]:
+    """What each query of old reads, by comparison, why a key is none, and which queries cannot be asked."""
     read, keyless, wrong = dict[str, set[str]](), list[str](), list[CheckFailed]()
     for each in comparisons:
         try:
@@ -87,9 +97,7 @@ async def _asked(connection: Connection, comparisons: Sequence[Comparison]) -> t
                 keyless += filter(None, [await _without_key(connection, each)])
         except CheckFailed as error:
             wrong.append(error)
-    if wrong:  # what they would have read is unknown, so nothing more can be said
-        raise CheckFailed("; ".join(map(str, wrong)), hint=wrong[0].hint)
-    return read, keyless
+    return read, keyless, wrong
 
 
 async def tables_read(connection: Connection, comparison: str, query: str, *, side: str = "old") -> set[str]:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.session.own_path import own_path
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.validation.coverage import tables_read
 from cutoverd.daemon.postgres.validation.rights import SECURED, Rights, RightsFinding, rows
+from cutoverd.states.errors import CheckFailed
 
 Secured = Mapping[str, tuple[bool, bool]]  # by table: on, for the owner too
 
 
 async def read_secured(connection: Connection, comparisons: Iterable[Comparison], *, of_new: bool) -> dict[str, Secured]:
-    """By comparison, the tables that its query reads here. Raises `CheckFailed` for a query that cannot be asked."""
+    """By comparison, the tables that its query reads here; without those whose query cannot be asked.
+
+    Found: such a query, which its own comparison names, was named here as well, and hid what is wrong with the rights.
+    """
     found: dict[str, Secured] = {}
     for each in comparisons:
-        read = await tables_read(connection, each.name, each.new if of_new else each.old, side="new" if of_new else "old")
-        async with own_path(connection):
-            found[each.name] = {name: (on, forced) for name, on, forced in await rows(connection, SECURED, [sorted(read)])}
+        with suppress(CheckFailed):
+            async with connection.transaction():
+                read = await tables_read(connection, each.name, each.new if of_new else each.old, side="new" if of_new else "old")
+            async with own_path(connection):
+                found[each.name] = {name: (on, forced) for name, on, forced in await rows(connection, SECURED, [sorted(read)])}
     return found
 
 

@@ -127,6 +127,15 @@ async def test_every_query_that_does_not_parse_is_named_at_once(cluster: Cluster
         await covered(cluster, reads("SELECT * FROM nowhere", "SELECT * FROM a", "SELECT nobody FROM a"))
 
 
+async def test_what_a_wrong_query_does_not_hide_is_said_with_it(cluster: Cluster) -> None:
+    """Found: who had misspelt a waiver as well learned it once the query was right. What nothing reads is not known before."""
+    cluster.execute("CREATE TABLE a (id int); CREATE TABLE b (id int)", "app")
+    with pytest.raises(CheckFailed) as failed:
+        await covered(cluster, reads("SELECT * FROM a", "SELECT nobody FROM b"), {"public.gone": "was dropped"})
+    assert "the query of old" in str(failed.value)
+    assert failed.value.evidence == {"unread": [], "unknown": ["public.gone"], "unexplained": []}
+
+
 async def test_old_is_asked_under_the_name_that_it_has(cluster: Cluster) -> None:
     cluster.execute("CREATE TABLE a (id int)", "app")
     server, attempt_id = cluster.server(), AttemptId("r1", 1, "validate.check_coverage", Direction.FORWARD, "e1")
