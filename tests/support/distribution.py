@@ -9,6 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = (  # the modules whose fixtures of scope "module" take more than a second
     "tests/integration/examples/test_flights_data.py",
+    "tests/integration/examples/test_planted_mistakes.py",
     "tests/integration/examples/test_printoptim_data.py",
     "tests/integration/grafana/test_board.py",
     "tests/integration/packaging/test_packaging.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,7 @@ ALTER DATABASE app SET search_path = "$user", store, "odd, name", public;
 ALTER DATABASE app SET "app.tenant" = 'o''neill';
 ALTER ROLE app_user IN DATABASE app SET statement_timeout = '20s';
 """
+CATALOGS = ("pg_database", "pg_db_role_setting", "pg_roles", "pg_auth_members", "pg_shdescription", "pg_tablespace")
 
 
 def furnish(cluster: Cluster) -> None:
@@ -81,6 +83,20 @@ def dump(cluster: Cluster, database: str, without_rows_of: tuple[str, ...] = ())
     done = subprocess.run([*command, cluster.superuser_url(database)], capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
+
+
+def catalogs(cluster: Cluster, databases: Sequence[str] = ("app", "cutoverd")) -> dict[str, Any]:
+    """Everything that a session that writes would change, but for the counters of vacuum; of databases that are there."""
+    rows = {
+        name: cluster.execute(f"SELECT to_jsonb(c) - 'datfrozenxid' - 'datminmxid' FROM {name} c ORDER BY 1") for name in CATALOGS
+    }
+    inside = "SELECT oid::regclass::text, relfilenode, relacl::text FROM pg_class ORDER BY 1, 2"
+    for database in databases:
+        if cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"):
+            rows[database] = cluster.execute(inside, database)
+    written = "SELECT relid::regclass::text, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+    rows["written"] = cluster.execute(written, databases[0])
+    return rows
 
 
 def names(cluster: Cluster) -> set[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.aftermath import assert_completed
 from support.night import Night, a_night, at_the_first_gate, stalled_at, until
-from support.production import names
+from support.production import catalogs, names
 from support.servers import Cluster, in_a_loop_of_its_own
 
 from cutoverd.daemon.bus.connection import connect
@@ -18,7 +18,6 @@ from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.events import facts
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
-CATALOGS = ("pg_database", "pg_db_role_setting", "pg_roles", "pg_auth_members", "pg_shdescription", "pg_tablespace")
 
 
 def check(night: Night, *words: str) -> tuple[int, str]:
@@ -31,20 +30,6 @@ def check(night: Night, *words: str) -> tuple[int, str]:
 def findings(night: Night, verdict: str) -> list[dict[str, Any]]:
     _, output = check(night, "-f", "json")
     return [finding for finding in json.loads(output)["findings"] if finding["verdict"] == verdict]
-
-
-def catalogs(cluster: Cluster) -> dict[str, Any]:
-    """Everything that a session that writes would change, but for the counters of vacuum."""
-    rows = {
-        name: cluster.execute(f"SELECT to_jsonb(c) - 'datfrozenxid' - 'datminmxid' FROM {name} c ORDER BY 1") for name in CATALOGS
-    }
-    inside = "SELECT oid::regclass::text, relfilenode, relacl::text FROM pg_class ORDER BY 1, 2"
-    for database in ("app", LEDGER):
-        if cluster.execute(f"SELECT 1 FROM pg_database WHERE datname = '{database}'"):
-            rows[database] = cluster.execute(inside, database)
-    written = "SELECT relid::regclass::text, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
-    rows["written"] = cluster.execute(written, "app")
-    return rows
 
 
 def files(folder: Path) -> dict[str, tuple[int, int] | None]:
