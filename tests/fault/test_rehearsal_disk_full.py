@@ -73,12 +73,10 @@ ROOM = {  # by the step that has too little: of what is made from template0 and 
     "precheck.rehearse:schema.build_new": lambda empty, copy: copy + empty + copy // 2,
     "precheck.rehearse:data.run_script:data/020.sql": lambda empty, copy: copy + empty + copy + 8 * MIB,
 }
-SOON = "precheck.rehearse:schema.build_new"
 
 
-@pytest.mark.parametrize(
-    "step", [pytest.param(each, marks=pytest.mark.long if each == SOON else pytest.mark.soak) for each in ROOM]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("step", ROOM)
 def test_a_disk_of_the_server_that_is_full_in_the_rehearsal(cluster: Cluster, tmp_path: Path, step: str) -> None:
     with small_disk(tmp_path / "small") as disk, a_night(cluster, tmp_path, rehearsal={}) as night, copies_on(disk, cluster):
         cluster.execute(LARGE, "app")
@@ -95,7 +93,7 @@ def test_a_disk_of_the_server_that_is_full_in_the_rehearsal(cluster: Cluster, tm
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.soak
+@pytest.mark.long
 def test_a_disk_that_is_full_before_a_checkpoint_takes_no_room_for_good(cluster: Cluster, tmp_path: Path) -> None:
     """Found: each drop makes a checkpoint, and the first failed by the pages of what was to be dropped after it."""
     with small_disk(tmp_path / "small") as disk, a_night(cluster, tmp_path, rehearsal={}) as night, copies_on(disk, cluster):

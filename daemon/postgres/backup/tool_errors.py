@@ -28,7 +28,7 @@ _HINTS: Sequence[tuple[str, str]] = (
     ),
     (r"lock timeout", "somebody holds a lock on a table for longer than the dump waits: pg_locks names who; then `retry`"),
     (r"No space left on device|could not write|could not extend file", "make room on the disk that it names, then `retry`"),
-    (r"closed the connection unexpectedly|terminating connection", "the server's log says why it ended that; then `retry`"),
+    (r"closed the connection unexpectedly|terminating connection", "the server's log says why it ended, then `retry`"),
     (r'extension "(.+?)" is not available', "install extension {0} on the server, or leave it out by name (backup.leave_out)"),
     (r"(?i)must be superuser|only superusers? can|permission denied to create|permission denied to set parameter", NO_WAY),
     (r"(?i)permission denied for language (\S+)|permission denied for foreign-data wrapper (\S+)", NO_WAY),

@@ -19,10 +19,9 @@ _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 SESSION_LOST = 2  # how psql ends then
-ONCE_LOST = {
-    AT_NIGHT: "the run goes back by itself; the server's log says why it ended the session",
-    IN_PRECHECK: "the server's log says why it ended the session; then `retry`",
-}
+OF_THE_SERVER = ("53", "57P", "58")  # SQLSTATEs that begin so: no room, no memory, shut down, an error of the system
+SERVER_HELPS = {"53100": "make room on the disk that it names"}
+LOG = "the server's log says why it ended"
 OWNER = "the database's owner"
 NOT_LEADER, LEFT_TRANSACTION, UNFINISHED, OPEN = "CV001", "CV002", "CV003", "CV005"
 NAMED_MAX = 5
@@ -48,7 +47,7 @@ def psql_failure(
     run by the run that it failed in: that goes through with what it began with.
     """
     error = first_error(completed, reading.cwd)
-    then = ONCE_LOST.get(then, then) if completed.returncode == SESSION_LOST else then  # no file is to blame for it
+    then = _of_the_server(completed, error, then)
     if error is None:
         return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:
@@ -70,6 +69,15 @@ def psql_failure(
     if f"  {PASSED_OVER}: " in completed.stderr_tail:
         kept = f"the file went on after it and so was not taken for done (was ON_ERROR_STOP off, or a pipeline open?); {kept}"
     return _at_its_place(error, reading, "; ".join(filter(None, (helps, kept, then))))
+
+
+def _of_the_server(completed: Completed, error: ScriptError | None, then: str) -> str:
+    """What is to be done, and that is to mend the file unless the server could not go on with it."""
+    sqlstate = (error.sqlstate if error else None) or ""
+    if completed.returncode != SESSION_LOST and not sqlstate.startswith(OF_THE_SERVER):
+        return then
+    helps = SERVER_HELPS.get(sqlstate, LOG)
+    return {AT_NIGHT: f"{helps}; the run goes back by itself", IN_PRECHECK: f"{helps}, then `retry`"}.get(then, then)
 
 
 def _in_ours(error: ScriptError, wrapper: Wrapper, reading: ScriptLint, hint: str) -> StepError:

@@ -106,7 +106,7 @@ PRINTOPTIM = [
     Mistake(
         "a query that is slower than it may be",
         [queried("a machine's page", "new", "WHERE identifier", "WHERE pg_sleep(0.05) IS NOT NULL AND identifier")],
-        {"validate.time_query:a machine's page": ("no_slower_than", "3")},
+        {"validate.time_query:a machine's page": ("times as long", "the plan allows 3")},
     ),
     Mistake(
         "a query of new with a typo",
@@ -515,7 +515,8 @@ def test_more_than_six_mistakes_at_once_are_each_named_and_nothing_else(planted:
 def test_what_a_failing_script_hides_is_said_and_the_rest_is_found(planted: Planted) -> None:
     mistakes = named(*NOT_ALL_AT_ONCE)
     assert len(mistakes) == len(NOT_ALL_AT_ONCE)
-    found = {step: list(words) for each in mistakes[:3] for step, words in each.found.items()}
+    before_it = [(step, list(words)) for each in mistakes[:3] for step, words in each.found.items()]
+    found = {step: words for step, words in before_it if not step.startswith("validate.")}
     output = assert_found(planted, mistakes, found, 5)
     hidden = output.rpartition("not looked at")[2]
     for step in (BILLING, "validate.compare:manufacturers", "validate.check_invariants", MORE_CHECKS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.servers import Cluster
 
+from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.validation.grants import check_grants
 from cutoverd.daemon.postgres.validation.own_role import OURS
 from cutoverd.daemon.postgres.validation.widened import EVERYBODY
@@ -219,3 +220,16 @@ async def test_rights_on_types_domains_languages_and_foreign_servers_are_compare
     servers = [f"USAGE on foreign server {name}" for name in ("farther", "latest")]
     assert await found(cluster) == {EVERYBODY: [servers[0], "USAGE on type public.secret", servers[1]]}
     assert set((await judged(cluster, public="it is meant"))["waived"].values()) == {"it is meant"}
+
+
+@on_18
+async def test_a_query_that_cannot_be_asked_hides_no_lost_grant(cluster: Cluster) -> None:
+    """Found: its own comparison names it, and the grants were said to be wrong by it, too, and not by what was lost."""
+    clone(cluster, "REVOKE SELECT ON a FROM app_user")
+    wrong = [
+        Comparison("renamed", "SELECT id FROM a", "SELECT label FROM a", ("id",)),
+        Comparison("never there", "SELECT label FROM a", "SELECT id FROM a", ("id",)),
+    ]
+    with pytest.raises(CheckFailed) as failed:
+        await check_grants(cluster.server(), {}, new="app_next", old="app_previous", comparisons=wrong)
+    assert failed.value.evidence["found"] == {LOST: ["SELECT on public.a to app_user"]}

@@ -75,17 +75,15 @@ def test_a_notice_is_not_taken_for_the_error_whatever_its_sqlstate(returncode: i
 
 @pytest.mark.parametrize(("then", "helps"), [(IN_PRECHECK, "then `retry`"), (AT_NIGHT, "the run goes back by itself")])
 def test_no_file_is_to_be_mended_where_the_server_ended_the_session(then: str, helps: str):
-    """Found: after a crash of the server in the rehearsal it was "mend the file, then `abort`"."""
-    lost = psql_failure(Completed(2, "", CLOSED), ScriptLint(Path("/plan")), then=then)
-    assert "the server's log says why" in lost.hint
-    assert helps in lost.hint
-    assert "mend" not in lost.hint
-    assert (
-        "mend the file"
-        in psql_failure(
-            Completed(3, "", f"{SKIPPED}psql:a.sql:2: FEHLER:  22012: x\n"), ScriptLint(Path("/plan")), then=then
-        ).hint
-    )
+    """Found: after a crash of the server, and on a full disk, it was "mend the file, then `abort`"."""
+    for completed, why in (
+        (Completed(2, "", CLOSED), "the server's log says why"),
+        (Completed(3, "", f"{SKIPPED}psql:a.sql:2: ERROR:  53100: could not extend file\n"), "make room on the disk"),
+    ):
+        hint = psql_failure(completed, ScriptLint(Path("/plan")), then=then).hint
+        assert (why in hint, helps in hint, "mend" in hint) == (True, True, False), hint
+    of_the_file = Completed(3, "", f"{SKIPPED}psql:a.sql:2: FEHLER:  22012: x\n")
+    assert "mend the file" in psql_failure(of_the_file, ScriptLint(Path("/plan")), then=then).hint
 
 
 def test_what_an_event_could_not_hold_is_cut():
