@@ -277,7 +277,10 @@ PRINTOPTIM = [
     Mistake(
         "a publication of production that makes UPDATE fail",
         [added("db/migrations/data_migration/000_first.sql", "UPDATE public.status_log SET note = '' WHERE note IS NULL;\n")],
-        in_script("db/migrations/data_migration/000_first.sql", "000_first.sql:1", "replica identity"),
+        {
+            "precheck.check_dumpable": ("000_first.sql:1", "replica identity"),
+            **in_script("db/migrations/data_migration/000_first.sql", "000_first.sql:1", "replica identity"),
+        },
         production="GRANT CREATE ON DATABASE printoptim TO printoptim_owner; SET ROLE printoptim_owner;"
         " CREATE PUBLICATION lines FOR TABLE public.status_log",
         undone="DROP PUBLICATION lines; REVOKE CREATE ON DATABASE printoptim FROM printoptim_owner",
@@ -285,7 +288,10 @@ PRINTOPTIM = [
     Mistake(
         "what only a superuser may",
         [added(LATER, "COPY common.tb_setting (identifier) FROM '/etc/hostname';\n")],
-        in_script(LATER, "085_later.sql:1", "COPY"),
+        {
+            "precheck.check_dumpable": ("085_later.sql:1", "pg_read_server_files"),
+            **in_script(LATER, "085_later.sql:1", "pg_read_server_files"),
+        },
     ),
     Mistake(
         "a file that is included and not there",
