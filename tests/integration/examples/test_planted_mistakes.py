@@ -314,7 +314,7 @@ PRINTOPTIM = [
                 home / "db/migrations/data_migration/0035_drop_legacy.sql"
             )
         ],
-        in_script("db/migrations/data_migration/0035_drop_legacy.sql"),
+        in_script(SERVICE, "003_service.sql:4", 'relation "public.technician" does not exist'),
     ),
     # --- validation scripts
     Mistake(
