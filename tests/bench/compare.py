@@ -1,9 +1,11 @@
-"""The comparison against one bare scan that hashes every row, and against md5 of every row's text: as ratios, same run.
+"""The comparison: equal rows against a bare scan that hashes them, rows that differ against equal ones. Ratios, same run.
 
-    python tests/bench/compare.py [postgresql://postgres@127.0.0.1:5432/postgres] [--rows 2000000] [--times 3]
+    python -m tests.bench compare
+    python tests/bench/compare.py [postgresql://postgres@127.0.0.1:5432/postgres] [--rows 1000000] [--times 5] [--only few]
 
-Makes a table `cutoverd_bench` in that database, and drops it at the end; if it is there already it is used and kept.
-The bare scans run alone, one table; the comparison reads the table twice, two sides at once.
+Makes tables `cutoverd_bench…` in that database, and drops them at the end; those that are there already are used and kept.
+The bare scans run alone, one table; the comparison reads the table twice, two sides at once. Each repetition takes every
+case once, so that what else the machine does falls on all alike; a ratio is of one repetition, and the median of them is given.
 """
 
 from __future__ import annotations
@@ -13,9 +15,12 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -25,94 +30,146 @@ from cutoverd.daemon.postgres.compare.compare import Comparison, compare
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 
-TABLE = """
-CREATE TABLE cutoverd_bench AS
-SELECT i AS id, 'customer ' || i AS name, (i * 7919::bigint % 1000000) / 100.0::numeric(12,2) AS amount,
-       timestamptz '2020-01-01' + i * interval '37 s' AS at, md5(i::text)::uuid AS ref, i % 7 = 0 AS flag, i % 1000 AS n
-  FROM generate_series(1, {rows}) i
-"""
-ROWS = "SELECT * FROM cutoverd_bench"
-FEW_CHANGED = """
-SELECT id, name, CASE WHEN id % 1000000 = 7 THEN amount + 0.01 ELSE amount END AS amount, at, ref, flag, n FROM cutoverd_bench
-"""
+NARROW, WIDE = "cutoverd_bench", "cutoverd_bench_wide"
+WIDE_SHARE = 10  # the wide table has one row for so many of the other
+TEXTS = [f"text_{n}" for n in range(20)]  # 32 bytes each
+MADE = {
+    NARROW: """'customer ' || i AS name, timestamptz '2020-01-01' + i * interval '37 s' AS at, md5(i::text)::uuid AS ref,
+               i % 7 = 0 AS flag, i % 1000 AS n""",
+    WIDE: ", ".join(f"md5('{name}' || i) AS {name}" for name in TEXTS),
+}
+COLUMNS = {NARROW: "name, at, ref, flag, n", WIDE: ", ".join(TEXTS)}
+# A join and an aggregate: what reads the query more than once pays for it more than once.
+JOINED = f"""
+SELECT a.id, a.name, a.amount, a.at, a.ref, a.flag, b.rows FROM {NARROW} a JOIN
+       (SELECT n, count(*) AS rows, max(md5(ref::text)) FROM {NARROW} GROUP BY n) b USING (n)"""
+
+Run = Callable[[], Awaitable[str]]
 
 
-def scan(url: str, expression: str) -> Callable[[], Awaitable[str]]:
+@dataclass(frozen=True)
+class Case:
+    """What is timed, and the case whose seconds are 1."""
+
+    name: str
+    run: Run
+    against: str
+
+
+def scan(url: str, expression: str) -> Run:
     async def run() -> str:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             await connection.execute("SET max_parallel_workers_per_gather = 0")
-            await connection.execute(f"SELECT count(*), {expression} FROM cutoverd_bench t".encode())
+            await connection.execute(f"SELECT count(*), {expression} FROM {NARROW} t".encode())
         return "one table"
 
     return run
 
 
-def comparing(url: str, new: str, folder: Path) -> Callable[[], Awaitable[str]]:
+def comparing(url: str, folder: Path, old: str, new: str) -> Run:
     async def run() -> str:
         server, database = Server(url, "bench", 1, folder), str(conninfo_to_dict(url)["dbname"])
-        comparison = Comparison("bench", ROWS, new, ("id",))
+        comparison = Comparison("bench", old, new, ("id",))
         try:
             return str(await compare(server, comparison, old=database, new=database, folder=folder))
         except CheckFailed as failed:
-            return f"{failed.evidence['changed']} changed"
+            return ", ".join(f"{count:,} {kind}" for kind in ("missing", "extra", "changed") if (count := failed.evidence[kind]))
 
     return run
 
 
-async def seconds(run: Callable[[], Awaitable[str]], times: int) -> tuple[list[float], str]:
-    taken, result = [], ""
+def of(table: str, every: int | None = None) -> str:
+    """All rows of a table; where `every` is given, each so many-th row has another amount."""
+    amount = f"CASE WHEN id % {every} = 0 THEN amount + 0.01 ELSE amount END AS amount" if every else "amount"
+    return f"SELECT id, {amount}, {COLUMNS[table]} FROM {table}"
+
+
+def cases(url: str, rows: int, folder: Path) -> Iterator[Case]:
+    def comparison(old: str, new: str) -> Run:
+        return comparing(url, folder, old, new)
+
+    some, joined = f"id % {rows // 10} = 7", JOINED
+    yield Case("hash_record_extended", scan(url, "sum(hash_record_extended(t, 0))"), "hash_record_extended")
+    yield Case("md5(text)", scan(url, "max(md5(t::text))"), "hash_record_extended")
+    yield Case("equal", comparison(of(NARROW), of(NARROW)), "hash_record_extended")
+    for how_many in (1, 10, 1000, rows):
+        yield Case(f"{how_many:,} differ", comparison(of(NARROW), of(NARROW, rows // how_many)), "equal")
+    yield Case("10 in old alone", comparison(of(NARROW), f"{of(NARROW)} WHERE NOT {some}"), "equal")
+    yield Case("10 in new alone", comparison(f"{of(NARROW)} WHERE NOT {some}", of(NARROW)), "equal")
+    yield Case("a tenth in old alone", comparison(of(NARROW), f"{of(NARROW)} WHERE id > {rows // 10}"), "equal")
+    yield Case("wide, equal", comparison(of(WIDE), of(WIDE)), "wide, equal")
+    yield Case("wide, 10 differ", comparison(of(WIDE), of(WIDE, rows // WIDE_SHARE // 10)), "wide, equal")
+    yield Case("join, equal", comparison(joined, joined), "join, equal")
+    yield Case("join, 10 differ", comparison(joined, f"{joined} WHERE NOT a.{some}"), "join, equal")
+
+
+async def measure(chosen: Sequence[Case], times: int) -> None:
+    taken: dict[str, list[float]] = {case.name: [] for case in chosen}
+    results: dict[str, str] = {}
     for _ in range(times):
-        began = time.monotonic()
-        result = await run()
-        taken.append(time.monotonic() - began)
-    return taken, result
-
-
-async def measure(url: str, times: int, folder: Path) -> None:
-    runs = {
-        "hash_record_extended": scan(url, "sum(hash_record_extended(t, 0))"),
-        "md5(text)": scan(url, "max(md5(t::text))"),
-        "comparison, equal": comparing(url, ROWS, folder),
-        "comparison, few differ": comparing(url, FEW_CHANGED, folder),
-    }
-    bare = 0.0
-    for name, run in runs.items():
-        taken, result = await seconds(run, times)
-        bare = bare or median(taken)
-        every = " ".join(f"{each:.1f}" for each in taken)
-        print(f"{name:25} {every:>24} s   median {median(taken) / bare:.2f} × the bare scan   {result}")
+        for case in chosen:
+            began = time.monotonic()
+            results[case.name] = await case.run()
+            taken[case.name].append(time.monotonic() - began)
+    for case in chosen:
+        ratios = [mine / other for mine, other in zip(taken[case.name], taken[case.against], strict=True)]
+        every = " ".join(f"{each:.2f}" for each in taken[case.name])
+        ratio = f"{median(ratios):.2f} × {case.against}"
+        print(f"{case.name:21} {every}   median {median(taken[case.name]):.2f} s, {ratio}   {results[case.name]}")
 
 
 def main(arguments: Sequence[str] = ()) -> None:
     """Without an address on a PostgreSQL of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?")
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--only", nargs="+", default=[], help="names of cases; what they are measured against is added")
     given = parser.parse_args(arguments)
     if given.url:
-        _on(given.url, given.rows, given.times)
+        _on(given.url, given)
         return
     with tempfile.TemporaryDirectory(prefix="cutoverd-bench-") as folder:
         postgres = Postgres(Path(folder) / "postgres")
         try:
             postgres.start()
-            _on(postgres.url("postgres"), given.rows, given.times)
+            _on(postgres.url("postgres"), given)
         finally:
             postgres.remove()
 
 
-def _on(url: str, rows: int, times: int) -> None:
-    with psycopg.connect(url, autocommit=True) as connection, tempfile.TemporaryDirectory() as folder:
-        [there] = connection.execute("SELECT to_regclass('cutoverd_bench') IS NOT NULL").fetchone() or (False,)
-        if not there:
-            connection.execute(TABLE.format(rows=rows).encode())
+def _on(url: str, given: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder, _tables(url, given.rows):
+        asyncio.run(measure(_chosen(list(cases(url, given.rows, Path(folder))), given.only), given.times))
+
+
+def _chosen(every: Sequence[Case], names: Sequence[str]) -> list[Case]:
+    """Those of these names, and what they are measured against; all if none is named."""
+    wanted = {name for case in every if not names or case.name in names for name in (case.name, case.against)}
+    wanted |= {case.against for case in every if case.name in wanted}
+    return [case for case in every if case.name in wanted]
+
+
+@contextmanager
+def _tables(url: str, rows: int) -> Iterator[None]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        made = [table for table in MADE if not _is_there(connection, table)]
+        for table in made:
+            count = rows // (WIDE_SHARE if table == WIDE else 1)
+            amount = "(i * 7919::bigint % 1000000) / 100.0::numeric(12,2) AS amount"
+            rows_of = f"SELECT i AS id, {amount}, {MADE[table]} FROM generate_series(1, {count}) i"
+            connection.execute(f"CREATE TABLE {table} AS {rows_of}".encode())
+            connection.execute(f"VACUUM ANALYZE {table}".encode())
         try:
-            connection.execute("VACUUM ANALYZE cutoverd_bench")
-            asyncio.run(measure(url, times, Path(folder)))
+            yield
         finally:
-            if not there:
-                connection.execute("DROP TABLE cutoverd_bench")
+            for table in made:
+                connection.execute(f"DROP TABLE {table}".encode())
+
+
+def _is_there(connection: psycopg.Connection[Any], table: str) -> bool:
+    [there] = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table]).fetchone() or (False,)
+    return bool(there)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Old and new compared by content: first by fingerprint, then, where that differs, row by row."""
+"""Old and new compared by content: first by the hashes of buckets of rows, then, where those differ, row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cutoverd.daemon.postgres.compare.columns import check_alike, columns
 from cutoverd.daemon.postgres.compare.merge import Kind, differences
 from cutoverd.daemon.postgres.compare.record import Record, file_of, recording
-from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Bucket, Fingerprint, Rows
+from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Half, Hashed, Rows, bucket_of
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import common_settings, explained, reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -45,14 +45,31 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
         with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
             report_progress("hashing every row of old and new")
-            old_print, new_print = await _both(old_rows.fingerprint(), new_rows.fingerprint())
-            report_progress(f"{new_print.rows:,} rows hashed, looking for keys that come twice")
-            if old_print == new_print and await new_rows.repeated() == 0:
-                return {"rows_old": old_print.rows, "rows_new": new_print.rows, "differing": 0}
-            report_progress(f"{old_print.rows:,} rows of old and {new_print.rows:,} of new differ, looking where")
+            hashed = await _hashed(old_rows, new_rows)
+            if not (suspects := _suspects(*hashed)):
+                return _equal(*hashed)
+            report_progress(f"{hashed[0].rows:,} rows of old and {hashed[1].rows:,} of new differ, looking where")
             with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
-                await _record_differences(old_rows, new_rows, record)
-    raise _failure(comparison, record, (old_print, new_print), file_of(folder, record))
+                lines = _counted(new_rows.lines(suspects), hashed[1].rows_in(suspects))
+                async for difference in differences(old_rows.lines(suspects), lines):
+                    record.add(difference)
+            if not record.counts and await _is_collision(hashed, old_rows, new_rows):
+                file_of(folder, record).unlink()
+                return _equal(*hashed)
+    raise _failure(comparison, record, hashed, file_of(folder, record))
+
+
+async def _hashed(old: Rows, new: Rows) -> tuple[Hashed, Hashed]:
+    return await _both(old.hashed(Half.EVEN), new.hashed(Half.ODD))
+
+
+async def _is_collision(before: tuple[Hashed, Hashed], old: Rows, new: Rows) -> bool:
+    """Whether all that made rows suspect is two keys of one hash; a query that gives other rows each time would be that, too."""
+    return before[0].buckets == before[1].buckets and await _hashed(old, new) == before
+
+
+def _equal(old: Hashed, new: Hashed) -> Evidence:
+    return {"rows_old": old.rows, "rows_new": new.rows, "differing": 0}
 
 
 @asynccontextmanager
@@ -73,17 +90,12 @@ async def _described(comparison: Comparison, old: Connection, new: Connection) -
     return Rows(old, comparison.old, old_columns, comparison.key), Rows(new, comparison.new, new_columns, comparison.key)
 
 
-async def _record_differences(old: Rows, new: Rows, record: Record) -> None:
-    old_buckets, new_buckets = await _both(old.buckets(), new.buckets())
-    suspects = _suspects(old_buckets, new_buckets)
-    counted = _counted(new.lines(suspects), _rows(new_buckets, suspects))
-    async for difference in differences(old.lines(suspects), counted):
-        record.add(difference)
+def _suspects(old: Hashed, new: Hashed) -> set[int]:
+    """The buckets whose rows are to be read: they differ, or hold a key that comes twice.
 
-
-def _suspects(old: Mapping[int, Bucket], new: Mapping[int, Bucket]) -> set[int]:
-    differing = {n for n in old.keys() | new.keys() if old.get(n) != new.get(n)}
-    return differing | {n for n, bucket in new.items() if bucket.repeated}
+    Those that do not differ are the same on both sides, so that each half of them is searched for such keys on one side alone.
+    """
+    return {bucket_of(word) for word in old.buckets ^ new.buckets} | old.repeated | new.repeated
 
 
 async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[bytes]:
@@ -95,16 +107,12 @@ async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[byt
         yield line
 
 
-def _rows(buckets: Mapping[int, Bucket], wanted: set[int]) -> int:
-    return sum(bucket.fingerprint.rows for n, bucket in buckets.items() if n in wanted)
-
-
-def _failure(comparison: Comparison, record: Record, prints: tuple[Fingerprint, Fingerprint], file: Path) -> CheckFailed:
+def _failure(comparison: Comparison, record: Record, hashed: tuple[Hashed, Hashed], file: Path) -> CheckFailed:
     counts = {kind.value.replace(" in ", "_"): record.counts[kind] for kind in Kind}
     evidence = {
         **counts,
-        "rows_old": prints[0].rows,
-        "rows_new": prints[1].rows,
+        "rows_old": hashed[0].rows,
+        "rows_new": hashed[1].rows,
         "keys": record.first,
         "file": str(file),
         "sha256": record.sha256.hexdigest(),
@@ -117,7 +125,7 @@ def _failure(comparison: Comparison, record: Record, prints: tuple[Fingerprint, 
         )
     return CheckFailed(
         f"comparison {comparison.name}: {_format_counts(counts)}"
-        f" ({prints[0].rows} rows in old, {prints[1].rows} in new); {_keys(record)}",
+        f" ({hashed[0].rows} rows in old, {hashed[1].rows} in new); {_keys(record)}",
         hint=f"all differing keys are in {file}",
         evidence=evidence,
     )

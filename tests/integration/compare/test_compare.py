@@ -140,6 +140,37 @@ async def test_a_key_that_repeats_on_both_sides_alike_is_a_failure_of_its_own(cl
     }  # fmt: skip
 
 
+async def test_keys_that_repeat_are_found_in_whichever_bucket_they_are(cluster: Cluster) -> None:
+    """Each side is searched for them in one half of the buckets only."""
+    both(cluster, f"{WHOLE}; INSERT INTO t SELECT * FROM t WHERE id <= 64")
+    assert counts(await differing(cluster)) == {"repeated_old": 64, "repeated_new": 64}
+
+
+async def test_keys_that_share_a_hash_are_not_repeated(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: equal rows were a failure where two keys of them had the same 64 bits."""
+    narrow = "(pg_catalog.hashtextextended(k, 0) OPERATOR(pg_catalog.&) 255)"
+    monkeypatch.setattr("cutoverd.daemon.postgres.compare.rows.KEY_HASH", narrow)
+    both(cluster, WHOLE)
+    assert await same(cluster) == {"rows_old": 1000, "rows_new": 1000, "differing": 0}
+    assert names(cluster.folder / "differences") == []
+    cluster.execute("UPDATE t SET v = 'z' WHERE id = 9; INSERT INTO t VALUES (5, 'row 5')", "app_next")
+    assert counts(await differing(cluster)) == {"changed": 1, "extra": 1, "repeated_new": 1}
+
+
+@pytest.mark.parametrize(("changed", "times"), [(0, 1), (9, 2)], ids=["equal", "one differs"])
+async def test_a_query_is_executed_once_and_where_rows_differ_once_more(cluster: Cluster, changed: int, times: int) -> None:
+    both(cluster, WHOLE, WHOLE.replace("'row '", f"CASE WHEN i = {changed} THEN '' ELSE 'row ' END"))
+    await (differing if changed else same)(cluster)
+    await until(lambda: min(scans(cluster)) >= times)
+    assert scans(cluster) == [times, times]
+
+
+def scans(cluster: Cluster) -> list[int]:
+    """How often `t` was read in old and in new, by sessions that have ended."""
+    scanned = "SELECT coalesce(sum(seq_scan), 0)::int FROM pg_stat_user_tables WHERE relname = 't'"
+    return [cluster.execute(scanned, database)[0][0] for database in ("app_previous", "app_next")]
+
+
 async def test_a_repeat_in_old_alone_is_a_missing_row_too(cluster: Cluster) -> None:
     both(cluster, f"{WHOLE}; INSERT INTO t VALUES (5, 'row 5')", WHOLE)
     assert counts(await differing(cluster)) == {"missing": 1, "repeated_old": 1}
