@@ -1,4 +1,4 @@
-"""Old and new compared by content: first by the hashes of buckets of rows, then, where those differ, row by row."""
+"""Old and new compared by content: first by fingerprint, then, where that differs, row by row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cutoverd.daemon.postgres.compare.columns import check_alike, columns
 from cutoverd.daemon.postgres.compare.merge import Kind, differences
 from cutoverd.daemon.postgres.compare.record import Record, file_of, recording
-from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Half, Hashed, Rows, bucket_of
+from cutoverd.daemon.postgres.compare.rows import LINES_AT_ONCE, Buckets, Fingerprint, Rows, buckets_for, number_of, rows_of
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.reading import common_settings, explained, reading
 from cutoverd.daemon.postgres.session.server import Server
@@ -45,31 +45,38 @@ async def compare(server: Server, comparison: Comparison, *, old: str, new: str,
         with explained(f"comparison {comparison.name}"):
             old_rows, new_rows = await _described(comparison, old_connection, new_connection)
             report_progress("hashing every row of old and new")
-            hashed = await _hashed(old_rows, new_rows)
-            if not (suspects := _suspects(*hashed)):
-                return _equal(*hashed)
-            report_progress(f"{hashed[0].rows:,} rows of old and {hashed[1].rows:,} of new differ, looking where")
+            prints = await _fingerprints(old_rows, new_rows)
+            if prints.same and not prints.repeated:
+                return prints.equal
+            report_progress(f"{prints.old.rows:,} rows of old and {prints.new.rows:,} of new differ, looking where")
             with recording(folder, [c.name for c in old_rows.columns], comparison.key) as record:
-                lines = _counted(new_rows.lines(suspects), hashed[1].rows_in(suspects))
-                async for difference in differences(old_rows.lines(suspects), lines):
-                    record.add(difference)
-            if not record.counts and await _is_collision(hashed, old_rows, new_rows):
+                await _record_differences(old_rows, new_rows, prints, record)
+            if prints.same and not record.counts and await _fingerprints(old_rows, new_rows) == prints:
                 file_of(folder, record).unlink()
-                return _equal(*hashed)
-    raise _failure(comparison, record, hashed, file_of(folder, record))
+                return prints.equal  # two keys have the same hash: no key came twice
+    raise _failure(comparison, record, prints, file_of(folder, record))
 
 
-async def _hashed(old: Rows, new: Rows) -> tuple[Hashed, Hashed]:
-    return await _both(old.hashed(Half.EVEN), new.hashed(Half.ODD))
+@dataclass(frozen=True)
+class Prints:
+    """Both sides, and how many rows of new come after the first of their key."""
+
+    old: Fingerprint
+    new: Fingerprint
+    repeated: int
+
+    @property
+    def same(self) -> bool:
+        return self.old == self.new
+
+    @property
+    def equal(self) -> Evidence:
+        return {"rows_old": self.old.rows, "rows_new": self.new.rows, "differing": 0}
 
 
-async def _is_collision(before: tuple[Hashed, Hashed], old: Rows, new: Rows) -> bool:
-    """Whether all that made rows suspect is two keys of one hash; a query that gives other rows each time would be that, too."""
-    return before[0].buckets == before[1].buckets and await _hashed(old, new) == before
-
-
-def _equal(old: Hashed, new: Hashed) -> Evidence:
-    return {"rows_old": old.rows, "rows_new": new.rows, "differing": 0}
+async def _fingerprints(old: Rows, new: Rows) -> Prints:
+    of_old, (of_new, repeated) = await _both(old.fingerprint(), new.fingerprint_and_repeated())
+    return Prints(of_old, of_new, repeated)
 
 
 @asynccontextmanager
@@ -90,12 +97,19 @@ async def _described(comparison: Comparison, old: Connection, new: Connection) -
     return Rows(old, comparison.old, old_columns, comparison.key), Rows(new, comparison.new, new_columns, comparison.key)
 
 
-def _suspects(old: Hashed, new: Hashed) -> set[int]:
-    """The buckets whose rows are to be read: they differ, or hold a key that comes twice.
+async def _record_differences(old: Rows, new: Rows, prints: Prints, record: Record) -> None:
+    suspects, rows = await _suspects(old, new, prints)
+    async for difference in differences(old.lines(suspects), _counted(new.lines(suspects), rows)):
+        record.add(difference)
 
-    Those that do not differ are the same on both sides, so that each half of them is searched for such keys on one side alone.
-    """
-    return {bucket_of(word) for word in old.buckets ^ new.buckets} | old.repeated | new.repeated
+
+async def _suspects(old: Rows, new: Rows, prints: Prints) -> tuple[Buckets, int]:
+    """The buckets that differ, or in which a key comes twice, and how many rows new has there."""
+    of = buckets_for(max(prints.old.rows, prints.new.rows))
+    old_buckets, new_buckets = await _both(old.buckets(of), new.buckets(of))
+    differing = {number_of(bucket) for bucket in old_buckets ^ new_buckets}
+    suspects = Buckets(of, frozenset(differing | (await new.repeated(of) if prints.repeated else set())))
+    return suspects, sum(rows_of(bucket) for bucket in new_buckets if number_of(bucket) in suspects.numbers)
 
 
 async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[bytes]:
@@ -107,12 +121,12 @@ async def _counted(lines: AsyncIterator[bytes], total: int) -> AsyncIterator[byt
         yield line
 
 
-def _failure(comparison: Comparison, record: Record, hashed: tuple[Hashed, Hashed], file: Path) -> CheckFailed:
+def _failure(comparison: Comparison, record: Record, prints: Prints, file: Path) -> CheckFailed:
     counts = {kind.value.replace(" in ", "_"): record.counts[kind] for kind in Kind}
     evidence = {
         **counts,
-        "rows_old": hashed[0].rows,
-        "rows_new": hashed[1].rows,
+        "rows_old": prints.old.rows,
+        "rows_new": prints.new.rows,
         "keys": record.first,
         "file": str(file),
         "sha256": record.sha256.hexdigest(),
@@ -125,7 +139,7 @@ def _failure(comparison: Comparison, record: Record, hashed: tuple[Hashed, Hashe
         )
     return CheckFailed(
         f"comparison {comparison.name}: {_format_counts(counts)}"
-        f" ({hashed[0].rows} rows in old, {hashed[1].rows} in new); {_keys(record)}",
+        f" ({prints.old.rows} rows in old, {prints.new.rows} in new); {_keys(record)}",
         hint=f"all differing keys are in {file}",
         evidence=evidence,
     )
