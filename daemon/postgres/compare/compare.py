@@ -21,6 +21,7 @@ from cutoverd.states.errors import CheckFailed
 from cutoverd.states.ports import Evidence
 
 T = TypeVar("T")
+U = TypeVar("U")
 SHOWN_KEYS = 5  # in the message; the evidence has more, the file all
 
 
@@ -158,14 +159,13 @@ def _key(key: Mapping[str, str | None]) -> str:
     return ", ".join(f"{name}={'NULL' if value is None else value}" for name, value in key.items())
 
 
-async def _both(old: Coroutine[Any, Any, T], new: Coroutine[Any, Any, T]) -> tuple[T, T]:
+async def _both(old: Coroutine[Any, Any, T], new: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """Both at once; when one fails the other is ended too."""
-    tasks = [asyncio.ensure_future(old), asyncio.ensure_future(new)]
+    on_old, on_new = asyncio.ensure_future(old), asyncio.ensure_future(new)
     try:
-        first, second = await asyncio.gather(*tasks)
+        return await asyncio.gather(on_old, on_new)
     except BaseException:
-        for task in tasks:
+        for task in (on_old, on_new):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(on_old, on_new, return_exceptions=True)
         raise
-    return first, second
