@@ -1,4 +1,4 @@
-"""How far the running step is, as far as anybody knows, and how the code of a step says so: a courtesy, in nobody's way."""
+"""How far a running step is, as far as anybody knows, and how the code of a step says so: a courtesy, in nobody's way."""
 
 from __future__ import annotations
 
@@ -107,10 +107,20 @@ def format_limit(seconds: float) -> str:
 
 
 class ProgressReporter:
-    """Where the running step's words end up; the next step begins with none."""
+    """Where the words of the running steps end up, each by its step: several may run side by side."""
 
     def __init__(self) -> None:
-        self.reading = ProgressReading()
+        self._readings: dict[str, ProgressReading] = {}
+
+    def of(self, step: str) -> ProgressReading:
+        return self._readings.get(step, ProgressReading())
+
+    def report(self, step: str, reading: ProgressReading) -> None:
+        self._readings[step] = reading
+
+    def forget(self, step: str) -> None:
+        """It has ended, or begins: what was said of it is no news any more."""
+        self._readings.pop(step, None)
 
     def collect_from_here(self) -> None:
         """From here on `report_progress` of this task, and of those that it makes, comes here."""
@@ -118,9 +128,15 @@ class ProgressReporter:
 
 
 _REPORTER: ContextVar[ProgressReporter | None] = ContextVar("cutoverd_progress", default=None)
+_STEP: ContextVar[str] = ContextVar("cutoverd_progress_step", default="")
+
+
+def report_as(step: str) -> None:
+    """From here on what this task, and those that it makes, reports is of `step`."""
+    _STEP.set(step)
 
 
 def report_progress(doing: str, done: float | None = None, total: float | None = None, unit: str = "") -> None:
     """Say what is being done; without a reporter it is nothing."""
     if reporter := _REPORTER.get():
-        reporter.reading = ProgressReading(doing, done, total, unit)
+        reporter.report(_STEP.get(), ProgressReading(doing, done, total, unit))

@@ -46,6 +46,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         files_sha256=event.files_sha256,
         production=event.production,
         rehearses=event.rehearses,
+        validate_jobs=event.validate_jobs,
     )
     started = at.seq  # a command counts only if it lies after this
     return replace(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from cutoverd.events import facts
 from cutoverd.states import target
@@ -37,6 +37,16 @@ class AttemptStep:
 
 
 @dataclass(frozen=True)
+class AttemptGroup:
+    """Attempt these side by side, each with a StepStarted and an outcome of its own; those of them that run already go on.
+
+    All are on the way there and without effect. Asked again after each outcome, it has the next in the place of what ended.
+    """
+
+    attempts: tuple[AttemptStep, ...]
+
+
+@dataclass(frozen=True)
 class ProbeStep:
     """Probe a step whose outcome nobody saw, and record the answer."""
 
@@ -59,11 +69,11 @@ class Finished:
     """The run has ended."""
 
 
-NextAction = AppendEvent | AttemptStep | ProbeStep | AwaitOperator | Finished
+NextAction = AppendEvent | AttemptStep | AttemptGroup | ProbeStep | AwaitOperator | Finished
 
 
 def next_action(run: Run) -> NextAction:
-    """The next thing to do for a run of which no step is being taken at the moment."""
+    """The next thing to do for a run of which no step is being taken at the moment, unless it is one of a group."""
     if run.is_over:
         return Finished()
     if run.is_stuck:
@@ -98,9 +108,9 @@ def _collecting(run: Run, failed: Sequence[StepKey]) -> NextAction:
     not_checked = [key for key in run.keys(run.state) if key.definition.collected and not _is_judged(run, key)]
     askable = takewhile(lambda key: key.definition.collected or run.is_done(key), run.keys(run.state))
     is_hidden = any(key.hides_rest for key in failed)
-    asked = None if is_hidden else next((key for key in askable if not _is_judged(run, key)), None)
-    if asked and not run.collecting_ended:
-        return _attempt(run, asked, FORWARD)
+    asked = None if is_hidden or run.collecting_ended else _next_of(run, (key for key in askable if not _is_judged(run, key)))
+    if asked:
+        return asked
     longest = min(LONGEST_REASON, LONGEST_LIST // len(failed))
     named = [facts.FailedCheck(step=str(key), reason=run.of(key, FORWARD).reason[:longest]) for key in failed[:MOST_NAMED]]
     return AppendEvent(
@@ -118,10 +128,18 @@ def _is_judged(run: Run, key: StepKey) -> bool:
 
 
 def _first_open(run: Run, keys: Iterable[StepKey]) -> NextAction | None:
-    for key in keys:
-        if not run.is_done(key):
-            return _attempt(run, key, FORWARD)
-    return None
+    return _next_of(run, (key for key in keys if not run.is_done(key)))
+
+
+def _next_of(run: Run, keys: Iterator[StepKey]) -> NextAction | None:
+    """An attempt at the first of them; where that is one of a group, at as many of what follows as may run side by side."""
+    first = next(keys, None)
+    if first is None:
+        return None
+    if not first.definition.grouped:
+        return _attempt(run, first, FORWARD)
+    beside = islice(takewhile(lambda key: key.definition.grouped, keys), run.frozen.validate_jobs - 1)
+    return AttemptGroup(tuple(AttemptStep(key, FORWARD, run.of(key, FORWARD).count + 1) for key in (first, *beside)))
 
 
 def _leave(run: Run) -> NextAction:

@@ -131,6 +131,7 @@ class FrozenPlan:
     files_sha256: str = ""
     production: str = ""
     rehearses: bool = False
+    validate_jobs: int = 1
 
     @cached_property
     def all_items(self) -> Mapping[str, Sequence[str]]:

@@ -91,6 +91,7 @@ class Step:
     any_day: bool = False  # of PreCheck: `cutoverd rehearse` takes it too, without a run
     rehearsed: bool = False  # taken in PreCheck as well, on a copy, with its way back
     collected: bool = False  # its failure turns the run once the others of its state were asked as well, with theirs
+    grouped: bool = False  # without effect: taken side by side with its like, as many at once as the plan says
     after_failure: bool = False  # not on the way: taken once another step has failed, before the run turns
     copied_first: bool = False  # not begun before the ledger knows of it too, either way: a lost stream must not hide it
     closes_traffic: bool = False  # its way back lets clients in again

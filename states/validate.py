@@ -28,12 +28,12 @@ class Validate(State):
         """foreign keys hold, indexes are valid, sequences are ahead"""
         return await at.ports.validation.check_invariants(at.attempt_id)
 
-    @step(Effect.NONE, collected=True, rehearsed=True, per_item="validation_scripts")
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="validation_scripts", grouped=True)
     async def check_script(at: Context) -> Evidence:
         """every check of a validation script is true"""
         return await at.ports.validation.check_script(at.attempt_id, at.item)
 
-    @step(Effect.NONE, collected=True, rehearsed=True, per_item="comparisons")
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="comparisons", grouped=True)
     async def compare(at: Context) -> Evidence:
         """old and new hold the same content, row by row"""
         return await at.ports.validation.compare(at.attempt_id, at.item)
@@ -43,7 +43,8 @@ class Validate(State):
         """the final backup is complete"""
         return await at.ports.backups.finish(at.attempt_id)
 
-    @step(Effect.NONE, collected=True, rehearsed=True, per_item="queries")  # once the dump no longer competes with them
+    # alone, and once the dump no longer competes: what ran beside a query would be in its time
+    @step(Effect.NONE, collected=True, rehearsed=True, per_item="queries")
     async def time_query(at: Context) -> Evidence:
         """a named query is answered by new as fast as the plan wants it"""
         return await at.ports.validation.time_query(at.attempt_id, at.item)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
 
 from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.inbox import CollectingTimeUp, InboxItem, StepObservation
@@ -18,7 +18,15 @@ from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor, always_leads
 from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.events import facts
-from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
+from cutoverd.states.next_action import (
+    AppendEvent,
+    AttemptGroup,
+    AttemptStep,
+    AwaitOperator,
+    Finished,
+    ProbeStep,
+    next_action,
+)
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Ports
@@ -32,6 +40,16 @@ class Stopped(Enum):
 
     OVER = "over"
     NEEDS_A_PERSON = "needs a person"  # only with `auto`
+
+
+@dataclass(frozen=True)
+class Acting:
+    """An attempt at a step, or a probe of it, that is under way."""
+
+    key: StepKey
+    direction: Direction
+    task: asyncio.Task[facts.Event]
+    began: float  # by the monotonic clock
 
 
 class RunLoop:
@@ -59,6 +77,7 @@ class RunLoop:
         self._auto = auto
         self._collect_seconds = collect_seconds
         self._is_collecting = False
+        self._acting: list[Acting] = []  # of a group several, else one at most
         self._handler = InboxHandler(runlog, inbox, check_plan)
         self._steps = StepExecutor(
             runlog,
@@ -76,31 +95,42 @@ class RunLoop:
 
     async def drive(self) -> Stopped:
         """Until the run is over; with `auto` also until it waits for a person. Raises `NotLeader`, `Conflict`."""
-        while True:
-            try:
-                if stopped := await self._turn():
-                    return stopped
-            except Conflict as conflict:  # what was decided on the old end of the journal is decided again
-                await self._log.catch_up(conflict)
+        try:
+            while True:
+                try:
+                    if stopped := await self._turn():
+                        return stopped
+                except Conflict as conflict:  # what was decided on the old end of the journal is decided again
+                    await self._end_acting()
+                    self._acting.clear()
+                    await self._log.catch_up(conflict)
+        finally:
+            await self._end_acting()
 
     async def _turn(self) -> Stopped | None:
-        """One action; why the loop ends, if it does."""
+        """One action, or one moment of those that run side by side; why the loop ends, if it does."""
         await self._handler.record_foreign()
         self._limit_collecting()
         upcoming = next_action(self.run)
         match upcoming:
+            case AttemptGroup(attempts):
+                running = {each.key for each in self._acting}
+                for attempt in attempts:
+                    if attempt.key not in running:
+                        await self._begin(attempt)
+                await self._go_on()
+            case _ if self._acting:  # the run is held: what of a group runs is finished, and nothing else is begun
+                await self._go_on()
             case Finished():
                 await self._log.record_foreign()
                 return Stopped.OVER
             case AppendEvent(event):
                 await self._handler.report_refusals()  # the end of the run may be what is appended
                 await self._log.append(event)
-            case AttemptStep(key, direction, attempt):
-                # announced before anything is done, by the loop itself: only it appends
-                event_id = await self._log.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
-                await self._run_interruptibly(key, direction, self._steps.attempt(upcoming, event_id))
-            case ProbeStep(key, direction):
-                await self._run_interruptibly(key, direction, self._steps.probe(key, direction))
+            case AttemptStep() | ProbeStep():
+                await self._begin(upcoming)
+                while self._acting:
+                    await self._go_on()
             case AwaitOperator():
                 async with self._held_loop(upcoming.meanwhile):
                     if await self._wait(upcoming):
@@ -173,32 +203,45 @@ class RunLoop:
         until_opens = (opens - datetime.now(UTC)).total_seconds() if opens and waiting.gate else 0.0
         return max(min(until_opens, CLOCK_READ_SECONDS), 0.0 if waiting.gate and self._inbox.empty() else PENDING_COMMAND_SECONDS)
 
-    async def _run_interruptibly(self, key: StepKey, direction: Direction, act: Coroutine[Any, Any, facts.Event]) -> None:
-        """Act, and meanwhile take in commands; one that turns the run ends the act."""
-        acting = asyncio.create_task(act)
-        began = time.monotonic()
-        try:
-            await self._handle_until(acting)
-        finally:
-            await end_tasks(acting)
-        if acting.cancelled():
-            reason = self._why_ended()
-            await self._log.append(interrupted(key, direction, time.monotonic() - began, reason))
+    async def _begin(self, upcoming: AttemptStep | ProbeStep) -> None:
+        """Announced before anything is done, by the loop itself: only it appends."""
+        key, direction = upcoming.key, upcoming.direction
+        if isinstance(upcoming, ProbeStep):
+            act = self._steps.probe(key, direction)
         else:
-            await self._log.append(acting.result())
+            started = facts.StepStarted(step=str(key), direction=direction, attempt=upcoming.attempt)
+            act = self._steps.attempt(upcoming, await self._log.append(started))
+        self._acting.append(Acting(key, direction, asyncio.create_task(act), time.monotonic()))
 
-    async def _handle_until(self, acting: asyncio.Task[facts.Event]) -> None:
-        """Until the act is done or a command has turned the run."""
-        while not acting.done():
-            receiving = asyncio.create_task(self._inbox.get())
-            await asyncio.wait({acting, receiving}, return_when=asyncio.FIRST_COMPLETED)
-            if not receiving.done():
-                receiving.cancel()
-                return
-            before = self.run
-            await self._handler.handle(receiving.result())
-            if _interrupts(before, self.run):
-                return
+    async def _go_on(self) -> None:
+        """Until an act has ended, which is put on record, or an item was taken in; one that turns the run ends all acts."""
+        before = self.run
+        item = await self._next_beside_acts()
+        if item is not None:
+            await self._handler.handle(item)
+        if _interrupts(before, self.run):
+            await self._end_acting()
+        for each in [each for each in self._acting if each.task.done()]:
+            self._acting.remove(each)
+            await self._log.append(self._outcome_of(each))
+
+    async def _next_beside_acts(self) -> InboxItem | None:
+        """None if an act ends before one comes."""
+        receiving = asyncio.create_task(self._inbox.get())
+        await asyncio.wait({receiving, *(each.task for each in self._acting)}, return_when=asyncio.FIRST_COMPLETED)
+        if receiving.done():
+            return receiving.result()
+        receiving.cancel()
+        return None
+
+    async def _end_acting(self) -> None:
+        await end_tasks(*(each.task for each in self._acting))
+
+    def _outcome_of(self, ended: Acting) -> facts.Event:
+        """What was observed, or that the act was ended before anything was. Raises `NotLeader`."""
+        if ended.task.cancelled():
+            return interrupted(ended.key, ended.direction, time.monotonic() - ended.began, self._why_ended())
+        return ended.task.result()
 
     def _why_ended(self) -> str:
         if self.run.collecting_ended:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.engine.outcomes import bounded, ended_by, succeeded, with_limit
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.host.log import Logger
+from cutoverd.daemon.progress import report_as
 from cutoverd.events import facts
 from cutoverd.states import STATES
 from cutoverd.states.errors import NotLeader, OutcomeUnknown, format_error
@@ -55,12 +57,13 @@ class StepExecutor:
         self._connection_lost = connection_lost
         self._check_files = check_files
         self._check_leads = check_leads
-        self._unseen_in_a_row = 0  # outcomes in a row that nobody saw
+        self._unseen = Counter[StepKey]()  # outcomes in a row that nobody saw, by step: what runs beside it knows nothing of it
 
     async def attempt(self, take: AttemptStep, event_id: str) -> facts.Event:
         """Run or undo the step that the event `event_id` announced; what was observed. Raises `NotLeader`."""
+        report_as(str(take.key))
         outcome = await self._act(take, event_id)
-        self._unseen_in_a_row = self._unseen_in_a_row + 1 if isinstance(outcome, facts.StepInterrupted) else 0
+        self._unseen[take.key] = self._unseen[take.key] + 1 if isinstance(outcome, facts.StepInterrupted) else 0
         return outcome
 
     async def _act(self, take: AttemptStep, event_id: str) -> facts.Event:
@@ -68,7 +71,7 @@ class StepExecutor:
         act = take.key.definition.run if take.direction is Direction.FORWARD else take.key.definition.undo
         assert act is not None, f"{take.key} has no way back"  # noqa: S101  # next_action() asks only for those that have one
         try:
-            await self._back_off()
+            await self._back_off(take.key)
             if take.key.definition.effect is Effect.PROBED:  # no ledger row of its own turns a stale daemon away
                 await self._check_leads()
             if take.direction is Direction.FORWARD and STATES[take.key.state].reads_files:
@@ -100,10 +103,10 @@ class StepExecutor:
             return error
         return OutcomeUnknown(f"{format_error(error)}; whether another daemon has taken the run could not be asked")
 
-    async def _back_off(self) -> None:
+    async def _back_off(self, key: StepKey) -> None:
         """After an outcome that nobody saw: a server that fell needs a moment."""
-        if self._unseen_in_a_row:
-            await asyncio.sleep(min(2.0 ** (self._unseen_in_a_row - 1), SLOWEST_RETRY_SECONDS))
+        if unseen := self._unseen[key]:
+            await asyncio.sleep(min(2.0 ** (unseen - 1), SLOWEST_RETRY_SECONDS))
 
     def _timeout_of(self, key: StepKey) -> float | None:
         return None if key.definition.untimed else self._step_seconds
@@ -119,7 +122,7 @@ class StepExecutor:
         except Exception as error:  # a probe that fails has seen nothing
             await self._check_leads()
             probed = Probed(Found.UNKNOWN, {"error": format_error(with_limit(error, time.monotonic() - began))[:1000]})
-        self._unseen_in_a_row = 0
+        self._unseen[key] = 0
         return facts.StepProbed(step=str(key), direction=direction, found=probed.found, evidence=bounded(probed.evidence))
 
     def context(self, key: StepKey, direction: Direction, event_id: str) -> Context:

@@ -59,6 +59,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         production=production,
         version=version("cutoverd"),
         rehearses=plan.rehearsal.skip is None,
+        validate_jobs=plan.validate_.jobs,
     )
 
 

@@ -9,6 +9,8 @@ from pydantic import Field
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.durations import Seconds
 
+MOST_JOBS = 8  # two sessions each, and two more that watch them
+
 
 class ComparisonSection(Part):
     name: str
@@ -61,6 +63,8 @@ class ValidateSection(Part):
     """Questions of the application that may not have become slow."""
     grants: Grants = Grants()
     """Rights that may be gone."""
+    jobs: int = Field(default=2, ge=1, le=MOST_JOBS)
+    """How many comparisons and validation scripts are asked at once, 1 to 8: the work is the server's."""
     collect: Seconds = 120.0
     """How long it is asked what else is wrong once something has failed; then the run turns back. 0: not at all."""
     invariants: Invariants = Invariants()

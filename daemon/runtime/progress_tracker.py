@@ -1,4 +1,7 @@
-"""Who watches the running step: where the server, the files and the step itself tell how far it is. In nobody's way."""
+"""Who watches the running step: where the server, the files and the step itself tell how far it is. In nobody's way.
+
+Of several that run side by side only they themselves tell: whose a session is, the server does not know.
+"""
 
 from __future__ import annotations
 
@@ -55,38 +58,46 @@ class ProgressTracker:
 
     def __call__(self, run: Run, recorded: Recorded) -> None:
         self.run = run
-        before = self.timeline.running
+        before = self.timeline.all_running
         self.timeline.apply(recorded)
-        if self.timeline.running != before:
+        if self.timeline.all_running != before:
             self._reading, self._locator, self._whole_bytes = ProgressReading(), None, None
-            self.reporter.reading = ProgressReading()
+            for each in {*before} ^ {*self.timeline.all_running}:
+                self.reporter.forget(each.step)
 
     def progress(self, now: datetime) -> Progress | None:
-        """Of the running step; None if none is running."""
-        running = self.timeline.running
-        if running is None:
-            return None
-        seconds = max(0.0, (now - running.began).total_seconds())
-        return Progress(running.step, running.direction, running.attempt, seconds, self._known(StepKey.of(running.step), now))
+        """Of the running step, of several the one that was begun first; None if none is running."""
+        return next(iter(self.all_progress(now)), None)
+
+    def all_progress(self, now: datetime) -> list[Progress]:
+        """Of each running step, in the order of their beginning."""
+        return [
+            Progress(
+                each.step, each.direction, each.attempt, max(0.0, (now - each.began).total_seconds()), self._known(each, now)
+            )
+            for each in self.timeline.all_running
+        ]
 
     def status_document(self, now: datetime) -> dict[str, Any]:
         """As `cutoverd status -f json` has it, and how far the running step is."""
         if self.run.plan is None:
-            return {"run": self.run.name, "state": "", "progress": None}
-        progress = self.progress(now)
+            return {"run": self.run.name, "state": "", "progress": None, "progress_beside": []}
+        progress = [each.as_json() for each in self.all_progress(now)]
         status = status_document(self.run, self.timeline, now)
         return {
             **status,
             **checks_of(status, self._loaded.run_dir),
-            "progress": progress and progress.as_json(),
+            "progress": next(iter(progress), None),
+            "progress_beside": progress[1:],
             "journal_waits": self.waits.reason,
         }
 
-    def _known(self, key: StepKey, now: datetime) -> ProgressReading:
+    def _known(self, running: Running, now: datetime) -> ProgressReading:
+        key, own = StepKey.of(running.step), self.reporter.of(running.step)
         if key.definition.progress is ProgressSource.WATCH and self.run.plan and self.run.frozen.watch_seconds:
             since = max(0.0, (now - self.run.entered_at).total_seconds())
             return ProgressReading("", since, self.run.frozen.watch_seconds, "seconds")
-        return self.reporter.reading if self.reporter.reading.describe() else self._reading
+        return own if own.describe() else self._reading
 
     @asynccontextmanager
     async def tracking(self, server: Server) -> AsyncIterator[None]:
@@ -102,9 +113,10 @@ class ProgressTracker:
     async def _poll(self, server: Server) -> None:
         while True:
             await asyncio.sleep(EVERY_SECONDS)
-            if (running := self.timeline.running) and STATES[StepKey.of(running.step).state].uses_database:
-                reading = await self._read_or_nothing(server, running)
-                if running is self.timeline.running:  # else it is another step's
+            running = self.timeline.all_running
+            if len(running) == 1 and STATES[StepKey.of(running[0].step).state].uses_database:
+                reading = await self._read_or_nothing(server, running[0])
+                if running is self.timeline.all_running:  # else it is another step's, or nobody knows whose
                     self._reading = reading
 
     async def _read_or_nothing(self, server: Server, running: Running) -> ProgressReading:

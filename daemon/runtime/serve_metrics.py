@@ -37,7 +37,7 @@ class Measured:
 def measured(loaded: LoadedPlan, tracker: ProgressTracker) -> Iterator[Measured]:
     """Served where the plan says; raises OSError or OverflowError if that address cannot be had."""
     metrics = RunMetrics(loaded.plan.run, version("cutoverd"))
-    metrics.registry.register(StepMetrics(loaded.plan.run, lambda: tracker.progress(datetime.now(UTC))))
+    metrics.registry.register(StepMetrics(loaded.plan.run, lambda: tracker.all_progress(datetime.now(UTC))))
     metrics.registry.register(JournalMetrics(loaded.plan.run, tracker.waits))
     listen = loaded.plan.metrics.listen if loaded.plan.metrics else None
     with served(metrics.registry, listen) as scrapes:

@@ -48,6 +48,7 @@ def ports_of(
             logins=logins(plan),
             smoke_roles=plan.smoke.roles,
             disposable=plan.cutover.disposable,
+            validate_jobs=plan.validate_.jobs,
         ),
         scripts=scripts,
         validation=_validation(loaded, server),

@@ -96,7 +96,8 @@ class LiveTree:
 
     def _picture(self) -> Group:
         now = datetime.now(UTC)
-        moment = TreeInput(self._tracker.run, self._tracker.timeline, self._tracker.progress(now), now)
+        running = self._tracker.all_progress(now)
+        moment = TreeInput(self._tracker.run, self._tracker.timeline, next(iter(running), None), now, running[1:])
         width, height = self._console.size
         return Group(*(styled(each) for each in tree(moment, width=width, height=height - 1)))
 

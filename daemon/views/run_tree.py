@@ -40,6 +40,7 @@ class TreeInput:
     timeline: Timeline
     progress: Progress | None
     now: datetime
+    beside: Sequence[Progress] = ()  # of what else runs at the same time
 
 
 def tree(moment: TreeInput, *, width: int = 80, height: int = 24) -> list[str]:
@@ -167,10 +168,10 @@ def _rehearsal(moment: TreeInput, ways: Sequence[Way]) -> list[tuple[bool, str]]
 
 def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
     key, direction = way
-    tried, progress = moment.run.of(key, direction), moment.progress
+    tried, progress = moment.run.of(key, direction), _progress_of(moment, way)
     back = direction is Direction.BACK
     name = f"back: {key}" if back else _name(key)
-    if progress and (progress.step, progress.direction) == (str(key), direction):
+    if progress:
         attempt = f"attempt {progress.attempt}  " if progress.attempt > 1 else ""
         return True, f"   {RUNNING} {name}  {format_seconds(progress.seconds)}  {attempt}{progress.far}".rstrip()
     details = {
@@ -184,6 +185,11 @@ def _step(moment: TreeInput, way: Way) -> tuple[bool, str]:
 
 def _name(key: StepKey) -> str:
     return window_step(key) if key.definition.per_item == KIND else str(key).partition(".")[2]
+
+
+def _progress_of(moment: TreeInput, way: Way) -> Progress | None:
+    running = [moment.progress, *moment.beside] if moment.progress else []
+    return next((each for each in running if (each.step, each.direction) == (str(way[0]), way[1])), None)
 
 
 def _first_line(text: str) -> str:
@@ -224,7 +230,8 @@ def _status(moment: TreeInput, width: int, height: int) -> list[str]:
     counted = f"{run.state} · {done}/{steps} steps · "
     allowed = f"next: {', '.join(allowed_verbs(run))}"
     if moment.progress:
-        return [f"{RUNNING} {counted}{moment.progress.title} since {format_seconds(moment.progress.seconds)}", allowed]
+        beside = f", and {len(moment.beside)} beside it" if moment.beside else ""
+        return [f"{RUNNING} {counted}{moment.progress.title} since {format_seconds(moment.progress.seconds)}{beside}", allowed]
     if isinstance(upcoming, AwaitOperator):
         icon = FAILED if run.failure or run.is_stuck else WAITING
         reason = " ".join(upcoming.reason.split())

@@ -7,7 +7,7 @@ from typing import Any
 
 from cutoverd.daemon.views.rehearsal_state import rehearsal_state
 from cutoverd.daemon.views.summary import left_over, to_do
-from cutoverd.daemon.views.timeline import Timeline
+from cutoverd.daemon.views.timeline import Running, Timeline
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.leftovers import SWAPPED
 from cutoverd.states.next_action import awaited_operator
@@ -18,6 +18,7 @@ from cutoverd.states.run import Run, Status
 def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any]:
     """From the events alone; `next` is what may be said. Of a run that has started."""
     waits = awaited_operator(run)
+    running = [_running(each, now) for each in timeline.all_running]
     keys = [] if run.is_over or run.is_stuck else list(run.keys(run.state))
     return {
         "run": run.name,
@@ -26,7 +27,8 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "steps_done": sum(run.is_done(key) for key in keys),
         "steps": len(keys),
         "begun": [f"{key} ({way})" for (key, way), tried in run.attempts.items() if tried.status is Status.BEGUN],
-        "running": _running(timeline, now),
+        "running": next(iter(running), None),
+        "running_beside": running[1:],
         "waits_for": waits.reason if waits else "",
         "gate": run.gate.name if run.gate else "",
         "held": run.held is not None,
@@ -52,10 +54,7 @@ def _rehearsal(run: Run) -> dict[str, Any] | None:
     return state.as_json() if state else None
 
 
-def _running(timeline: Timeline, now: datetime) -> dict[str, Any] | None:
-    """What was announced last; whether its daemon still lives, the stream cannot tell."""
-    running = timeline.running
-    if running is None:
-        return None
+def _running(running: Running, now: datetime) -> dict[str, Any]:
+    """What was announced; whether its daemon still lives, the stream cannot tell."""
     seconds = max(0.0, (now - running.began).total_seconds())
     return {"step": running.step, "direction": running.direction, "attempt": running.attempt, "seconds": round(seconds, 1)}

@@ -14,6 +14,8 @@ from cutoverd.states.ports import Direction
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import StepKey
 
+Outcome = facts.StepSucceeded | facts.StepFailed | facts.StepInterrupted
+
 
 @dataclass(frozen=True)
 class Running:
@@ -41,9 +43,10 @@ class Timeline:
     turned_hint: str = ""  # what the step said that would help, if one turned it
     dropped: set[str] = field(default_factory=set)  # databases that `finalize` dropped
     budget_seconds: float | None = None  # of the window
-    running: Running | None = None
+    all_running: tuple[Running, ...] = ()  # in the order of their beginning; several of a group
     leader: str = ""  # host/pid of the daemon that took the run last
     _hint: str = ""
+    _hints: dict[str, str] = field(default_factory=dict)  # by step, of those that failed since the run turned last
     _first_turn: tuple[str, str] = ("", "")  # reason and hint: what `retry` goes on with
     _gate_at: datetime | None = None
 
@@ -61,7 +64,10 @@ class Timeline:
             case facts.LeaderAcquired():
                 self.leader = f"{event.host}/{event.pid}"
             case facts.StepFailed():
-                self._hint = self._hint or event.hint  # of many that were collected the first stands for all
+                self._hint = self._hint or event.hint
+                self._hints[event.step] = event.hint
+            case facts.ValidationFailed():  # of many the first stands for all: in their order, whichever ended first
+                self._hint = next(filter(None, (self._hints.get(each.step) for each in event.failures)), "")
             case facts.LeftoverDropped():
                 self.dropped.add(event.database)
             case facts.GateReached():
@@ -82,14 +88,27 @@ class Timeline:
         if event.target == Rollback.name:
             self._first_turn = self.turned_because, self.turned_hint
         self._hint = ""
+        self._hints.clear()
 
     def _follow(self, event: facts.Event, at: datetime) -> None:
-        """The running step; what a daemon that is gone had begun does not run any more."""
+        """The running steps; what a daemon that is gone had begun does not run any more."""
         match event:
             case facts.StepStarted():
-                self.running = Running(event.step, event.direction, event.attempt, at)
-            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted() | facts.LeaderAcquired():
-                self.running = None
+                begun = Running(event.step, event.direction, event.attempt, at)
+                beside = self._running_without(event) if StepKey.of(event.step).definition.grouped else ()
+                self.all_running = (*(each for each in beside if StepKey.of(each.step).definition.grouped), begun)
+            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted():
+                self.all_running = self._running_without(event)
+            case facts.LeaderAcquired():
+                self.all_running = ()
+
+    def _running_without(self, event: facts.StepStarted | Outcome) -> tuple[Running, ...]:
+        return tuple(each for each in self.all_running if (each.step, each.direction) != (event.step, event.direction))
+
+    @property
+    def running(self) -> Running | None:
+        """The one that was begun first."""
+        return next(iter(self.all_running), None)
 
     def downtime_seconds(self, now: datetime) -> float:
         """0 until it begins; counted on until it is over."""

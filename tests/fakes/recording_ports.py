@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,10 +123,17 @@ class Night:
     """One run in memory, and daemons that take it one after the other."""
 
     def __init__(
-        self, *, gates: tuple[str, ...] = ("downtime", "cutover"), watch_seconds: float = 0.0, opens: datetime | None = None
+        self,
+        *,
+        gates: tuple[str, ...] = ("downtime", "cutover"),
+        watch_seconds: float = 0.0,
+        opens: datetime | None = None,
+        jobs: int = 1,
+        items: Mapping[str, list[str]] = ITEMS,
     ) -> None:
         self.world, self.stream = World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
+        self.jobs, self.items = jobs, items
         self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
         self.leads: Callable[[], bool] = lambda: True
@@ -147,7 +154,8 @@ class Night:
                 facts.RunStarted(
                     plan_sha256="",
                     files={},
-                    items=ITEMS,
+                    items=dict(self.items),
+                    validate_jobs=self.jobs,
                     gates=list(self.gates),
                     watch_seconds=self.watch_seconds,
                     opens=self.opens,

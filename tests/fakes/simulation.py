@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import repeat
 from typing import Any
 
 from fakes.oracle import Oracle
@@ -18,7 +19,16 @@ from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
-from cutoverd.states.next_action import MOST_NAMED, AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
+from cutoverd.states.next_action import (
+    MOST_NAMED,
+    AppendEvent,
+    AttemptGroup,
+    AttemptStep,
+    AwaitOperator,
+    Finished,
+    ProbeStep,
+    next_action,
+)
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run, StepKey
@@ -72,13 +82,17 @@ class Referee:
     answered: list[int] = field(default_factory=list)
     asked: dict[str, bool] = field(default_factory=dict)  # checks of Validate, whether they passed
     no_more: bool = False  # of what else is wrong is asked
+    under_way: set[str] = field(default_factory=set)  # of a group: begun by the daemon that lives, without an outcome
+    left: set[str] = field(default_factory=set)  # of a group: begun by one that was killed
 
     def judge(self, before: Run, event: facts.Event, seq: int, command: Command | None, world: World) -> None:
         assert not before.is_over, f"{event!r} after the end"
         if command:
             self.judge_answer(event, seq, command)
+        self.follow_group(event)
         match event:
             case facts.StepStarted():
+                self.judge_group(before, event)
                 self.judge_attempt(event)
                 self.judge_collecting(event)
             case facts.StepSucceeded() | facts.StepFailed() if StepKey.of(event.step).definition.collected:
@@ -103,6 +117,32 @@ class Referee:
             case facts.Transitioned():
                 self.judge_transition(event, command, world)
                 self.held, self.turned_at = False, seq
+
+    def follow_group(self, event: facts.Event) -> None:
+        """What is under way, and what a killed daemon left so."""
+        match event:
+            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted():
+                self.under_way.discard(event.step)
+            case facts.LeaderAcquired():
+                self.left |= self.under_way
+                self.under_way.clear()
+            case facts.Transitioned():
+                self.left.clear()
+
+    def judge_group(self, before: Run, event: facts.StepStarted) -> None:
+        """Side by side is only what changes nothing, on the way there; what a kill left comes first, and nothing comes twice."""
+        step = StepKey.of(event.step)
+        if not step.definition.grouped:
+            assert not self.under_way, f"{event!r} beside {self.under_way}"
+            return
+        assert step.definition.effect is Effect.NONE, f"{event!r} changes something"
+        assert (step.state, event.direction) == (before.state, "forward"), f"{event!r} in {before.state}"
+        assert event.step not in self.under_way, f"{event!r} although it is under way"
+        assert event.step not in self.asked, f"{event!r} although it was judged"
+        assert event.step in self.left or not self.left, f"{event!r} before what a kill left: {self.left}"
+        self.under_way.add(event.step)
+        self.left.discard(event.step)
+        assert len(self.under_way) <= before.frozen.validate_jobs, f"too many at once: {self.under_way}"
 
     def judge_answer(self, event: facts.Event, seq: int, command: Command) -> None:
         assert command.seq not in self.answered, f"{command} was answered twice"
@@ -172,6 +212,8 @@ class Simulation:
     patience: int | None = None  # so many moments after a failure in Validate no more is asked
     smoke_roles: bool = False  # CONNECT is withheld from all others until clients are admitted
     rehearses: bool = False  # the window, in PreCheck
+    jobs: int = 1  # checks of Validate side by side
+    ends: Iterator[int] = field(default_factory=lambda: repeat(0))  # which of those is the next to end; beyond the last: none
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
 
@@ -187,6 +229,7 @@ class Simulation:
         self.commands: list[Command] = []
         self.seq = self.moment = self.epoch = self.turns = 0
         self.collecting_since = 0
+        self.acting: list[tuple[StepKey, str]] = []  # those of a group, with the ids of their beginnings
         self.now = BEGINNING
 
     # the bus
@@ -230,6 +273,7 @@ class Simulation:
             return self.take_over()
 
     def take_over(self) -> Simulation:
+        self.acting.clear()
         replayed = replay(self.messages)
         assert replayed == self.run, "the journal tells another run than the one that was lived"
         self.epoch = self.run.epoch + 1
@@ -237,10 +281,9 @@ class Simulation:
         self.append(facts.LeaderAcquired(epoch=self.epoch, host="db1", pid=self.epoch))
         if self.run.plan is None:
             items = {kind: list(names) for kind, names in self.items.items()}
-            named = {"gates": list(self.gates), "operators": list(self.operators)}
-            self.append(
-                facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, rehearses=self.rehearses, **named)
-            )
+            named: dict[str, Any] = {"gates": list(self.gates), "operators": list(self.operators)}
+            named |= {"rehearses": self.rehearses, "validate_jobs": self.jobs}
+            self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
         return self
 
     def drive(self) -> AwaitOperator | Finished:
@@ -254,6 +297,7 @@ class Simulation:
                 self.start()
                 continue
             if waiting and not self.has_mail_to_come():
+                assert not self.referee.under_way, f"{waiting} while {self.referee.under_way}"
                 return waiting
 
     def until(self, reached: Callable[[Run], object]) -> Simulation:
@@ -266,14 +310,26 @@ class Simulation:
         return not self.run.is_over and any(moment > self.moment for moment in self.mail)
 
     def turn(self) -> AwaitOperator | Finished | None:
-        self.listen()
+        if self.listen() and self.acting:
+            return self.end_all()
         upcoming = next_action(self.run)
         match upcoming:
+            case AttemptGroup(attempts):
+                running = [key for key, _ in self.acting]
+                assert {*running} <= {each.key for each in attempts}, f"{upcoming} ends what runs: {running}"
+                for each in attempts:
+                    if each.key not in running:
+                        self.acting.append((each.key, self.begin(each)))
+                self.go_on_beside()
+            case _ if self.acting:
+                assert isinstance(upcoming, AwaitOperator), f"{upcoming} while {self.acting} are under way"
+                assert self.run.held, f"{upcoming} while {self.acting} are under way"
+                self.go_on_beside()
             case AppendEvent(event):
                 self.append(event)
-            case AttemptStep(key, direction, attempt):
-                mark_id = self.append(facts.StepStarted(step=str(key), direction=direction, attempt=attempt))
-                self.attempt(key, direction, mark_id)
+            case AttemptStep(key, direction):
+                mark_id = self.begin(upcoming)
+                self.act(key, direction, mark_id, turned=self.listen())
             case ProbeStep(key, direction):
                 self.probe(key, direction)
             case AwaitOperator(reason):
@@ -316,8 +372,27 @@ class Simulation:
             self.run.failure,
         )
 
-    def attempt(self, key: StepKey, direction: Direction, mark_id: str) -> None:
-        turned = self.listen()
+    def begin(self, take: AttemptStep) -> str:
+        return self.append(facts.StepStarted(step=str(take.key), direction=take.direction, attempt=take.attempt))
+
+    def go_on_beside(self) -> None:
+        """A moment of a group: one ends, or none does, or all do because the run turned."""
+        if self.listen():
+            self.end_all()
+            return
+        one = next(self.ends) % (len(self.acting) + 1)
+        if one < len(self.acting):
+            self.act(*self.take_out(one), turned=False)
+
+    def end_all(self) -> None:
+        while self.acting:
+            self.act(*self.take_out(0), turned=True)
+
+    def take_out(self, one: int) -> tuple[StepKey, Direction, str]:
+        key, mark_id = self.acting.pop(one)
+        return key, Direction.FORWARD, mark_id
+
+    def act(self, key: StepKey, direction: Direction, mark_id: str, *, turned: bool) -> None:
         fate = self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
         act = key.definition.run if direction is Direction.FORWARD else key.definition.undo
         assert act, f"{key} has no way back"

@@ -8,7 +8,7 @@ from fakes.simulation import Fate, Simulation
 
 from cutoverd.events import facts
 from cutoverd.events.codec import decode
-from cutoverd.states.next_action import next_action
+from cutoverd.states.next_action import AttemptGroup, next_action
 from cutoverd.states.run import Run, StepKey
 
 ITEMS = {
@@ -57,7 +57,9 @@ def failing(simulation: Simulation, what: Fate = Fate.FAILED_BEFORE) -> Simulati
 
 
 def is_next(run: Run, key: StepKey) -> bool:
-    return getattr(next_action(run), "key", None) == key
+    upcoming = next_action(run)
+    keys = [each.key for each in upcoming.attempts] if isinstance(upcoming, AttemptGroup) else [getattr(upcoming, "key", None)]
+    return key in keys
 
 
 def about_to(key: StepKey, **more: Any) -> Simulation:

@@ -7,11 +7,12 @@ missing.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from support.aftermath import assert_completed, assert_rolled_back, times
-from support.night import Night, a_night
+from support.night import Night, a_night, until
 from support.servers import Cluster
 
 from cutoverd.events import facts
@@ -39,10 +40,6 @@ THERE: dict[str, list[Kill]] = {
         ("data.run_script:data/020.sql", "before"),
         ("data.run_script:data/020.sql", "before"),
         ("data.run_script:late/900.sql", "before"),
-    ],
-    "validate": [
-        ("validate.check_script:validate/001.sql", "before"),
-        ("validate.compare:machines", "before"),
     ],
     "smoke": [
         ("smoke.exchange_names", "before"),
@@ -113,6 +110,37 @@ def assert_probed_before_any_was_repeated(night: Night, kills: list[Kill], direc
         whens = [when for killed, when in kills if killed == step]
         assert found.count(there) == whens.count("after"), (step, found)
         assert times(night, step, direction) == 1 + whens.count("before"), (step, found)
+
+
+SIDE_BY_SIDE = ("validate.check_script:validate/001.sql", "validate.compare:machines")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cluster", ["18"], indirect=True)
+def test_of_two_checks_that_ran_side_by_side_when_the_daemon_was_killed_both_are_taken_again(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Then one of them ends, and the next kill leaves only the other."""
+    script, comparison = SIDE_BY_SIDE
+    with a_night(cluster, tmp_path) as night:
+        for step in SIDE_BY_SIDE:
+            night.stall(step)
+        night.start("--auto")
+        for step in SIDE_BY_SIDE:
+            night.wait_for_step(step)
+        until(lambda: [wait for _, wait in night.backends()].count("PgSleep") == 2, "both stand still")
+        night.kill()
+        night.stall(comparison)  # once more: a takeover lets go what the dead daemon had begun
+        night.take_over("--auto")
+        night.wait_for(facts.StepSucceeded, step=script)
+        night.wait_for_step(comparison)
+        night.kill()
+        night.release()
+        night.take_over("--auto")
+        assert_completed(night)
+        begun = [each.event for each in night.journal() if isinstance(each.event, facts.StepStarted)]
+        attempts = Counter(event.step for event in begun if event.step.startswith("validate."))
+        assert {step: times for step, times in attempts.items() if times > 1} == {script: 2, comparison: 3}
 
 
 @pytest.mark.long

@@ -102,16 +102,16 @@ COMMANDS = {  # what a step asks of the systems, by direction
     ("cutover.prove_health:page", "forward"): "health page",
     ("rollback.prove_health:page", "forward"): "health page",
 }
-LOCKS = {  # whose session on which database locks which table: a dump or a comparison waits for it
+LOCKS = {  # whose session on which database locks which table: a dump waits for it
     "precheck.prove_backup": ("app_user", "app", "store.witness"),
-    "validate.compare:machines": ("postgres", "app_next", "fleet.machine"),
 }
-SCRIPTS = {  # the step that runs a file
+SCRIPTS = {  # the step that runs a file, or a query of the plan
     "schema.apply_schema": "schema_001",
     "data.run_script:data/010.sql": "data_010",
     "data.run_script:data/020.sql": "data_020",
     "data.run_script:late/900.sql": "late_900",
     "validate.check_script:validate/001.sql": "validate_001",
+    "validate.compare:machines": "compare_machines",
 }
 HEALTH_PROOFS_BEFORE = {"precheck": 0, "cutover": 2, "rollback": 2}  # PreCheck proves the health twice
 
@@ -448,6 +448,7 @@ def _plan(night: Night) -> dict[str, Any]:
         return {verb: words(verb, name, version) for verb in ("status", "start", "stop")}
 
     columns = "SELECT id, serial, installed FROM"
+    stalling = "WHERE store.stand_still('compare_machines')"
     return {
         "run": night.run,
         "state_dir": str(night.state_dir),
@@ -470,7 +471,12 @@ def _plan(night: Night) -> dict[str, Any]:
         "validate": {
             "scripts": ["validate/*.sql"],
             "compare": [
-                {"name": "machines", "key": ["id"], "old": f"{columns} store.machine", "new": f"{columns} fleet.machine"}
+                {
+                    "name": "machines",
+                    "key": ["id"],
+                    "old": f"{columns} store.machine {stalling}",
+                    "new": f"{columns} fleet.machine",
+                }
             ],
             "waive": dict.fromkeys(("store.log", "store.cache", "store.witness"), "not moved in this night"),
         },

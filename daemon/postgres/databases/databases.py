@@ -23,7 +23,8 @@ class PostgresDatabases:
 
     `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy;
     `logins`: addresses that the plan will log in to, by its keys; `smoke_roles`: who alone may connect to new until clients are
-    admitted (None: whoever may connect to production); `disposable`: tables of new whose rows a way back may give up, and why.
+    admitted (None: whoever may connect to production); `disposable`: tables of new whose rows a way back may give up, and why;
+    `validate_jobs`: how many checks of Validate run at once, each with its sessions.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class PostgresDatabases:
         logins: Mapping[str, str] | None = None,
         smoke_roles: Sequence[str] | None = None,
         disposable: Mapping[str, str] | None = None,
+        validate_jobs: int = 1,
     ) -> None:
         self._server = server
         self._logins = logins or {}
@@ -42,9 +44,12 @@ class PostgresDatabases:
         self._clone_seconds = clone_seconds
         self._smoke_roles = smoke_roles
         self._disposable = disposable or {}
+        self._validate_jobs = validate_jobs
 
     async def check_fit(self, attempt_id: AttemptId) -> Evidence:
-        return await requirements.check_fit(self._server, attempt_id, self._logins, self._smoke_roles)
+        return await requirements.check_fit(
+            self._server, attempt_id, self._logins, self._smoke_roles, validate_jobs=self._validate_jobs
+        )
 
     async def keep_found(self, attempt_id: AttemptId, found: Evidence) -> None:
         async with session(self._server) as conn:

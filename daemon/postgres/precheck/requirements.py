@@ -42,11 +42,13 @@ async def check_fit(
     attempt_id: AttemptId,
     logins: Mapping[str, str] | None = None,
     smoke_roles_named: Sequence[str] | None = None,
+    *,
+    validate_jobs: int = 1,
 ) -> Evidence:
     """{"server_version", "role", "owner", "not_carried", "shared_roles", "smoke_roles", "clock_ahead_seconds", "warnings"}.
 
-    `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason found. Who only looks does not
-    try the rights: that is a write, rolled back.
+    `logins`: addresses that the plan logs in to, by its keys; `validate_jobs`: checks of Validate that run at once. Raises
+    `Unfit` with every reason found. Who only looks does not try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
         oid, ahead = await pg_database.oid_of(conn, server.names.production), await clock_skew.ahead(conn)
@@ -60,7 +62,7 @@ async def check_fit(
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
         tried = await role_logins.try_logins(server, of_tests.may_log_in, logins or {})
-        reasons += [*await _in_the_way(conn, server, attempt_id.run, row), *otherwise, *barred, *of_tests.reasons]
+        reasons += [*await _in_the_way(conn, server, attempt_id.run, row, validate_jobs), *otherwise, *barred, *of_tests.reasons]
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
         not_carried, differs, lost = await _try_rights(conn, server, row, is_fit=not reasons)
         warnings = [*old_tools, *unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
@@ -98,11 +100,12 @@ async def _not_there(conn: Connection, name: str) -> str:
     return f"there is no database {name}: database.url must end with one of {', '.join(other for (other,) in others)}"
 
 
-async def _in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow) -> list[str]:
+async def _in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow, validate_jobs: int) -> list[str]:
     reasons = [*await _rights(conn, row), *await _left_over(conn, server.names, run)]
     for query, reason in IN_THE_WAY:
         reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, row.oid)]
-    return [*reasons, *[reason async for reason in server_state.found(conn, server_state.IMPOSSIBLE, row.oid)]]
+    impossible = server_state.found(conn, server_state.IMPOSSIBLE, row.oid, validate_jobs=validate_jobs)
+    return [*reasons, *[reason async for reason in impossible]]
 
 
 LABELS = "SELECT provider, label FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass AND objoid = %s"

@@ -8,6 +8,7 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
 SESSIONS = 12  # as many as a run has open at once, and some
+SESSIONS_BESIDE = 4  # more, for each check of Validate beside the first: two that read, and at times two that watch them
 INSIDE = 4  # of them in production itself: a dump by two jobs, and who holds its snapshot
 LONG_MINUTES = 5
 
@@ -23,16 +24,17 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
         "track_counts is off, so nothing could prove that old is unchanged: ALTER SYSTEM SET track_counts = on, and reload",
     ),
     (
-        "SELECT * FROM (SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+        "SELECT n, %(sessions)s FROM (SELECT current_setting('max_connections')::int"
+        " - current_setting('superuser_reserved_connections')::int"
         " - coalesce(current_setting('reserved_connections', true), '0')::int"
         " - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid())) AS free (n)"
         " WHERE n < %(sessions)s",
-        f"only {{0}} connections are free and a run needs up to {SESSIONS}: end some, or raise max_connections",
+        "only {0} connections are free and a run needs up to {1}: end some, or raise max_connections",
     ),
     (
-        "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0"
+        "SELECT rolname, rolconnlimit, %(sessions)s FROM pg_roles WHERE rolname = current_user AND rolconnlimit >= 0"
         " AND rolconnlimit < %(sessions)s",
-        f"role {{0}} may have {{1}} connections and a run needs up to {SESSIONS}: ALTER ROLE {{0}} CONNECTION LIMIT -1",
+        "role {0} may have {1} connections and a run needs up to {2}: ALTER ROLE {0} CONNECTION LIMIT -1",
     ),
     (
         "SELECT format('%%I', datname), datconnlimit, others FROM pg_database, (SELECT count(*) FROM pg_stat_activity"
@@ -88,10 +90,10 @@ TO_KNOW: Sequence[ServerQuestion] = (
 )
 
 
-async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int) -> AsyncIterator[str]:
-    """In words, those that are true of the server now."""
+async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int, *, validate_jobs: int = 1) -> AsyncIterator[str]:
+    """In words, those that are true of the server now; `validate_jobs`: how many checks of Validate run at once."""
+    sessions = SESSIONS + SESSIONS_BESIDE * (validate_jobs - 1)
+    asked = {"oid": oid, "sessions": sessions, "inside": INSIDE, "minutes": LONG_MINUTES}
     for query, says in findings:
-        for row in await fetch_all(
-            conn, query.encode(), {"oid": oid, "sessions": SESSIONS, "inside": INSIDE, "minutes": LONG_MINUTES}
-        ):
+        for row in await fetch_all(conn, query.encode(), asked):
             yield says.format(*row)

@@ -19,6 +19,7 @@ from psycopg import Column
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.progress import report_progress
 from cutoverd.daemon.sqltext.regular_file import read_text
 from cutoverd.daemon.sqltext.rules import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
@@ -76,7 +77,8 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
     async with session(server, server.names.next, of_plan=True) as conn, conn.transaction(force_rollback=True):
         await conn.execute(_SNAPSHOT)
         await conn.execute("SELECT 1")  # from here on the transaction cannot be made writable
-        for statement in statements:
+        for done, statement in enumerate(statements):
+            report_progress(f"{file.name}:{statement.line}", done, len(statements), "statements")
             try:
                 async with conn.transaction():
                     await _run(conn, file, statement, tally)

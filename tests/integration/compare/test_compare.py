@@ -360,6 +360,29 @@ async def test_a_cancelled_comparison_leaves_no_backend(cluster: Cluster) -> Non
     assert time.monotonic() - began < 10
 
 
+async def test_of_two_comparisons_at_once_the_cancel_of_one_is_none_of_the_other(cluster: Cluster) -> None:
+    """They share a role, an application_name and a folder, and nothing else."""
+    both(cluster, WHOLE, f"{WHOLE}; UPDATE t SET v = 'z' WHERE id <= 30")
+    await ledger.prepare(cluster.server())
+    cancelled = asyncio.create_task(same(cluster, SLOW))
+    await until(lambda: len(backends(cluster)) == 2)
+    beside = [
+        asyncio.create_task(differing(cluster, f"{T} WHERE id <= {last} AND pg_sleep(0.015) IS NOT NULL")) for last in (40, 50)
+    ]
+    await until(lambda: len(backends(cluster)) == 6)
+    cancelled.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert not any(each.done() for each in beside), "they ended before it was cancelled: nothing was proven"
+    first, second = [await each for each in beside]
+    assert [counts(each) for each in (first, second)] == [{"changed": 30}] * 2
+    assert [each.evidence["rows_old"] for each in (first, second)] == [40, 50]
+    file = Path(first.evidence["file"])  # of the same differences: one file for both, whole, whoever wrote it last
+    assert file == Path(second.evidence["file"])
+    assert names(file.parent) == [file.name]
+    assert (sha256(file), len(lines(first))) == (file.stem, 30)
+
+
 async def test_a_lost_connection_is_no_verdict(cluster: Cluster) -> None:
     both(cluster, WHOLE)
     task = asyncio.create_task(same(cluster, SLOW))

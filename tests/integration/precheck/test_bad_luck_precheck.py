@@ -61,6 +61,15 @@ async def test_a_role_that_lacks_a_right_is_told_which_one(cluster: Cluster, tak
 
 
 @on_18
+async def test_checks_side_by_side_want_connections_for_each(cluster: Cluster) -> None:
+    databases = await lead(cluster, validate_jobs=3)
+    cluster.execute("ALTER ROLE cutover CONNECTION LIMIT 19")
+    [reason] = await refused(databases)
+    assert reason.startswith("role cutover may have 19 connections and a run needs up to 20: ALTER ROLE"), reason
+    await (await lead(cluster, 2, validate_jobs=2)).check_fit(attempt_id("check_server"))
+
+
+@on_18
 async def test_a_prepared_transaction_left_open_is_named(cluster: Cluster) -> None:
     databases = await lead(cluster)
     cluster.execute("BEGIN; CREATE TABLE t (); PREPARE TRANSACTION 'forgotten'", "app")

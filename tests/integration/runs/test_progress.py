@@ -128,7 +128,7 @@ def test_the_running_statement_is_named_with_its_file_and_line_and_the_look_is_i
         assert f"application_name=cutoverd-watch/{night.run}" in cluster.log
         answer = in_a_loop_of_its_own(asked(night))
         known = json.loads(night.cli("status", "-f", "json").stdout)
-        assert answer.keys() - known.keys() == {"progress", "journal_waits"}
+        assert answer.keys() - known.keys() == {"progress", "progress_beside", "journal_waits"}
         assert {name: answer[name] for name in ("run", "state", "next", "epoch")} == {
             name: known[name] for name in ("run", "state", "next", "epoch")
         }

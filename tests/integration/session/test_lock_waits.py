@@ -70,7 +70,7 @@ async def test_a_lock_that_is_given_back_in_time_is_told_and_no_error(cluster: C
         asking = asyncio.create_task(_rows(cluster))
         while not waits:
             await asyncio.sleep(0.1)
-            waits += [reporter.reading.doing] if "waits for a lock that pid" in reporter.reading.doing else []
+            waits += [reporter.of("").doing] if "waits for a lock that pid" in reporter.of("").doing else []
         holder.rollback()
         assert await asking == 0
 

@@ -116,11 +116,11 @@ def test_a_step_tells_only_those_who_listen():
     reporter = ProgressReporter()
     reporter.collect_from_here()
     report_progress("hashing", 1, 2, "rows")
-    assert reporter.reading == ProgressReading("hashing", 1, 2, "rows")
+    assert reporter.of("") == ProgressReading("hashing", 1, 2, "rows")
 
 
 def a_tracker(watch_seconds: float = 0.0) -> tuple[ProgressTracker, object]:
-    tracker = ProgressTracker(SimpleNamespace(plan=SimpleNamespace(run="r")))  # type: ignore[arg-type]
+    tracker = ProgressTracker(SimpleNamespace(plan=SimpleNamespace(run="r"), run_dir=Path("there is none")))  # type: ignore[arg-type]
     seq = 0
 
     def happens(event: facts.Event, seconds: float = 0.0) -> None:
@@ -137,7 +137,7 @@ def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
     tracker, happens = a_tracker()
     assert tracker.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=2), 10)
-    tracker.reporter.reading = ProgressReading("looking")
+    tracker.reporter.report("precheck.check_server", ProgressReading("looking"))
     assert tracker.progress(NOW + timedelta(seconds=13)) == Progress(
         "precheck.check_server", "forward", 2, 3.0, ProgressReading("looking")
     )
@@ -148,6 +148,47 @@ def test_the_running_step_is_known_from_its_announcement_to_its_outcome():
     assert tracker.progress(NOW) is None
     happens(facts.StepStarted(step="precheck.check_files", direction="forward", attempt=1), 16)
     assert tracker.progress(NOW).reading == ProgressReading(), "what another step told is no news of this one"
+    happens(facts.StepSucceeded(step="precheck.check_files", direction="forward", seconds=5), 17)
+    happens(facts.StepStarted(step="precheck.check_server", direction="forward", attempt=3), 18)
+    assert tracker.progress(NOW).reading == ProgressReading(), "nor is what an earlier attempt told"
+
+
+FIRST, SECOND, THIRD = "validate.check_script:v", "validate.compare:a", "validate.compare:b"
+
+
+async def test_of_steps_side_by_side_each_has_its_own_progress_and_no_session_is_taken_for_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    tracker, happens = a_tracker()
+    happens(facts.StepStarted(step=FIRST, direction="forward", attempt=1), 10)
+    happens(facts.StepStarted(step=SECOND, direction="forward", attempt=2), 12)
+    tracker.reporter.report(SECOND, ProgressReading("hashing", 1, 4, "rows"))
+    asked = list[str]()
+
+    async def read(server: object, running: Running) -> ProgressReading:
+        asked.append(running.step)
+        return ProgressReading("SELECT ?")
+
+    monkeypatch.setattr("cutoverd.daemon.runtime.progress_tracker.EVERY_SECONDS", 0.001)
+    monkeypatch.setattr(tracker, "_read", read)
+    at = NOW + timedelta(seconds=20)
+    async with tracker.tracking(None):
+        await asyncio.sleep(0.02)
+        assert asked == []
+        assert tracker.all_progress(at) == [
+            Progress(FIRST, "forward", 1, 10.0),
+            Progress(SECOND, "forward", 2, 8.0, ProgressReading("hashing", 1, 4, "rows")),
+        ]
+        document = tracker.status_document(at)
+        assert (document["progress"]["step"], [each["step"] for each in document["progress_beside"]]) == (FIRST, [SECOND])
+        assert (document["running"]["step"], [each["step"] for each in document["running_beside"]]) == (FIRST, [SECOND])
+        happens(facts.StepSucceeded(step=SECOND, direction="forward", seconds=5), 20)
+        happens(facts.StepStarted(step=THIRD, direction="forward", attempt=1), 20)
+        assert [each.step for each in tracker.all_progress(at)] == [FIRST, THIRD]
+        happens(facts.StepSucceeded(step=FIRST, direction="forward", seconds=5), 20)
+        while tracker.progress(at).reading.doing != "SELECT ?":  # whose it is, is known again
+            await asyncio.sleep(0.001)
+        assert {*asked} == {THIRD}
 
 
 async def test_a_look_that_goes_wrong_in_a_way_nobody_foresaw_leaves_nothing_stale_and_the_looking_goes_on(
@@ -210,16 +251,22 @@ def test_what_a_daemon_that_is_gone_had_begun_does_not_run():
 
 
 def test_metrics_of_the_running_step_come_and_go():
-    registry, current = CollectorRegistry(), [None]
-    registry.register(StepMetrics("r", lambda: current[0]))
+    registry, current = CollectorRegistry(), list[Progress]()
+    registry.register(StepMetrics("r", lambda: current))
     assert b"cutover_step_elapsed_seconds{" not in generate_latest(registry)
-    current[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5)
+    current[:] = [Progress("data.run_script:a.sql", "forward", 1, 12.5)]
     assert b'cutover_step_elapsed_seconds{direction="forward",run="r",step="data.run_script:a.sql"} 12.5' in generate_latest(
         registry
     )
     assert b"cutover_step_progress_ratio{" not in generate_latest(registry), "what nobody knows is not 0"
-    current[0] = Progress("data.run_script:a.sql", "forward", 1, 12.5, ProgressReading("", 1, 4, "statements"))
+    current[:] = [
+        Progress("data.run_script:a.sql", "forward", 1, 12.5, ProgressReading("", 1, 4, "statements")),
+        Progress("data.run_script:b.sql", "forward", 1, 2.5),
+    ]
     assert b'cutover_step_progress_ratio{direction="forward",run="r",step="data.run_script:a.sql"} 0.25' in generate_latest(
+        registry
+    )
+    assert b'cutover_step_elapsed_seconds{direction="forward",run="r",step="data.run_script:b.sql"} 2.5' in generate_latest(
         registry
     )
 

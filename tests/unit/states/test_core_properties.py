@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from itertools import chain, product, repeat
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from cutoverd.events.commands import Verb
 from cutoverd.states import WAY
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.evolve import evolve
-from cutoverd.states.next_action import AwaitOperator, Finished, next_action
+from cutoverd.states.next_action import AttemptGroup, AwaitOperator, Finished, next_action
 from cutoverd.states.ports import Version
 from cutoverd.states.run import Run
 
@@ -42,7 +44,9 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
     gates = [state.name for state in WAY[1:] if draw(st.booleans())]
     ran = {name for name in services if draw(st.booleans())}
     chances = {name: draw(st.booleans()) for name in ("strangers", "smoke_roles", "rehearses")}
-    return {"items": items, "gates": gates, "ran": ran, **chances}
+    orders = st.lists(st.integers(0, 4), max_size=20)
+    side_by_side = {"jobs": draw(st.integers(1, 4)), "ends": chain(draw(orders), repeat(0))}
+    return {"items": items, "gates": gates, "ran": ran, **chances, **side_by_side}
 
 
 def commands() -> st.SearchStrategy[dict[str, Any]]:
@@ -140,6 +144,8 @@ def stormy(seed: int) -> Simulation:
     world |= {"strangers": chance.random() < 0.3, "smoke_roles": chance.random() < 0.5}
     world["rehearses"] = chance.random() < 0.5
     world["patience"] = chance.choice([None, 0, 1, 3])
+    order = random.Random(seed)
+    world |= {"jobs": order.choice([1, 2, 3, 8]), "ends": (order.randrange(8) for _ in repeat(None))}
     return Simulation(items, gates, fates=fates, mail=mail, **world).start()
 
 
@@ -171,6 +177,21 @@ def test_the_storms_reach_every_end_and_every_trouble() -> None:
         "found",
         "lossy",
     }
+
+
+def most_left(events: list[facts.Event]) -> int:
+    """Of a group, under way when a daemon was killed."""
+    under_way, most = set[str](), 0
+    for event in events:
+        match event:
+            case facts.StepStarted():
+                under_way.add(event.step)
+            case facts.StepSucceeded() | facts.StepFailed() | facts.StepInterrupted():
+                under_way.discard(event.step)
+            case facts.LeaderAcquired():
+                most = max(most, len(under_way))
+                under_way.clear()
+    return most
 
 
 def test_the_oracle_follows_the_storms_to_where_its_guards_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +229,68 @@ def test_a_daemon_killed_around_any_message_is_followed_by_one_that_ends_the_nig
         check_the_end(a_night(end, killed_before=n))
         if isinstance(event, facts.StepStarted):  # announced and not yet begun; after any other message it is the same
             check_the_end(a_night(end, killed_after=n))
+
+
+GROUP = ("validate.check_script:v", "validate.compare:x", "validate.compare:y")
+CHECKS = {"validation_scripts": ["v"], "comparisons": ["x", "y"]}
+FEW = {"services": [], "new_services": [], "tested_services": [], "traffic": ["lb"], "data_scripts": [], **CHECKS}
+ORDERS = list(product((0, 1), repeat=2))  # of three, two at once: which ends first, and which then
+WRONG: tuple[set[str], ...] = (set(), {"compare:x"}, {"check_script:v", "compare:y"})
+
+
+def with_group(order: tuple[int, ...], **more: Any) -> Simulation:
+    """A run whose checks run two at a time."""
+    return Simulation(FEW, [], ran=set(), jobs=2, ends=chain(order, repeat(0)), **more).start()
+
+
+def after_group(order: tuple[int, ...], wrong: set[str], **more: Any) -> Simulation:
+    simulation = with_group(order, **more)
+    simulation.world.wrong |= wrong
+    simulation.drive()
+    return simulation
+
+
+def of_group(simulation: Simulation, *types: type[facts.Event]) -> Counter[str]:
+    events = (event for event in recorded(simulation) if isinstance(event, types))
+    return Counter(event.step for event in events if event.step in GROUP)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=["all good", "one fails", "two fail"])
+def test_a_group_in_every_order_with_a_kill_before_each_of_its_messages_is_judged_once(wrong: set[str]) -> None:
+    """After one is before the next: nothing that lasts is done between them."""
+    left = set[int]()
+    for order in ORDERS:
+        undisturbed = recorded(after_group(order, wrong))
+        of_it = [n for n, event in enumerate(undisturbed, 1) if getattr(event, "step", "") in GROUP]
+        for n in range(of_it[0], of_it[-1] + 2):
+            simulation = after_group(order, wrong, killed_before=n)
+            assert simulation.run.state == ("rolledback" if wrong else "completed")
+            assert of_group(simulation, facts.StepSucceeded, facts.StepFailed) == Counter(GROUP)
+            assert {f"validate.{name}" for name in wrong} == {*of_group(simulation, facts.StepFailed)}
+            assert simulation.epoch == 2
+            check_the_end(simulation)
+            left.add(most_left(recorded(simulation)))
+    assert left == {0, 1, 2}, "a kill that leaves none, one, or two of them without an outcome"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [{"verb": "rollback"}, {"verb": "fail"}, {"verb": "hold", "now": True}, {"verb": "hold"}],
+    ids=["rollback", "fail", "hold now", "hold"],
+)
+def test_a_word_in_every_moment_of_a_group_ends_all_of_it_or_none(word: dict[str, Any]) -> None:
+    """The referee sees to it that nothing is under way when the run waits, or begins anything else."""
+    first = with_group(ORDERS[0]).until(lambda run: isinstance(next_action(run), AttemptGroup)).moment
+    ended = Counter[int]()
+    for order, moment in product((ORDERS[0], ORDERS[-1]), range(first, first + 2 * len(GROUP) + 2)):
+        simulation = after_group(order, set(), mail={moment: [word | {"reason": "?"}]})
+        interrupted = of_group(simulation, facts.StepInterrupted)
+        ended[interrupted.total()] += 1
+        begun = of_group(simulation, facts.StepStarted)
+        assert of_group(simulation, facts.StepSucceeded, facts.StepInterrupted) == begun
+        simulation.finish()
+        check_the_end(simulation)
+    assert ended.keys() == ({0} if word == {"verb": "hold"} else {0, 1, 2})
 
 
 @settings(max_examples=20)

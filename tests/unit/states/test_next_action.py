@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from fakes.simulation import Fate
+from fakes.simulation import BEGINNING, Fate
 from fakes.situations import (
     DOOR,
     ITEMS,
@@ -23,9 +25,19 @@ from fakes.situations import (
 )  # fmt: skip
 
 from cutoverd.events import facts
-from cutoverd.states.next_action import AppendEvent, AttemptStep, AwaitOperator, Finished, ProbeStep, next_action
+from cutoverd.events.codec import Envelope, Recorded
+from cutoverd.states.evolve import evolve
+from cutoverd.states.next_action import (
+    AppendEvent,
+    AttemptGroup,
+    AttemptStep,
+    AwaitOperator,
+    Finished,
+    ProbeStep,
+    next_action,
+)
 from cutoverd.states.ports import Direction
-from cutoverd.states.run import Status, StepKey
+from cutoverd.states.run import Run, Status, StepKey
 
 FORWARD, BACK = Direction.FORWARD, Direction.BACK
 FENCE = StepKey("downtime", "fence_old")
@@ -177,6 +189,51 @@ def test_an_unseen_outcome_is_asked_again_among_the_others():
     simulation = failing(failing(validating()), Fate.UNSEEN_BEFORE)
     simulation.drive()
     assert the_verdict(simulation) == (["validate.check_coverage"], ["validate.time_query:overview"])
+
+
+V, X, Y = (StepKey("validate", step, item) for step, item in (("check_script", "v.sql"), ("compare", "x"), ("compare", "y")))
+
+
+def group_of(simulation):
+    upcoming = next_action(simulation.run)
+    assert isinstance(upcoming, AttemptGroup)
+    return [(take.key, take.attempt) for take in upcoming.attempts]
+
+
+def side_by_side(jobs):
+    return about_to(V, items=CHECKED, jobs=jobs)
+
+
+def test_a_journal_from_before_there_were_groups_is_decided_one_step_after_the_other():
+    simulation = side_by_side(2)
+    written = facts.RunStarted(plan_sha256="", files={}, items=CHECKED, gates=[]).model_dump()
+    del written["validate_jobs"]
+    older = evolve(Run("night"), Recorded(1, Envelope("", "night", BEGINNING, 1, "", 1, 0, facts.RunStarted(**written))))
+    simulation.run = replace(simulation.run, plan=older.plan)
+    assert group_of(simulation) == [(V, 1)]
+
+
+@pytest.mark.parametrize(("jobs", "group"), [(1, [V]), (2, [V, X]), (8, [V, X, Y])])
+def test_of_what_changes_nothing_as_many_as_the_plan_says_are_taken_side_by_side(jobs, group):
+    assert group_of(side_by_side(jobs)) == [(key, 1) for key in group]
+
+
+def test_the_place_of_what_has_ended_is_filled_however_it_ended():
+    simulation = side_by_side(2)
+    for key in (V, X):
+        simulation.append(facts.StepStarted(step=str(key), direction="forward", attempt=1))
+    failed(simulation, X)
+    assert group_of(simulation) == [(V, 2), (Y, 1)], "the first runs; the loop does not begin it again"
+    simulation.append(facts.StepSucceeded(step=str(V), direction="forward", seconds=0.1))
+    assert group_of(simulation) == [(Y, 1)], "and nothing of what comes after the backup"
+
+
+def test_what_a_kill_left_is_taken_first_and_the_rest_of_the_group_with_it():
+    simulation = side_by_side(2)
+    for key in (V, X):
+        simulation.append(facts.StepStarted(step=str(key), direction="forward", attempt=1))
+    simulation.append(facts.StepSucceeded(step=str(V), direction="forward", seconds=0.1))
+    assert group_of(simulation.start()) == [(X, 2), (Y, 1)]
 
 
 def test_more_failures_than_a_message_holds_are_counted():

@@ -147,6 +147,19 @@ def test_the_drawing_names_every_state():
 
 
 @EVERY_STEP
+def test_side_by_side_is_only_what_changes_nothing_and_hides_nothing(state, each):
+    if each.grouped:
+        assert each.effect is Effect.NONE
+        assert each.undo is None
+        assert each.collected, "a failure of it must not turn a run in which others still run"
+        assert not any((each.untimed, each.copied_first, each.opens_traffic, each.exposes_new, each.while_held))
+
+
+def test_queries_are_timed_alone():
+    assert {str(each) for _, each in STEPS if each.grouped} == {"validate.check_script", "validate.compare"}
+
+
+@EVERY_STEP
 def test_a_step_has_its_way_back_or_says_why_it_needs_none_or_changes_nothing(state, each):
     changes = each.effect is not Effect.NONE
     assert not (changes and each.undo is None and not each.no_way_back)

@@ -118,6 +118,16 @@ def test_many_steps_give_way_to_the_running_one():
     assert [line for line in lines if line.endswith(" more")]
 
 
+def test_steps_side_by_side_have_each_their_own_line():
+    items = {"comparisons": ["x", "y"], "traffic": ["lb"], "health": ["page"]}
+    simulation = entering("validate", items=items, jobs=2)
+    first, second = (Progress(f"validate.compare:{name}", "forward", 1, 72, ProgressReading(f"hashing {name}")) for name in "xy")
+    at = replace(moment(simulation, first), beside=[second])
+    lines = tree(at, width=100, height=40)
+    assert [line for line in lines if "compare:" in line][:2] == [f"   ▶ compare:{name}  1:12  hashing {name}" for name in "xy"]
+    assert lines[-2].endswith("validate.compare:x since 1:12, and 1 beside it")
+
+
 @pytest.mark.parametrize("path", JOURNALS, ids=lambda path: path.stem)
 async def test_every_moment_of_a_night_fits_every_terminal(path):
     timeline = Timeline()
