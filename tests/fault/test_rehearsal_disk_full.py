@@ -68,6 +68,16 @@ def assert_given_back(night: Night, used_before: int, disk: SmallDisk) -> None:
     assert disk.used_bytes() <= used_before + MIB
 
 
+def rehearse_with(night: Night, disk: SmallDisk, left_bytes: int) -> int:
+    """What room there is goes once it was asked for: without it nothing is made at all."""
+    night.stall("precheck.prove_backup")
+    night.begin("rehearse", str(night.plan_file))
+    until(lambda: night.cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
+    disk.leave(left_bytes)
+    night.release()
+    return night.exit_code()
+
+
 ROOM = {  # by the step that has too little: of what is made from template0 and of the copy, which the clone is as large as
     "precheck.prove_backup": lambda empty, copy: empty + 2 * MIB,
     "precheck.rehearse:schema.build_new": lambda empty, copy: copy + empty + copy // 2,
@@ -84,10 +94,9 @@ def test_a_disk_of_the_server_that_is_full_in_the_rehearsal(cluster: Cluster, tm
         script.write_text(LARGER + script.read_text())
         night.before = photograph(cluster)
         used = disk.used_bytes()
-        disk.leave(ROOM[step](size_of(cluster, "template0"), size_of(cluster, "app")))
-        done = night.main("rehearse", str(night.plan_file))
-        assert done.returncode == 5, done.stdout + done.stderr
-        assert_named_and_given_back(night, done.stdout, step, used, disk)
+        code = rehearse_with(night, disk, ROOM[step](size_of(cluster, "template0"), size_of(cluster, "app")))
+        assert code == 5, night.output
+        assert_named_and_given_back(night, night.output, step, used, disk)
         disk.make_room()
         done = night.main("rehearse", str(night.plan_file))
         assert done.returncode == 0, done.stdout + done.stderr
@@ -100,10 +109,9 @@ def test_a_disk_that_is_full_before_a_checkpoint_takes_no_room_for_good(cluster:
         cluster.execute(LARGE, "app")
         night.before = photograph(cluster)
         used = disk.used_bytes()
-        disk.leave(size_of(cluster, "app") + size_of(cluster, "template0") // 2)
-        done = night.main("rehearse", str(night.plan_file))
-        assert "checkpoint request failed" in done.stdout, done.stdout + done.stderr
-        assert "log" in done.stdout.partition("checkpoint request failed")[2], done.stdout
+        rehearse_with(night, disk, size_of(cluster, "app") + size_of(cluster, "template0") // 2)
+        assert "checkpoint request failed" in night.output, night.output
+        assert "log" in night.output.partition("checkpoint request failed")[2], night.output
         assert_given_back(night, used, disk)
 
 
@@ -113,12 +121,7 @@ def test_a_disk_of_the_backups_that_is_full_in_the_dump(cluster: Cluster, tmp_pa
         cluster.execute(LARGE, "app")
         night.before = photograph(cluster)
         used = disk.used_bytes()
-        night.stall("precheck.prove_backup")
-        night.begin("rehearse", str(night.plan_file))
-        until(lambda: cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
-        disk.leave(MIB)
-        night.release()
-        assert night.exit_code() == 5, night.output
+        assert rehearse_with(night, disk, MIB) == 5, night.output
         assert_named_and_given_back(night, night.output, "precheck.prove_backup", used, disk)
         assert str(tmp_path / "backups") in night.output, "the disk that has no room"
         disk.make_room()
