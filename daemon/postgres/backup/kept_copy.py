@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.ledger.databases import made_by, tracked_databases
+from cutoverd.daemon.postgres.ledger.databases import made_by, tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId
@@ -37,8 +37,8 @@ async def open_kept(copy: Server, attempt_id: AttemptId) -> list[KeptDatabase]:
     async with session(copy) as conn, ledger.hold_fence(copy, attempt_id):
         roles = {each.name: role for role, each in (await tracked_databases(conn, run)).items()}
         there = await made_by(conn, run, [*names.all, names.build(attempt_id.epoch)])
-        if names.production not in there and names.production not in roles and await pg_database.oid_of(conn, names.production):
-            there = [names.production, *there]  # nothing was begun on it: no step has tracked it yet
+        if names.production not in there and names.production in await unfinished_databases(conn, attempt_id.run):
+            there = [names.production, *there]  # announced and made, and nothing was begun on it: no step has tracked it yet
         kept = [name for name in there if roles.get(name) != "placeholder"]
         for name in kept:
             oid = await pg_database.oid_of(conn, name) or 0
