@@ -39,6 +39,11 @@ def describe_maker(made_by: str) -> str:
     return "`cutoverd rehearse`" if is_without_run(made_by) else f"run {made_by}"
 
 
+def on_place(place: str) -> str:
+    """Where, of a copy that the team has made; "" of one that was restored."""
+    return f" on {place}" if place else ""
+
+
 def items(states: Iterable[type[State]], planned: Mapping[str, Sequence[str]]) -> list[str]:
     """There in the order of the window, and back, newest first; `planned`: the items of the plan by kind."""
     there = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from cutoverd.daemon.progress import format_seconds
 from cutoverd.states.ports import Direction
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.rehearsal import KIND, UNDO, describe_maker
+from cutoverd.states.rehearsal import KIND, UNDO, describe_maker, on_place
 from cutoverd.states.run import Run, Status, StepKey
 
 FIRST_TIME = "scripts and validations run in the window for the first time"
@@ -32,6 +32,7 @@ class RehearsalState:
     how: How
     reason: str = ""  # of the plan, to leave it out
     record: Mapping[str, Any] = field(default_factory=dict)  # of one on record: when, by whom
+    place: str = ""  # of a copy that the team has made
     steps: int = 0
     done: int = 0
     seconds: float = 0.0  # that those took
@@ -57,14 +58,16 @@ class RehearsalState:
         if self.how is How.ON_RECORD:
             return f"the window was rehearsed {when_and_by_whom(self.record)}, with the same catalog, SQL files and plan"
         if self.is_proven:
-            return f"the window was rehearsed in PreCheck: {self.steps} steps, there and back, in {format_seconds(self.seconds)}"
-        return f"the window is rehearsed in PreCheck: {self.counted}"
+            took = f"{self.steps} steps, there and back, in {format_seconds(self.seconds)}"
+            return f"the window was rehearsed in PreCheck{on_place(self.place)}: {took}"
+        return f"the window is rehearsed in PreCheck{on_place(self.place)}: {self.counted}"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "how": self.how.value,
             "reason": self.reason,
-            "on_record": {name: self.record[name] for name in ("at", "made_by") if name in self.record},
+            "on_record": {name: self.record[name] for name in ("at", "made_by", "place") if name in self.record},
+            "place": self.place,
             "steps": self.steps,
             "done": self.done,
             "failed": list(self.failed),
@@ -76,7 +79,7 @@ class RehearsalState:
 def when_and_by_whom(record: Mapping[str, Any]) -> str:
     """`on 2026-12-01 12:00 UTC by run night`."""
     at = datetime.fromisoformat(record["at"])
-    return f"on {f'{at:%Y-%m-%d %H:%M %Z}'.rstrip()} by {describe_maker(record['made_by'])}"
+    return f"on {f'{at:%Y-%m-%d %H:%M %Z}'.rstrip()} by {describe_maker(record['made_by'])}{on_place(record.get('place', ''))}"
 
 
 def rehearsal_state(run: Run) -> RehearsalState | None:
@@ -89,7 +92,7 @@ def rehearsal_state(run: Run) -> RehearsalState | None:
     if record := found.get("on_record"):
         return RehearsalState(How.ON_RECORD, record=record)
     keys = list(rehearsed_keys(run))
-    return _made_here(run, keys) if keys else None
+    return replace(_made_here(run, keys), place=str(found.get("place", ""))) if keys else None
 
 
 def rehearsed_keys(run: Run) -> Iterator[StepKey]:
