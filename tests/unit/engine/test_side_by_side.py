@@ -285,6 +285,7 @@ async def test_what_one_reports_is_not_taken_for_the_others_progress() -> None:
         ProgressReading(f"reading {name}") for name in (SCRIPT, FIRST)
     ]
     await end(daemon)
+    assert still_running() == [], "a daemon that is stopped leaves none of them behind"
 
 
 async def end(daemon: asyncio.Task[Any]) -> None:
