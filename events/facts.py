@@ -63,7 +63,7 @@ class RunStarted(Event):
     production: str = ""
     version: str = ""  # of cutoverd
     rehearses: bool = False  # the window, in PreCheck; False of older versions
-    validate_jobs: int = Field(default=1, ge=1)  # comparisons and validation scripts at once; 1 of older versions
+    validate_jobs: int = 1  # comparisons and validation scripts at once; 1 of older versions
 
 
 class LeaderAcquired(Event):

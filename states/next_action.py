@@ -138,7 +138,7 @@ def _next_of(run: Run, keys: Iterator[StepKey]) -> NextAction | None:
         return None
     if not first.definition.grouped:
         return _attempt(run, first, FORWARD)
-    beside = islice(takewhile(lambda key: key.definition.grouped, keys), run.frozen.validate_jobs - 1)
+    beside = islice(takewhile(lambda key: key.definition.grouped, keys), max(0, run.frozen.validate_jobs - 1))
     return AttemptGroup(tuple(AttemptStep(key, FORWARD, run.of(key, FORWARD).count + 1) for key in (first, *beside)))
 
 

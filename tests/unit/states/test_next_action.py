@@ -213,7 +213,7 @@ def test_a_journal_from_before_there_were_groups_is_decided_one_step_after_the_o
     assert group_of(simulation) == [(V, 1)]
 
 
-@pytest.mark.parametrize(("jobs", "group"), [(1, [V]), (2, [V, X]), (8, [V, X, Y])])
+@pytest.mark.parametrize(("jobs", "group"), [(0, [V]), (1, [V]), (2, [V, X]), (8, [V, X, Y])])
 def test_of_what_changes_nothing_as_many_as_the_plan_says_are_taken_side_by_side(jobs, group):
     assert group_of(side_by_side(jobs)) == [(key, 1) for key in group]
 
