@@ -1,11 +1,12 @@
 """The comparison: equal rows against a bare scan that hashes them, rows that differ against equal ones. Ratios, same run.
 
     python -m tests.bench compare
-    python tests/bench/compare.py [postgresql://postgres@127.0.0.1:5432/postgres] [--rows 1000000] [--times 5] [--only few]
+    python tests/bench/compare.py [postgresql://postgres@127.0.0.1:5432/postgres] [--rows 1000000] [--times 3] [--only few]
 
 Makes tables `cutoverd_bench…` in that database, and drops them at the end; those that are there already are used and kept.
 The bare scans run alone, one table; the comparison reads the table twice, two sides at once. Each repetition takes every
 case once, so that what else the machine does falls on all alike; a ratio is of one repetition, and the median of them is given.
+On a server of its own the CPU seconds of server and daemon are counted, too: what others do changes them little.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
@@ -31,6 +33,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import CheckFailed
 
 NARROW, WIDE = "cutoverd_bench", "cutoverd_bench_wide"
+ENDING_SECONDS = 0.5  # until the postmaster knows what a session took
 WIDE_SHARE = 10  # the wide table has one row for so many of the other
 TEXTS = [f"text_{n}" for n in range(20)]  # 32 bytes each
 MADE = {
@@ -103,19 +106,38 @@ def cases(url: str, rows: int, folder: Path) -> Iterator[Case]:
     yield Case("join, 10 differ", comparison(joined, f"{joined} WHERE NOT a.{some}"), "join, equal")
 
 
-async def measure(chosen: Sequence[Case], times: int) -> None:
-    taken: dict[str, list[float]] = {case.name: [] for case in chosen}
+@dataclass(frozen=True)
+class Taken:
+    """One repetition of one case."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+async def measure(chosen: Sequence[Case], times: int, postmaster: int | None) -> None:
+    taken: dict[str, list[Taken]] = {case.name: [] for case in chosen}
     results: dict[str, str] = {}
     for _ in range(times):
         for case in chosen:
-            began = time.monotonic()
+            began, cpu = time.monotonic(), _cpu_seconds(postmaster)
             results[case.name] = await case.run()
-            taken[case.name].append(time.monotonic() - began)
+            seconds = time.monotonic() - began
+            await asyncio.sleep(ENDING_SECONDS)
+            taken[case.name].append(Taken(seconds, _cpu_seconds(postmaster) - cpu))
     for case in chosen:
-        ratios = [mine / other for mine, other in zip(taken[case.name], taken[case.against], strict=True)]
-        every = " ".join(f"{each:.2f}" for each in taken[case.name])
-        ratio = f"{median(ratios):.2f} × {case.against}"
-        print(f"{case.name:21} {every}   median {median(taken[case.name]):.2f} s, {ratio}   {results[case.name]}")
+        mine, other = taken[case.name], taken[case.against]
+        every = " ".join(f"{each.seconds:.2f}" for each in mine)
+        ratio = median(each.seconds / base.seconds for each, base in zip(mine, other, strict=True))
+        print(f"{case.name:21} {every}   median {median(each.seconds for each in mine):.2f} s", end="")
+        if postmaster:
+            cpu_ratio = median(each.cpu_seconds / base.cpu_seconds for each, base in zip(mine, other, strict=True))
+            print(f", CPU {median(each.cpu_seconds for each in mine):.2f} s: {cpu_ratio:.2f}", end="")
+        print(f"; {ratio:.2f} × {case.against}   {results[case.name]}", flush=True)
+
+
+def _cpu_seconds(postmaster: int | None) -> float:
+    """Of this process and of all sessions of the server that have ended."""
+    return time.process_time() + (sum(psutil.Process(postmaster).cpu_times()[:4]) if postmaster else 0)
 
 
 def main(arguments: Sequence[str] = ()) -> None:
@@ -123,7 +145,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", nargs="?")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[], help="names of cases; what they are measured against is added")
     given = parser.parse_args(arguments)
     if given.url:
@@ -133,14 +155,15 @@ def main(arguments: Sequence[str] = ()) -> None:
         postgres = Postgres(Path(folder) / "postgres")
         try:
             postgres.start()
-            _on(postgres.url("postgres"), given)
+            [pid_file] = Path(folder).rglob("postmaster.pid")
+            _on(postgres.url("postgres"), given, int(pid_file.read_text().split()[0]))
         finally:
             postgres.remove()
 
 
-def _on(url: str, given: argparse.Namespace) -> None:
+def _on(url: str, given: argparse.Namespace, postmaster: int | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder, _tables(url, given.rows):
-        asyncio.run(measure(_chosen(list(cases(url, given.rows, Path(folder))), given.only), given.times))
+        asyncio.run(measure(_chosen(list(cases(url, given.rows, Path(folder))), given.only), given.times, postmaster))
 
 
 def _chosen(every: Sequence[Case], names: Sequence[str]) -> list[Case]:
