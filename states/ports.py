@@ -204,20 +204,26 @@ class Backups(Protocol):
         {"file", "bytes", "tables", "rows", "parts"}."""
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
-        """A rehearsal of the same catalog, files and plan: {"identity", "on_record": {"at", "made_by", "seconds"} or None}, or
-        {"skipped"} of a plan without one; raises `Unfit` where one has to be on record and is not. With `says`, in words: when
-        and by whom it was made, or what one that is made here will take."""
+        """A rehearsal of the same catalog, files and plan: {"identity", "on_record": {"at", "made_by", "seconds", …} or None}, or
+        {"skipped"} of a plan without one; {"place", "is_elsewhere"}: the copy that the team has made, and whether it is on
+        another server than production's. With `says`, in words: when and by whom it was made, or what one that is made here
+        will take. Raises `Unfit` where one has to be on record and is not, or that copy is not fit."""
 
     async def record_rehearsal(
         self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
     ) -> Evidence:
         """It found nothing wrong: {"identity"}; `seconds`: by rehearsed step; `parts`: of the proof of the backup before it."""
 
+    async def take_copy(self, attempt_id: AttemptId) -> None:
+        """Before a step is taken on the copy: no older daemon acts there any more, and it is not production. Cheap the second
+        time; raises `Unfit`, `NotLeader`."""
+
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
-        """What a rehearsal left around the copy is gone, and the copy is as it was restored: {"dropped": [names]}."""
+        """What a rehearsal left around the copy is gone, and the copy is as it was restored: {"dropped": [names]}; of one that
+        the team has made also {"copy": what it held}."""
 
     async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
-        """The copy is as it was when it was restored, by what `prove` gave; raises `CheckFailed`."""
+        """The copy is as it was when it was restored, by what `prove` gave, or `reset_copy`; raises `CheckFailed`."""
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         """The way back of `prove`: nothing of one that was killed is left; {"removed": [names]}."""

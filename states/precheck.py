@@ -23,8 +23,15 @@ def on_record(at: Context) -> Evidence | None:
 def will_rehearse(at: Context) -> bool:
     """Whether the window is yet to be rehearsed here: that takes the room of another copy."""
     found = found_rehearsal(at)
-    is_made_here = bool(found) and not found.get("skipped") and not found.get("on_record")
+    is_made_here = bool(found) and not found.get("skipped") and not found.get("on_record") and not found.get("is_elsewhere")
     return is_made_here and str(PreCheck.drop_copy) not in at.evidence
+
+
+def rehearsed_elsewhere(at: Context) -> str:
+    """Where, if that is another server than production's."""
+    found = found_rehearsal(at)
+    made = found.get("on_record") or found
+    return str(made.get("place", "")) if made.get("is_elsewhere") else ""
 
 
 def rehearsed_seconds(at: Context) -> dict[str, float]:
@@ -134,7 +141,8 @@ class PreCheck(State):
         proven = at.evidence.get(str(PreCheck.prove_backup))
         if not proven:
             return {"not_looked_at": "there is no copy yet"}
-        return on_record(at) or await at.ports.backups.check_copy(at.attempt_id, proven)
+        held = {**proven, **at.evidence.get(str(PreCheck.reset_copy), {})}
+        return on_record(at) or await at.ports.backups.check_copy(at.attempt_id, held)
 
     @step(Effect.LEDGER, no_way_back="it was made, whatever becomes of the run", any_day=True)
     async def record_rehearsal(at: Context) -> Evidence:
@@ -154,7 +162,8 @@ class PreCheck(State):
     async def check_window(at: Context) -> Evidence:
         """the window is long enough for what was rehearsed"""
         known = found_rehearsal(at).get("on_record")
-        return check_window(at.budget_seconds, known["seconds"] if known else rehearsed_seconds(at))
+        seconds = known["seconds"] if known else rehearsed_seconds(at)
+        return check_window(at.budget_seconds, seconds, elsewhere=rehearsed_elsewhere(at))
 
     @step(Effect.LEDGER, undo=drop_placeholder, rehearsed=True)
     async def make_placeholder(at: Context) -> Evidence:

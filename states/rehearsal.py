@@ -80,5 +80,6 @@ async def take(at: Context, before: str) -> Evidence:
         step=step.of(item),
         direction=Direction.BACK if back else Direction.FORWARD,
     )
+    await at.ports.backups.take_copy(at.attempt_id)
     own = {key.removeprefix(before): evidence for key, evidence in at.evidence.items() if key.startswith(before)}
     return await act(replace(at, ports=at.ports.rehearsal, item=item, attempt_id=attempt_id, evidence={**at.evidence, **own}))

@@ -11,7 +11,7 @@ import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -33,10 +33,10 @@ from cutoverd.daemon.engine.outcomes import with_limit
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.ledger import journal_key
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE
+from cutoverd.daemon.postgres.session.home import NoSession as NoSession
+from cutoverd.daemon.postgres.session.home import find_home
 from cutoverd.daemon.postgres.session.names import LEDGER
-from cutoverd.daemon.postgres.session.reach import primary_message
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.session.unreached import hint_for
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.events.subjects import RUNS
@@ -77,10 +77,6 @@ class CheckResult:
         return {"check": self.check, "verdict": self.verdict, "says": self.detail, "todo": self.todo}
 
 
-class NoSession(StepError):
-    """no session on the server could be had"""
-
-
 async def survey(loaded: LoadedPlan) -> list[CheckResult]:
     """Every finding, in PreCheck's order; raises `NoSession`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
@@ -97,17 +93,9 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
 
 async def _read_only_server(loaded: LoadedPlan, folder: Path) -> Server:
     """At home where we are let in first; production itself last: it may be what is missing."""
-    plan, refused, words = loaded.plan, dict[str, list[str]](), list[str]()  # what was said: of which databases
+    plan = loaded.plan
     server = Server(plan.database.url, plan.run, 0, folder, plan.client_tools, read_only=True, reach_seconds=REACH_SECONDS)
-    for home in (LEDGER, MAINTENANCE, server.names.production):
-        try:
-            async with await server.connect(home):
-                return replace(server, home=home)
-        except psycopg.Error as error:
-            refused.setdefault(primary_message(error), []).append(home)
-            words.append(str(error))
-    reasons = "; ".join(f"{', '.join(homes)}: {reason}" for reason, homes in refused.items())
-    raise NoSession(f"no session could be had: {reasons}", hint=hint_for(words, plan.database.url))
+    return await find_home(server, (LEDGER, MAINTENANCE, server.names.production))
 
 
 def _run(loaded: LoadedPlan) -> Run:

@@ -85,10 +85,10 @@ async def rehearse(
         try:
             async with sessions_kept(), tracker.tracking(server), _telling(tracker, tell):
                 done = await _take_all(loaded, server, runlog)
-            return await _with_kept(server, done) if keep else done
+            return await _with_kept(server.of_copy(loaded.plan.rehearsal.database or ""), done) if keep else done
         finally:
             if not keep:
-                await run_to_completion(_drop(loaded, server))
+                await run_to_completion(_drop(loaded, server, Direction.BACK))  # what became of it is known already
 
 
 @asynccontextmanager
@@ -107,11 +107,11 @@ async def _telling(tracker: ProgressTracker, tell: Callable[[Progress], object] 
         await end_tasks(telling)
 
 
-async def _with_kept(server: Server, done: Rehearsal) -> Rehearsal:
+async def _with_kept(copy: Server, done: Rehearsal) -> Rehearsal:
     """What it found is worth more than that somebody may look at it."""
-    attempt_id = AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), Direction.FORWARD, f"keep-{server.epoch}")
+    attempt_id = AttemptId(copy.run, copy.epoch, str(PreCheck.drop_copy), Direction.FORWARD, f"keep-{copy.epoch}")
     try:
-        done.kept = await open_kept(replace(server, on_trial=True), attempt_id)
+        done.kept = await open_kept(copy, attempt_id)
     except (StepError, psycopg.Error, OSError) as error:
         done.not_opened = format_error(error)
     return done
@@ -133,8 +133,8 @@ async def _led(loaded: LoadedPlan) -> Server:
     return led
 
 
-async def _drop(loaded: LoadedPlan, server: Server) -> None:
-    attempt_id = AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), Direction.FORWARD, f"drop-{server.epoch}")
+async def _drop(loaded: LoadedPlan, server: Server, direction: Direction = Direction.FORWARD) -> None:
+    attempt_id = AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), direction, f"drop-{server.epoch}")
     await ports_of(loaded, server).backups.clear(attempt_id)
 
 
@@ -214,4 +214,4 @@ def _keys(run: Run) -> Iterator[StepKey]:
 
 def _stops(key: StepKey) -> bool:
     """Where the copy cannot be made, or is not what the window would have made of it."""
-    return key.hides_rest or key.definition in (PreCheck.prove_backup, PreCheck.reset_copy)
+    return key.hides_rest or key.definition in (PreCheck.find_rehearsal, PreCheck.prove_backup, PreCheck.reset_copy)

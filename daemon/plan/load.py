@@ -202,10 +202,11 @@ def _distrusted(loaded: LoadedPlan, found: Files) -> Iterator[str]:
 
 
 def _left_to_environment(plan: Plan, found: Files) -> Iterator[str]:
-    for why in left_to_environment(plan.database.url, as_given()):
-        line = f"database.url: {why}"
-        found.places[line] = "database.url", plan.database.url
-        yield line
+    for key, url in {"database.url": plan.database.url, "rehearsal.database": plan.rehearsal.database}.items():
+        for why in left_to_environment(url, as_given()) if url else ():
+            line = f"{key}: {why}"
+            found.places[line] = key, str(url)
+            yield line
 
 
 def _line_of(root: yaml.Node | None, place: tuple[str, str] | None) -> str:

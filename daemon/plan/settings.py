@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cutoverd.daemon.plan.base import Part
 from cutoverd.daemon.plan.bus_url import BusUrl
@@ -62,12 +62,23 @@ class Backup(Part):
 
 
 class RehearsalSection(Part):
+    database: DatabaseUrl | None = None
+    """A copy of production that you make and give away (snapshot of the volume, promoted standby), without a password: the window
+    is rehearsed on it, and it has its name and its rows again afterwards. On another server its durations are shown, and count
+    for nothing."""
     skip: Annotated[str, Field(min_length=1)] | None = None
     """Why the window is not rehearsed: then data scripts and validations run in it for the first time."""
     max_age: Seconds = 7 * 86400.0
     """How old a rehearsal of the same catalog, SQL files and plan may be that PreCheck is content with."""
     here_up_to: Annotated[int, Field(ge=0)] = 50
-    """GiB: where none is on record, PreCheck rehearses a production up to this size itself; a larger one wants one on record."""
+    """GiB: where none is on record, PreCheck rehearses a production up to this size itself; a larger one wants one on record, or
+    `database`."""
+
+    @model_validator(mode="after")
+    def _it_is_made_or_left_out(self) -> RehearsalSection:
+        if self.skip and self.database:
+            raise ValueError("`skip` leaves the rehearsal out, and `database` says where it is made: one of the two")
+        return self
 
 
 class TimeoutsSection(Part):

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -132,7 +131,9 @@ class ProgressTracker:
     async def _read(self, server: Server, running: Running) -> ProgressReading:
         with contextlib.suppress(*SILENT):
             taken = StepKey.of(running.step)
-            key, server = taken.of_window, replace(server, on_trial=taken.of_window != taken)
+            key = taken.of_window
+            if key != taken:
+                server = server.of_copy(self._loaded.plan.rehearsal.database or "")
             busy = _of_this_step(key, await activities(server), server)
             source = key.definition.progress
             kind = DUMPS.get(source)

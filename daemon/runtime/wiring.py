@@ -67,13 +67,21 @@ def ports_of(
         monitor_checks=monitor_checks(loaded, server, site, round_observers),
         clock=SystemClock(),
     )
-    return replace(ports, rehearsal=_of_copy(ports, loaded, replace(server, on_trial=True)))
+    return replace(ports, rehearsal=_of_copy(ports, loaded, server.of_copy(plan.rehearsal.database or "")))
 
 
 def _rehearsal(loaded: LoadedPlan, *, is_anew: bool) -> RehearsalPlan:
     given = loaded.plan.rehearsal
     skip = None if is_anew else given.skip
-    return RehearsalPlan(loaded.rehearsed_sha256(), skip, given.max_age, given.here_up_to * GIB, is_anew)
+    return RehearsalPlan(
+        loaded.rehearsed_sha256(),
+        skip,
+        given.max_age,
+        given.here_up_to * GIB,
+        is_anew,
+        database=given.database,
+        roles=tuple(loaded.plan.smoke.roles or ()),
+    )
 
 
 def _of_copy(ports: Ports, loaded: LoadedPlan, server: Server) -> Ports:

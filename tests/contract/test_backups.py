@@ -192,6 +192,7 @@ class BackupsContract:
         again = await backups.find_rehearsal(attempt_id("find_rehearsal"))
         assert again["identity"] == found["identity"]
         assert again["on_record"]["seconds"] == {"data.run_script:a.sql": 1.5}
+        assert (again["on_record"]["place"], again["on_record"]["is_elsewhere"]) == ("", False), "where its seconds count"
 
     async def test_a_stale_daemon_records_no_rehearsal(self, rig: Rig) -> None:
         stale, _ = await rig.led_by(1), await rig.led_by(2)

@@ -53,7 +53,11 @@ class Backups:
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
         seconds = self.world.rehearsed
-        known = {"at": "2026-12-01T12:00:00+00:00", "made_by": "another", "seconds": seconds} if seconds else None
+        known = (
+            {"at": "2026-12-01T12:00:00+00:00", "made_by": "another", "seconds": seconds, "place": "", "is_elsewhere": False}
+            if seconds
+            else None
+        )
         return {"identity": "of these files", "on_record": known, "why": ""}
 
     async def record_rehearsal(
@@ -62,6 +66,9 @@ class Backups:
         self.world.refuse_stale(attempt_id)
         self.world.rehearsed = dict(seconds)
         return {"identity": identity}
+
+    async def take_copy(self, attempt_id: AttemptId) -> None:
+        """Its copy is always one that was restored: there is nobody else's to be taken."""
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
         self.world.refuse_stale(attempt_id)

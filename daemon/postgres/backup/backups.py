@@ -17,6 +17,7 @@ from cutoverd.daemon.postgres.backup.dump import Dump
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
+from cutoverd.daemon.postgres.backup.team_copy import TeamCopy
 from cutoverd.daemon.postgres.catalog import pg_database, settings
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, is_superuser, read_owned
@@ -77,6 +78,8 @@ class PgDump:
         self._evict_seconds = evict_seconds
         self._proof = proof or ProofPlan()
         self._rehearsal = rehearsal or RehearsalPlan()
+        given = self._rehearsal
+        self._team_copy = TeamCopy(server, given.database, given.roles, evict_seconds)
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
@@ -87,7 +90,8 @@ class PgDump:
         return await dumpable.check_dumpable(self._server, self._proof, self._files.find_statements)
 
     async def prove(self, attempt_id: AttemptId) -> Evidence:
-        """{"file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy that was restored is kept.
+        """{"file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy that was restored is kept,
+        unless the team has made one to rehearse on.
 
         `file`: not of a rehearsal without a run, whose dump goes once it was restored; `parts`: seconds by name; `left_out`:
         what our role could not restore, or the plan leaves out. Raises `CheckFailed` if it does not dump, restore or count the
@@ -95,6 +99,7 @@ class PgDump:
         """
         started = time.monotonic()
         await self._remove_unfinished(attempt_id, BEFORE)
+        _, left = await self._team_copy.clear(attempt_id)
         taken = dump.new_dump(self._directory, attempt_id.run, BEFORE, attempt_id.epoch)
         parts = Parts()
         try:
@@ -103,6 +108,8 @@ class PgDump:
             async with scratch(self._server, attempt_id):
                 with parts.timed("restore"):
                     proven = await self._restore_and_count(attempt_id, taken, content)
+            if self._rehearsal.database:
+                await drop(self._server, attempt_id)
             measured = _measured(taken.part, started)
             if not is_without_run(attempt_id.run):  # of such a rehearsal a dump a day would stay
                 taken.keep()
@@ -110,28 +117,44 @@ class PgDump:
         finally:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
         counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
-        warnings = [*warned, *proven["warnings"]][:_WARNINGS_MAX]
+        warnings = [*left, *warned, *proven["warnings"]][:_WARNINGS_MAX]
         return {**measured, **counted, "parts": parts.seconds, "warnings": warnings}
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
-        return await rehearsal_record.find(self._server, self._rehearsal)
+        found = await rehearsal_record.find(self._server, self._rehearsal)
+        if not self._rehearsal.database or found.get("skipped") or found.get("on_record"):
+            return found
+        copy = await self._team_copy.find()
+        where = {"place": copy.place, "is_elsewhere": copy.is_elsewhere, "warnings": copy.warnings}
+        says = f"{found['why']}: PreCheck makes one on {copy.place}, which the team has made"
+        return {**{key: value for key, value in found.items() if key != "cost"}, **where, "says": says}
 
     async def record_rehearsal(
         self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
     ) -> Evidence:
-        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts)
+        where = await self._team_copy.where(attempt_id)
+        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts, where)
+
+    async def take_copy(self, attempt_id: AttemptId) -> None:
+        if self._rehearsal.database:
+            await self._team_copy.take(attempt_id)
 
     async def reset_copy(self, attempt_id: AttemptId) -> Evidence:
-        """{"dropped": names}."""
-        return {"dropped": await reset(self._server, attempt_id, evict_seconds=self._evict_seconds)}
+        """{"dropped": names}; of a copy that the team has made also what it held: "copy"."""
+        if self._rehearsal.database:
+            return await self._team_copy.reset(attempt_id)
+        return {"dropped": await reset(self._server.of_copy(), attempt_id, evict_seconds=self._evict_seconds)}
 
     async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
         """{"tables", "rows"}."""
-        return await check_copy(self._server, proven["copy"])
+        return await check_copy(self._server.of_copy(self._rehearsal.database or ""), proven["copy"])
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
-        """{"removed": what a proof that was killed left behind}: its databases, its unfinished file."""
-        return {"removed": [*await drop(self._server, attempt_id), *await self._remove_unfinished(attempt_id, BEFORE)]}
+        """{"removed": what a proof that was killed left behind, "warnings"}: its databases, its unfinished file."""
+        around, warnings = await self._team_copy.clear(attempt_id)
+        dropped = await drop(self._server, attempt_id)
+        unfinished = await self._remove_unfinished(attempt_id, BEFORE)
+        return {"removed": [*around, *dropped, *unfinished], **({"warnings": warnings} if warnings else {})}
 
     async def start(self, attempt_id: AttemptId) -> Evidence:
         """{"file"}; with "already_done" if an earlier daemon finished it."""
@@ -204,7 +227,8 @@ class PgDump:
             row_counts.compare(content.rows, restored, spread=await row_counts.read_spread(conn))
             async with conn.transaction():  # for the schema files, which come by sessions of their own
                 await settings.carry(conn, scratch_name, production)
-        return {"warnings": warnings, "left_out": left_out, "copy": await read_copy(self._server)}
+        held = {} if self._rehearsal.database else {"copy": await read_copy(self._server.of_copy())}
+        return {"warnings": warnings, "left_out": left_out, **held}
 
     async def _restore(self, attempt_id: AttemptId, taken: Dump, owner: str, content: DumpContent) -> tuple[list[str], list[str]]:
         """By the plan's own command, or by pg_restore, with owners and grants as in production as far as our rights go."""

@@ -41,6 +41,8 @@ async def open_kept(copy: Server, attempt_id: AttemptId) -> list[KeptDatabase]:
             there = [names.production, *there]  # announced and made, and nothing was begun on it: no step has tracked it yet
         kept = [name for name in there if roles.get(name) != "placeholder"]
         for name in kept:
+            if copy.is_given and name == names.production:
+                continue  # the team's own: it is as it was, and stays so
             oid = await pg_database.oid_of(conn, name) or 0
             await acl.restrict(conn, oid)
             await pg_database.accept_connections(conn, oid, True)

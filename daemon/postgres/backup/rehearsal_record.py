@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from cutoverd.daemon.postgres.backup.rehearsal_cost import estimate, seconds_by_part
+from cutoverd.daemon.postgres.catalog.identity import read_identity
 from cutoverd.daemon.postgres.ledger import ledger, rehearsals
-from cutoverd.daemon.postgres.ledger.rehearsals import RehearsalOnRecord
+from cutoverd.daemon.postgres.ledger.rehearsals import HERE, RehearsalOnRecord, Where
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
@@ -19,10 +19,12 @@ from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import AttemptId, Evidence
 from cutoverd.states.rehearsal import describe_maker
 
-CATALOG = Path(__file__).parents[1] / "catalog" / "identity.sql"
 SIZE = b"SELECT pg_database_size(%s)"
 GIB, DAY = 1 << 30, 86400.0
-HINT = "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, or `rehearsal: {skip: REASON}`"
+HINT = (
+    "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, `rehearsal: {database: URL}` of a copy"
+    " that you make, or `rehearsal: {skip: REASON}`"
+)
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,13 @@ class RehearsalPlan:
     max_age_seconds: float = 7 * DAY
     here_up_to_bytes: int = 50 * GIB
     is_anew: bool = False  # whatever is on record
+    database: str | None = None  # the address of a copy that the team has made
+    roles: tuple[str, ...] = ()  # that the plan names, and that have to be on its server
 
 
 async def find(server: Server, plan: RehearsalPlan) -> Evidence:
-    """{"identity", "on_record": {"at", "made_by", "seconds"} or None, "why", "says"}, and "cost" of one that is made here;
-    {"skipped", "warnings"} of a plan without one.
+    """{"identity", "on_record": {"at", "made_by", "place", "is_elsewhere", "seconds"} or None, "why", "says"}, and "cost" of one
+    that is made here; {"skipped", "warnings"} of a plan without one. `is_elsewhere`: on another server than production's.
 
     Raises `Unfit` where none is on record and production is too large to rehearse it by the way.
     """
@@ -47,14 +51,14 @@ async def find(server: Server, plan: RehearsalPlan) -> Evidence:
         return {"skipped": plan.skip, "warnings": [warning], "says": "the plan leaves the rehearsal out"}
     identity, size_bytes = await _identity(server, plan)
     known = await _find_all(server)
-    cost = estimate(size_bytes, known[0] if known else None)
+    cost = estimate(size_bytes, next((each for each in known if not each.where.is_elsewhere), None))
     if plan.is_anew:
         return {**_made_here(identity, "it is made anew", cost), "says": cost["says"]}
     found = next((each for each in known if each.identity == identity), None)
     if found and found.age_seconds <= plan.max_age_seconds:
         return {"identity": identity, "on_record": _evidence(found), "why": "", "says": _describe(found)}
     why = _why(found, plan)
-    if size_bytes > plan.here_up_to_bytes:
+    if size_bytes > plan.here_up_to_bytes and not plan.database:
         above = f"production has {size_bytes / GIB:.1f} GiB, more than rehearsal.here_up_to ({plan.here_up_to_bytes / GIB:g} GiB)"
         evidence = {"identity": identity, "cost": cost}
         raise Unfit(f"{above}, and {why}. A rehearsal: {cost['says']}", hint=HINT, evidence=evidence)
@@ -67,20 +71,26 @@ def _made_here(identity: str, why: str, cost: Evidence) -> Evidence:
 
 
 async def keep(
-    server: Server, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
+    server: Server,
+    attempt_id: AttemptId,
+    identity: str,
+    seconds: Mapping[str, float],
+    parts: Mapping[str, float],
+    where: Where = HERE,
 ) -> Evidence:
-    """{"identity"}; `seconds`: by rehearsed step; `parts`: of dump and restore."""
+    """{"identity", "place", "is_elsewhere"}; `seconds`: by rehearsed step; `parts`: of dump and restore."""
     async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
         if not entry.already_done:
             [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
-            await rehearsals.keep(conn, server.names.production, identity, server.run, seconds, parts, size_bytes)
-            entry.evidence = {"identity": identity}
+            made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where)
+            await rehearsals.keep(conn, server.names.production, identity, made)
+            entry.evidence = {"identity": identity, **asdict(where)}
     return entry.evidence
 
 
 async def _identity(server: Server, plan: RehearsalPlan) -> tuple[str, int]:
     async with session(server, server.names.production) as conn:
-        [catalog] = await fetch_one(conn, CATALOG.read_bytes()) or ("",)
+        catalog = await read_identity(conn)
         [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
     return hashlib.sha256(f"{catalog} {plan.sha256}".encode()).hexdigest(), int(size_bytes)
 
@@ -95,13 +105,14 @@ async def _find_all(server: Server) -> list[RehearsalOnRecord]:
 
 def _evidence(found: RehearsalOnRecord) -> Evidence:
     at = found.at.isoformat(timespec="seconds")
-    return {"at": at, "made_by": found.made_by, "seconds": dict(found.seconds)}
+    return {"at": at, "made_by": found.made_by, "seconds": dict(found.seconds), **asdict(found.where)}
 
 
 def _describe(found: RehearsalOnRecord) -> str:
     """When it was made, by whom, how long it took."""
+    place = f" on {found.where.place}" if found.where.place else ""
     took = format_seconds(sum(seconds_by_part(found.seconds, found.parts).values()))
-    made = f"{found.at:%Y-%m-%d %H:%M} by {describe_maker(found.made_by)}"
+    made = f"{found.at:%Y-%m-%d %H:%M} by {describe_maker(found.made_by)}{place}"
     return f"it was rehearsed with this catalog, these SQL files and this plan on {made}, in {took}; it is not made again here"
 
 

@@ -57,7 +57,7 @@ async def _drop_after(wrong: BaseException, server: Server, attempt_id: AttemptI
 
 async def drop(server: Server, attempt_id: AttemptId) -> list[str]:
     """Drop it if this run made it, and what a trial made around it; their names. Raises `NotLeader` before it drops."""
-    dropped, name = await drop_all(server, attempt_id), server.names.scratch
+    dropped, name = await drop_all(server.of_copy(), attempt_id), server.names.scratch
     async with session(server) as conn, ledger.hold_fence(server, attempt_id):
         if name in await unfinished_databases(conn, attempt_id.run):
             await drop_database(conn, name, force=True)

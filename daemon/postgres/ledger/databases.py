@@ -185,6 +185,17 @@ async def taken_names(
     return await fetch_all(conn, (TAKEN if has_ledger else WITHOUT_LEDGER).encode(), asked)
 
 
+IS_OURS = """
+SELECT to_regclass('cutoverd.announced') IS NOT NULL AND pg_has_role(datdba, 'USAGE')
+  FROM pg_database WHERE datname = current_database()
+"""
+
+
+async def is_our_ledger(conn: Connection) -> bool:
+    """Whether the database that the session is in is a ledger, and its owner is one for whom we act."""
+    return await fetch_one(conn, IS_OURS) == (True,)
+
+
 OF_A_RUN = ("database_oids", "announced", "counters", "step_log")
 
 

@@ -23,6 +23,10 @@ async def keep_found(conn: Connection, attempt_id: AttemptId, found: Evidence) -
         await conn.execute(KEEP, (attempt_id.run, attempt_id.step, Jsonb(dict(found))))
 
 
+async def forget_found(conn: Connection, run: str) -> None:
+    await conn.execute("DELETE FROM cutoverd.found WHERE run = %s", (run,))
+
+
 async def kept_found(conn: Connection, run: str) -> dict[str, dict[str, Any]]:
     """The step that looked → what it found."""
     return dict(await fetch_all(conn, "SELECT step, evidence FROM cutoverd.found WHERE run = %s", (run,)))

@@ -97,6 +97,12 @@ async def acquire_fence(server: Server) -> None:
     await end_backends(server, older_than_epoch=server.epoch)
 
 
+async def leave(server: Server, attempt_id: AttemptId) -> None:
+    """Nobody acts for the run any more, on a server where it has nothing left, until it is taken there anew."""
+    async with session(server) as conn:
+        await conn.execute("DELETE FROM cutoverd.fence WHERE run = %s AND epoch = %s", (server.run, attempt_id.epoch))
+
+
 async def current_epoch(server: Server) -> int:
     """Of the last daemon that took the run in the ledger; 0 if none has."""
     async with session(server) as conn:
@@ -128,15 +134,14 @@ async def _raise_epoch(server: Server, database: str, run: str) -> None:
 
 NEW = """
 SELECT d.datname, o.run FROM cutoverd.database_oids o JOIN pg_database d ON d.oid = o.oid
-WHERE (o.run, d.datname) IN ((%s, %s), (%s, %s)) AND o.role = 'new' AND d.datallowconn
+WHERE (o.run = %s OR o.run = %s) AND d.datname = o.row ->> 'name' AND o.role = 'new' AND d.datallowconn
 """
 
 
 async def _new(server: Server) -> list[tuple[str, str]]:
     """New and that of a rehearsal, while scripts may run in it: (name, run as its fence has it), each."""
-    names, rehearsed = server.names.next, server.names.of_trial.next
     async with session(server) as conn:
-        return [(row[0], row[1]) for row in await fetch_all(conn, NEW, (server.run, names, f"{server.run}{TRIAL}", rehearsed))]
+        return [(row[0], row[1]) for row in await fetch_all(conn, NEW, (server.run, f"{server.run}{TRIAL}"))]
 
 
 LOCK = "SELECT epoch FROM cutoverd.fence WHERE run = %s FOR SHARE"

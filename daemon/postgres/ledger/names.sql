@@ -95,5 +95,7 @@ CREATE TABLE IF NOT EXISTS cutoverd.rehearsals (
     seconds jsonb NOT NULL, -- by rehearsed step
     parts jsonb NOT NULL DEFAULT '{}', -- seconds of dump and restore, by name
     production_bytes bigint, -- at that time
+    place text NOT NULL DEFAULT '', -- of a copy that the team has made; '': of the backup that was restored
+    is_elsewhere boolean NOT NULL DEFAULT false, -- on another server than production's
     PRIMARY KEY (database, identity)
 );

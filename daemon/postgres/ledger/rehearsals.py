@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
@@ -12,16 +13,41 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 
 KEEP = """
-INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes, place, is_elsewhere)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (database, identity) DO UPDATE
 SET made_by = excluded.made_by, seconds = excluded.seconds, parts = excluded.parts,
-    production_bytes = excluded.production_bytes, at = clock_timestamp()
+    production_bytes = excluded.production_bytes, place = excluded.place, is_elsewhere = excluded.is_elsewhere,
+    at = clock_timestamp()
 """
 IS_THERE = b"SELECT to_regclass('cutoverd.rehearsals') IS NOT NULL"
 FIND = b"""
-SELECT identity, at, extract(epoch FROM clock_timestamp() - at)::float8, made_by, seconds, parts, production_bytes
+SELECT identity, at, extract(epoch FROM clock_timestamp() - at)::float8, made_by, seconds, parts, production_bytes,
+       place, is_elsewhere
   FROM cutoverd.rehearsals WHERE database = %s ORDER BY at DESC
 """
+
+
+@dataclass(frozen=True)
+class Where:
+    """The copy that was rehearsed on."""
+
+    place: str = ""  # of one that the team has made; "": of the backup that was restored
+    is_elsewhere: bool = False  # on another server, whose seconds say nothing of production's
+
+
+HERE = Where()
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """One that found nothing wrong, as it is recorded."""
+
+    made_by: str  # the run, or `rehearsal.` of the command
+    seconds: Mapping[str, float]  # by rehearsed step
+    parts: Mapping[str, float]  # seconds of dump and restore
+    production_bytes: int
+    where: Where = HERE
 
 
 @dataclass(frozen=True)
@@ -35,22 +61,22 @@ class RehearsalOnRecord:
     seconds: Mapping[str, float]  # by rehearsed step
     parts: Mapping[str, float]  # seconds of dump and restore
     production_bytes: int | None
+    where: Where = HERE
 
 
-async def keep(
-    conn: Connection,
-    database: str,
-    identity: str,
-    made_by: str,
-    seconds: Mapping[str, float],
-    parts: Mapping[str, float],
-    production_bytes: int,
-) -> None:
-    await conn.execute(KEEP, (database, identity, made_by, Jsonb(dict(seconds)), Jsonb(dict(parts)), production_bytes))
+async def keep(conn: Connection, database: str, identity: str, made: Rehearsal) -> None:
+    values = (database, identity, made.made_by, Jsonb(dict(made.seconds)), Jsonb(dict(made.parts)), made.production_bytes)
+    await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere))
 
 
 async def find_all(conn: Connection, database: str) -> list[RehearsalOnRecord]:
     """Of whatever files, the newest first; none also in a ledger of an older version, which `check` makes no table in."""
     if await fetch_one(conn, IS_THERE) != (True,):
         return []
-    return [RehearsalOnRecord(*row) for row in await fetch_all(conn, FIND, (database,))]
+    return [_on_record(*row) for row in await fetch_all(conn, FIND, (database,))]
+
+
+def _on_record(*row: Any) -> RehearsalOnRecord:
+    identity, at, age_seconds, made_by, seconds, parts, production_bytes, place, is_elsewhere = row
+    where = Where(place, is_elsewhere)
+    return RehearsalOnRecord(identity, at, age_seconds, made_by, seconds, parts, production_bytes, where)

@@ -27,6 +27,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError, Unfit
 from cutoverd.states.ports import AttemptId, Evidence
+from cutoverd.states.rehearsal import is_without_run
 
 OLDEST = 150000
 LONGEST_APPLICATION_NAME = 63  # bytes; cut, the orphans of a run would not be found: docs/measured.md, "Names"
@@ -56,13 +57,13 @@ async def check_fit(
         of_tools, old_tools = await client_tools.check_tools(server, major, step=attempt_id.step)
         reasons = [*_too_long(server), *await _too_old(conn), *clock_skew.too_far(ahead), *of_tools]
         if oid is None:
-            raise _unfit([await _not_there(conn, server.names.production), *reasons])
+            raise _unfit([await not_there(conn, server.names.production), *reasons])
         row = await pg_database.read_row(conn, oid)
         otherwise, unasked = await inside.ask_inside(conn, server, row)
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
         tried = await role_logins.try_logins(server, of_tests.may_log_in, logins or {})
-        reasons += [*await _in_the_way(conn, server, attempt_id.run, row, validate_jobs), *otherwise, *barred, *of_tests.reasons]
+        reasons += [*await in_the_way(conn, server, attempt_id.run, row, validate_jobs), *otherwise, *barred, *of_tests.reasons]
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
         not_carried, differs, lost = await _try_rights(conn, server, row, is_fit=not reasons)
         warnings = [*old_tools, *unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
@@ -95,12 +96,13 @@ def _unfit(reasons: list[str], warnings: list[str] | None = None) -> Unfit:
     return Unfit("; ".join(reasons), hint=hint, evidence={"reasons": reasons, "warnings": warnings or []})
 
 
-async def _not_there(conn: Connection, name: str) -> str:
+async def not_there(conn: Connection, name: str) -> str:
     others = await _all(conn, "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname LIMIT 20")
     return f"there is no database {name}: database.url must end with one of {', '.join(other for (other,) in others)}"
 
 
-async def _in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow, validate_jobs: int) -> list[str]:
+async def in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow, validate_jobs: int = 1) -> list[str]:
+    """Rights that our role lacks, names that are taken, what the server or the database forbids: of production, or of a copy."""
     reasons = [*await _rights(conn, row), *await _left_over(conn, server.names, run)]
     for query, reason in IN_THE_WAY:
         reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, row.oid)]
@@ -168,17 +170,22 @@ async def _is_member(conn: Connection, owner: str) -> bool:
 
 
 async def _left_over(conn: Connection, names: Names, run: str) -> list[str]:
-    taken = [names.next, names.previous, names.closed, names.scratch]
-    trial = names.of_trial
-    taken += [trial.next, trial.previous, trial.closed, trial.build_prefix]
     runs = [run, f"{run}{TRIAL}"]
-    rows = await taken_names(conn, taken, prefix=names.build_prefix, runs=runs)
+    rows = await taken_names(conn, names.made, prefix=names.build_prefix, runs=runs)
     return [
-        f"{name} is left over from run {other}, and this is run {run}: `cutoverd finalize` with that run's plan drops it"
+        f"{name} is left over from run {other}, and this is run {run}: {_who_drops(other)}"
         if other
         else f"{name} is in the way of run {run}, and no run in the ledger made it: rename or drop it"
         for name, other in rows
     ]
+
+
+def _who_drops(run: str) -> str:
+    if is_without_run(run):
+        return "`cutoverd rehearse --drop` clears it"
+    if run.endswith(TRIAL):
+        return "that run goes on from there, or its `abort` clears it"
+    return "`cutoverd finalize` with that run's plan drops it"
 
 
 IN_THE_WAY = (

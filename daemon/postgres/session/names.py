@@ -45,9 +45,14 @@ class Names:
     def all(self) -> tuple[str, ...]:
         return (self.production, self.next, self.previous, self.closed)
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """All that a run gives to databases, those of its rehearsal too; but for its builds, which are numbered."""
+        return (self.next, self.previous, self.closed, self.scratch, *self.of_trial.made)
+
 
 class TrialNames(Names):
-    """The same four around the scratch database: 54 bytes and `_try` leave room for five more. One trial, so one build."""
+    """The same four around a copy of production: 54 bytes and `_try` leave room for five more. One trial, so one build."""
 
     @property
     def next(self) -> str:
@@ -63,3 +68,7 @@ class TrialNames(Names):
 
     def build(self, epoch: int) -> str:
         return self.build_prefix
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        return (self.next, self.previous, self.closed, self.build_prefix)

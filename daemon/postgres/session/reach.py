@@ -53,7 +53,7 @@ async def connect_with_retry(
             if polling.is_over:
                 raise OutcomeUnknown(
                     f"database {database} was not reached for {reach_seconds:.0f} s: {primary_message(error)}",
-                    hint=why.hint or hint_for([str(error)], server.url),
+                    hint=server.worded(why.hint or hint_for([str(error)], server.url)),
                 ) from error
         await polling.pause()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from cutoverd.daemon.host.environment import for_libpq
 from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection
-from cutoverd.daemon.postgres.session.names import LEDGER, Names
+from cutoverd.daemon.postgres.session.names import LEDGER, Names, TrialNames
 from cutoverd.daemon.postgres.session.pinned import connect_pinned, pin
 
 CONNECT_SECONDS = 10
@@ -35,12 +35,35 @@ class Server:
     home: str = LEDGER  # where sessions go that are about no database in particular
     read_only: bool = False  # its sessions can write nothing
     reach_seconds: float = 30.0  # a server that crashed recovers meanwhile; the way back must not fail because of it
-    on_trial: bool = False  # its four names are those around the scratch database
+    on_trial: bool = False  # its four names are those around a copy of production: the scratch database
+    is_given: bool = False  # or one that the team has made: then `url` is its address
 
     @property
     def names(self) -> Names:
-        names = Names(_production(self.url))
-        return names.of_trial if self.on_trial else names
+        name = _production(self.url)
+        if self.is_given:
+            return TrialNames(name)
+        return Names(name).of_trial if self.on_trial else Names(name)
+
+    def of_copy(self, url: str = "") -> Server:
+        """The copy that the window is rehearsed on: that which the team has made, at `url`, or the scratch database."""
+        return replace(self, url=url or self.url, on_trial=True, is_given=bool(url))
+
+    @property
+    def url_key(self) -> str:
+        """Of the plan, for whoever has to mend it."""
+        return "rehearsal.database" if self.is_given else "database.url"
+
+    def worded(self, text: str) -> str:
+        """What is said of the server of `database.url`, of this one."""
+        return text.replace("database.url", self.url_key)
+
+    @property
+    def place(self) -> str:
+        """Its database and where that is, for people."""
+        given = conninfo_to_dict(self.url)
+        where = f"{given.get('host') or given.get('hostaddr') or 'the local socket'}:{given.get('port') or 5432}"
+        return f"{self.names.production} on {where if not given.get('service') else 'service ' + str(given['service'])}"
 
     @property
     def application_name(self) -> str:

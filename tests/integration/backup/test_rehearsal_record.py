@@ -61,6 +61,15 @@ async def test_rows_and_what_is_told_of_them_make_no_difference(site: Site) -> N
     assert await is_on_record(site)
 
 
+async def test_rights_count_and_not_the_order_in_which_they_were_granted(site: Site) -> None:
+    """Found: a copy that a superuser had restored was not what production is, by the order of an ACL alone."""
+    site.execute("GRANT SELECT ON public.item TO app_user, cutover; GRANT EXECUTE ON FUNCTION public.f() TO PUBLIC", "app")
+    await recorded(site)
+    site.execute("REVOKE SELECT ON public.item FROM app_user; GRANT SELECT ON public.item TO app_user", "app")
+    site.execute("CREATE OR REPLACE FUNCTION public.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "app")
+    assert await is_on_record(site)
+
+
 async def test_each_change_of_the_catalog_is_another_identity(site: Site) -> None:
     known = [await recorded(site)]
     for change in CHANGES:

@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.night import Night, a_night
-from support.production import names, photograph
-from support.servers import Cluster
+from support.copies import restore_on
+from support.night import Night, a_night, until
+from support.production import ATTRIBUTES, names, photograph
+from support.servers import Cluster, running_clusters
 
 from cutoverd.daemon.postgres.backup.kept_copy import WHAT
 from cutoverd.events import facts
@@ -19,6 +20,7 @@ from cutoverd.states import WAY, rehearsal
 from cutoverd.states.precheck import PreCheck
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'PgSleep'"
 COLUMNS = "SELECT id, serial, installed FROM"
 
 
@@ -203,3 +205,51 @@ def test_two_databases_of_a_server_are_rehearsed_beside_each_other_and_each_drop
         night.write_plan(database={"url": cluster.url("app")})
         assert night.main("rehearse", "--drop", str(night.plan_file)).returncode == 0
         assert names(cluster) == {"app", "apple"}
+
+
+@pytest.mark.long
+@on_18
+def test_a_kill_on_a_copy_on_another_server_is_made_good_and_its_seconds_judge_nothing(cluster: Cluster, tmp_path: Path) -> None:
+    """The copy is the team's: it has its name and its rows again, and nothing stands beside it."""
+    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night:
+        (tmp_path / "other").mkdir()
+        other = others.fresh("18", tmp_path / "other")
+        other.execute(ATTRIBUTES)
+        restore_on(other, cluster)
+        copy = photograph(other)
+        night.write_plan(rehearsal={"database": other.url()})
+        other.execute("ALTER ROLE cutover SET night.data_010 = 'on'")
+        night.start()
+        until(lambda: other.execute(ASLEEP), f"the data script runs on the copy\n{night.output[-3000:]}")
+        night.kill()
+        night.take_over()
+        other.execute("ALTER ROLE cutover RESET night.data_010")
+        night.wait_for(facts.GateReached, gate="downtime")
+        of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
+        window = of_steps[str(PreCheck.check_window)]
+        assert (window["elsewhere"], window["seconds"] > 0.001) == (f"app on 127.0.0.1:{other.port}", True)
+        assert (names(other), photograph(other)) == ({"app"}, copy)
+        assert (names(cluster), photograph(cluster)) == ({"app", "app_closed"}, night.before)
+
+
+@pytest.mark.long
+@on_18
+def test_what_was_rehearsed_on_a_copy_counts_when_the_copy_is_gone(cluster: Cluster, tmp_path: Path) -> None:
+    """By the command, the day before: PreCheck asks nothing of its server any more."""
+    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night:
+        (tmp_path / "other").mkdir()
+        other = others.fresh("18", tmp_path / "other")
+        other.execute(ATTRIBUTES)
+        restore_on(other, cluster)
+        copy = photograph(other)
+        night.write_plan(rehearsal={"database": other.url()})
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (names(other), photograph(other)) == ({"app"}, copy)
+        assert other.execute("SELECT count(*) FROM cutoverd.fence", "cutoverd") == [(0,)]
+        other.stop()
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
+        assert of_steps[str(PreCheck.check_window)]["elsewhere"] == f"app on 127.0.0.1:{other.port}"
+        assert f"on app on 127.0.0.1:{other.port}, in " in of_steps[str(PreCheck.find_rehearsal)]["says"]

@@ -131,6 +131,8 @@ def test_named_queries_are_steps_of_their_own(write):
         ("run: night-1", "run: night-1\noperators: [a.b]", "plan.yaml:2: operators.0: saw 'a.b'; an operator's name has only"),
         ("run: night-1", "run: night-1\noperators: [al, al]", "operators: al is there twice"),
         ("run: night-1", "run: night-1\ndashboards: ['http://me:hunter2@x/']", "a plan holds no user and password"),
+        ("run: night-1", "run: night-1\nrehearsal: {database: 'postgresql://c:hunter2@db2/app'}", "a plan holds no password"),
+        ("run: night-1", "run: night-1\nrehearsal: {database: 'postgresql://c@db2/app', skip: no time}", "one of the two"),
         ("run: night-1", "run: night-1\nmetrics: {listen: '127.0.0.1:1', scraped_within: 5}", "metrics.scraped_within: saw 5"),
         ("run: night-1", "run: [", "not YAML"),
         ("  compare:", "  grants: {waive: {reporting: ''}}\n  compare:", "plan.yaml:12: validate.grants.waive.reporting: saw ''"),

@@ -40,6 +40,15 @@ def test_without_a_budget_what_was_rehearsed_goes_on_record() -> None:
     assert (found["rehearsed"]["data"], found["rollback_seconds"]) == (30.0, 0.5)
 
 
+@pytest.mark.parametrize("budget", [None, 1.0, 1000.0])
+def test_what_was_rehearsed_on_another_server_is_shown_and_judges_nothing(budget: float | None) -> None:
+    found = check_window(budget, REHEARSED, elsewhere="app on db2:5432")
+    assert (found["seconds"], found["elsewhere"]) == (49.0, "app on db2:5432")
+    [warning] = found["warnings"]
+    assert warning.startswith("the rehearsal took 49 s on app on db2:5432, another server, which says nothing of production's")
+    assert warning.endswith("is enough is not known") == (budget is not None)
+
+
 def test_a_window_that_nobody_rehearsed_is_not_fit() -> None:
     """Found: nothing measured was a sum of 0 s, and `cutoverd check` said that the window is long enough."""
     assert check_window(0.001, {}) == {"not_looked_at": "nothing was rehearsed"}
