@@ -21,7 +21,6 @@ from cutoverd.states.precheck import PreCheck
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 Stalled = tuple[str, str]  # as `Night.stall` has it
-COMPARED = ("validate.compare:machines", "forward")
 RESET = ("precheck.reset_copy.%.lift_fence", "back")
 KINDS: list[Stalled] = [
     ("precheck.prove_backup", "forward"),
@@ -34,7 +33,6 @@ KINDS: list[Stalled] = [
     ("data.run_script:data/010.sql", "forward"),
     ("data.run_script:late/900.sql", "forward"),
     ("validate.check_script:validate/001.sql", "forward"),
-    COMPARED,
     ("validate.close_old", "forward"),
     ("smoke.exchange_names", "forward"),
     ("smoke.exchange_names", "back"),
@@ -60,14 +58,6 @@ def step_of(stalled: Stalled) -> str:
     return PreCheck.rehearse.of(step if direction == "forward" else f"{rehearsal.UNDO}{step}")
 
 
-def stall(night: Night, stalled: Stalled) -> None:
-    if stalled == COMPARED:  # in new of the copy, which an earlier kill has left
-        night.lock("postgres", "app_try_n", "fleet.machine")
-        night.stalled.append(stalled)
-    else:
-        night.stall(*stalled)
-
-
 def assert_nothing_is_left(night: Night, *databases: str) -> None:
     """But production as it was, and what PreCheck made for the window."""
     assert names(night.cluster) == {"app", *databases}
@@ -81,7 +71,7 @@ def assert_nothing_is_left(night: Night, *databases: str) -> None:
 def test_a_daemon_killed_in_each_kind_of_step_of_the_rehearsal_repeats_that_one_alone(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
         for stalled in KINDS:
-            stall(night, stalled)
+            night.stall(*stalled)
             night.take_over()
             night.wait_for_step(step_of(stalled))
             night.kill()
