@@ -59,7 +59,7 @@ def rehearse(
         shown = EventPrinter(out, TextFormat())
         work = rehearsal.rehearse(given, keep=keep, observers=[shown], tell=lambda progress: out.write(format_progress(progress)))
         done = ended(work, stopped=STOPPED)
-    code = Exit.ABORTED if done.failed else Exit.COMPLETED
+    code = Exit.ABORTED if done.failed else Exit.ERROR if done.not_dropped else Exit.COMPLETED
     say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
     raise typer.Exit(code)
 
@@ -77,7 +77,7 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
     if done.failed:
         yield f"not fit: {len(done.failed)} thing{'s are' if len(done.failed) > 1 else ' is'} wrong"
     yield from _wrong(done.failed)
-    yield from _not_looked_at(done)
+    yield from _not_checked(done)
     yield from _kept(done, plan)
     if done.failed:
         what = "all of them" if len(done.failed) > 1 else "it"
@@ -99,22 +99,24 @@ def _wrong(failed: list[Finding]) -> Iterator[str]:
             yield f"      → {continued(hint, MORE)}"
 
 
-def _not_looked_at(done: Rehearsal) -> Iterator[str]:
-    if done.not_looked_at and done.hidden_by:
+def _not_checked(done: Rehearsal) -> Iterator[str]:
+    if done.not_checked and done.hidden_by:
         because = one_line(name_of(done.hidden_by))
-        yield f"not looked at, because {because} has failed: {len(done.not_looked_at)} steps"
-        yield from (f"  {WARNING} {one_line(name_of(key))}" for key in done.not_looked_at[:MOST_NAMED])
-    if (more := len(done.not_looked_at) - MOST_NAMED) > 0:
+        yield f"not looked at, because {because} has failed: {len(done.not_checked)} steps"
+        yield from (f"  {WARNING} {one_line(name_of(key))}" for key in done.not_checked[:MOST_NAMED])
+    if (more := len(done.not_checked) - MOST_NAMED) > 0:
         yield f"  {WARNING} and {more} more"
 
 
 def _kept(done: Rehearsal, plan: Path) -> Iterator[str]:
+    if done.not_dropped:
+        yield f"the copy is not dropped: {one_line(done.not_dropped)}"
     if done.not_opened:
         yield f"kept, but nobody is let in: {one_line(done.not_opened)}"
     for each in done.kept:
         yield f"kept: {each.name}, {each.what}: psql '{each.url}'"
-    if done.kept or done.not_opened:
-        yield f"→ `cutoverd rehearse --drop {plan}` drops {'them' if len(done.kept) > 1 else 'it'}; so does the next rehearsal"
+    if done.kept or done.not_opened or done.not_dropped:
+        yield f"→ `cutoverd rehearse --drop {plan}` drops {'it' if len(done.kept) == 1 else 'them'}; so does the next rehearsal"
 
 
 def name_of(key: StepKey) -> str:

@@ -56,12 +56,13 @@ class Rehearsal:
     """What came of it."""
 
     failed: list[Finding] = field(default_factory=list)
-    not_looked_at: list[StepKey] = field(default_factory=list)
+    not_checked: list[StepKey] = field(default_factory=list)
     hidden_by: StepKey | None = None  # what has failed that they are not
     done: int = 0
     seconds: float = 0.0  # that those took
     kept: list[KeptDatabase] = field(default_factory=list)
     not_opened: str = ""  # why what is kept lets nobody in
+    not_dropped: str = ""  # why the copy is there still, which nobody wanted to keep
 
 
 async def rehearse(
@@ -85,10 +86,13 @@ async def rehearse(
         try:
             async with sessions_kept(), tracker.tracking(server), _telling(tracker, tell):
                 done = await _take_all(loaded, server, runlog)
-            return await _with_kept(server.of_copy(loaded.plan.rehearsal.database or ""), done) if keep else done
-        finally:
+        except BaseException:
             if not keep:
-                await run_to_completion(_drop(loaded, server, Direction.BACK))  # what became of it is known already
+                await run_to_completion(_drop(loaded, server, Direction.BACK))
+            raise
+        if keep:
+            return await _with_kept(server.of_copy(loaded.plan.rehearsal.database or ""), done)
+        return await run_to_completion(_without_copy(loaded, server, done))
 
 
 @asynccontextmanager
@@ -114,6 +118,15 @@ async def _with_kept(copy: Server, done: Rehearsal) -> Rehearsal:
         done.kept = await open_kept(copy, attempt_id)
     except (StepError, psycopg.Error, OSError) as error:
         done.not_opened = format_error(error)
+    return done
+
+
+async def _without_copy(loaded: LoadedPlan, server: Server, done: Rehearsal) -> Rehearsal:
+    """Found: on a full disk the drop failed as well, and all that was found to be wrong was not said."""
+    try:
+        await _drop(loaded, server, Direction.BACK)
+    except (StepError, psycopg.Error, OSError) as error:
+        done.not_dropped = format_error(error)
     return done
 
 
@@ -192,7 +205,7 @@ def _without_room(done: Rehearsal) -> StepKey | None:
 
 def _hide(done: Rehearsal, by: StepKey, keys: Sequence[StepKey]) -> None:
     done.hidden_by = by
-    done.not_looked_at = [key for key in keys if key.definition is not PreCheck.record_rehearsal]
+    done.not_checked = [key for key in keys if key.definition is not PreCheck.record_rehearsal]
 
 
 def _finding(key: StepKey, outcome: facts.Event) -> Finding:

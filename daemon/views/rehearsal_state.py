@@ -37,7 +37,7 @@ class RehearsalState:
     done: int = 0
     seconds: float = 0.0  # that those took
     failed: tuple[str, ...] = ()
-    not_looked_at: tuple[str, ...] = ()  # because of what has failed
+    not_checked: tuple[str, ...] = ()  # because of what has failed
 
     @property
     def is_proven(self) -> bool:
@@ -48,7 +48,7 @@ class RehearsalState:
     def counted(self) -> str:
         """`34 of 60 steps, 2 failed, 17 not looked at`."""
         wrong = f", {len(self.failed)} failed" if self.failed else ""
-        hidden = f", {len(self.not_looked_at)} not looked at" if self.not_looked_at else ""
+        hidden = f", {len(self.not_checked)} not looked at" if self.not_checked else ""
         return f"{self.done} of {self.steps} steps{wrong}{hidden}"
 
     def describe(self) -> str:
@@ -71,7 +71,7 @@ class RehearsalState:
             "steps": self.steps,
             "done": self.done,
             "failed": list(self.failed),
-            "not_looked_at": list(self.not_looked_at),
+            "not_looked_at": list(self.not_checked),
             "says": self.describe(),
         }
 
@@ -111,7 +111,7 @@ def _made_here(run: Run, keys: list[StepKey]) -> RehearsalState:
         done=len(done),
         seconds=sum(run.of(key, Direction.FORWARD).seconds for key in done),
         failed=tuple(map(window_step, failed)),
-        not_looked_at=tuple(map(window_step, hidden)),
+        not_checked=tuple(map(window_step, hidden)),
     )
 
 

@@ -33,6 +33,7 @@ KINDS: list[Stalled] = [
     ("data.run_script:data/010.sql", "forward"),
     ("data.run_script:late/900.sql", "forward"),
     ("validate.check_script:validate/001.sql", "forward"),
+    ("validate.compare:machines", "forward"),
     ("validate.close_old", "forward"),
     ("smoke.exchange_names", "forward"),
     ("smoke.exchange_names", "back"),
@@ -140,7 +141,7 @@ LOST = [  # what became of it is known: nothing of it is there
 by_kill = pytest.mark.parametrize("kill", [kill_postmaster, kill_backend])
 
 
-def look_at_production(night: Night) -> None:
+def check_production(night: Night) -> None:
     """A crash moves sequences by itself, as far as they were logged ahead; not behind a checkpoint."""
     night.cluster.execute("CHECKPOINT")
     night.before = photograph(night.cluster)
@@ -159,7 +160,7 @@ def test_a_crash_of_the_server_in_the_rehearsal_of_a_run(
 ) -> None:
     """It repeats the one step by itself, or says that the server is to blame and goes on by `retry`."""
     with a_night(cluster, tmp_path, rehearsal={}) as night:
-        look_at_production(night)
+        check_production(night)
         night.stall(*stalled)
         night.start()
         night.wait_for_step(step_of(stalled))
@@ -182,7 +183,7 @@ def test_a_crash_of_the_server_in_a_rehearsal_on_any_day(
 ) -> None:
     """What is not known is no finding: "not fit" was said of the files, and nothing was wrong with them."""
     with a_night(cluster, tmp_path, rehearsal={}) as night:
-        look_at_production(night)
+        check_production(night)
         night.stall(*stalled)
         night.begin("rehearse", str(night.plan_file))
         until(lambda: cluster.execute(STANDS_STILL), f"{stalled} stands still\n{night.output[-3000:]}")

@@ -36,9 +36,9 @@ def start(folder: Path, how: dict) -> int:
 
 def serve(folder: Path, how: dict) -> int:
     time.sleep(how.get("start_after", 0))
-    (folder / "pid").write_text(str(os.getpid()))
-    if how.get("start") == "dies":
+    if how.get("start") == "dies":  # before anybody can have found it running
         return 1
+    (folder / "pid").write_text(str(os.getpid()))
     if how.get("stop_after"):
         signal.signal(signal.SIGTERM, lambda *_: (time.sleep(how["stop_after"]), sys.exit(0)))
     end = time.monotonic() + LIFE_SECONDS

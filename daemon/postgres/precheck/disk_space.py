@@ -114,7 +114,7 @@ async def _production(conn: Connection, server: Server, made: Sequence[str]) -> 
     places = [each or home for each in (tablespace, of_template, home)]
     data, copy, folder = (Path(each) if each and _is_folder(each) else None for each in places)
     unseen = next(
-        (str(place or "data_directory") for place, seen in zip(places, (data, copy, folder), strict=True) if not seen), ""
+        (str(place or "data_directory") for place, known in zip(places, (data, copy, folder), strict=True) if not known), ""
     )
     why = f"{unseen} cannot be read from here: {advice}" if unseen else ""
     return Production(size, data, copy, folder and _folder_of_wal(folder), why)

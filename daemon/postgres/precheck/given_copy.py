@@ -52,7 +52,7 @@ LOCALE = (
 )
 LOCALE_PARTS = ("encoding", "collation", "character type", "locale provider")
 STANDBY = "it is a standby, where nothing can be renamed: once it is yours to give away, promote it (pg_ctl promote)"
-NOT_TOLD = (
+UNCERTAIN = (
     "whether it is on production's own server could not be told, so it is not touched: give both addresses without a pooler"
 )
 HALF_WAY = "an earlier rehearsal has left it half-way: it is set right before anything is asked of it"
@@ -118,12 +118,12 @@ async def _same_server(copy: Server, there: Connection, here: Connection) -> boo
     async with there.transaction(force_rollback=True), here.transaction(force_rollback=True):
         for conn, key in zip((there, here), keys, strict=True):
             await conn.execute(HOLD, (key,))
-        seen = [await fetch_one(conn, HELD, keys) for conn in (there, here)]
-    if seen == [(True, True), (True, True)]:
+        held = [await fetch_one(conn, HELD, keys) for conn in (there, here)]
+    if held == [(True, True), (True, True)]:
         return True
-    if seen == [(True, False), (False, True)]:
+    if held == [(True, False), (False, True)]:
         return False
-    raise _unfit(copy, [NOT_TOLD])
+    raise _unfit(copy, [UNCERTAIN])
 
 
 async def _row(here: Connection, copy: Server) -> DatabaseRow | str:
@@ -212,5 +212,5 @@ async def _of_catalog(server: Server, home: Server, row: DatabaseRow) -> list[st
 
 
 def _unfit(copy: Server, reasons: list[str]) -> Unfit:
-    said = [f"rehearsal.database ({copy.place}): {reason}" for reason in reasons]
-    return Unfit("; ".join(said), hint="see to all of them, then `retry`", evidence={"reasons": said})
+    named = [f"rehearsal.database ({copy.place}): {reason}" for reason in reasons]
+    return Unfit("; ".join(named), hint="see to all of them, then `retry`", evidence={"reasons": named})

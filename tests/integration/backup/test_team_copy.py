@@ -244,9 +244,9 @@ async def test_another_catalog_is_refused_by_the_names_of_what_differs(site: Sit
         other.execute(statement, "app")
     with pytest.raises(Unfit) as unfit:
         await backups(site, other.url()).find_rehearsal(attempt_id("find"))
-    said = str(unfit.value).partition("nothing would be proven: ")[2].partition(": make the copy anew")[0].split(", ")
+    named = str(unfit.value).partition("nothing would be proven: ")[2].partition(": make the copy anew")[0].split(", ")
     version = site.execute("SELECT extversion FROM pg_extension WHERE extname = 'citext'", "app")[0][0]
-    assert said[:3] == [
+    assert named[:3] == [
         f"extension citext is not there (production has {version})",
         "column store.log.more is there alone",
         "relation store.machine is another there",

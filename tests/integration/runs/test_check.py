@@ -98,11 +98,11 @@ def test_check_refuses_a_run_that_has_ended(cluster: Cluster, tmp_path: Path) ->
     with a_night(cluster, tmp_path) as night:
         night.start("--auto")
         assert_completed(night)
-        for look in ("the server of the bus is gone with the run", "the bus answers"):
+        for words in ("the server of the bus is gone with the run", "the bus answers"):
             found = json.loads(check(night, "-f", "json")[1])["findings"]
             assert [each["says"] for each in found if each["verdict"] == "unfit"] == [
                 "run 'night' has ended already (completed)"
-            ], look
+            ], words
             assert [each["says"] for each in found if each["check"].startswith("precheck")] == [
                 "not looked at: what stands there now is the doing of run night"
             ]

@@ -64,6 +64,15 @@ def test_what_is_kept_is_named_with_the_command_that_looks_at_it_and_the_one_tha
     ]
 
 
+def test_a_copy_that_is_left_hides_nothing_of_what_was_found() -> None:
+    found = lines(Rehearsal([Finding(rehearsed("data.run_script:1.sql"), "No space left", "")], not_dropped="no room for it"))
+    assert found[1:4] == [
+        "  ✖ data.run_script:1.sql  No space left",
+        "the copy is not dropped: no room for it",
+        "→ `cutoverd rehearse --drop plan.yaml` drops them; so does the next rehearsal",
+    ]
+
+
 def test_a_step_that_takes_long_says_how_far_it_is_or_that_nobody_can_tell() -> None:
     step = PreCheck.rehearse.of("data.run_script:1.sql")
     known = Progress(step, "forward", 1, 72.0, ProgressReading("1.sql:7, INSERT", 3, 4, "statements"))
@@ -77,8 +86,8 @@ def test_an_age_is_said_as_people_say_it(seconds: float, words: str) -> None:
 
 
 def test_help_says_what_it_does_and_every_exit_code_and_keep_excludes_drop(tmp_path: Path) -> None:
-    said = CliRunner().invoke(rehearse.app, ["--help"], terminal_width=200).output
+    output = CliRunner().invoke(rehearse.app, ["--help"], terminal_width=200).output
     for words in ("Production is read, nothing else", "0 fit", "1 it could", "2 usage", "5 something", "6 stopped", "7 another"):
-        assert words in " ".join(said.split()), said
+        assert words in " ".join(output.split()), output
     refused = CliRunner().invoke(rehearse.app, [str(tmp_path / "plan.yaml"), "--keep", "--drop"])
     assert refused.exit_code == 2

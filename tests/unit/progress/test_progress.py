@@ -234,7 +234,8 @@ async def test_a_step_of_the_rehearsal_is_as_far_as_its_session_on_the_copy_tell
     monkeypatch.setattr(progress_tracker, "activities", activities)
     monkeypatch.setattr(progress_tracker, "size_bytes", size_bytes)
     tracker, _ = a_tracker()
-    tracker._loaded = SimpleNamespace(data_scripts=[(name, file, None) for name, file in scripts])  # type: ignore[assignment]
+    plan = SimpleNamespace(rehearsal=SimpleNamespace(database=None))
+    tracker._loaded = SimpleNamespace(plan=plan, data_scripts=[(name, file, None) for name, file in scripts])  # type: ignore[assignment]
     running = Running("precheck.rehearse:data.run_script:1.sql", "forward", 1, NOW)
     assert (await tracker._read(server, running)).describe() == "1 of 2 statements, 1.sql:6, INSERT INTO a SELECT ?"
     busy[:] = [Activity("app_try_p", "CREATE DATABASE app_try_b TEMPLATE app_try_p")]

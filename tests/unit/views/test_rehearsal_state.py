@@ -136,8 +136,8 @@ def test_what_failed_in_it_stands_alone_and_what_was_not_looked_at_is_counted() 
     known = rehearsal_state(simulation.run)
     assert known
     assert known.failed == ("data.run_script:031.sql",)
-    assert known.not_looked_at[0] == "data.run_script:032.sql"
-    assert "back: downtime.fence_old" in known.not_looked_at
+    assert known.not_checked[0] == "data.run_script:032.sql"
+    assert "back: downtime.fence_old" in known.not_checked
 
 
 def test_at_the_gate_after_a_rehearsal_it_says_how_long_that_took() -> None:
