@@ -18,6 +18,7 @@ from cutoverd.daemon.control.check import THEN
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.cancellation import end_tasks, run_to_completion
+from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase, open_kept
 from cutoverd.daemon.postgres.ledger import ledger
@@ -36,6 +37,8 @@ from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rehearsal import name_without_run
 from cutoverd.states.run import Run, Status, StepKey
+
+log = Logger(__name__)
 
 TELL_SECONDS = 30.0
 AGAIN = "nothing was found to be wrong by that: `cutoverd rehearse` begins anew, and clears what was left"
@@ -88,7 +91,7 @@ async def rehearse(
                 done = await _take_all(loaded, server, runlog)
         except BaseException:
             if not keep:
-                await run_to_completion(_drop(loaded, server, Direction.BACK))
+                await run_to_completion(_without_copy(loaded, server, Rehearsal()))
             raise
         if keep:
             return await _with_kept(server.of_copy(loaded.plan.rehearsal.database or ""), done)
@@ -126,6 +129,7 @@ async def _without_copy(loaded: LoadedPlan, server: Server, done: Rehearsal) -> 
     try:
         await _drop(loaded, server, Direction.BACK)
     except (StepError, psycopg.Error, OSError) as error:
+        log.warning("copy_not_dropped", reason=format_error(error), doing="`cutoverd rehearse --drop PLAN` drops it")
         done.not_dropped = format_error(error)
     return done
 

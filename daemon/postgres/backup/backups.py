@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup import dump, rehearsal_record, restore, row_counts
 from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
+from cutoverd.daemon.postgres.backup.full_disk import again_on_full_disk
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
@@ -151,8 +153,8 @@ class PgDump:
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         """{"removed": what a proof that was killed left behind, "warnings"}: its databases, its unfinished file."""
-        around, warnings = await self._team_copy.clear(attempt_id)
-        dropped = await drop(self._server, attempt_id)
+        around, warnings = await again_on_full_disk(partial(self._team_copy.clear, attempt_id))
+        dropped = await again_on_full_disk(partial(drop, self._server, attempt_id))
         unfinished = await self._remove_unfinished(attempt_id, BEFORE)
         return {"removed": [*around, *dropped, *unfinished], **({"warnings": warnings} if warnings else {})}
 
