@@ -35,7 +35,7 @@ def rehearsed_elsewhere(at: Context) -> str:
 
 
 def rehearsed_seconds(at: Context) -> dict[str, float]:
-    """By the step of the window, or its way back."""
+    """By the step of the window, or its rollback."""
     return {key.removeprefix(REHEARSED): seconds for key, seconds in at.seconds.items() if key.startswith(REHEARSED)}
 
 
@@ -132,7 +132,7 @@ class PreCheck(State):
 
     @step(Effect.LEDGER, per_item=rehearsal.KIND, collected=True, no_way_back=DROPPED, any_day=True)
     async def rehearse(at: Context) -> Evidence:
-        """a step of the window, or its way back, was taken on the copy"""
+        """a step of the window, or its rollback, was taken on the copy"""
         return on_record(at) or await rehearsal.take(at, REHEARSED)
 
     @step(Effect.NONE, any_day=True)

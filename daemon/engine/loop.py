@@ -30,6 +30,7 @@ from cutoverd.states.next_action import (
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Run, StepKey
 from cutoverd.states.step import Ports
+from cutoverd.states.validate import Validate
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
 CLOCK_READ_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
@@ -139,8 +140,13 @@ class RunLoop:
         return None
 
     def _limit_collecting(self) -> None:
-        """From the first failure on, by this daemon's own clock; the next daemon counts anew."""
-        if self._collect_seconds is not None and self.run.failed_checks and not self._is_collecting:
+        """From the first failure in the window on, by this daemon's own clock; the next daemon counts anew.
+
+        Found: it struck in PreCheck too, where a rehearsal has all the time that it takes.
+        """
+        if self._collect_seconds is None or self.run.state != Validate.name:
+            return
+        if self.run.failed_checks and not self._is_collecting:
             self._is_collecting = True
             time_up = CollectingTimeUp(self._collect_seconds)
             asyncio.get_running_loop().call_later(self._collect_seconds, self._inbox.put_nowait, time_up)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -129,11 +130,12 @@ class Night:
         watch_seconds: float = 0.0,
         opens: datetime | None = None,
         jobs: int = 1,
+        rehearses: bool = False,
         items: Mapping[str, list[str]] = ITEMS,
     ) -> None:
-        self.world, self.stream = World(), MemoryStream()
+        self.world, self.copy, self.stream = World(), World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
-        self.jobs, self.items = jobs, items
+        self.jobs, self.rehearses, self.items = jobs, rehearses, items
         self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
         self.leads: Callable[[], bool] = lambda: True
@@ -156,6 +158,7 @@ class Night:
                     files={},
                     items=dict(self.items),
                     validate_jobs=self.jobs,
+                    rehearses=self.rehearses,
                     gates=list(self.gates),
                     watch_seconds=self.watch_seconds,
                     opens=self.opens,
@@ -163,7 +166,7 @@ class Night:
             )
         runner = RunLoop(
             self.log,
-            self.world.ports(),
+            replace(self.world.ports(), rehearsal=self.copy.ports()),
             self.inbox,
             step_seconds=step_seconds,
             collect_seconds=collect_seconds,

@@ -241,6 +241,17 @@ async def test_what_else_is_wrong_is_asked_until_its_time_is_over():
     assert (cut.step, "the time for it is over" in cut.reason) == ("validate.compare:flights", True)
 
 
+async def test_a_rehearsal_has_all_the_time_that_it_takes_to_say_what_is_wrong():
+    """Found: `validate.collect`, which is of the window, ended it too."""
+    night = Night(rehearses=True)
+    night.copy.wrong["validation.check_grants"] = failing(CheckFailed("a right is lost"))
+    night.copy.wrong["validation.compare.flights"] = lambda: asyncio.sleep(0.3, {})
+    assert await night.daemon(collect_seconds=0.1) is Stopped.NEEDS_A_PERSON
+    assert "collecting_ended" not in types_of(await night.events())
+    [failed] = [event for event in await night.events() if isinstance(event, facts.ValidationFailed)]
+    assert ([each.step for each in failed.failures], failed.not_checked) == (["precheck.rehearse:validate.check_grants"], [])
+
+
 async def test_a_time_that_is_over_after_the_run_has_turned_is_nothing():
     night = Night()
     night.world.wrong["validation.check_grants"] = failing(CheckFailed("a right is lost"))
