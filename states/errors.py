@@ -48,7 +48,7 @@ class Unproven(OutcomeUnknown):
 
 
 def format_error(error: BaseException) -> str:
-    """`TimeoutError: no answer`; of a group, its members, one after the other."""
+    """`TimeoutError: no answer`, and the words alone of an error whose words are for people; of a group, its members in turn."""
     return "; ".join(format_reasons(error))
 
 
@@ -56,4 +56,6 @@ def format_reasons(error: BaseException) -> list[str]:
     """Each error by its class and message; of a group, which is how tasks fail, those of all its members in order."""
     if isinstance(error, BaseExceptionGroup):
         return [reason for member in error.exceptions for reason in format_reasons(member)]
+    if isinstance(error, StepError):
+        return [str(error)]
     return [f"{type(error).__name__}: {error}".removesuffix(": ")]

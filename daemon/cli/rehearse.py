@@ -24,6 +24,7 @@ from cutoverd.states.run import StepKey
 
 app = typer.Typer(add_completion=False)
 STOPPED = "what it made is dropped; if it was killed, `cutoverd rehearse --drop PLAN` does that"
+STAYS = "what it made stays: `cutoverd rehearse --drop PLAN` drops it, and so does the next rehearsal without --again"
 MORE = "      │ "  # of a text with several lines
 MOST_NAMED = 40  # of what was not looked at
 HELP = """Take the window on a copy of production, on any day and without a run: backup, restore and count, then every schema
@@ -33,12 +34,17 @@ Production is read, nothing else; services, the traffic switch and smoke tests a
 said before it begins. At its end: all that is wrong, what was not looked at because of it, and what to do now. A data script or
 a schema file that fails hides what comes after it; a validation that fails hides nothing.
 
+On a large database take --keep: once a file is mended, --again rehearses on the copy that was kept, from the clone on,
+without another backup and restore.
+
 One that found nothing wrong is on record: PreCheck of the same files, plan and catalog does not make another for
 rehearsal.max_age (7 days).
 
 Exit codes: 0 fit, 1 it could not be made, 2 usage or plan, 5 something is wrong, 6 stopped, 7 another daemon or rehearsal of
 this state_dir is at work."""
-KEEP = "Keep the databases of the copy to look at them; where they are is said at the end. The next rehearsal drops them."
+KEEP = "Keep the databases of the copy, to look at them and for --again; where they are is said at the end."
+AGAIN = """Rehearse on the copy that --keep has left, from the clone on; while something is wrong it is kept once more.
+Refused if the catalog, or that copy, has changed since, or if it is older than rehearsal.max_age: then begin anew."""
 DROP = "Drop what an earlier one has kept, or left when it was killed; rehearse nothing."
 
 
@@ -46,10 +52,11 @@ DROP = "Drop what an earlier one has kept, or left when it was killed; rehearse 
 def rehearse(
     plan: PlanArgument,
     keep: Annotated[bool, typer.Option("--keep", help=KEEP)] = False,
+    again: Annotated[bool, typer.Option("--again", help=paragraphs(AGAIN))] = False,
     drop: Annotated[bool, typer.Option("--drop", help=DROP)] = False,
 ) -> None:
-    if keep and drop:
-        raise typer.BadParameter("--keep and --drop exclude each other: --drop makes nothing that could be kept")
+    if drop and (keep or again):
+        raise typer.BadParameter(f"--{'keep' if keep else 'again'} and --drop exclude each other: --drop rehearses nothing")
     given = loaded(plan, whole=True)
     if drop:
         ended(rehearsal.drop(given), stopped=STOPPED)
@@ -57,8 +64,10 @@ def rehearse(
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
         shown = EventPrinter(out, TextFormat())
-        work = rehearsal.rehearse(given, keep=keep, observers=[shown], tell=lambda progress: out.write(format_progress(progress)))
-        done = ended(work, stopped=STOPPED)
+        work = rehearsal.rehearse(
+            given, keep=keep, again=again, observers=[shown], tell=lambda progress: out.write(format_progress(progress))
+        )
+        done = ended(work, stopped=STAYS if keep or again else STOPPED)
     code = Exit.ABORTED if done.failed else Exit.ERROR if done.not_dropped else Exit.COMPLETED
     say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
     raise typer.Exit(code)
@@ -81,7 +90,12 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
     yield from _kept(done, plan)
     if done.failed:
         what = "all of them" if len(done.failed) > 1 else "it"
-        yield f"→ see to {what}, then `cutoverd rehearse {plan}` again: production is untouched"
+        then = (
+            f"`cutoverd rehearse --again {plan}`, on the copy that is kept"
+            if done.is_for_again
+            else f"`cutoverd rehearse {plan}` again"
+        )
+        yield f"→ see to {what}, then {then}: production is untouched"
         return
     yield f"fit: {done.done} steps in {format_seconds(done.seconds)}, the window was taken on the copy and back"
     unless = "unless a file, the plan or the catalog changes"
@@ -116,7 +130,8 @@ def _kept(done: Rehearsal, plan: Path) -> Iterator[str]:
     for each in done.kept:
         yield f"kept: {each.name}, {each.what}: psql '{each.url}'"
     if done.kept or done.not_opened or done.not_dropped:
-        yield f"→ `cutoverd rehearse --drop {plan}` drops {'it' if len(done.kept) == 1 else 'them'}; so does the next rehearsal"
+        them = "it" if len(done.kept) == 1 else "them"
+        yield f"→ `cutoverd rehearse --drop {plan}` drops {them}; so does the next rehearsal without --again"
 
 
 def name_of(key: StepKey) -> str:

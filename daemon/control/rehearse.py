@@ -20,7 +20,9 @@ from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.cancellation import end_tasks, run_to_completion
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.load import LoadedPlan
+from cutoverd.daemon.postgres.backup import kept_proof
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase, open_kept
+from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
@@ -29,7 +31,7 @@ from cutoverd.daemon.progress import Progress
 from cutoverd.daemon.runtime.daemon_lock import one_daemon
 from cutoverd.daemon.runtime.leadership import check_leads, server_before_epoch, take_without_journal
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
-from cutoverd.daemon.runtime.wiring import ports_of
+from cutoverd.daemon.runtime.wiring import ports_of, proof_plan, rehearsal_plan
 from cutoverd.events import facts
 from cutoverd.states.errors import OutcomeUnknown, StepError, format_error
 from cutoverd.states.next_action import AttemptStep
@@ -64,6 +66,7 @@ class Rehearsal:
     done: int = 0
     seconds: float = 0.0  # that those took
     kept: list[KeptDatabase] = field(default_factory=list)
+    is_for_again: bool = False  # what is kept, for `--again`
     not_opened: str = ""  # why what is kept lets nobody in
     not_dropped: str = ""  # why the copy is there still, which nobody wanted to keep
 
@@ -72,29 +75,32 @@ async def rehearse(
     loaded: LoadedPlan,
     *,
     keep: bool = False,
+    again: bool = False,
     observers: Sequence[Observer] = (),
     tell: Callable[[Progress], object] | None = None,
 ) -> Rehearsal:
     """Every check that needs no run, then the window on a copy. Afterwards the copy is dropped, unless it is to be kept.
 
+    `again`: on the copy that an earlier one has kept; while something is wrong it is kept once more.
     `tell` hears every half minute how far a step is that takes so long.
-    Raises `NotLeader` if somebody else began to rehearse this database meanwhile.
+    Raises `NotLeader` if somebody else began to rehearse this database meanwhile, `Unfit` if there is no copy for `again`.
     """
     with one_daemon(loaded):
         server = await _led(loaded)
+        kept = await _find_kept(loaded, server) if again else None
         tracker = ProgressTracker(loaded)
         runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])
         runlog.epoch = server.epoch
         await runlog.append(_started(loaded, server))
         try:
             async with sessions_kept(), tracker.tracking(server), _telling(tracker, tell):
-                done = await _take_all(loaded, server, runlog)
+                done = await _take_all(loaded, server, runlog, kept)
         except BaseException:
-            if not keep:
+            if not keep and not again:
                 await run_to_completion(_without_copy(loaded, server, Rehearsal()))
             raise
-        if keep:
-            return await _with_kept(server.of_copy(loaded.plan.rehearsal.database or ""), done)
+        if keep or (again and done.failed):
+            return await _with_kept(loaded, server, done, runlog.run)
         return await run_to_completion(_without_copy(loaded, server, done))
 
 
@@ -114,11 +120,25 @@ async def _telling(tracker: ProgressTracker, tell: Callable[[Progress], object] 
         await end_tasks(telling)
 
 
-async def _with_kept(copy: Server, done: Rehearsal) -> Rehearsal:
+async def _find_kept(loaded: LoadedPlan, server: Server) -> KeptProof:
+    """It stands alone again, and is what it was."""
+    attempt_id = _attempt_id(server, "again")
+    plan, proof = rehearsal_plan(loaded, is_anew=True), proof_plan(loaded)
+    kept = await kept_proof.find(server, attempt_id, plan, proof.sha256)
+    await ports_of(loaded, server).backups.reset_copy(attempt_id)
+    await kept_proof.check_untouched(server.of_copy(), kept)
+    return kept
+
+
+async def _with_kept(loaded: LoadedPlan, server: Server, done: Rehearsal, run: Run) -> Rehearsal:
     """What it found is worth more than that somebody may look at it."""
-    attempt_id = AttemptId(copy.run, copy.epoch, str(PreCheck.drop_copy), Direction.FORWARD, f"keep-{copy.epoch}")
+    attempt_id, plan = _attempt_id(server, "keep"), rehearsal_plan(loaded, is_anew=True)
     try:
-        done.kept = await open_kept(copy, attempt_id)
+        done.kept = await open_kept(server.of_copy(plan.database or ""), attempt_id)
+        proof = run.of(StepKey.of(str(PreCheck.prove_backup)), Direction.FORWARD)
+        if proof.status is Status.DONE:
+            await kept_proof.keep(server, attempt_id, plan, proof.evidence)
+            done.is_for_again = True
     except (StepError, psycopg.Error, OSError) as error:
         done.not_opened = format_error(error)
     return done
@@ -151,8 +171,12 @@ async def _led(loaded: LoadedPlan) -> Server:
 
 
 async def _drop(loaded: LoadedPlan, server: Server, direction: Direction = Direction.FORWARD) -> None:
-    attempt_id = AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), direction, f"drop-{server.epoch}")
-    await ports_of(loaded, server).backups.clear(attempt_id)
+    await ports_of(loaded, server).backups.clear(_attempt_id(server, "drop", direction))
+
+
+def _attempt_id(server: Server, what: str, direction: Direction = Direction.FORWARD) -> AttemptId:
+    """Of what is done around the steps, to the copy as a whole."""
+    return AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), direction, f"{what}-{server.epoch}")
 
 
 def _started(loaded: LoadedPlan, server: Server) -> facts.RunStarted:
@@ -168,13 +192,13 @@ def _started(loaded: LoadedPlan, server: Server) -> facts.RunStarted:
     )
 
 
-async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog) -> Rehearsal:
+async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog, kept: KeptProof | None) -> Rehearsal:
     async def record(event: facts.Event) -> None:
         await runlog.append(event)
 
     steps = StepExecutor(
         runlog,
-        ports_of(loaded, server, rehearses_anew=True),
+        ports_of(loaded, server, rehearses_anew=True, kept=kept),
         record,
         step_seconds=loaded.plan.timeouts.step,
         connection_lost=CONNECTION_LOST,

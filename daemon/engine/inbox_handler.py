@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from cutoverd.daemon.engine.errors import Conflict
 from cutoverd.daemon.engine.inbox import CollectingTimeUp, ForeignFound, InboxItem, NotACommand, ReportDue, StepObservation
-from cutoverd.daemon.engine.refusals import (
+from cutoverd.daemon.engine.refusal_flood import (
     ALONE,
     ALONE_PER_SECOND,
     NOTES,

@@ -12,10 +12,12 @@ from cutoverd.daemon.plan.confiture import built_schema
 from cutoverd.daemon.plan.executables import logins
 from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup.backups import PgDump
+from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
 from cutoverd.daemon.postgres.backup.rehearsal_record import GIB, RehearsalPlan
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck.dumpable import ProofPlan
+from cutoverd.daemon.postgres.precheck.server_state import AtOnce
 from cutoverd.daemon.postgres.scripts.scripts import DataScript, PsqlScripts
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.validation.asked import ValidationPlan
@@ -34,10 +36,11 @@ def ports_of(
     round_observers: Sequence[RoundObserver] = (),
     scrapes: Scrapes | None = None,
     rehearses_anew: bool = False,
+    kept: KeptProof | None = None,
 ) -> Ports:
     """All that the steps of this plan may touch, as the daemon of this epoch; `scrapes`: of our metrics, if served.
 
-    `rehearses_anew`: whatever rehearsal is on record.
+    `rehearses_anew`: whatever rehearsal is on record; `kept`: on the copy that an earlier one has left.
     """
     plan, site = loaded.plan, Site(server.run, server.epoch, server.folder, loaded.folder)
     scripts = _scripts(loaded, server)
@@ -48,7 +51,7 @@ def ports_of(
             logins=logins(plan),
             smoke_roles=plan.smoke.roles,
             disposable=plan.cutover.disposable,
-            validate_jobs=plan.validate_.jobs,
+            at_once=AtOnce(plan.validate_.jobs, plan.backup.jobs),
         ),
         scripts=scripts,
         validation=_validation(loaded, server),
@@ -58,8 +61,9 @@ def ports_of(
             plan.backup.jobs,
             scripts,
             evict_seconds=plan.timeouts.fence,
-            proof=ProofPlan(plan.backup.leave_out, plan.backup.restore, loaded.folder),
-            rehearsal=_rehearsal(loaded, is_anew=rehearses_anew),
+            proof=proof_plan(loaded),
+            rehearsal=rehearsal_plan(loaded, is_anew=rehearses_anew),
+            kept=kept,
         ),
         services=services(loaded, server, site),
         traffic=traffic(loaded, server, site),
@@ -70,7 +74,12 @@ def ports_of(
     return replace(ports, rehearsal=_of_copy(ports, loaded, server.of_copy(plan.rehearsal.database or "")))
 
 
-def _rehearsal(loaded: LoadedPlan, *, is_anew: bool) -> RehearsalPlan:
+def proof_plan(loaded: LoadedPlan) -> ProofPlan:
+    given = loaded.plan.backup
+    return ProofPlan(given.leave_out, given.restore, loaded.folder)
+
+
+def rehearsal_plan(loaded: LoadedPlan, *, is_anew: bool) -> RehearsalPlan:
     given = loaded.plan.rehearsal
     skip = None if is_anew else given.skip
     return RehearsalPlan(

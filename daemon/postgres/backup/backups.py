@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cutoverd.daemon.host.cancellation import run_to_completion
-from cutoverd.daemon.postgres.backup import dump, rehearsal_record, restore, row_counts
+from cutoverd.daemon.postgres.backup import dump, kept_proof, rehearsal_record, restore, row_counts
 from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
 from cutoverd.daemon.postgres.backup.full_disk import again_on_full_disk
+from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
 from cutoverd.daemon.postgres.backup.team_copy import TeamCopy
 from cutoverd.daemon.postgres.catalog import pg_database, settings
+from cutoverd.daemon.postgres.catalog.identity import read_identity
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, is_superuser, read_owned
 from cutoverd.daemon.postgres.databases.databases import EVICT_SECONDS
@@ -50,6 +52,8 @@ class StatementFinder(Protocol):
 class DumpContent:
     """What production held under the dump's snapshot."""
 
+    at: str  # by the server's clock
+    catalog: str  # its identity
     rows: Mapping[str, int]  # by table, without those that are not restored
     excluded: Sequence[NotRestorable]
     owned: Sequence[OwnedObject]
@@ -70,8 +74,10 @@ class PgDump:
         evict_seconds: float = EVICT_SECONDS,
         proof: ProofPlan | None = None,
         rehearsal: RehearsalPlan | None = None,
+        kept: KeptProof | None = None,
     ) -> None:
-        """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, where a copy is reset."""
+        """`timeout_seconds`: of one dump or one restore; `evict_seconds`: as at night, where a copy is reset; `kept`: instead of
+        a backup and a copy that are made anew."""
         self._server = server
         self._directory = directory.absolute()
         self._jobs = jobs
@@ -80,27 +86,33 @@ class PgDump:
         self._evict_seconds = evict_seconds
         self._proof = proof or ProofPlan()
         self._rehearsal = rehearsal or RehearsalPlan()
+        self._kept = kept
         given = self._rehearsal
         self._team_copy = TeamCopy(server, given.database, given.roles, evict_seconds)
         self._final: asyncio.Task[Evidence] | None = None
         self._taken: Dump | None = None  # by `_final`
 
     async def check_room(self, attempt_id: AttemptId, dumped_bytes: int | None, *, rehearses: bool = False) -> Evidence:
+        if self._kept:  # the copy is there, and what stood around it is not
+            dumped_bytes, rehearses = 0, False
         return await disk_space.check_room(self._server, self._directory, dumped_bytes, rehearses=rehearses)
 
     async def check_dumpable(self, attempt_id: AttemptId) -> Evidence:
         return await dumpable.check_dumpable(self._server, self._proof, self._files.find_statements)
 
     async def prove(self, attempt_id: AttemptId) -> Evidence:
-        """{"file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy that was restored is kept,
-        unless the team has made one to rehearse on.
+        """{"at", "catalog", "made_with", "file", "bytes", "tables", "rows", "seconds", "parts", "warnings", "left_out"}; the copy
+        that was restored is kept, unless the team has made one to rehearse on.
 
         `file`: not of a rehearsal without a run, whose dump goes once it was restored; `parts`: seconds by name; `left_out`:
         what our role could not restore, or the plan leaves out. Raises `CheckFailed` if it does not dump, restore or count the
         same; then nothing of the copy is kept.
         """
+        if self._kept:
+            return self._kept.proven
         started = time.monotonic()
         await self._remove_unfinished(attempt_id, BEFORE)
+        await kept_proof.forget(self._server, attempt_id)
         _, left = await self._team_copy.clear(attempt_id)
         taken = dump.new_dump(self._directory, attempt_id.run, BEFORE, attempt_id.epoch)
         parts = Parts()
@@ -118,24 +130,30 @@ class PgDump:
                 measured["file"] = str(taken.path)
         finally:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
+        made = {"at": content.at, "catalog": content.catalog, "made_with": self._proof.sha256}
         counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
         warnings = [*left, *warned, *proven["warnings"]][:_WARNINGS_MAX]
-        return {**measured, **counted, "parts": parts.seconds, "warnings": warnings}
+        return {**made, **measured, **counted, "parts": parts.seconds, "warnings": warnings}
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
         found = await rehearsal_record.find(self._server, self._rehearsal)
+        if self._kept:
+            found = {key: value for key, value in found.items() if key != "cost"}
+            found["says"] = f"on the copy that was kept, of {self._kept.at}: no backup is taken or restored"
         if not self._rehearsal.database or found.get("skipped") or found.get("on_record"):
             return found
         copy = await self._team_copy.find()
-        where = {"place": copy.place, "is_elsewhere": copy.is_elsewhere, "warnings": copy.warnings}
-        says = f"{found['why']}: PreCheck makes one on {copy.place}, which the team has made"
-        return {**{key: value for key, value in found.items() if key != "cost"}, **where, "says": says}
+        cost = await rehearsal_record.estimate_on(self._server, copy.place)
+        where = {"place": copy.place, "is_elsewhere": copy.is_elsewhere, "warnings": copy.warnings, "cost": cost}
+        says = f"{found['why']}: PreCheck makes one on {copy.place}, which the team has made. {cost['says']}"
+        return {**found, **where, **({} if self._kept else {"says": says})}
 
     async def record_rehearsal(
         self, attempt_id: AttemptId, identity: str, seconds: Mapping[str, float], parts: Mapping[str, float]
     ) -> Evidence:
         where = await self._team_copy.where(attempt_id)
-        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts, where)
+        at = str(self._kept.proven["at"]) if self._kept else None
+        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts, where, at=at)
 
     async def take_copy(self, attempt_id: AttemptId) -> None:
         if self._rehearsal.database:
@@ -155,6 +173,7 @@ class PgDump:
         """{"removed": what a proof that was killed left behind, "warnings"}: its databases, its unfinished file."""
         around, warnings = await again_on_full_disk(partial(self._team_copy.clear, attempt_id))
         dropped = await again_on_full_disk(partial(drop, self._server, attempt_id))
+        await again_on_full_disk(partial(kept_proof.forget, self._server, attempt_id))
         unfinished = await self._remove_unfinished(attempt_id, BEFORE)
         return {"removed": [*around, *dropped, *unfinished], **({"warnings": warnings} if warnings else {})}
 
@@ -208,12 +227,13 @@ class PgDump:
         async with session(self._server, production) as conn, conn.transaction(force_rollback=True):
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
-            row = await fetch_one(conn, "SELECT pg_export_snapshot()")
-            warnings = await self._take(attempt_id, taken, production, snapshot=row[0] if row else None)
+            [snapshot, at] = await fetch_one(conn, "SELECT pg_export_snapshot(), clock_timestamp()::text") or (None, "")
+            catalog = await read_identity(conn)
+            warnings = await self._take(attempt_id, taken, production, snapshot=snapshot)
             excluded = [] if self._proof.restore else await read_not_restorable(conn, list(self._proof.leave_out))
             missing = {f"{each.schema}.{each.name}" for each in excluded if each.has_rows}
             rows = {name: count for name, count in (await row_counts.count_rows(conn)).items() if name not in missing}
-            return DumpContent(rows, excluded, await read_owned(conn), await is_superuser(conn)), warnings
+            return DumpContent(at, catalog, rows, excluded, await read_owned(conn), await is_superuser(conn)), warnings
 
     async def _take(self, attempt_id: AttemptId, taken: Dump, database: str, snapshot: str | None = None) -> list[str]:
         return await dump.take(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from cutoverd.daemon.postgres.backup.rehearsed_copy import run_of
 from cutoverd.daemon.postgres.catalog import acl, pg_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import made_by, tracked_databases, unfinished_databases
+from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId
@@ -33,12 +35,10 @@ async def open_kept(copy: Server, attempt_id: AttemptId) -> list[KeptDatabase]:
 
     Our role may connect to each from now on. Raises what a session raises, `NotLeader`, `StepError` if somebody else could too.
     """
-    run, names = f"{attempt_id.run}{ledger.TRIAL}", copy.names
+    names = copy.names
     async with session(copy) as conn, ledger.hold_fence(copy, attempt_id):
-        roles = {each.name: role for role, each in (await tracked_databases(conn, run)).items()}
-        there = await made_by(conn, run, [*names.all, names.build(attempt_id.epoch)])
-        if names.production not in there and names.production in await unfinished_databases(conn, attempt_id.run):
-            there = [names.production, *there]  # announced and made, and nothing was begun on it: no step has tracked it yet
+        roles = {each.name: role for role, each in (await tracked_databases(conn, run_of(attempt_id))).items()}
+        there = await _left(conn, copy, attempt_id)
         kept = [name for name in there if roles.get(name) != "placeholder"]
         for name in kept:
             if copy.is_given and name == names.production:
@@ -47,6 +47,23 @@ async def open_kept(copy: Server, attempt_id: AttemptId) -> list[KeptDatabase]:
             await acl.restrict(conn, oid)
             await pg_database.accept_connections(conn, oid, True)
     return [KeptDatabase(name, WHAT[roles.get(name) or "old"], _url(copy.url, name)) for name in kept]
+
+
+async def find_copy(copy: Server, attempt_id: AttemptId) -> str | None:
+    """What the restored copy is called now; None if it is gone."""
+    async with session(copy) as conn:
+        known = (await tracked_databases(conn, run_of(attempt_id))).get("old")
+        there = await _left(conn, copy, attempt_id)
+    name = known.name if known else copy.names.production
+    return name if name in there else None
+
+
+async def _left(conn: Connection, copy: Server, attempt_id: AttemptId) -> list[str]:
+    names = copy.names
+    there = await made_by(conn, run_of(attempt_id), [*names.all, names.build(attempt_id.epoch)])
+    if names.production not in there and names.production in await unfinished_databases(conn, attempt_id.run):
+        there = [names.production, *there]  # announced and made, and nothing was begun on it: no step has tracked it yet
+    return there
 
 
 def _url(production: str, name: str) -> str:

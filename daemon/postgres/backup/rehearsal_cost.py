@@ -41,18 +41,23 @@ def _part_of(key: str) -> str:
     return CLONE if key == str(Schema.build_new) else BY_STATE.get(key.partition(".")[0], NAMES)
 
 
-def estimate(size_bytes: int, latest: RehearsalOnRecord | None) -> Evidence:
+def estimate(size_bytes: int, latest: RehearsalOnRecord | None, place: str = "") -> Evidence:
     """{"bytes": by what is made, "seconds": by part or None, "says": in words}.
 
-    `latest`: the last rehearsal of this database, of whatever files.
+    `latest`: the last rehearsal of this database there, of whatever files; `place`: of a copy that the team has made.
     """
     seconds = seconds_by_part(latest.seconds, latest.parts) if latest else None
-    says = f"{_of_disk(size_bytes)}. {_of_time(latest, seconds, size_bytes) if latest and seconds else UNKNOWN}"
+    says = f"{_of_disk(size_bytes, place)}. {_of_time(latest, seconds, size_bytes) if latest and seconds else UNKNOWN}"
     return {"bytes": of_size(size_bytes), "seconds": seconds, "says": says}
 
 
-def _of_disk(size_bytes: int) -> str:
+def _of_disk(size_bytes: int, place: str) -> str:
     size = format_bytes(size_bytes)
+    if place:
+        return (
+            f"It takes the disk of twice {size} where that is (the clone, its new tables), and before that, for the backup, of"
+            f" {size} in production's server and of up to {size} for the dump"
+        )
     return (
         f"It takes the disk of three times {size} in the server (the restored copy, its clone, its new tables) and of up to "
         f"{size} for the dump"

@@ -51,7 +51,7 @@ async def find(server: Server, plan: RehearsalPlan) -> Evidence:
         return {"skipped": plan.skip, "warnings": [warning], "says": "the plan leaves the rehearsal out"}
     identity, size_bytes = await _identity(server, plan)
     known = await _find_all(server)
-    cost = estimate(size_bytes, next((each for each in known if not each.where.is_elsewhere), None))
+    cost = estimate(size_bytes, next((each for each in known if not each.where.place), None))
     if plan.is_anew:
         return {**_made_here(identity, "it is made anew", cost), "says": cost["says"]}
     found = next((each for each in known if each.identity == identity), None)
@@ -63,6 +63,14 @@ async def find(server: Server, plan: RehearsalPlan) -> Evidence:
         evidence = {"identity": identity, "cost": cost}
         raise Unfit(f"{above}, and {why}. A rehearsal: {cost['says']}", hint=HINT, evidence=evidence)
     return _made_here(identity, why, cost)
+
+
+async def estimate_on(server: Server, place: str) -> Evidence:
+    """As `cost` of `find`, for a copy that the team has made there."""
+    async with session(server) as conn:
+        [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
+    latest = next((each for each in await _find_all(server) if each.where.place == place), None)
+    return estimate(int(size_bytes), latest, place)
 
 
 def _made_here(identity: str, why: str, cost: Evidence) -> Evidence:
@@ -77,12 +85,17 @@ async def keep(
     seconds: Mapping[str, float],
     parts: Mapping[str, float],
     where: Where = HERE,
+    *,
+    at: str | None = None,
 ) -> Evidence:
-    """{"identity", "place", "is_elsewhere"}; `seconds`: by rehearsed step; `parts`: of dump and restore."""
+    """{"identity", "place", "is_elsewhere"}; `seconds`: by rehearsed step; `parts`: of dump and restore.
+
+    `at`: when the backup was taken, of one that is older.
+    """
     async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
         if not entry.already_done:
             [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
-            made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where)
+            made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, at)
             await rehearsals.keep(conn, server.names.production, identity, made)
             entry.evidence = {"identity": identity, **asdict(where)}
     return entry.evidence

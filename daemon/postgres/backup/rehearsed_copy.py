@@ -15,6 +15,7 @@ import psycopg
 from cutoverd.daemon.postgres.backup import row_counts
 from cutoverd.daemon.postgres.catalog import pg_database
 from cutoverd.daemon.postgres.catalog.drop_database import drop_database
+from cutoverd.daemon.postgres.catalog.identity import read_identity
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import forget_run, made_by, tracked_databases
@@ -41,17 +42,18 @@ async def reset(copy: Server, attempt_id: AttemptId, *, evict_seconds: float) ->
 
 
 async def read_copy(copy: Server) -> dict[str, Any]:
-    """{"database": hashes of its catalog row and of all that hangs on it, "tables", "rows", "sha256": of the rows by table}.
+    """{"database": hashes of its catalog row and of all that hangs on it, "catalog": hash of what is in it, "tables", "rows",
+    "sha256": of the rows by table}.
 
     Hashes: what a database is set to may be a secret. Its grants, not how they are written: the way back spells a default out.
     """
     name = copy.names.production
     async with session(copy, name) as conn:
         row = await pg_database.read_row(conn, await pg_database.oid_of(conn, name) or 0)
-        counts = await row_counts.count_rows(conn)
+        catalog, counts = await read_identity(conn), await row_counts.count_rows(conn)
     counted = {"tables": len(counts), "rows": sum(counts.values()), "sha256": row_counts.digest(counts)}
     parts = row.model_dump(mode="json", exclude={"acl"})
-    return {"database": {key: row_counts.digest(value) for key, value in parts.items()}, **counted}
+    return {"database": {key: row_counts.digest(value) for key, value in parts.items()}, "catalog": catalog, **counted}
 
 
 async def check_copy(copy: Server, before: Mapping[str, Any]) -> Evidence:

@@ -10,6 +10,7 @@ from cutoverd.daemon.postgres.databases import writes as written
 from cutoverd.daemon.postgres.ledger import found as on_record
 from cutoverd.daemon.postgres.ledger.databases import tracked_databases, unfinished_databases
 from cutoverd.daemon.postgres.precheck import requirements
+from cutoverd.daemon.postgres.precheck.server_state import ALONE, AtOnce
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.ports import AttemptId, Evidence
@@ -24,7 +25,7 @@ class PostgresDatabases:
     `evict_seconds`: how long sessions may take to leave a database that changes its name; `clone_seconds`: the file copy;
     `logins`: addresses that the plan will log in to, by its keys; `smoke_roles`: who alone may connect to new until clients are
     admitted (None: whoever may connect to production); `disposable`: tables of new whose rows a way back may give up, and why;
-    `validate_jobs`: how many checks of Validate run at once, each with its sessions.
+    `at_once`: what a run does side by side, each with its sessions.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class PostgresDatabases:
         logins: Mapping[str, str] | None = None,
         smoke_roles: Sequence[str] | None = None,
         disposable: Mapping[str, str] | None = None,
-        validate_jobs: int = 1,
+        at_once: AtOnce = ALONE,
     ) -> None:
         self._server = server
         self._logins = logins or {}
@@ -44,12 +45,10 @@ class PostgresDatabases:
         self._clone_seconds = clone_seconds
         self._smoke_roles = smoke_roles
         self._disposable = disposable or {}
-        self._validate_jobs = validate_jobs
+        self._at_once = at_once
 
     async def check_fit(self, attempt_id: AttemptId) -> Evidence:
-        return await requirements.check_fit(
-            self._server, attempt_id, self._logins, self._smoke_roles, validate_jobs=self._validate_jobs
-        )
+        return await requirements.check_fit(self._server, attempt_id, self._logins, self._smoke_roles, at_once=self._at_once)
 
     async def keep_found(self, attempt_id: AttemptId, found: Evidence) -> None:
         async with session(self._server) as conn:

@@ -23,6 +23,10 @@ async def keep_found(conn: Connection, attempt_id: AttemptId, found: Evidence) -
         await conn.execute(KEEP, (attempt_id.run, attempt_id.step, Jsonb(dict(found))))
 
 
+async def forget_step(conn: Connection, run: str, step: str) -> None:
+    await conn.execute("DELETE FROM cutoverd.found WHERE run = %s AND step = %s", (run, step))
+
+
 async def forget_found(conn: Connection, run: str) -> None:
     await conn.execute("DELETE FROM cutoverd.found WHERE run = %s", (run,))
 

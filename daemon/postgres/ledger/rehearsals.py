@@ -13,12 +13,12 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 
 KEEP = """
-INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes, place, is_elsewhere)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes, place, is_elsewhere, at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s::timestamptz, clock_timestamp()))
 ON CONFLICT (database, identity) DO UPDATE
 SET made_by = excluded.made_by, seconds = excluded.seconds, parts = excluded.parts,
     production_bytes = excluded.production_bytes, place = excluded.place, is_elsewhere = excluded.is_elsewhere,
-    at = clock_timestamp()
+    at = greatest(rehearsals.at, excluded.at)
 """
 IS_THERE = b"SELECT to_regclass('cutoverd.rehearsals') IS NOT NULL"
 FIND = b"""
@@ -48,6 +48,7 @@ class Rehearsal:
     parts: Mapping[str, float]  # seconds of dump and restore
     production_bytes: int
     where: Where = HERE
+    at: str | None = None  # when the backup was taken, where that is another day: its age is the record's
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class RehearsalOnRecord:
 
 async def keep(conn: Connection, database: str, identity: str, made: Rehearsal) -> None:
     values = (database, identity, made.made_by, Jsonb(dict(made.seconds)), Jsonb(dict(made.parts)), made.production_bytes)
-    await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere))
+    await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere, made.at))
 
 
 async def find_all(conn: Connection, database: str) -> list[RehearsalOnRecord]:

@@ -82,6 +82,15 @@ async def check_room(server: Server, directory: Path, dumped_bytes: int | None, 
     }
 
 
+async def room_of_copy(conn: Connection, copy: Server) -> tuple[list[str], list[str]]:
+    """Lacks of a server where the team's copy is cloned and gets its new tables, and what could not be seen of it."""
+    there = await _production(conn, copy, ())
+    if there.bytes is None or there.why:
+        return [], [there.why]
+    to_write = await wal_space.read_need(conn, (len(IN_WINDOW) - 1) * there.bytes)
+    return list(_lacks(list(_in_server(there, (), to_write.expected_bytes).values()))), []
+
+
 def _in_server(there: Production, made: Sequence[str], wal_bytes: int) -> dict[str, SpaceNeed]:
     """As far as its folders can be seen. What is made of the copy is gone when the window begins: on one disk the more counts."""
     size, window, copy = there.bytes or 0, there.data, there.copy

@@ -7,6 +7,7 @@ command of its own.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +45,11 @@ class ProofPlan:
     leave_out: Mapping[str, str] = field(default_factory=dict)  # why, by name
     restore: Sequence[str] = ()  # a command of the team's, instead of pg_restore
     cwd: Path = Path(".")
+
+    @property
+    def sha256(self) -> str:
+        """Of what decides what is in a restored copy."""
+        return hashlib.sha256(repr((sorted(self.leave_out), list(self.restore))).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cutoverd.daemon.postgres.catalog import identity, pg_database
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, is_our_ledger, tracked_databases
 from cutoverd.daemon.postgres.ledger.ledger import MAINTENANCE, TRIAL
 from cutoverd.daemon.postgres.precheck import requirements
+from cutoverd.daemon.postgres.precheck.disk_space import room_of_copy
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.home import NoSession, find_home
 from cutoverd.daemon.postgres.session.names import LEDGER
@@ -87,11 +88,13 @@ async def check_given(server: Server, copy: Server, roles: Sequence[str] = ()) -
         reasons += await _of_database(server, there, here, row)
         reasons += await _of_ledger(home, here) if found.is_elsewhere else []
         reasons += [copy.worded(reason) for reason in await requirements.in_the_way(here, copy, copy.run, row)]
+        lacks, unseen = await room_of_copy(here, copy) if found.is_elsewhere else ([], [])  # production's own has it asked
+        reasons += lacks
         if not reasons:
             reasons = await _of_catalog(server, home, row)
     if reasons:
         raise _unfit(copy, reasons)
-    return found
+    return replace(found, warnings=[f"{copy.place}: {copy.worded(each)}" for each in unseen])
 
 
 async def is_elsewhere(server: Server, there: Connection, copy: Server, here: Connection) -> bool:

@@ -19,6 +19,7 @@ from cutoverd.daemon.postgres.precheck import (
     server_state,
     smoke_roles,
 )
+from cutoverd.daemon.postgres.precheck.server_state import ALONE, AtOnce
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_PRODUCTION_NAME, Names
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -44,12 +45,12 @@ async def check_fit(
     logins: Mapping[str, str] | None = None,
     smoke_roles_named: Sequence[str] | None = None,
     *,
-    validate_jobs: int = 1,
+    at_once: AtOnce = ALONE,
 ) -> Evidence:
     """{"server_version", "role", "owner", "not_carried", "shared_roles", "smoke_roles", "clock_ahead_seconds", "warnings"}.
 
-    `logins`: addresses that the plan logs in to, by its keys; `validate_jobs`: checks of Validate that run at once. Raises
-    `Unfit` with every reason found. Who only looks does not try the rights: that is a write, rolled back.
+    `logins`: addresses that the plan logs in to, by its keys. Raises `Unfit` with every reason
+    found. Who only looks does not try the rights: that is a write, rolled back.
     """
     async with session(server) as conn:
         oid, ahead = await pg_database.oid_of(conn, server.names.production), await clock_skew.ahead(conn)
@@ -63,7 +64,7 @@ async def check_fit(
         barred, doubtful = await login_roles.cannot_log_in(conn, row, logins or {})
         of_tests = await smoke_roles.read_smoke_roles(conn, row, smoke_roles_named)
         tried = await role_logins.try_logins(server, of_tests.may_log_in, logins or {})
-        reasons += [*await in_the_way(conn, server, attempt_id.run, row, validate_jobs), *otherwise, *barred, *of_tests.reasons]
+        reasons += [*await in_the_way(conn, server, attempt_id.run, row, at_once), *otherwise, *barred, *of_tests.reasons]
         to_know = [warning async for warning in server_state.found(conn, server_state.TO_KNOW, oid)]
         not_carried, differs, lost = await _try_rights(conn, server, row, is_fit=not reasons)
         warnings = [*old_tools, *unasked, *doubtful, *of_tests.warnings, *tried.warnings, *to_know, *lost]
@@ -101,12 +102,12 @@ async def not_there(conn: Connection, name: str) -> str:
     return f"there is no database {name}: database.url must end with one of {', '.join(other for (other,) in others)}"
 
 
-async def in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow, validate_jobs: int = 1) -> list[str]:
+async def in_the_way(conn: Connection, server: Server, run: str, row: DatabaseRow, at_once: AtOnce = ALONE) -> list[str]:
     """Rights that our role lacks, names that are taken, what the server or the database forbids: of production, or of a copy."""
     reasons = [*await _rights(conn, row), *await _left_over(conn, server.names, run)]
     for query, reason in IN_THE_WAY:
         reasons += [reason.format(*found, database=row.name) for found in await _all(conn, query, row.oid)]
-    impossible = server_state.found(conn, server_state.IMPOSSIBLE, row.oid, validate_jobs=validate_jobs)
+    impossible = server_state.found(conn, server_state.IMPOSSIBLE, row.oid, at_once=at_once)
     return [*reasons, *[reason async for reason in impossible]]
 
 

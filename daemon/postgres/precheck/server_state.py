@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
-SESSIONS = 12  # as many as a run has open at once, and some
+SESSIONS = 12  # as many as a run with a dump by two jobs has open at once, and some
 SESSIONS_BESIDE = 4  # more, for each check of Validate beside the first: two that read, and at times two that watch them
-INSIDE = 4  # of them in production itself: a dump by two jobs, and who holds its snapshot
 LONG_MINUTES = 5
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """What a run does side by side, by its plan."""
+
+    checks: int = 1  # of Validate
+    dump_jobs: int = 2
+
+    @property
+    def sessions(self) -> int:
+        return SESSIONS + SESSIONS_BESIDE * (self.checks - 1) + self.dump_jobs - 2
+
+    @property
+    def inside(self) -> int:
+        """Of them in production itself: who leads a dump, its jobs, beside them its snapshot or checks; and one to spare."""
+        return 1 + self.dump_jobs + self.checks + 1
+
+
+ALONE = AtOnce()
 
 ServerQuestion = tuple[str, str]  # a query that is asked with production's oid, and what a row of its answer means
 
@@ -37,12 +57,12 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
         "role {0} may have {1} connections and a run needs up to {2}: ALTER ROLE {0} CONNECTION LIMIT -1",
     ),
     (
-        "SELECT format('%%I', datname), datconnlimit, others FROM pg_database, (SELECT count(*) FROM pg_stat_activity"
+        "SELECT format('%%I', datname), datconnlimit, others, %(inside)s FROM pg_database, (SELECT count(*) FROM pg_stat_activity"
         " WHERE datid = %(oid)s AND backend_type = 'client backend' AND NOT starts_with(application_name, 'cutoverd')) n (others)"
         " WHERE oid = %(oid)s AND datconnlimit >= 0 AND datconnlimit - others < %(inside)s"
         " AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)",
-        f"{{0}} may have {{1}} connections, others have {{2}} of them, and a backup alone needs {INSIDE}: ALTER DATABASE {{0}}"
-        " CONNECTION LIMIT … to as many more",
+        "{0} may have {1} connections, others have {2} of them, and a run needs {3}, for its dump and the checks beside it:"
+        " ALTER DATABASE {0} CONNECTION LIMIT … to as many more",
     ),
 )
 TO_KNOW: Sequence[ServerQuestion] = (
@@ -90,10 +110,9 @@ TO_KNOW: Sequence[ServerQuestion] = (
 )
 
 
-async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int, *, validate_jobs: int = 1) -> AsyncIterator[str]:
-    """In words, those that are true of the server now; `validate_jobs`: how many checks of Validate run at once."""
-    sessions = SESSIONS + SESSIONS_BESIDE * (validate_jobs - 1)
-    asked = {"oid": oid, "sessions": sessions, "inside": INSIDE, "minutes": LONG_MINUTES}
+async def found(conn: Connection, findings: Sequence[ServerQuestion], oid: int, *, at_once: AtOnce = ALONE) -> AsyncIterator[str]:
+    """In words, those that are true of the server now."""
+    asked = {"oid": oid, "sessions": at_once.sessions, "inside": at_once.inside, "minutes": LONG_MINUTES}
     for query, says in findings:
         for row in await fetch_all(conn, query.encode(), asked):
             yield says.format(*row)

@@ -19,6 +19,7 @@ from cutoverd.daemon.postgres.backup.kept_copy import open_kept
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.precheck import disk_space
 from cutoverd.states.errors import CheckFailed, NotLeader, StepError, Unfit
 from cutoverd.states.ports import AttemptId, Direction
 
@@ -110,6 +111,23 @@ async def test_the_window_is_taken_on_another_server_and_the_copy_is_as_it_was(s
     assert (left(site.cluster), left(other), other.execute("SELECT FROM cutoverd.fence", "cutoverd")) == ([], [], [])
     known = (await port.find_rehearsal(attempt_id("again")))["on_record"]
     assert (known["place"], known["is_elsewhere"]) == (made["place"], True)
+
+
+async def test_room_for_clone_and_new_tables_is_asked_where_the_copy_is(
+    site: Site, other: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: only production's disk was asked, and a full one there ends the rehearsal half-way."""
+    restore_on(other, site.cluster)
+    port = backups(site, other.url())
+    [[size]] = other.execute("SELECT pg_database_size('app')")
+    monkeypatch.setattr(disk_space, "free_bytes", lambda folder: 2 * size - 1)
+    with pytest.raises(
+        Unfit, match=r"rehearsal\.database .*: too little disk: .* for the server's data \(the clone, its new tables\)"
+    ):
+        await port.find_rehearsal(attempt_id("find"))
+    monkeypatch.undo()
+    found = await port.find_rehearsal(attempt_id("find"))
+    assert f"makes one on {found['place']}, which the team has made. It takes the disk of twice " in found["says"]
 
 
 @pytest.mark.parametrize("last", [pytest.param("build_new", marks=pytest.mark.long), "exchange"])

@@ -20,6 +20,7 @@ from support.servers import Cluster
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.precheck import clock_skew, disk_space, wal_space
+from cutoverd.daemon.postgres.precheck.server_state import AtOnce
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import Unfit
 
@@ -47,7 +48,7 @@ async def refused(databases: PostgresDatabases) -> list[str]:
         ("ALTER ROLE cutover NOCREATEDB", 'role cutover may not create databases: ALTER ROLE "cutover" CREATEDB'),
         (
             "ALTER DATABASE app CONNECTION LIMIT 1",
-            "app may have 1 connections, others have 0 of them, and a backup alone needs 4: ALTER",
+            "app may have 1 connections, others have 0 of them, and a run needs 5, for its dump and the checks beside it: ALTER",
         ),
         ("ALTER ROLE cutover CONNECTION LIMIT 5", "role cutover may have 5 connections and a run needs up to 12: ALTER ROLE"),
     ],
@@ -62,11 +63,11 @@ async def test_a_role_that_lacks_a_right_is_told_which_one(cluster: Cluster, tak
 
 @on_18
 async def test_checks_side_by_side_want_connections_for_each(cluster: Cluster) -> None:
-    databases = await lead(cluster, validate_jobs=3)
+    databases = await lead(cluster, at_once=AtOnce(checks=3))
     cluster.execute("ALTER ROLE cutover CONNECTION LIMIT 19")
     [reason] = await refused(databases)
     assert reason.startswith("role cutover may have 19 connections and a run needs up to 20: ALTER ROLE"), reason
-    await (await lead(cluster, 2, validate_jobs=2)).check_fit(attempt_id("check_server"))
+    await (await lead(cluster, 2, at_once=AtOnce(checks=2))).check_fit(attempt_id("check_server"))
 
 
 @on_18

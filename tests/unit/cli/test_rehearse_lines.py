@@ -58,7 +58,7 @@ def test_what_is_kept_is_named_with_the_command_that_looks_at_it_and_the_one_tha
     kept = [KeptDatabase("app_try_n", "the new database", "postgresql://cutover@db/app_try_n")]
     assert lines(Rehearsal(done=60, seconds=192.0, kept=kept)) == [
         "kept: app_try_n, the new database: psql 'postgresql://cutover@db/app_try_n'",
-        "→ `cutoverd rehearse --drop plan.yaml` drops it; so does the next rehearsal",
+        "→ `cutoverd rehearse --drop plan.yaml` drops it; so does the next rehearsal without --again",
         "fit: 60 steps in 3:12, the window was taken on the copy and back",
         "→ `cutoverd run plan.yaml` within 7 days does not rehearse again, unless a file, the plan or the catalog changes",
     ]
@@ -69,7 +69,7 @@ def test_a_copy_that_is_left_hides_nothing_of_what_was_found() -> None:
     assert found[1:4] == [
         "  ✖ data.run_script:1.sql  No space left",
         "the copy is not dropped: no room for it",
-        "→ `cutoverd rehearse --drop plan.yaml` drops them; so does the next rehearsal",
+        "→ `cutoverd rehearse --drop plan.yaml` drops them; so does the next rehearsal without --again",
     ]
 
 

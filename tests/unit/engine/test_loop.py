@@ -10,7 +10,7 @@ from fakes.recording_ports import Night
 
 from cutoverd.daemon.engine.errors import Conflict, ServerRefused
 from cutoverd.daemon.engine.loop import Stopped
-from cutoverd.daemon.engine.refusals import ALONE, NOTES
+from cutoverd.daemon.engine.refusal_flood import ALONE, NOTES
 from cutoverd.daemon.plan.freeze import PlanChanged
 from cutoverd.daemon.runtime.drive import listen
 from cutoverd.events import facts

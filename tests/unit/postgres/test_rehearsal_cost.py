@@ -61,5 +61,12 @@ def test_without_one_on_record_the_time_is_not_known_and_the_bytes_are() -> None
     assert made["bytes"] == dict.fromkeys(["dump", "restored copy", "clone", "new tables"], 40_000_000_000)
 
 
+def test_of_a_copy_that_the_team_has_made_the_restored_one_is_for_the_backup_alone() -> None:
+    says = estimate(40_000_000_000, None, "app on db2:5432")["says"]
+    assert says.startswith(
+        "It takes the disk of twice 40.0 GB where that is (the clone, its new tables), and before that, for the"
+    )
+
+
 def test_the_command_is_named_as_it_is_typed() -> None:
     assert "by `cutoverd rehearse`, took" in estimate(1, last(None, "rehearsal."))["says"]

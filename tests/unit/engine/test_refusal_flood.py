@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cutoverd.daemon.engine.refusals import LONGEST_REASON, Allowance, CommandRefusal, Refusals
+from cutoverd.daemon.engine.refusal_flood import LONGEST_REASON, Allowance, CommandRefusal, Refusals
 
 
 def test_an_allowance_is_spent_and_comes_back_with_time() -> None:
