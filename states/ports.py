@@ -214,6 +214,10 @@ class Backups(Protocol):
     ) -> Evidence:
         """It found nothing wrong: {"identity"}; `seconds`: by rehearsed step; `parts`: of the proof of the backup before it."""
 
+    async def check_rehearsal(self, attempt_id: AttemptId, identity: str) -> Evidence:
+        """Production's catalog is still that which was rehearsed under this identity, and that is on record and not too old:
+        {"age_seconds"}; raises `Unfit`."""
+
     async def take_copy(self, attempt_id: AttemptId) -> None:
         """Before a step is taken on the copy: no older daemon acts there any more, and it is not production. Cheap the second
         time; raises `Unfit`, `NotLeader`."""

@@ -158,6 +158,14 @@ class PreCheck(State):
         """nothing of the rehearsal is left"""
         return await at.ports.backups.clear(at.attempt_id)
 
+    @step(Effect.NONE, recheck_after_gate=True)
+    async def check_rehearsal(at: Context) -> Evidence:
+        """what was rehearsed is what the window will meet, and not too long ago"""
+        identity = found_rehearsal(at).get("identity")
+        if identity is None:
+            return {"left": "nothing was rehearsed"}
+        return await at.ports.backups.check_rehearsal(at.attempt_id, identity)
+
     @step(Effect.NONE, any_day=True)
     async def check_window(at: Context) -> Evidence:
         """the window is long enough for what was rehearsed"""

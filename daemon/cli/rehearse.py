@@ -12,7 +12,7 @@ import typer
 
 from cutoverd.daemon.cli.common import PlanArgument, ended, loaded, paragraphs, say, stdout_descriptor
 from cutoverd.daemon.control import rehearse as rehearsal
-from cutoverd.daemon.control.rehearse import Finding, Rehearsal
+from cutoverd.daemon.control.rehearsal_steps import Finding, Rehearsal
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
 from cutoverd.daemon.progress import Progress, format_limit, format_seconds
@@ -45,7 +45,8 @@ this state_dir is at work."""
 KEEP = "Keep the databases of the copy, to look at them and for --again; where they are is said at the end."
 AGAIN = """Rehearse on the copy that --keep has left, from the clone on; while something is wrong it is kept once more.
 Refused if the catalog, or that copy, has changed since, or if it is older than rehearsal.max_age: then begin anew."""
-DROP = "Drop what an earlier one has kept, or left when it was killed; rehearse nothing."
+DROP = "Drop what an earlier one has kept, or left when it was killed, and put a copy of your own back; rehearse nothing."
+GONE = "With --drop: a copy of your own (rehearsal.database) whose server is gone for good is forgotten."
 
 
 @app.command(help=paragraphs(HELP))
@@ -54,13 +55,16 @@ def rehearse(
     keep: Annotated[bool, typer.Option("--keep", help=KEEP)] = False,
     again: Annotated[bool, typer.Option("--again", help=paragraphs(AGAIN))] = False,
     drop: Annotated[bool, typer.Option("--drop", help=DROP)] = False,
+    gone: Annotated[bool, typer.Option("--gone", help=GONE)] = False,
 ) -> None:
     if drop and (keep or again):
         raise typer.BadParameter(f"--{'keep' if keep else 'again'} and --drop exclude each other: --drop rehearses nothing")
+    if gone and not drop:
+        raise typer.BadParameter("--gone belongs to --drop: it forgets a copy whose server is gone for good")
     given = loaded(plan, whole=True)
     if drop:
-        ended(rehearsal.drop(given), stopped=STOPPED)
-        say("dropped: nothing of a rehearsal is left")
+        warnings = ended(rehearsal.drop(given, is_gone=gone), stopped="begin `cutoverd rehearse --drop PLAN` again")
+        say("\n".join([*(f"{WARNING} {one_line(each)}" for each in warnings), "dropped: nothing of a rehearsal is left"]))
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
         shown = EventPrinter(out, TextFormat())
@@ -68,7 +72,7 @@ def rehearse(
             given, keep=keep, again=again, observers=[shown], tell=lambda progress: out.write(format_progress(progress))
         )
         done = ended(work, stopped=STAYS if keep or again else STOPPED)
-    code = Exit.ABORTED if done.failed else Exit.ERROR if done.not_dropped else Exit.COMPLETED
+    code = Exit.ABORTED if done.failed else Exit.ERROR if done.ended or done.not_dropped else Exit.COMPLETED
     say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
     raise typer.Exit(code)
 
@@ -86,6 +90,10 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
     if done.failed:
         yield f"not fit: {len(done.failed)} thing{'s are' if len(done.failed) > 1 else ' is'} wrong"
     yield from _wrong(done.failed)
+    if done.ended:
+        yield f"it could not be made: {continued(done.ended.reason, MORE)}"
+    if done.revoked:
+        yield "an earlier rehearsal of these files, this plan and this catalog found nothing wrong: it counts no more"
     yield from _not_checked(done)
     yield from _kept(done, plan)
     if done.failed:
@@ -96,6 +104,9 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
             else f"`cutoverd rehearse {plan}` again"
         )
         yield f"→ see to {what}, then {then}: production is untouched"
+        return
+    if done.ended:
+        yield f"→ {continued(done.ended.hint, MORE)}: production is untouched"
         return
     yield f"fit: {done.done} steps in {format_seconds(done.seconds)}, the window was taken on the copy and back"
     unless = "unless a file, the plan or the catalog changes"
@@ -116,7 +127,8 @@ def _wrong(failed: list[Finding]) -> Iterator[str]:
 def _not_checked(done: Rehearsal) -> Iterator[str]:
     if done.not_checked and done.hidden_by:
         because = one_line(name_of(done.hidden_by))
-        yield f"not looked at, because {because} has failed: {len(done.not_checked)} steps"
+        ended = done.ended and done.ended.key == done.hidden_by
+        yield f"not looked at, because {because} {'was not ended' if ended else 'has failed'}: {len(done.not_checked)} steps"
         yield from (f"  {WARNING} {one_line(name_of(key))}" for key in done.not_checked[:MOST_NAMED])
     if (more := len(done.not_checked) - MOST_NAMED) > 0:
         yield f"  {WARNING} and {more} more"

@@ -4,71 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
-from typing import Any
-
-import psycopg
 
 from cutoverd.daemon.bus.memory import MemoryStream
-from cutoverd.daemon.control.check import THEN
+from cutoverd.daemon.control import rehearsal_copy as copy
+from cutoverd.daemon.control.rehearsal_steps import Rehearsal, Steps
 from cutoverd.daemon.engine.run_log import Observer, RunLog
-from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.cancellation import end_tasks, run_to_completion
-from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.load import LoadedPlan
-from cutoverd.daemon.postgres.backup import kept_proof
-from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase, open_kept
-from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
-from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.kept import sessions_kept
-from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import Progress
-from cutoverd.daemon.runtime.daemon_lock import one_daemon
-from cutoverd.daemon.runtime.leadership import check_leads, server_before_epoch, take_without_journal
+from cutoverd.daemon.runtime.daemon_lock import one_daemon, one_process
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
-from cutoverd.daemon.runtime.wiring import ports_of, proof_plan, rehearsal_plan
 from cutoverd.events import facts
-from cutoverd.states.errors import OutcomeUnknown, StepError, format_error
-from cutoverd.states.next_action import AttemptStep
-from cutoverd.states.ports import AttemptId, Direction
-from cutoverd.states.precheck import PreCheck
-from cutoverd.states.rehearsal import name_without_run
-from cutoverd.states.run import Run, Status, StepKey
-
-log = Logger(__name__)
 
 TELL_SECONDS = 30.0
-AGAIN = "nothing was found to be wrong by that: `cutoverd rehearse` begins anew, and clears what was left"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A step that failed, and what helps."""
-
-    key: StepKey
-    reason: str
-    hint: str
-    keys: Any = None  # of rows, where it names some
-
-
-@dataclass
-class Rehearsal:
-    """What came of it."""
-
-    failed: list[Finding] = field(default_factory=list)
-    not_checked: list[StepKey] = field(default_factory=list)
-    hidden_by: StepKey | None = None  # what has failed that they are not
-    done: int = 0
-    seconds: float = 0.0  # that those took
-    kept: list[KeptDatabase] = field(default_factory=list)
-    is_for_again: bool = False  # what is kept, for `--again`
-    not_opened: str = ""  # why what is kept lets nobody in
-    not_dropped: str = ""  # why the copy is there still, which nobody wanted to keep
 
 
 async def rehearse(
@@ -85,23 +38,41 @@ async def rehearse(
     `tell` hears every half minute how far a step is that takes so long.
     Raises `NotLeader` if somebody else began to rehearse this database meanwhile, `Unfit` if there is no copy for `again`.
     """
-    with one_daemon(loaded):
-        server = await _led(loaded)
-        kept = await _find_kept(loaded, server) if again else None
+    with _alone(loaded) as server:
+        server = await copy.lead(server)
+        kept = await copy.find_kept(loaded, server) if again else None
         tracker = ProgressTracker(loaded)
         runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])
         runlog.epoch = server.epoch
         await runlog.append(_started(loaded, server))
         try:
             async with sessions_kept(), tracker.tracking(server), _telling(tracker, tell):
-                done = await _take_all(loaded, server, runlog, kept)
+                done = await Steps(loaded, server, runlog, kept).take()
         except BaseException:
             if not keep and not again:
-                await run_to_completion(_without_copy(loaded, server, Rehearsal()))
+                await run_to_completion(copy.drop_after(loaded, server, Rehearsal()))
             raise
-        if keep or (again and done.failed):
-            return await _with_kept(loaded, server, done, runlog.run)
-        return await run_to_completion(_without_copy(loaded, server, done))
+        if keep or (again and not done.is_fit):
+            return await copy.keep(loaded, server, done, runlog.run)
+        return await run_to_completion(copy.drop_after(loaded, server, done))
+
+
+async def drop(loaded: LoadedPlan, *, is_gone: bool = False) -> list[str]:
+    """What a rehearsal has kept, or left when it was killed; warnings. `is_gone`: the team's copy is not waited for."""
+    with _alone(loaded) as server:
+        return await copy.drop(loaded, await copy.lead(server), is_gone=is_gone)
+
+
+@contextmanager
+def _alone(loaded: LoadedPlan) -> Iterator[Server]:
+    """No daemon drives the run, and nobody rehearses this database by a plan with another `run`.
+
+    Found: the second one took the first for dead, ended its sessions and dropped its copy.
+    """
+    server = copy.server_of(loaded)
+    says = f"{server.names.production} is rehearsed by process {{}} already"
+    with one_daemon(loaded), one_process(server.folder, says):
+        yield server
 
 
 @asynccontextmanager
@@ -120,65 +91,6 @@ async def _telling(tracker: ProgressTracker, tell: Callable[[Progress], object] 
         await end_tasks(telling)
 
 
-async def _find_kept(loaded: LoadedPlan, server: Server) -> KeptProof:
-    """It stands alone again, and is what it was."""
-    attempt_id = _attempt_id(server, "again")
-    plan, proof = rehearsal_plan(loaded, is_anew=True), proof_plan(loaded)
-    kept = await kept_proof.find(server, attempt_id, plan, proof.sha256)
-    await ports_of(loaded, server).backups.reset_copy(attempt_id)
-    await kept_proof.check_untouched(server.of_copy(), kept)
-    return kept
-
-
-async def _with_kept(loaded: LoadedPlan, server: Server, done: Rehearsal, run: Run) -> Rehearsal:
-    """What it found is worth more than that somebody may look at it."""
-    attempt_id, plan = _attempt_id(server, "keep"), rehearsal_plan(loaded, is_anew=True)
-    try:
-        done.kept = await open_kept(server.of_copy(plan.database or ""), attempt_id)
-        proof = run.of(StepKey.of(str(PreCheck.prove_backup)), Direction.FORWARD)
-        if proof.status is Status.DONE:
-            await kept_proof.keep(server, attempt_id, plan, proof.evidence)
-            done.is_for_again = True
-    except (StepError, psycopg.Error, OSError) as error:
-        done.not_opened = format_error(error)
-    return done
-
-
-async def _without_copy(loaded: LoadedPlan, server: Server, done: Rehearsal) -> Rehearsal:
-    """Found: on a full disk the drop failed as well, and all that was found to be wrong was not said."""
-    try:
-        await _drop(loaded, server, Direction.BACK)
-    except (StepError, psycopg.Error, OSError) as error:
-        log.warning("copy_not_dropped", reason=format_error(error), doing="`cutoverd rehearse --drop PLAN` drops it")
-        done.not_dropped = format_error(error)
-    return done
-
-
-async def drop(loaded: LoadedPlan) -> None:
-    """What a rehearsal has kept, or left when it was killed."""
-    with one_daemon(loaded):
-        await _drop(loaded, await _led(loaded))
-
-
-async def _led(loaded: LoadedPlan) -> Server:
-    server = server_before_epoch(loaded)
-    name = name_without_run(server.names.production)
-    server = replace(server, run=name, folder=loaded.state_dir / name)
-    server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    await ledger.prepare(server)
-    led, _ = await take_without_journal(server)
-    return led
-
-
-async def _drop(loaded: LoadedPlan, server: Server, direction: Direction = Direction.FORWARD) -> None:
-    await ports_of(loaded, server).backups.clear(_attempt_id(server, "drop", direction))
-
-
-def _attempt_id(server: Server, what: str, direction: Direction = Direction.FORWARD) -> AttemptId:
-    """Of what is done around the steps, to the copy as a whole."""
-    return AttemptId(server.run, server.epoch, str(PreCheck.drop_copy), direction, f"{what}-{server.epoch}")
-
-
 def _started(loaded: LoadedPlan, server: Server) -> facts.RunStarted:
     return facts.RunStarted(
         plan_sha256=loaded.sha256,
@@ -190,69 +102,3 @@ def _started(loaded: LoadedPlan, server: Server) -> facts.RunStarted:
         version=version("cutoverd"),
         rehearses=True,
     )
-
-
-async def _take_all(loaded: LoadedPlan, server: Server, runlog: RunLog, kept: KeptProof | None) -> Rehearsal:
-    async def record(event: facts.Event) -> None:
-        await runlog.append(event)
-
-    steps = StepExecutor(
-        runlog,
-        ports_of(loaded, server, rehearses_anew=True, kept=kept),
-        record,
-        step_seconds=loaded.plan.timeouts.step,
-        connection_lost=CONNECTION_LOST,
-        check_leads=partial(check_leads, server),
-    )
-    done, keys = Rehearsal(), list(_keys(runlog.run))
-    for at, key in enumerate(keys):
-        if key.definition is PreCheck.record_rehearsal and done.failed:
-            continue
-        if key.definition is PreCheck.prove_backup and (lack := _without_room(done)):
-            _hide(done, lack, keys[at:])
-            break
-        event_id = await runlog.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
-        outcome = _without_run(await steps.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
-        await runlog.append(outcome)
-        if isinstance(outcome, facts.StepInterrupted):  # a run would take it again; here all of it is
-            raise OutcomeUnknown(f"what became of {key} is not known: {outcome.reason}", hint=AGAIN)
-        if runlog.run.of(key, Direction.FORWARD).status is not Status.DONE:
-            done.failed.append(_finding(key, outcome))
-            if _stops(key):
-                _hide(done, key, keys[at + 1 :])
-                break
-    done.seconds = sum(runlog.run.seconds().values())
-    done.done = len(runlog.run.seconds())
-    return done
-
-
-def _without_room(done: Rehearsal) -> StepKey | None:
-    """Nothing is made then: a disk that is full stops production as well."""
-    return next((each.key for each in done.failed if each.key.definition is PreCheck.check_room), None)
-
-
-def _hide(done: Rehearsal, by: StepKey, keys: Sequence[StepKey]) -> None:
-    done.hidden_by = by
-    done.not_checked = [key for key in keys if key.definition is not PreCheck.record_rehearsal]
-
-
-def _finding(key: StepKey, outcome: facts.Event) -> Finding:
-    """Of an attempt that was ended before its outcome was known there is a reason as well."""
-    evidence = getattr(outcome, "evidence", {})
-    return Finding(key, getattr(outcome, "reason", ""), getattr(outcome, "hint", ""), evidence.get("keys"))
-
-
-def _without_run(outcome: facts.Event) -> facts.Event:
-    """What only a run can be told is left out of the hint: there is nothing to `retry` or `abort`."""
-    if not isinstance(outcome, facts.StepFailed):
-        return outcome
-    return outcome.model_copy(update={"hint": THEN.sub("", outcome.hint)})
-
-
-def _keys(run: Run) -> Iterator[StepKey]:
-    return (key for key in run.keys(PreCheck.name) if key.definition.any_day)
-
-
-def _stops(key: StepKey) -> bool:
-    """Where the copy cannot be made, or is not what the window would have made of it."""
-    return key.hides_rest or key.definition in (PreCheck.find_rehearsal, PreCheck.prove_backup, PreCheck.reset_copy)

@@ -25,10 +25,17 @@ class AlreadyDriven(Exception):
 @contextmanager
 def one_daemon(loaded: LoadedPlan) -> Iterator[None]:
     """We drive the run for as long as the block lasts; raises `AlreadyDriven`."""
-    file = make_private_folder(loaded.run_dir) / FILE
+    with one_process(loaded.run_dir, f"run {loaded.plan.run} is driven by process {{}} already"):
+        yield
+
+
+@contextmanager
+def one_process(folder: Path, says: str) -> Iterator[None]:
+    """No other has the folder for as long as the block lasts; raises `AlreadyDriven` with `says`, its id filled in."""
+    file = make_private_folder(folder) / FILE
     with os.fdopen(open_own(file, os.O_RDWR | os.O_CREAT), "rb+") as lock:
         if not _is_taken(lock):
-            raise AlreadyDriven(f"run {loaded.plan.run} is driven by process {_pid(lock.read()) or '?'} already")
+            raise AlreadyDriven(says.format(_pid(lock.read()) or "?"))
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n".encode())
         lock.flush()

@@ -194,6 +194,14 @@ class BackupsContract:
         assert again["on_record"]["seconds"] == {"data.run_script:a.sql": 1.5}
         assert (again["on_record"]["place"], again["on_record"]["is_elsewhere"]) == ("", False), "where its seconds count"
 
+    async def test_what_was_rehearsed_is_asked_again_before_the_window(self, rig: Rig) -> None:
+        backups = await rig.led_by(1)
+        found = await backups.find_rehearsal(attempt_id("find_rehearsal"))
+        with pytest.raises(Unfit):
+            await backups.check_rehearsal(attempt_id("check_rehearsal"), found["identity"])
+        await backups.record_rehearsal(attempt_id("record_rehearsal"), found["identity"], {"data.run_script:a.sql": 1.5}, {})
+        assert (await backups.check_rehearsal(attempt_id("check_rehearsal"), found["identity"])).keys() == {"age_seconds"}
+
     async def test_a_stale_daemon_records_no_rehearsal(self, rig: Rig) -> None:
         stale, _ = await rig.led_by(1), await rig.led_by(2)
         with pytest.raises(NotLeader):

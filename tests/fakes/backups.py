@@ -65,7 +65,13 @@ class Backups:
     ) -> Evidence:
         self.world.refuse_stale(attempt_id)
         self.world.rehearsed = dict(seconds)
+        self.world.identities.add(identity)
         return {"identity": identity}
+
+    async def check_rehearsal(self, attempt_id: AttemptId, identity: str) -> Evidence:
+        if not self.world.rehearsed and identity not in self.world.identities:
+            raise Unfit("it is no more on record")
+        return {"age_seconds": 1.0}
 
     async def take_copy(self, attempt_id: AttemptId) -> None:
         """Its copy is always one that was restored: there is nobody else's to be taken."""

@@ -76,6 +76,7 @@ class World:
     ailing: int = 0  # rounds of Monitor's checks that will see errors
     copy: World | None = None  # that the window is rehearsed on
     rehearsed: dict[str, float] = field(default_factory=dict)  # what is on record of it
+    identities: set[str] = field(default_factory=set)  # of what is
 
     @classmethod
     def before_the_window(cls, items: Items, ran: set[str]) -> World:

@@ -155,6 +155,9 @@ class PgDump:
         at = str(self._kept.proven["at"]) if self._kept else None
         return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts, where, at=at)
 
+    async def check_rehearsal(self, attempt_id: AttemptId, identity: str) -> Evidence:
+        return await rehearsal_record.check(self._server, self._rehearsal, identity)
+
     async def take_copy(self, attempt_id: AttemptId) -> None:
         if self._rehearsal.database:
             await self._team_copy.take(attempt_id)

@@ -25,6 +25,10 @@ HINT = (
     "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, `rehearsal: {database: URL}` of a copy"
     " that you make, or `rehearsal: {skip: REASON}`"
 )
+REHEARSE_ANEW = (
+    "`abort`, and start a run with a name of its own, which rehearses it; or put back what was changed in production,"
+    " then `retry`"
+)
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,38 @@ async def keep(
 
     `at`: when the backup was taken, of one that is older.
     """
-    async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
-        if not entry.already_done:
-            [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
-            made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, at)
+    async with session(server) as conn:
+        [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
+        made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, at)
+        # no recorded step: taken twice it is the same, and `cutoverd rehearse` goes by one name for ever
+        async with ledger.fenced_transaction(conn, attempt_id):
             await rehearsals.keep(conn, server.names.production, identity, made)
-            entry.evidence = {"identity": identity, **asdict(where)}
-    return entry.evidence
+    return {"identity": identity, **asdict(where)}
+
+
+async def check(server: Server, plan: RehearsalPlan, identity: str) -> Evidence:
+    """{"age_seconds"}; raises `Unfit` where what was rehearsed under this identity is no longer what the window meets.
+
+    Found: a run waited for days at the gate before Downtime, and went down with a catalog that nobody had rehearsed.
+    """
+    now, _ = await _identity(server, plan)
+    known = next((each for each in await _find_all(server) if each.identity == identity), None)
+    reason = ""
+    if now != identity:
+        reason = f"the catalog of {server.names.production} is no longer the one that was rehearsed"
+    elif known is None:
+        reason = "the rehearsal counts no more: a later one of the same files, plan and catalog found something wrong"
+    elif known.age_seconds > plan.max_age_seconds:
+        reason = _why(known, plan)
+    if reason or known is None:
+        raise Unfit(reason, hint=REHEARSE_ANEW)
+    return {"age_seconds": round(known.age_seconds)}
+
+
+async def revoke(server: Server, attempt_id: AttemptId, identity: str) -> bool:
+    """Whether there was one on record, which is none any more."""
+    async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
+        return await rehearsals.forget(conn, server.names.production, identity)
 
 
 async def _identity(server: Server, plan: RehearsalPlan) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import NotLeader, StepError, Unfit
 from cutoverd.states.ports import AttemptId, Direction, Evidence
+from cutoverd.states.rehearsal import is_without_run
 
 ROLES: tuple[Role, ...] = ("old", "new", "placeholder")
 RECORD = "precheck.reset_copy"  # where the copy is on record
@@ -71,19 +72,18 @@ class TeamCopy:
     async def clear(self, attempt_id: AttemptId) -> tuple[list[str], list[str]]:
         """The copy has its name and stands alone, and nothing of the run is on its server: names that were dropped, warnings.
 
-        A warning where it is not reached, if that must hold nothing up: an `abort`, or an address that is the plan's no more.
+        A warning where it is not reached, if that must hold nothing up: an `abort`, or a server that is gone for good.
         """
         record = await self._record(attempt_id)
         if record is None:
             return [], []
         copy = self.server.of_copy(record["url"])
-        is_left = attempt_id.direction is Direction.BACK or record["url"] != self.url
         try:
             async with session(copy, ledger.MAINTENANCE):
                 pass
         except StepError as error:
-            if not is_left:
-                raise
+            if attempt_id.direction is Direction.FORWARD:
+                raise StepError(f"{copy.place} is not put back as it was: {error}", hint=_hint(attempt_id, error)) from error
             await self._forget(attempt_id)
             return [], [f"{copy.place} was not reached, and may be left as the rehearsal had it: {error}"]
         await self._take(copy, attempt_id)
@@ -134,6 +134,12 @@ class TeamCopy:
     async def _forget(self, attempt_id: AttemptId) -> None:
         async with session(self.server) as conn, ledger.fenced_transaction(conn, attempt_id):
             await forget_found(conn, run_of(attempt_id))
+
+
+def _hint(attempt_id: AttemptId, error: StepError) -> str:
+    if not is_without_run(attempt_id.run):
+        return error.hint
+    return f"{error.hint}; if that server is gone for good, `cutoverd rehearse --drop --gone PLAN` forgets it".removeprefix("; ")
 
 
 def _is_gone(copy: Server, role: Role, known: TrackedDatabase) -> bool:

@@ -70,6 +70,12 @@ async def keep(conn: Connection, database: str, identity: str, made: Rehearsal) 
     await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere, made.at))
 
 
+async def forget(conn: Connection, database: str, identity: str) -> bool:
+    """Whether it was there."""
+    query = b"DELETE FROM cutoverd.rehearsals WHERE database = %s AND identity = %s RETURNING 1"
+    return await fetch_one(conn, query, (database, identity)) is not None
+
+
 async def find_all(conn: Connection, database: str) -> list[RehearsalOnRecord]:
     """Of whatever files, the newest first; none also in a ledger of an older version, which `check` makes no table in."""
     if await fetch_one(conn, IS_THERE) != (True,):

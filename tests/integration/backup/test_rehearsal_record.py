@@ -10,7 +10,7 @@ from support.new_database import Site, make_site
 from support.production import attempt_id
 from support.servers import Cluster
 
-from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan, find, keep
+from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan, check, find, keep, revoke
 from cutoverd.states.errors import Unfit
 
 pytestmark = pytest.mark.both_versions
@@ -85,6 +85,43 @@ async def test_other_files_and_an_old_rehearsal_count_for_nothing(site: Site) ->
     assert not await is_on_record(site, RehearsalPlan(sha256="of others"))
     site.execute("UPDATE cutoverd.rehearsals SET at = at - interval '8 days'", "cutoverd")
     assert (await find(site.server, PLAN))["why"] == "the rehearsal on record is 8.0 days old, and rehearsal.max_age is 7 days"
+
+
+async def test_each_rehearsal_of_a_database_is_recorded_not_the_first_alone(site: Site) -> None:
+    """Found: `cutoverd rehearse` goes by one name for ever, and its second record was taken for one that is there already."""
+    await recorded(site)
+    mended = RehearsalPlan(sha256="after a file was mended")
+    identity = (await find(site.server, mended))["identity"]
+    await keep(site.server, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {})
+    assert await is_on_record(site, mended)
+    site.execute("UPDATE cutoverd.rehearsals SET at = at - interval '8 days'", "cutoverd")
+    await recorded(site)
+    assert (await is_on_record(site), await is_on_record(site, mended)) == (True, False)
+
+
+async def test_what_was_rehearsed_has_to_be_what_the_window_meets_and_not_what_it_met_days_before(site: Site) -> None:
+    """Found: it was asked once, and a run that waited at its gate went down with a catalog that nobody had rehearsed."""
+    identity = await recorded(site)
+    assert (await check(site.server, PLAN, identity))["age_seconds"] < 60
+    site.execute("CREATE TABLE public.later ()", "app")
+    with pytest.raises(Unfit, match="the catalog of app is no longer the one that was rehearsed") as changed:
+        await check(site.server, PLAN, identity)
+    assert "put back what was changed in production, then `retry`" in changed.value.hint
+    site.execute("DROP TABLE public.later", "app")
+    await check(site.server, PLAN, identity)
+    site.execute("UPDATE cutoverd.rehearsals SET at = at - interval '8 days'", "cutoverd")
+    with pytest.raises(Unfit, match=r"the rehearsal on record is 8\.0 days old"):
+        await check(site.server, PLAN, identity)
+
+
+async def test_one_that_found_something_wrong_takes_back_that_it_was_fit_the_day_before(site: Site) -> None:
+    """Found: rows are in no identity, so Monday's record let a run go down on what Thursday's rehearsal had found wrong."""
+    identity = await recorded(site)
+    assert await revoke(site.server, attempt_id("precheck.rehearse"), identity)
+    assert not await revoke(site.server, attempt_id("precheck.rehearse"), identity)
+    assert not await is_on_record(site)
+    with pytest.raises(Unfit, match="a later one of the same files, plan and catalog found something wrong"):
+        await check(site.server, PLAN, identity)
 
 
 async def test_a_production_that_is_too_large_wants_one_on_record(site: Site) -> None:

@@ -131,7 +131,7 @@ PRINTOPTIM = [
     Mistake(
         "a statement that runs in no transaction",
         [added(MORE_SCHEMA, "CREATE INDEX CONCURRENTLY machine_ip ON fleet.tb_machine (address_ip);\n")],
-        {READ: ("0902_more.sql:1", "CREATE INDEX CONCURRENTLY"), BUILT: ("0902_more.sql:1", "CREATE INDEX CONCURRENTLY")},
+        {READ: ("0902_more.sql:1", "CREATE INDEX CONCURRENTLY")},
     ),
     Mistake(
         "grants that were forgotten",
@@ -299,13 +299,33 @@ PRINTOPTIM = [
         {
             READ: ("085_later.sql:1", "more.sql"),
             "precheck.check_dumpable": ("085_later.sql:1", "more.sql"),
-            **in_script(LATER, "085_later.sql:1", "more.sql"),
         },
+    ),
+    Mistake(
+        "a script made for psql that goes to production by itself",
+        [added(LATER, "\\c printoptim\nDROP TABLE public.status_log;\n")],
+        {READ: ("085_later.sql:1", "\\c")},
+    ),
+    Mistake(
+        "a script that leaves for the shell",
+        [added(LATER, "\\! touch /tmp/left-for-the-shell\n")],
+        {READ: ("085_later.sql:1", "\\!")},
+    ),
+    Mistake(
+        "a setting of production's database in a schema file",
+        [added(MORE_SCHEMA, "ALTER DATABASE printoptim SET search_path TO fleet, public;\n")],
+        {READ: ("0902_more.sql:1", "ALTER DATABASE")},
+        built=True,
+    ),
+    Mistake(
+        "a role's setting in a data script",
+        [added(LATER, "ALTER ROLE printoptim_app SET work_mem = '64MB';\n")],
+        {READ: ("085_later.sql:1", "ALTER ROLE")},
     ),
     Mistake(
         "a file in another encoding",
         [latin(SERVICE)],
-        {READ: ("003_service.sql:79", "UTF-8"), **in_script(SERVICE, "003_service.sql:79", "invalid byte sequence")},
+        {READ: ("003_service.sql:79", "UTF-8")},
     ),
     Mistake(
         "old tables that are dropped too early",

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from cutoverd.daemon.cli import rehearse
 from cutoverd.daemon.cli.rehearse import format_age, format_end, format_progress
-from cutoverd.daemon.control.rehearse import Finding, Rehearsal
+from cutoverd.daemon.control.rehearsal_steps import Finding, Rehearsal
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase
 from cutoverd.daemon.progress import Progress, ProgressReading
 from cutoverd.states.precheck import PreCheck
@@ -62,6 +62,30 @@ def test_what_is_kept_is_named_with_the_command_that_looks_at_it_and_the_one_tha
         "fit: 60 steps in 3:12, the window was taken on the copy and back",
         "→ `cutoverd run plan.yaml` within 7 days does not rehearse again, unless a file, the plan or the catalog changes",
     ]
+
+
+def test_what_was_found_is_said_though_the_end_of_it_is_not_known() -> None:
+    """Found: an outcome that nobody knew hid five findings before it, and said that nothing was wrong."""
+    script = rehearsed("data.run_script:1.sql")
+    done = Rehearsal([Finding(rehearsed("precheck.check_coverage"), "t is not compared", "")], [script], script)
+    done.ended = Finding(script, "what became of it is not known: the connection was lost", "begin anew")
+    assert lines(done) == [
+        "not fit: 1 thing is wrong",
+        "  ✖ precheck.check_coverage  t is not compared",
+        "it could not be made: what became of it is not known: the connection was lost",
+        "not looked at, because data.run_script:1.sql was not ended: 1 steps",
+        "  ⚠ data.run_script:1.sql",
+        "→ see to it, then `cutoverd rehearse plan.yaml` again: production is untouched",
+    ]
+    done.failed = []
+    assert (lines(done)[0], lines(done)[-1]) == (
+        "it could not be made: what became of it is not known: the connection was lost",
+        "→ begin anew: production is untouched",
+    )
+
+
+def test_that_an_earlier_one_counts_no_more_is_said() -> None:
+    assert lines(Rehearsal([Finding(rehearsed("a.b"), "wrong", "")], revoked=True))[2].endswith("it counts no more")
 
 
 def test_a_copy_that_is_left_hides_nothing_of_what_was_found() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cutoverd.daemon.control import rehearse
-from cutoverd.daemon.control.rehearse import Finding, Rehearsal
+from cutoverd.daemon.control import rehearsal_copy
+from cutoverd.daemon.control.rehearsal_steps import Finding, Rehearsal
 from cutoverd.states.errors import StepError
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import StepKey
@@ -19,9 +19,9 @@ async def test_a_drop_that_fails_takes_no_finding_away(monkeypatch: pytest.Monke
     async def fails(*given: Any) -> None:
         raise StepError("no room for a checkpoint")
 
-    monkeypatch.setattr(rehearse, "_drop", fails)
+    monkeypatch.setattr(rehearsal_copy, "drop", fails)
     found = Rehearsal([Finding(StepKey("precheck", PreCheck.prove_backup.name), "No space left", "")])
     given: Any = None
-    done = await rehearse._without_copy(given, given, found)
+    done = await rehearsal_copy.drop_after(given, given, found)
     assert [each.reason for each in done.failed] == ["No space left"]
     assert "no room for a checkpoint" in done.not_dropped
