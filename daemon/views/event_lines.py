@@ -70,7 +70,12 @@ def _step(event: Any) -> str:
 def _succeeded(event: facts.StepSucceeded) -> tuple[str, str]:
     says = StepKey.of(event.step).summary if event.direction == Direction.FORWARD else "undone"
     found = " (found: it had been done)" if event.found else ""
-    return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{found}{_for_a_person(event.evidence)}"
+    return DONE, f"{_step(event)}  {event.seconds:.2f} s  {says}{_rows(event.evidence)}{found}{_for_a_person(event.evidence)}"
+
+
+def _rows(evidence: dict[str, Any]) -> str:
+    rows = evidence.get("rows")
+    return f", {rows:,} row{'s' * (rows != 1)}" if isinstance(rows, int) else ""
 
 
 def _for_a_person(evidence: dict[str, Any]) -> str:

@@ -147,7 +147,7 @@ class PsqlScripts:
         return Origins(self._schema_files[0], self._builder.sources()) if self._builder else None
 
     async def apply_schema(self, attempt_id: AttemptId, sha256: str = "") -> Evidence:
-        """All schema files on new as production's owner, one transaction; {"files", "already_done", "seconds"}.
+        """All schema files on new as production's owner, one transaction; as `run_script`, of all files.
 
         `sha256`: of the built schema that PreCheck tried; raises `CheckFailed` if it is another one now.
         """
@@ -156,7 +156,9 @@ class PsqlScripts:
         return await self._run(attempt_id, self._schema_files)
 
     async def run_script(self, attempt_id: AttemptId, name: str) -> Evidence:
-        """One data script on new; {"files": 1, "already_done", "seconds"}.
+        """One data script on new; {"files": 1, "rows": that it wrote, "bytes": of new afterwards, "already_done", "seconds"}.
+
+        Rows and bytes are not known of one that runs without a transaction.
 
         Raises `StepError` with the line that psql names, or if it needs a probe and the plan gives none.
         """

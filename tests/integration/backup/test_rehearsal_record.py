@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ async def test_what_was_rehearsed_has_to_be_what_the_window_meets_and_not_what_i
     site.execute("DROP TABLE public.later", "app")
     await check(site.server, PLAN, identity)
     site.execute("UPDATE cutoverd.rehearsals SET at = at - interval '8 days'", "cutoverd")
+    await check(site.server, PLAN, identity)  # this run has made it itself
     with pytest.raises(Unfit, match=r"the rehearsal on record is 8\.0 days old"):
-        await check(site.server, PLAN, identity)
+        await check(replace(site.server, run="later"), PLAN, identity)
 
 
 async def test_one_that_found_something_wrong_takes_back_that_it_was_fit_the_day_before(site: Site) -> None:

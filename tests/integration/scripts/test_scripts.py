@@ -44,6 +44,18 @@ async def test_a_step_that_is_done_is_not_done_again(site: Site):
     assert (first["already_done"], second["already_done"], site.witnessed()) == (False, True, ["a"])
 
 
+async def test_the_rows_that_a_file_wrote_are_counted_and_the_bytes_of_what_came_of_it(site: Site):
+    files = "CREATE TABLE a (x int); CREATE TEMP TABLE t (x int); CREATE TABLE b (x int)"
+    made = await site.scripts([site.file("a.sql", files)]).apply_schema(site.attempt_id("schema.apply"))
+    work = "INSERT INTO a SELECT generate_series(1, 100); INSERT INTO t VALUES (1); UPDATE a SET x = 0 WHERE x <= 10;"
+    script = site.file("data.sql", f"{work} DELETE FROM a WHERE x > 95; INSERT INTO b SELECT x FROM a;")
+    done = await site.scripts([], [DataScript("data.sql", script)]).run_script(
+        site.attempt_id("data.run_script:data.sql"), "data.sql"
+    )
+    assert (made["rows"], done["rows"]) == (0, 100 + 10 + 5 + 95)
+    assert made["bytes"] < done["bytes"] == site.rows("SELECT pg_database_size(current_database())")[0][0]
+
+
 async def test_two_at_once_do_it_once(site: Site):
     scripts = site.scripts([site.file("a.sql", "SELECT pg_sleep(0.3);" + site.witness("a"))])
     marks = [site.attempt_id("schema.apply"), replace(site.attempt_id("schema.apply"), event_id="another")]

@@ -29,6 +29,12 @@ async def test_the_tables_that_the_smoke_tests_wrote_are_named_in_the_line_and_c
     assert '⚠ written: ["store.note"]' in line_of(recorded)
 
 
+def test_the_rows_of_a_step_are_in_its_line() -> None:
+    done = facts.StepSucceeded(step="data.run_script:1.sql", direction="forward", seconds=1.0, evidence={"rows": 336_776})
+    assert line_of(done).endswith("1.00 s  a data script has done its work, once, 336,776 rows")
+    assert line_of(done.model_copy(update={"evidence": {"rows": 1}})).endswith(", 1 row")
+
+
 def test_a_probe_that_could_not_tell_says_in_its_line_what_it_saw() -> None:
     """Found: `probed: its effect is unknown`, and no reason."""
     asked = {"step": "downtime.stop_service:api", "direction": "back", "found": "unknown"}
