@@ -72,7 +72,8 @@ class TeamCopy:
     async def clear(self, attempt_id: AttemptId) -> tuple[list[str], list[str]]:
         """The copy has its name and stands alone, and nothing of the run is on its server: names that were dropped, warnings.
 
-        A warning where it is not reached, if that must hold nothing up: an `abort`, or a server that is gone for good.
+        A warning where it is not reached, if that must hold nothing up: an `abort`, or a server that is gone for good; else it
+        raises `StepError`.
         """
         record = await self._record(attempt_id)
         if record is None:

@@ -12,7 +12,7 @@ PLAN = """\
 run: night-1
 state_dir: state
 database: {url: postgresql://cutover@127.0.0.1/app}
-health: [command: ["true"]]
+health: [command: ["true"], http: {url: "http://127.0.0.1:8080/health"}]
 services:
   - name: api
     old: {start: [./api, start], stop: [./api, stop], status: [./api, status]}

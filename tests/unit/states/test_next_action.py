@@ -331,7 +331,7 @@ def test_cheap_checks_are_made_again_after_the_gate_and_the_others_are_not():
     already = len(simulation.messages)
     saying(simulation, "advance").until(lambda run: run.state == "downtime")
     again = [event.step for event in recorded(simulation)[already:] if isinstance(event, facts.StepStarted)]
-    cheap = ("check_server", "check_room", "prove_health:page")
+    cheap = ("check_server", "check_room", "prove_health:page", "check_rehearsal")
     assert again == [f"precheck.{step}" for step in cheap]
 
 

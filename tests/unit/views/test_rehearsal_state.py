@@ -47,7 +47,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     async def find_rehearsal(*_: object) -> Evidence:
         return answer
 
+    async def check_rehearsal(*_: object) -> Evidence:
+        return {"age_seconds": 1.0}
+
     monkeypatch.setattr(Backups, "find_rehearsal", find_rehearsal)
+    monkeypatch.setattr(Backups, "check_rehearsal", check_rehearsal)
     return answer
 
 
