@@ -66,7 +66,7 @@ async def find(server: Server, attempt_id: AttemptId, plan: RehearsalPlan, made_
     """
     async with session(server) as conn:
         kept = (await kept_found(conn, run_of(attempt_id))).get(STEP)
-        if kept is None or not (plan.database or await find_copy(server.of_copy(), attempt_id)):
+        if kept is None or (kept["writes"] and await find_copy(server.of_copy(), attempt_id) is None):
             raise Unfit(f"no rehearsal of {server.names.production} has kept its copy", hint=f"{ANEW}; `--keep` keeps them")
         [age_seconds] = await fetch_one(conn, AGE, (kept["proven"]["at"],)) or (0.0,)
     found = KeptProof(kept["proven"], kept["writes"], float(age_seconds))
