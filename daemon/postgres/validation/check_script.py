@@ -72,6 +72,14 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
     Of a statement that fails, or whose result is no list of checks: {"file", "line", "sqlstate"} tell where; of more than one,
     and beside failed checks, `errors` has each.
     """
+    try:
+        return await _checked(server, file)
+    except CheckFailed as error:
+        error.hint = error.hint or (_ON_COPY if server.on_trial else _BY_HAND)
+        raise
+
+
+async def _checked(server: Server, file: Path) -> Evidence:
     statements = await asyncio.to_thread(_statements, file)
     tally = Tally()
     async with session(server, server.names.next, of_plan=True) as conn, conn.transaction(force_rollback=True):
@@ -84,16 +92,16 @@ async def check_script(server: Server, attempt_id: AttemptId, file: Path) -> Evi
                     await _run(conn, file, statement, tally)
             except CheckFailed as error:
                 tally.errors.append(error)
-    return _judged(file, tally, _ON_COPY if server.on_trial else _BY_HAND)
+    return _judged(file, tally)
 
 
-def _judged(file: Path, tally: Tally, by_hand: str) -> Evidence:
+def _judged(file: Path, tally: Tally) -> Evidence:
     if not tally.failed and len(tally.errors) == 1:
         raise tally.errors[0]
     if not tally.checks and not tally.errors:
         raise CheckFailed(f"{file.name} checks nothing: none of its statements has a result", hint=_SHAPE)
     if tally.failed or tally.errors:
-        raise CheckFailed("; ".join(_reasons(file, tally)), hint=by_hand, evidence=_evidence(tally))
+        raise CheckFailed("; ".join(_reasons(file, tally)), evidence=_evidence(tally))
     return {"checks": tally.checks, "failed": []}
 
 
@@ -217,4 +225,4 @@ def _line(statement: Statement, error: psycopg.Error) -> int:
 def _at(file: Path, line: int, message: str, *, sqlstate: str | None = None, hint: str = "") -> CheckFailed:
     state = f" (SQLSTATE {sqlstate})" if sqlstate else ""
     evidence = {"file": str(file), "line": line, "message": message, "sqlstate": sqlstate}
-    return CheckFailed(f"{file.name}:{line}: {message}{state}", hint=hint or _BY_HAND, evidence=evidence)
+    return CheckFailed(f"{file.name}:{line}: {message}{state}", hint=hint, evidence=evidence)

@@ -66,6 +66,25 @@ async def test_a_statement_that_fails_hides_nothing_that_comes_after_it(site: Si
     assert [each["line"] for each in error.evidence["errors"]] == [2, 3]
 
 
+WRONG = (
+    "SELECT nothing;",
+    "SELECT false AS ok, 'a' AS check;",
+    "SELECT nothing; SELECT 1 / 0 = 1 AS ok, 'b' AS check;",
+    "COMMIT;",
+)
+
+
+async def test_who_is_to_run_a_script_by_hand_is_sent_to_a_database_that_there_is(site: Site):
+    """Found: in the rehearsal a statement with an error named the new database, which the window alone makes."""
+    site.execute("CREATE DATABASE app_try_n")
+    copy = site.server.of_copy()
+    for sql in WRONG:
+        assert "the new database, which the rollback keeps" in (await failure(site, sql)).hint, sql
+        with pytest.raises(CheckFailed) as raised:
+            await check_script(copy, site.attempt_id("validate.check_script:v"), site.file("v.sql", sql))
+        assert "the copy, which `cutoverd rehearse --keep` leaves" in raised.value.hint, sql
+
+
 async def test_many_failed_checks_are_counted_and_the_first_named(site: Site):
     error = await failure(site, "SELECT false AS ok, 'c' || x AS check FROM generate_series(1, 600) x;")
     assert (len(error.evidence["failed"]), error.evidence["failed_count"], error.evidence["failed"][0]) == (20, 600, "c1")
