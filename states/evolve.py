@@ -156,12 +156,28 @@ def _run_resumed(run: Run, event: facts.RunResumed, at: Recorded) -> Run:
 
 def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run:
     """What was collected is asked again. A rehearsal that failed begins anew, on the copy that there is."""
-    answered, again = _answered(run), {str(key) for key in run.failed_checks}
-    if any(key.definition.per_item == KIND for key in run.failed_checks):
+    again, is_spoilt = {str(key) for key in run.failed_checks}, _is_copy_spoilt(run)
+    if is_spoilt or any(key.definition.per_item == KIND for key in run.failed_checks):
         again |= {str(key) for key in run.keys(run.state) if key.definition.per_item == KIND}
-        again.add(str(StepKey(run.state, PreCheck.reset_copy.name)))
+        again |= {str(PreCheck.reset_copy), str(PreCheck.check_copy)}
+    answered = _with_copy_made_anew(_answered(run)) if is_spoilt else _answered(run)
     kept = {where: tried for where, tried in answered.attempts.items() if where[0] not in again}
     return replace(answered, attempts=MappingProxyType(kept))
+
+
+def _is_copy_spoilt(run: Run) -> bool:
+    """Whether it was found to be no more what it was: compared again it is the same, and a rehearsal on it proves nothing."""
+    compared = run.attempts.get((str(PreCheck.check_copy), Direction.FORWARD), Attempts())
+    return compared.status is Status.FAILED and not compared.outcome_unknown
+
+
+def _with_copy_made_anew(run: Run) -> Run:
+    """Unless it is the team's. What was restored is there still, and its step stays begun, so that an `abort` drops it."""
+    where = str(PreCheck.prove_backup), Direction.FORWARD
+    proof = run.attempts.get(where, Attempts())
+    if "copy" not in proof.evidence:
+        return run
+    return replace(run, attempts=MappingProxyType({**run.attempts, where: replace(proof, status=Status.BEGUN)}))
 
 
 def _answered(run: Run) -> Run:

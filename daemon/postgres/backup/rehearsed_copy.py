@@ -27,6 +27,7 @@ from cutoverd.states.errors import CheckFailed, StepError
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 BACK = ("exchange_back", "keep_new", "lift_fence")
+SEE_WHAT = "see what changed it: the rollback, a file, or somebody beside the rehearsal"
 
 
 async def reset(copy: Server, attempt_id: AttemptId, *, evict_seconds: float) -> list[str]:
@@ -63,9 +64,9 @@ async def check_copy(copy: Server, before: Mapping[str, Any]) -> Evidence:
     if before["sha256"] != now["sha256"]:
         differs.append(f"{before['tables']} tables had {before['rows']} rows, and {now['tables']} have {now['rows']}")
     if differs:
-        raise CheckFailed(
-            f"after the rollback {copy.names.production} is not as it was: {'; '.join(differs)}", evidence={"differs": differs}
-        )
+        says = f"after the rollback {copy.names.production} is not as it was: {'; '.join(differs)}"
+        then = "rehearses anew" if copy.is_given else "takes another backup and rehearses on a new copy"
+        raise CheckFailed(says, hint=f"{SEE_WHAT}, then `retry`, which {then}", evidence={"differs": differs})
     return {"tables": now["tables"], "rows": now["rows"]}
 
 

@@ -17,10 +17,17 @@ from cutoverd.states.errors import OutcomeUnknown, StepError
 Connection: TypeAlias = connect.Connection
 
 PAUSE_SECONDS = 0.2
+NO_RIGHT = "42501"
+BYPASS = "or ALTER ROLE … BYPASSRLS where row level security is in the way"
 HINTS = {
     "53100": "make room on the disk that it names, then `retry`",
-    "42501": "GRANT what is missing, or ALTER ROLE … BYPASSRLS where row level security is in the way, then `retry`",
+    NO_RIGHT: f"GRANT what is missing, {BYPASS}, then `retry`",
 }
+IN_COPY = (
+    f"GRANT what is missing in production, whose next backup gives it to the copy, {BYPASS}, "
+    "then `abort` and start a run with a name of its own"
+)
+IN_GIVEN_COPY = f"GRANT what is missing, in production and in the copy, {BYPASS}, then `retry`"
 CONNECTION_LOST = (psycopg.OperationalError,)  # it says nothing of what happened at the other end
 
 
@@ -69,6 +76,17 @@ def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:
             f"what became of it is not known: {primary_message(error)}{_state(error)}", hint="the next attempt finds out"
         )
     return StepError(f"PostgreSQL says: {primary_message(error)}{_state(error)}", hint=_hint(error))
+
+
+def helps_on_copy(server: Server, database: str, error: BaseException | None) -> str:
+    """Where our role lacks a right in the copy of production; "" elsewhere, and of any other error.
+
+    Found: a GRANT in production is not in a copy that was restored before, so that `retry` failed with the same words for ever.
+    """
+    is_copy = server.on_trial and database in (*server.names.all, *server.names.made)
+    if not is_copy or getattr(error, "sqlstate", None) != NO_RIGHT:
+        return ""
+    return IN_GIVEN_COPY if server.is_given else IN_COPY
 
 
 def _hint(error: psycopg.Error) -> str:

@@ -9,7 +9,7 @@ import psycopg
 
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.pins import READ_ONLY
-from cutoverd.daemon.postgres.session.reach import Connection, primary_message
+from cutoverd.daemon.postgres.session.reach import NO_RIGHT, Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.session.sqlstates import is_certain
@@ -29,7 +29,6 @@ NOT_PRESORTED = (
     "SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings"
     " WHERE name OPERATOR(pg_catalog.=) 'enable_presorted_aggregate'"
 )
-NO_RIGHT = "42501"
 NO_RIGHT_HINT = (
     "our role has to see all of it: ALTER ROLE … BYPASSRLS where row level security is in the way, else GRANT what is missing"
 )

@@ -11,7 +11,7 @@ import psycopg
 from cutoverd.daemon.postgres.session.backends import end_backends
 from cutoverd.daemon.postgres.session.kept import kept_for
 from cutoverd.daemon.postgres.session.lock_waits import LockWatch, lock_held
-from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, to_step_error
+from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retry, helps_on_copy, to_step_error
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import StepError
 
@@ -42,7 +42,12 @@ async def session(
         await asyncio.shield(end_backends(server, pids=[pid]))
         raise
     except psycopg.Error as error:
-        raise to_step_error(conn, error) from error
+        refused = to_step_error(conn, error)
+        refused.hint = helps_on_copy(server, database, error) or refused.hint
+        raise refused from error
+    except StepError as error:
+        error.hint = helps_on_copy(server, database, error.__cause__) or error.hint
+        raise
     finally:
         if not is_kept:
             await conn.close()
