@@ -98,17 +98,13 @@ def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
 
 
 def _step_failed(run: Run, event: facts.StepFailed, at: Recorded) -> Run:
-    failed = _attempted(
-        run,
-        event,
-        status=Status.FAILED,
-        reason=event.reason,
-        outcome_unknown=event.error == OutcomeUnknown.__name__,
-        seconds=event.seconds,
-    )
-    definition = StepKey.of(event.step).definition
-    if _is_overtaken(run, event) or definition.after_failure or definition.collected:
+    """Of a check whose outcome stays unknown nothing else is asked: it would be of a server that was lost again and again."""
+    is_unknown, definition = event.error == OutcomeUnknown.__name__, StepKey.of(event.step).definition
+    failed = _attempted(run, event, status=Status.FAILED, reason=event.reason, outcome_unknown=is_unknown, seconds=event.seconds)
+    if _is_overtaken(run, event) or definition.after_failure:
         return failed
+    if definition.collected:
+        return replace(failed, collecting_ended=failed.collecting_ended or is_unknown)
     failed = _uncounted(failed)
     failure = Failure(event.step, Direction(event.direction), event.reason, at.seq)
     return replace(_let_through_no_more(failed), failure=failure)
@@ -162,7 +158,7 @@ def _retry_requested(run: Run, event: facts.RetryRequested, at: Recorded) -> Run
         again |= {str(PreCheck.reset_copy), str(PreCheck.check_copy)}
     answered = _with_copy_made_anew(_answered(run)) if is_spoilt else _answered(run)
     kept = {where: tried for where, tried in answered.attempts.items() if where[0] not in again}
-    return replace(answered, attempts=MappingProxyType(kept))
+    return replace(answered, attempts=MappingProxyType(kept), collecting_ended=False)
 
 
 def _is_copy_spoilt(run: Run) -> bool:

@@ -158,7 +158,7 @@ class Run:
     held: Hold | None = None
     failure: Failure | None = None
     aborting: bool = False
-    collecting_ended: bool = False  # in Validate: of what is wrong no more is asked
+    collecting_ended: bool = False  # of what else is wrong no more is asked
     breached: frozenset[str] = frozenset()  # checks of Monitor
     answered_seq: int = 0  # of the last `resume`, its n: the sequence is another one in a stream that was restored
     dropped: frozenset[int] = frozenset()  # databases that `finalize` dropped after the end, by oid

@@ -227,9 +227,12 @@ class RunLoop:
             await self._handler.handle(item)
         if _interrupts(before, self.run):
             await self._end_acting()
-        for each in [each for each in self._acting if each.task.done()]:
-            self._acting.remove(each)
-            await self._log.append(self._outcome_of(each))
+        while ended := [each for each in self._acting if each.task.done()]:
+            for each in ended:
+                self._acting.remove(each)
+                await self._log.append(self._outcome_of(each))
+            if _interrupts(before, self.run):  # by that outcome
+                await self._end_acting()
 
     async def _next_beside_acts(self) -> InboxItem | None:
         """None if an act ends before one comes."""
@@ -251,7 +254,9 @@ class RunLoop:
 
     def _why_ended(self) -> str:
         if self.run.collecting_ended:
-            return "of what else is wrong no more is asked: the time for it is over"
+            unknown = next((key for key in self.run.failed_checks if self.run.of(key, Direction.FORWARD).outcome_unknown), None)
+            why = f"what became of {unknown} is not known" if unknown else "the time for it is over"
+            return f"of what else is wrong no more is asked: {why}"
         if self.run.held:
             return f"held now: {self.run.held.reason}"
         return f"the run turned: {self.run.state}" if self.run.failure is None else self.run.failure.reason

@@ -31,7 +31,7 @@ from cutoverd.states.next_action import (
 )
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.run import Run, StepKey
+from cutoverd.states.run import Run, Status, StepKey
 from cutoverd.states.step import Context, Effect
 
 BEGINNING = datetime(2026, 12, 5, 21, 0, tzinfo=UTC)
@@ -47,6 +47,7 @@ class Fate(Enum):
     FAILED_AFTER = "failed, although it was done"
     UNSEEN_BEFORE = "not done, and nobody knows"
     UNSEEN_AFTER = "done, and nobody knows"
+    UNKNOWN = "nobody knows, however often it was tried"
     KILLED_BEFORE = "the daemon was killed before it was done"
     KILLED_AFTER = "the daemon was killed when it was done"
 
@@ -97,13 +98,15 @@ class Referee:
                 self.judge_collecting(event)
             case facts.StepSucceeded() | facts.StepFailed() if StepKey.of(event.step).definition.collected:
                 self.asked[event.step] = isinstance(event, facts.StepSucceeded)
+                self.no_more |= getattr(event, "error", "") == "OutcomeUnknown"
             case facts.CollectingEnded():
                 assert not all(self.asked.values()), "nothing had failed"
                 self.no_more = True
             case facts.ValidationFailed():
                 self.judge_validation(before, event)
-            case facts.RetryRequested() if before.state == PreCheck.name and before.failed_checks:  # a rehearsal begins anew
+            case facts.RetryRequested() if before.state == PreCheck.name and _begins_anew(before):
                 self.asked.clear()
+                self.no_more = False
             case facts.StepProbed(step=step, direction=direction, found=found):
                 self.proven[step, direction] = Found(found)
                 if direction == "forward" and found == "absent":
@@ -116,7 +119,7 @@ class Referee:
                 self.held = False
             case facts.Transitioned():
                 self.judge_transition(event, command, world)
-                self.held, self.turned_at = False, seq
+                self.held, self.turned_at, self.no_more = False, seq, False
 
     def follow_group(self, event: facts.Event) -> None:
         """What is under way, and what a killed daemon left so."""
@@ -383,6 +386,8 @@ class Simulation:
         one = next(self.ends) % (len(self.acting) + 1)
         if one < len(self.acting):
             self.act(*self.take_out(one), turned=False)
+            while self.run.collecting_ended and self.acting:
+                self.act(*self.take_out(0), turned=True, fate=Fate.UNSEEN_BEFORE)
 
     def end_all(self) -> None:
         while self.acting:
@@ -392,8 +397,8 @@ class Simulation:
         key, mark_id = self.acting.pop(one)
         return key, Direction.FORWARD, mark_id
 
-    def act(self, key: StepKey, direction: Direction, mark_id: str, *, turned: bool) -> None:
-        fate = self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
+    def act(self, key: StepKey, direction: Direction, mark_id: str, *, turned: bool, fate: Fate | None = None) -> None:
+        fate = fate or self.fates.get(self.moment, Fate.UNSEEN_BEFORE if turned else Fate.DONE)
         act = key.definition.run if direction is Direction.FORWARD else key.definition.undo
         assert act, f"{key} has no way back"
         try:
@@ -455,6 +460,12 @@ class Simulation:
         raise AssertionError(f"no end in sight: {next_action(self.run)}")
 
 
+def _begins_anew(run: Run) -> bool:
+    """Whether a rehearsal does, at a `retry`."""
+    check = run.of(StepKey.of(str(PreCheck.check_copy)), Direction.FORWARD)
+    return bool(run.failed_checks) or check.status is Status.FAILED
+
+
 def _answer(run: Run, *, going_on: bool) -> str:
     forward, back = ("advance", "resume", "retry", "ready"), ("rollback", "abort", "retry", "resume")
     return next(verb for verb in (forward if going_on else back) if verb in allowed_verbs(run))
@@ -464,14 +475,15 @@ def _outcome(fate: Fate, key: StepKey, direction: Direction, evidence: Mapping[s
     what = {"step": str(key), "direction": direction, "seconds": 0.1}
     if fate is Fate.DONE:
         return facts.StepSucceeded(**what, evidence=dict(evidence))
-    if fate in (Fate.FAILED_BEFORE, Fate.FAILED_AFTER):
+    if fate in (Fate.FAILED_BEFORE, Fate.FAILED_AFTER, Fate.UNKNOWN):
         return facts.StepFailed(**what, error=_error(fate, key), reason=fate.value)
     return facts.StepInterrupted(**what, reason=fate.value)
 
 
 def _error(fate: Fate, key: StepKey) -> str:
     """A count that fails for certain leaves new as it was, and one that cannot is of unknown outcome: test_count_writes.py."""
-    return "OutcomeUnknown" if fate is Fate.FAILED_AFTER and key.definition.after_failure else "CheckFailed"
+    is_of_count = fate is Fate.FAILED_AFTER and key.definition.after_failure
+    return "OutcomeUnknown" if is_of_count or fate is Fate.UNKNOWN else "CheckFailed"
 
 
 def replay(messages: Sequence[tuple[int, bytes]]) -> Run:

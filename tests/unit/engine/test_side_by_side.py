@@ -198,6 +198,26 @@ async def test_an_outcome_that_nobody_saw_is_asked_again_and_what_runs_beside_it
     assert [name for kind, name in await night.steps() if kind is INTERRUPTED] == [SCRIPT]
 
 
+async def test_an_outcome_that_stays_unknown_ends_what_runs_beside_it_and_turns_the_run_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found: it was collected as a failure is, and the others were asked of a server that had been lost six times."""
+    monkeypatch.setattr("cutoverd.daemon.engine.step_executor.SLOWEST_RETRY_SECONDS", 0.0)
+    night = SideBySide()
+    night.answer(SCRIPT, failing(OutcomeUnknown("the server is gone")))
+    night.let_go(SCRIPT)
+    async with asyncio.timeout(20):
+        assert await night.daemon() is Stopped.OVER
+    assert (await night.steps())[-2:] == [(FAILED, SCRIPT), (INTERRUPTED, FIRST)]
+    events = await night.events()
+    [cut] = [event for event in events if isinstance(event, INTERRUPTED) and event.step == step_of(FIRST)]
+    assert cut.reason.endswith(f"what became of {step_of(SCRIPT)} is not known")
+    [failed] = [event for event in events if isinstance(event, facts.ValidationFailed)]
+    assert [each.step for each in failed.failures] == [step_of(SCRIPT)]
+    assert failed.not_checked[:3] == [step_of(name) for name in (FIRST, SECOND, THIRD)]
+    assert night.log.run.state == "rolledback"
+
+
 async def test_the_time_out_of_one_is_none_of_the_other() -> None:
     night = SideBySide()
     daemon = asyncio.create_task(night.daemon(step_seconds=0.5))

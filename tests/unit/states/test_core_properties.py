@@ -293,6 +293,29 @@ def test_a_word_in_every_moment_of_a_group_ends_all_of_it_or_none(word: dict[str
     assert ended.keys() == ({0} if word == {"verb": "hold"} else {0, 1, 2})
 
 
+@pytest.mark.parametrize("wrong", [set(), {"check_script:v"}], ids=["nothing else", "another failed before"])
+def test_a_check_whose_outcome_stays_unknown_turns_the_run_at_once_and_nothing_that_was_found_is_left_out(
+    wrong: set[str],
+) -> None:
+    """Found: it was collected, and for two more minutes a server was asked that had just been lost six times."""
+    first = with_group(ORDERS[0]).until(lambda run: isinstance(next_action(run), AttemptGroup)).moment
+    left = set[int]()
+    for order, moment in product(ORDERS, range(first, first + 2 * len(GROUP) + 2)):
+        simulation = after_group(order, wrong, fates={moment: Fate.UNKNOWN})
+        failed = [event for event in recorded(simulation) if isinstance(event, facts.StepFailed) and event.step in GROUP]
+        if not any(event.error == "OutcomeUnknown" for event in failed):
+            continue
+        after = recorded(simulation)[recorded(simulation).index(failed[-1]) + 1 :]
+        verdict = next(event for event in after if isinstance(event, facts.ValidationFailed))
+        cut = after[: after.index(verdict)]
+        assert all(isinstance(event, facts.StepInterrupted) for event in cut)
+        assert {each.step for each in verdict.failures} == {event.step for event in failed}
+        assert isinstance(after[len(cut) + 1], facts.Transitioned)
+        assert simulation.run.state == "rolledback"
+        left.add(len(cut))
+    assert left == {0, 1}, "another ran beside it, or none did"
+
+
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_every_prefix_of_a_journal_is_a_run_that_goes_on(seed: int) -> None:

@@ -75,3 +75,22 @@ def test_a_copy_that_is_yet_to_be_made_anew_is_dropped_by_an_abort(killed: bool)
     assert simulation.run.is_done(PROVE, Direction.BACK)
     assert simulation.world.copy is None
     assert simulation.run.state == "aborted"
+
+
+def test_after_a_retry_all_that_is_wrong_is_asked_for_once_more() -> None:
+    """An outcome that stays unknown ends the collecting at once: of that rehearsal, not of the next."""
+    simulation = failing(about_to(COVERAGE, rehearses=True), Fate.UNKNOWN)
+    simulation.drive()
+    [verdict] = verdicts(simulation)
+    assert [each.step for each in verdict.failures] == [str(COVERAGE)]
+    assert verdict.not_checked
+    saying(simulation, "retry").until(lambda run: is_open(run, COVERAGE))
+    failing(simulation).drive()
+    assert verdicts(simulation)[-1].not_checked == []
+
+
+COVERAGE = StepKey.of("precheck.rehearse:validate.check_coverage")
+
+
+def verdicts(simulation: Simulation) -> list[facts.ValidationFailed]:
+    return [event for event in recorded(simulation) if isinstance(event, facts.ValidationFailed)]
