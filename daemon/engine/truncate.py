@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 LONGEST_KEY = 256
 LEAST_BYTES = 512  # what a part is cut to before whole parts are left out
 MARK_BYTES = 48  # for saying how much is missing
+
+
+def first_of(lines: Sequence[str], most: int, of_what: str = "") -> list[str]:
+    """The first `most` of them, and how many more there are: what is left out without a word nobody knows of."""
+    more = len(lines) - most
+    return [*lines[:most], *([f"and {more} more{of_what and f': {of_what}'}"] if more > 0 else [])]
 
 
 def shortened(value: Any, budget_bytes: int) -> Any:

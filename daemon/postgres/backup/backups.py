@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from cutoverd.daemon.engine.truncate import first_of
 from cutoverd.daemon.host.cancellation import run_to_completion
 from cutoverd.daemon.postgres.backup import dump, kept_proof, rehearsal_record, restore, row_counts
 from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
@@ -39,6 +40,7 @@ from cutoverd.states.rehearsal import is_without_run
 TIMEOUT_SECONDS = 4 * 3600.0
 BEFORE, FINAL = "before", "final"
 _WARNINGS_MAX = 20
+_OF_COPY = "of the backup, or of what is in production and not in the copy"
 
 
 class StatementFinder(Protocol):
@@ -132,7 +134,7 @@ class PgDump:
             await run_to_completion(self._remove_unfinished(attempt_id, BEFORE))
         made = {"at": content.at, "catalog": content.catalog, "made_with": self._proof.sha256}
         counted = {"tables": len(content.rows), "rows": sum(content.rows.values()), **proven}
-        warnings = [*left, *warned, *proven["warnings"]][:_WARNINGS_MAX]
+        warnings = first_of([*left, *warned, *proven["warnings"]], _WARNINGS_MAX, _OF_COPY)
         return {**made, **measured, **counted, "parts": parts.seconds, "warnings": warnings}
 
     async def find_rehearsal(self, attempt_id: AttemptId) -> Evidence:
@@ -222,7 +224,7 @@ class PgDump:
         started = time.monotonic()
         warnings = await self._take(attempt_id, taken, self._server.names.previous)
         taken.keep()
-        return {"file": str(taken.path), **_measured(taken.path, started), "warnings": warnings[:_WARNINGS_MAX]}
+        return {"file": str(taken.path), **_measured(taken.path, started), "warnings": first_of(warnings, _WARNINGS_MAX)}
 
     async def _dump_and_count(self, attempt_id: AttemptId, taken: Dump) -> tuple[DumpContent, list[str]]:
         """What is in production under the dump's own snapshot, and pg_dump's warnings."""

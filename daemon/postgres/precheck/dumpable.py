@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
+from cutoverd.daemon.engine.truncate import first_of
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable, read_not_restorable
 from cutoverd.daemon.postgres.catalog.owned import OwnedObject, database_owner, is_superuser, read_owned
 from cutoverd.daemon.postgres.precheck.dump_rights import cannot_dump, hidden_from_scripts
@@ -118,7 +119,8 @@ def _left_out(left_out: Sequence[NotRestorable], proof: ProofPlan) -> list[str]:
     for each in shown:
         if not each.is_root and each.type not in PARTS:
             by_root.setdefault(each.root, []).append(str(each))
-    return [*named, *(_of_root(root, roots.get(root), below) for root, below in by_root.items())][: 2 * SHOWN]
+    lines = [*named, *(_of_root(root, roots.get(root), below) for root, below in by_root.items())]
+    return first_of(lines, 2 * SHOWN, "not in the copy that PreCheck tries")
 
 
 def _of_root(root: str, of_root: NotRestorable | None, below: Sequence[str]) -> str:
@@ -128,7 +130,8 @@ def _of_root(root: str, of_root: NotRestorable | None, below: Sequence[str]) -> 
     )
     if root.startswith("event trigger") and of_root and of_root.remedy:
         remedy = f"; if what it does is not meant for the window: {of_root.remedy}"
-    with_it = f", and with it {', '.join(below[:SHOWN])}{', …' if len(below) > SHOWN else ''}" if below else ""
+    more = f" and {len(below) - SHOWN} more" if len(below) > SHOWN else ""
+    with_it = f", and with it {', '.join(below[:SHOWN])}{more}" if below else ""
     return f"{root}{with_it} is not in the copy that PreCheck tries: {why}{remedy}"
 
 

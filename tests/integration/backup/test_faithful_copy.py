@@ -169,6 +169,28 @@ async def test_what_only_a_superuser_restores_is_left_out_with_all_that_needs_it
     assert (await rig.prove())["tables"] == 1
 
 
+MANY = """
+DO $$ BEGIN FOR n IN 1 .. 30 LOOP
+    EXECUTE format('CREATE PUBLICATION everything_%s FOR ALL TABLES', n);
+    EXECUTE format('CREATE SCHEMA aside_%s', n);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA aside_%s GRANT SELECT ON TABLES TO app_user', n);
+END LOOP; END $$;
+"""
+
+
+async def test_how_much_is_not_in_the_copy_beyond_what_is_named_is_said(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: warnings ended after the twentieth, and nobody knew that there was more."""
+    rig.cluster.execute(MANY, "app")
+    left_out = [each for each in (await rig.check())["warnings"] if "not in the copy" in each]
+    assert (len(left_out), left_out[-1]) == (25, "and 6 more: not in the copy that PreCheck tries")
+    warnings = (await rig.prove())["warnings"]
+    named = [each for each in warnings if "(ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA aside_" in each]
+    assert warnings == [*named, f"not granted in the copy: and {30 - len(named)} more"]
+    monkeypatch.setattr("cutoverd.daemon.postgres.backup.backups._WARNINGS_MAX", 5)
+    few = (await rig.prove())["warnings"]
+    assert few == [*named[:5], f"and {len(warnings) - 5} more: of the backup, or of what is in production and not in the copy"]
+
+
 BARRED = """
 CREATE FUNCTION leak(int) RETURNS bool LANGUAGE sql IMMUTABLE LEAKPROOF AS 'SELECT $1 > 0';
 CREATE TABLE checked (id int CHECK (leak(id))); INSERT INTO checked VALUES (1);

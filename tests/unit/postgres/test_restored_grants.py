@@ -17,6 +17,7 @@ pg_restore: from TOC entry 3460; 0 0 ACL TABLE item app_owner
 pg_restore: error: could not execute query: ERROR:  permission denied for table item
 Command was: GRANT SELECT ON TABLE shop.item TO app_user;
 """
+NAMED = "permission denied for table item (GRANT SELECT ON TABLE shop.item TO app_user)"
 AT_THE_END = "pg_restore: warning: errors ignored on restore: 1\n"
 LOST = """pg_restore: error: query failed: server closed the connection unexpectedly
 \tThis probably means the server terminated abnormally
@@ -39,7 +40,15 @@ async def grants_after(monkeypatch: pytest.MonkeyPatch, stderr: str) -> list[str
 
 
 async def test_what_the_server_refuses_to_grant_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await grants_after(monkeypatch, REFUSED + AT_THE_END) == ["permission denied for table item"]
+    assert await grants_after(monkeypatch, REFUSED + AT_THE_END) == [NAMED]
+
+
+async def test_what_was_refused_is_named_by_its_statement_and_what_is_cut_off_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: of thirty the last eighteen were told, by words of the server that named none of them."""
+    with_detail = REFUSED.replace("item\nCommand", "item\nDETAIL:  it is another's\nCommand")
+    without = "pg_restore: error: could not execute query: ERROR:  no\n"
+    said = f"e item\n{with_detail}{without}{REFUSED}{AT_THE_END.replace('1', '30')}"
+    assert await grants_after(monkeypatch, said) == [NAMED, "no", NAMED, "and 27 more"]
 
 
 @pytest.mark.parametrize("stderr", [LOST, ENDED, REFUSED + LOST, ""], ids=["lost", "ended", "lost after an error", "silent"])
