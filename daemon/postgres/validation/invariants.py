@@ -18,7 +18,6 @@ from cutoverd.states.ports import Evidence
 FOLDER = Path(__file__).parent
 ODD = (FOLDER / "invariants.sql").read_bytes()
 RELATIONS = (FOLDER / "invariants_relations.sql").read_bytes()
-NOT_HELD = {"foreign key is not validated", "constraint is not validated", "constraint is not enforced"}
 LARGE_OBJECTS = "large objects"  # the name that a waiver of them has
 OBJECTS = b"SELECT oid::bigint FROM pg_catalog.pg_largeobject_metadata"
 OBJECTS_SUM = b"SELECT count(*), sum(hashint8extended(oid::bigint, 1)) FROM pg_catalog.pg_largeobject_metadata"
@@ -86,11 +85,6 @@ def apart(found: Iterable[Oddity], waive: Mapping[str, str]) -> tuple[frozenset[
     """What nobody waived, and what somebody did with the reason."""
     waived = {(what, name): waive[key] for what, name in found if (key := name.partition(": ")[0]) in waive}
     return frozenset(found) - waived.keys(), {f"{what}: {name}": reason for (what, name), reason in sorted(waived.items())}
-
-
-async def odd_constraints(connection: Connection) -> frozenset[Oddity]:
-    """Constraints that do not hold for every row, and so do not count for a constraint."""
-    return frozenset((str(what), str(name)) for what, name in await _rows(connection, ODD) if str(what) in NOT_HELD)
 
 
 async def _snapshot(server: Server, database: str) -> InvariantSnapshot:
