@@ -18,7 +18,7 @@ from cutoverd.daemon.postgres.precheck import requirements
 from cutoverd.daemon.postgres.precheck.disk_space import room_of_copy
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.home import NoSession, find_home
-from cutoverd.daemon.postgres.session.names import LEDGER
+from cutoverd.daemon.postgres.session.names import LEDGER, LONGEST_COPY_NAME
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -84,7 +84,8 @@ async def check_given(server: Server, copy: Server, roles: Sequence[str] = ()) -
             raise _unfit(copy, [row])
         if await _is_half_way(home, here, row):
             return GivenCopy(found.place, found.is_elsewhere, [f"{copy.place}: {HALF_WAY}"])
-        reasons = await _of_servers(server, there, here, roles) if found.is_elsewhere else []
+        reasons = _too_long(copy.names.production)
+        reasons += await _of_servers(server, there, here, roles) if found.is_elsewhere else []
         reasons += await _of_database(server, there, here, row)
         reasons += await _of_ledger(home, here) if found.is_elsewhere else []
         reasons += [copy.worded(reason) for reason in await requirements.in_the_way(here, copy, copy.run, row)]
@@ -127,6 +128,13 @@ async def _same_server(copy: Server, there: Connection, here: Connection) -> boo
     if held == [(True, False), (False, True)]:
         return False
     raise _unfit(copy, [UNCERTAIN])
+
+
+def _too_long(name: str) -> list[str]:
+    """Found: PostgreSQL cut each of the names around it to one and the same, and the rehearsal failed in its middle by that."""
+    size = len(name.encode())
+    says = f"the name {name} has {size} bytes, at most {LONGEST_COPY_NAME} leave room for {name}_n: rename it"
+    return [says] if size > LONGEST_COPY_NAME else []
 
 
 async def _row(here: Connection, copy: Server) -> DatabaseRow | str:

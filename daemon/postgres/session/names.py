@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LEDGER = "cutoverd"  # the daemon's own database, and the schema in it and in new
 LONGEST_PRODUCTION_NAME = 54  # bytes; `_previous` takes nine of 63: docs/measured.md, "Names"
+LONGEST_COPY_NAME = 61  # of one that the team has made: `_n` and its like take two
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,22 @@ async def test_production_is_never_taken_for_its_copy_whatever_address_it_has(si
     assert left(site.cluster) == []
 
 
+@pytest.mark.parametrize("size", [61, 62, 63])
+async def test_a_copy_whose_name_leaves_no_room_for_those_around_it_is_refused_before_anything_is_touched(
+    site: Site, size: int
+) -> None:
+    """Found: `_n` and its like were cut off by PostgreSQL, so that it failed late, in the middle of the rehearsal."""
+    name = "app_".ljust(size, "c")
+    site.execute(f"CREATE DATABASE {name} TEMPLATE app OWNER app_owner")
+    port = backups(site, site.cluster.url(name))
+    if size <= 61:
+        assert (await port.find_rehearsal(attempt_id("find")))["place"].startswith(name)
+        return
+    with pytest.raises(Unfit, match=f"the name {name} has {size} bytes, at most 61 leave room for {name}_n: rename it"):
+        await port.find_rehearsal(attempt_id("find"))
+    assert left(site.cluster) == []
+
+
 @pytest.mark.long
 async def test_a_standby_is_refused_until_it_is_promoted_and_then_it_is_another_server(site: Site, tmp_path: Path) -> None:
     """It has production's system identifier, oids, ledger and roles: only what is in memory tells them apart."""
