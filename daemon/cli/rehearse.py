@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -19,9 +19,12 @@ from cutoverd.daemon.progress import Progress, format_limit, format_seconds
 from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import FAILED, RUNNING, WARNING
+from cutoverd.daemon.views.hints import without_commands
 from cutoverd.daemon.views.rehearsal_state import window_step
+from cutoverd.states.errors import StepError
 from cutoverd.states.run import StepKey
 
+T = TypeVar("T")
 app = typer.Typer(add_completion=False)
 STOPPED = "what it made is dropped; if it was killed, `cutoverd rehearse --drop PLAN` does that"
 STAYS = "what it made stays: `cutoverd rehearse --drop PLAN` drops it, and so does the next rehearsal without --again"
@@ -63,7 +66,7 @@ def rehearse(
         raise typer.BadParameter("--gone belongs to --drop: it forgets a copy whose server is gone for good")
     given = loaded(plan, whole=True)
     if drop:
-        warnings = ended(rehearsal.drop(given, is_gone=gone), stopped="begin `cutoverd rehearse --drop PLAN` again")
+        warnings = ended(_without_run(rehearsal.drop(given, is_gone=gone)), stopped="begin `cutoverd rehearse --drop PLAN` again")
         say("\n".join([*(f"{WARNING} {one_line(each)}" for each in warnings), "dropped: nothing of a rehearsal is left"]))
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
@@ -71,10 +74,19 @@ def rehearse(
         work = rehearsal.rehearse(
             given, keep=keep, again=again, observers=[shown], tell=lambda progress: out.write(format_progress(progress))
         )
-        done = ended(work, stopped=STAYS if keep or again else STOPPED)
+        done = ended(_without_run(work), stopped=STAYS if keep or again else STOPPED)
     code = Exit.ABORTED if done.failed else Exit.ERROR if done.ended or done.not_dropped else Exit.COMPLETED
     say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
     raise typer.Exit(code)
+
+
+async def _without_run(work: Coroutine[Any, Any, T]) -> T:
+    """What helps, without what only a run can be told."""
+    try:
+        return await work
+    except StepError as error:
+        error.hint = without_commands(error.hint)
+        raise
 
 
 def format_progress(progress: Progress) -> str:

@@ -39,6 +39,7 @@ from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.open_bus import bus_as_it_is
 from cutoverd.daemon.runtime.wiring import ports_of
+from cutoverd.daemon.views.hints import without_commands
 from cutoverd.events.subjects import RUNS
 from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.ports import AttemptId, Direction, Evidence
@@ -48,7 +49,6 @@ from cutoverd.states.step import Context, Effect, Ports
 
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
 BUS = "bus"
-THEN = re.compile(r", then `(retry|abort)`.*")  # of a hint: what only a run can be told
 ENDED = re.compile(r"^run '[^']*' has ended already")
 FOLLOWS = "not looked at: what stands there now is the doing of"
 WRITES = "not tried: it writes; `cutoverd run` makes it in PreCheck"
@@ -138,7 +138,7 @@ def _unexpected(check: str, error: Exception) -> CheckResult:
 def _wrong(check: str, error: Exception) -> Iterator[CheckResult]:
     """Each reason by itself, where there are many."""
     evidence: Mapping[str, Any] = getattr(error, "evidence", {})
-    hint = THEN.sub("", getattr(error, "hint", ""))
+    hint = without_commands(getattr(error, "hint", ""))
     for reason in evidence.get("reasons") or evidence.get("findings") or [str(error).strip() or type(error).__name__]:
         yield CheckResult(check, Verdict.UNFIT, str(reason), hint)
     yield from _warnings(check, evidence)

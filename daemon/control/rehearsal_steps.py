@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from cutoverd.daemon.control.check import THEN
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.log import Logger
@@ -21,6 +20,7 @@ from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.leadership import check_leads
 from cutoverd.daemon.runtime.wiring import ports_of
+from cutoverd.daemon.views.hints import without_commands
 from cutoverd.events import facts
 from cutoverd.states.errors import StepError
 from cutoverd.states.next_action import AttemptStep
@@ -159,7 +159,7 @@ def _without_run(outcome: facts.Event) -> facts.Event:
     """What only a run can be told is left out of the hint: there is nothing to `retry` or `abort`."""
     if not isinstance(outcome, facts.StepFailed):
         return outcome
-    return outcome.model_copy(update={"hint": THEN.sub("", outcome.hint)})
+    return outcome.model_copy(update={"hint": without_commands(outcome.hint)})
 
 
 def _keys(run: Run) -> Iterator[StepKey]:

@@ -8,12 +8,12 @@ from cutoverd.states.ports import Direction
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import StepKey
 
-_THEN = re.compile(r"[,;]? then `(?:retry|abort)`.*", re.DOTALL)
+_COMMAND = re.compile(r"(?:[\s,;:(]|\b(?:then|and|or)\b)*`(?:retry|abort)`(?!/).*", re.DOTALL)
 
 
 def without_commands(hint: str) -> str:
-    """Of a run that is over, or goes back by itself."""
-    return _THEN.sub("", hint)
+    """Of a run that is over, or goes back by itself, and where there is none: `check`, `cutoverd rehearse`."""
+    return _COMMAND.sub("", hint)
 
 
 def hint_of(step: str, direction: str, hint: str) -> str:
