@@ -25,7 +25,7 @@ from cutoverd.daemon.bus.errors import RunEnded
 from cutoverd.daemon.bus.journal import Journal
 from cutoverd.daemon.bus.outlook import find_outlook
 from cutoverd.daemon.bus.run_registry import History, Runs
-from cutoverd.daemon.control.standing import find_run, hint_of_ended, is_untouched
+from cutoverd.daemon.control.standing import Standing, find_standing, hint_of_ended, is_untouched
 from cutoverd.daemon.embedded import nats_binary
 from cutoverd.daemon.embedded.errors import ServerError
 from cutoverd.daemon.engine.errors import BusError
@@ -50,6 +50,8 @@ from cutoverd.states.step import Context, Effect, Ports
 REACH_SECONDS = 3.0  # nothing is under way: a server that is away is told at once
 BUS = "bus"
 ENDED = re.compile(r"^run '[^']*' has ended already")
+UNDER_WAY = "`cutoverd status` says how it stands, `cutoverd run` goes on with it"
+UNREAD = "`cutoverd status` reads the journal itself: if it is past PreCheck, what follows here is the doing of that run"
 FOLLOWS = "not looked at: what stands there now is the doing of"
 WRITES = "not tried: it writes; `cutoverd run` makes it in PreCheck"
 
@@ -81,9 +83,9 @@ async def survey(loaded: LoadedPlan) -> list[CheckResult]:
     """Every finding, in PreCheck's order; raises `NoSession`."""
     with tempfile.TemporaryDirectory(prefix="cutoverd-check-") as folder:
         server = await _read_only_server(loaded, Path(folder))
-        findings, run = await _of_bus(loaded, server), await find_run(loaded, server)
-        findings += _of_run(run) if not any(ENDED.search(each.detail) for each in findings) else []
-        if run and not is_untouched(run.state):
+        findings, standing = await _of_bus(loaded, server), await find_standing(loaded, server)
+        findings += _of_run(loaded, standing) if not any(ENDED.search(each.detail) for each in findings) else []
+        if (run := standing.run) and not is_untouched(run.state):
             return [*findings, CheckResult(PreCheck.name, Verdict.NOT_CHECKED, f"{FOLLOWS} run {run.name}")]
         ports, evidence = ports_of(loaded, server), dict[str, Evidence]()
         for key in _run(loaded).keys(PreCheck.name):
@@ -195,15 +197,21 @@ def _of_embedded() -> CheckResult:
     return CheckResult(BUS, Verdict.NOT_CHECKED, "the embedded nats-server does not run, and is not started to look")
 
 
-def _of_run(run: Run | None) -> list[CheckResult]:
-    """That it has ended, or is under way, in the words of the bus where that says so too."""
-    if run is None:
-        return []
-    if run.is_over:
+def _of_run(loaded: LoadedPlan, standing: Standing) -> list[CheckResult]:
+    """That it has ended, or is under way, in the words of the bus where that says so too; and what could not be looked at."""
+    run = standing.run
+    if run and run.is_over:
         return [CheckResult(BUS, Verdict.UNFIT, f"run {run.name!r} has ended already ({run.state})", hint_of_ended(run.state))]
+    unread = []
+    if standing.unread:
+        known = "whether more has become of it" if run else "whether it is under way, or has ended,"
+        detail = f"run {loaded.plan.run}: {known} could not be looked at: {standing.unread}"
+        unread = [CheckResult(BUS, Verdict.WARNING, detail, UNREAD)]
+    if run is None:
+        return unread
     failed = f", where it has failed ({run.failure.step or run.failure.reason})" if run.failure else ""
     detail = f"run {run.name} is under way, in {run.state}{failed}"
-    return [CheckResult(BUS, Verdict.WARNING, detail, "`cutoverd status` says how it stands, `cutoverd run` goes on with it")]
+    return [CheckResult(BUS, Verdict.WARNING, detail, UNDER_WAY), *unread]
 
 
 def _of_anybody(client: Client) -> list[CheckResult]:

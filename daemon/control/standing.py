@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import psycopg
 
@@ -17,40 +17,58 @@ from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.events.codec import Corrupt
 from cutoverd.states import ABORTED
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
 
 FINALIZE = "; `cutoverd finalize` with the plan as it is drops what this one left over"
 
 
-async def find_run(loaded: LoadedPlan, server: Server) -> Run | None:
-    """None of one that never began, as far as ledger and folder tell; an event or two may be missing at its end.
+@dataclass(frozen=True)
+class Standing:
+    """A run as far as ledger and folder tell; an event or two may be missing at its end."""
 
-    `server`: of whoever may only read. A ledger that does not let us read it is named by whoever asks for our rights.
+    run: Run | None = None  # None of one that never began
+    unread: str = ""  # why there may be more to it than that
+
+
+async def find_standing(loaded: LoadedPlan, server: Server) -> Standing:
+    """`server`: of whoever may only read.
+
+    Found: a run whose copies could not be read was taken for one that never began, without a word.
     """
     try:
         return await _read(loaded, server)
-    except (StepError, psycopg.Error, Corrupt, OSError):
-        return None
+    except (StepError, psycopg.Error, Corrupt, OSError) as error:
+        return Standing(unread=format_error(error))
 
 
-async def _read(loaded: LoadedPlan, server: Server) -> Run | None:
+async def _read(loaded: LoadedPlan, server: Server) -> Standing:
     name, has_ledger = loaded.plan.run, server.home == LEDGER
     key = (await journal_key.read(server) if has_ledger else None) or journal_key.find_cached(loaded.run_dir)
     if key is None:
-        return None
+        return Standing()
     of_ledger = await journal_copy.read_run(server, name) if has_ledger else []
-    sources = [Source("the ledger", tuple(of_ledger)), Source("the run's folder", tuple(_in_folder(loaded)))]
-    run = evolved(name, key, longest_chain(name, key, sources))
-    return run if run.plan else None
+    of_folder, unread = _in_folder(loaded)
+    sources = [Source("the ledger", tuple(of_ledger)), Source("the run's folder", tuple(of_folder))]
+    chain = longest_chain(name, key, sources)
+    run = evolved(name, key, chain)
+    reasons = ["" if of_ledger else unread, *(_beyond(source, len(chain)) for source in sources)]
+    return Standing(run if run.plan else None, "; ".join(filter(None, reasons)))
 
 
-def _in_folder(loaded: LoadedPlan) -> Iterator[bytes]:
+def _in_folder(loaded: LoadedPlan) -> tuple[list[bytes], str]:
+    """Its events, and why they could not be read."""
     try:
-        yield from (each.body for each in read_lines(loaded.run_dir / FILE))
-    except (UnusableFile, OSError):  # a daemon that starts names it
-        return
+        return [each.body for each in read_lines(loaded.run_dir / FILE)], ""
+    except (UnusableFile, OSError) as error:  # a daemon that starts names it
+        return [], format_error(error)
+
+
+def _beyond(source: Source, known: int) -> str:
+    """What of it is no more read than `known` events; "" where all of it is."""
+    events = len(source.messages)
+    return f"{source.name} has {events} events, and after {known} what comes is damaged" if events > known else ""
 
 
 def is_untouched(state: str) -> bool:

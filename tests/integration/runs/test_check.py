@@ -13,6 +13,7 @@ from support.production import catalogs, names
 from support.servers import Cluster, in_a_loop_of_its_own
 
 from cutoverd.daemon.bus.connection import connect
+from cutoverd.daemon.bus.journal_file import FILE
 from cutoverd.daemon.embedded import nats
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.events import facts
@@ -90,6 +91,27 @@ def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: C
         assert "✔ bus  the run may begin, or go on, on its stream" in output
         assert "⚠ bus  run night is under way, in precheck" in output
         assert (catalogs(cluster), stream(night), files(tmp_path), night.systems()) == before
+
+
+@on_18
+def test_check_says_of_a_run_whose_copies_cannot_be_read_that_it_could_not_look(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: it was taken for one that never began, without a word, and PreCheck's steps were judged."""
+    with at_the_first_gate(cluster, tmp_path) as night:
+        until(lambda: anchored(night) == stream(night)[1], "the last event is anchored")
+        file, whole = night.run_dir / FILE, (night.run_dir / FILE).read_bytes()
+        [[rows]] = cluster.execute("SELECT json_agg(c) FROM cutoverd.journal_copy c", LEDGER)
+        file.unlink()
+        cluster.execute("ALTER TABLE cutoverd.journal_copy RENAME message TO letter", LEDGER)
+        warned = "⚠ bus  run night: whether it is under way, or has ended, could not be looked at: "
+        assert f'{warned}PostgreSQL says: column "message" does not exist' in check(night)[1]
+        cluster.execute("ALTER TABLE cutoverd.journal_copy RENAME letter TO message", LEDGER)
+        cluster.execute("UPDATE cutoverd.journal_copy SET message = '{}'", LEDGER)
+        code, output = check(night)
+        assert code == 0, output
+        assert f"{warned}the ledger has {len(rows)} events, and after 0 what comes is damaged" in output
+        assert "`cutoverd status` reads the journal itself" in output
+        file.write_bytes(whole)
+        assert "could not be looked at" not in check(night)[1]
 
 
 @pytest.mark.long
