@@ -99,7 +99,13 @@ def catalogs(cluster: Cluster, databases: Sequence[str] = ("app", "cutoverd")) -
     return rows
 
 
+def all_names(cluster: Cluster) -> set[str]:
+    """Of all databases but PostgreSQL's own: the ledger too."""
+    return {row[0] for row in cluster.execute("SELECT datname FROM pg_database WHERE NOT datistemplate")} - {"postgres"}
+
+
 def names(cluster: Cluster) -> set[str]:
+    """Of production and what is made around it; the ledger is none of them."""
     return {row[0] for row in cluster.execute("SELECT datname FROM pg_database WHERE datname LIKE 'app%'")}
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from support.copies import a_standby, restore_on
 from support.new_database import Site, make_site
-from support.production import CONTENT, attempt_id, back, dump, names, photograph
+from support.production import CONTENT, all_names, attempt_id, back, dump, names, photograph
 from support.servers import Cluster, Clusters, running_clusters
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
@@ -106,7 +106,7 @@ async def test_the_window_is_taken_on_another_server_and_the_copy_is_as_it_was(s
     made = await port.record_rehearsal(attempt_id("record"), found["identity"], {"schema.build_new": 1.0}, {})
     assert (made["place"], made["is_elsewhere"]) == (f"app on 127.0.0.1:{other.port}", True)
     assert set((await port.clear(attempt_id("drop")))["removed"]) == {"app_n", "app_c"}
-    assert names(other) == {"app"}
+    assert all_names(other) == {"app", "cutoverd"}, "the ledger stays, and nothing is in it"
     assert (photograph(site.cluster), photograph(other)) == (production, copy)
     assert (left(site.cluster), left(other), other.execute("SELECT FROM cutoverd.fence", "cutoverd")) == ([], [], [])
     known = (await port.find_rehearsal(attempt_id("again")))["on_record"]
@@ -146,7 +146,7 @@ async def test_whoever_comes_after_a_kill_puts_it_right_and_never_drops_it(site:
         await PostgresDatabases(site.server.of_copy(url)).make_placeholder(of_copy("make_placeholder"))
     later = backups(site, None, epoch=2)
     await later.clear(attempt_id("clear", epoch=2))  # by a plan that names it no more
-    assert (names(other), left(other), left(site.cluster)) == ({"app"}, [], [])
+    assert (all_names(other), left(other), left(site.cluster)) == ({"app", "cutoverd"}, [], [])
 
 
 async def test_an_abort_is_not_held_up_by_a_copy_that_is_gone_and_it_says_so(site: Site, other: Cluster) -> None:
