@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from cutoverd.daemon.control.check import CheckResult, Verdict, survey
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import continued, one_line
 from cutoverd.daemon.views.event_lines import DONE, FAILED, WAITING, WARNING
+from cutoverd.daemon.views.hints import by_hint
 from cutoverd.states.precheck import PreCheck
 
 app = typer.Typer(add_completion=False)
@@ -49,7 +49,8 @@ def _last_line(findings: Sequence[CheckResult], unfit: int) -> str:
 
 def _lines(findings: Sequence[CheckResult]) -> Iterator[str]:
     """What to do is said once, behind all that it is said of."""
-    for finding, following in zip_longest(findings, findings[1:]):
-        yield f"{ICONS[finding.verdict]} {one_line(finding.check)}  {continued(finding.detail, MORE)}"
-        if finding.todo and (following is None or following.todo != finding.todo):
-            yield f"      → {continued(finding.todo, MORE)}"
+    for todo, helped in by_hint(findings, lambda finding: finding.todo):
+        for finding in helped:
+            yield f"{ICONS[finding.verdict]} {one_line(finding.check)}  {continued(finding.detail, MORE)}"
+        if todo:
+            yield f"      → {continued(todo, MORE)}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,7 +18,7 @@ from cutoverd.daemon.progress import Progress, format_limit, format_seconds
 from cutoverd.daemon.terminal.event_printer import EventPrinter, TextFormat
 from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import FAILED, RUNNING, WARNING
-from cutoverd.daemon.views.hints import without_commands
+from cutoverd.daemon.views.hints import by_hint, without_commands
 from cutoverd.daemon.views.rehearsal_state import window_step
 from cutoverd.states.errors import StepError
 from cutoverd.states.run import StepKey
@@ -127,7 +126,7 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
 
 def _wrong(failed: list[Finding]) -> Iterator[str]:
     """What helps is said once, behind all that it helps."""
-    for hint, findings in groupby(failed, key=lambda finding: finding.hint):
+    for hint, findings in by_hint(failed, lambda finding: finding.hint):
         for finding in findings:
             yield f"  {FAILED} {one_line(name_of(finding.key))}  {continued(finding.reason, MORE)}"
             if finding.keys:

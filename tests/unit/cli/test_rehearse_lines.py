@@ -43,6 +43,19 @@ def test_all_that_is_wrong_stands_together_in_the_words_of_the_window_and_what_h
     ]
 
 
+def test_what_helps_is_said_once_though_something_else_was_found_between() -> None:
+    """Found: of two comparisons with one hint, and a lost right between them, each repeated it."""
+    kinds = {"compare:flights": "look at the script", "check_grants": "GRANT it", "compare:routes": "look at the script"}
+    found = lines(Rehearsal([Finding(rehearsed(f"validate.{check}"), "no", hint) for check, hint in kinds.items()]))
+    assert [line.strip() for line in found[1:-1]] == [
+        "✖ validate.compare:flights  no",
+        "✖ validate.compare:routes  no",
+        "→ look at the script",
+        "✖ validate.check_grants  no",
+        "→ GRANT it",
+    ]
+
+
 def test_what_was_not_looked_at_is_named_with_why() -> None:
     hidden = [rehearsed(f"validate.compare:{n}") for n in range(42)]
     script = rehearsed("data.run_script:1.sql")
