@@ -104,6 +104,26 @@ def test_what_was_missing_on_the_server_is_given_and_retry_rehearses_anew_on_the
 
 
 @on_18
+def test_a_copy_that_somebody_changes_is_made_anew_by_retry_from_another_backup(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: `retry` compared the same copy once more, for ever."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        night.stall(f"{PreCheck.reset_copy}.%.lift_fence", "back")
+        night.start()
+        night.wait_for_step(str(PreCheck.reset_copy))
+        until(lambda: cluster.execute(ASLEEP), "the reset stands still")
+        cluster.execute("DELETE FROM store.log WHERE id = 1", "app_try")
+        night.release()
+        failed = night.wait_for(facts.StepFailed, step=str(PreCheck.check_copy))
+        assert "after the rollback app_try is not as it was" in failed.reason
+        assert failed.hint.endswith("then `retry`, which takes another backup and rehearses on a new copy")
+        assert night.cli("send", "retry").returncode == 0
+        night.wait_for(facts.GateReached, gate="downtime")
+        assert len([event for event in night.events(facts.StepSucceeded) if event.step == str(PreCheck.prove_backup)]) == 2
+        assert names(cluster) == {"app", "app_closed"}
+        assert photograph(cluster) == night.before
+
+
+@on_18
 def test_a_kill_in_the_rehearsal_repeats_one_step(cluster: Cluster, tmp_path: Path) -> None:
     """Each other kind of step: tests/fault/test_rehearsal_killed.py."""
     step = "smoke.exchange_names"
