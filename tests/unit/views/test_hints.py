@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cutoverd.daemon.cli import rehearse as cli
-from cutoverd.daemon.control import rehearse
+from cutoverd.daemon.control import rehearsal_steps
 from cutoverd.daemon.views.hints import hint_of, without_commands
 from cutoverd.events import facts
 from cutoverd.states.errors import StepError
@@ -29,7 +29,7 @@ def test_what_only_a_run_can_be_told_is_left_out_however_it_is_worded(hint: str)
     """Found: only ", then `retry`" was, and `cutoverd rehearse` advised "`retry` tries it again"."""
     assert without_commands(hint) == HINTS[hint]
     failed: Any = {"step": "precheck.reset_copy", "direction": "forward", "seconds": 0.1, "error": "StepError", "reason": "no"}
-    assert rehearse._without_run(facts.StepFailed(**failed, hint=hint)).hint == HINTS[hint]  # type: ignore[attr-defined]
+    assert rehearsal_steps._without_run(facts.StepFailed(**failed, hint=hint)).hint == HINTS[hint]  # type: ignore[attr-defined]
     assert hint_of("precheck.reset_copy", "forward", hint) == hint, "in PreCheck a run hears it"
     assert hint_of("downtime.fence_old", "forward", hint) == HINTS[hint]
 
