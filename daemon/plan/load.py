@@ -107,6 +107,7 @@ class LoadedPlan:
         """Of what a rehearsal depends on: the SQL files, in their order, and what the plan says of them and of the checks.
 
         Not of `run`, `window`, `operators`, services, the traffic switch or `validate.jobs`: it takes one check after the other.
+        Nor of `client_tools`: a folder is no version, and PreCheck of each run asks the programs for theirs.
         """
         files = [
             (state, relative(file, self.folder), _sha256(file, must=False))
@@ -114,6 +115,7 @@ class LoadedPlan:
             for file in files
         ]
         parts = {"schema_": True, "data": True, "validate_": True, "backup": {"leave_out", "restore"}, "smoke": {"roles"}}
+        parts["timeouts"] = {"step", "query"}  # of the rest nothing runs out on a copy that nobody uses
         plan = self.plan.model_dump(mode="json", include=parts, exclude={"validate_": {"jobs"}})  # type: ignore[arg-type]
         return hashlib.sha256(json.dumps([files, plan], sort_keys=True).encode()).hexdigest()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
@@ -16,6 +17,8 @@ SELECT encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' ORDER BY line C
 EACH = """
 SELECT what, md5(string_agg(coalesce(state, ''), E'\\n' ORDER BY state COLLATE "C")) FROM (PARTS) AS part GROUP BY what
 """.replace("PARTS", PARTS)
+SURROUNDINGS = Path(__file__).with_name("surroundings.sql").read_bytes()
+NOT_COMPARED = ("invalid ", "options of server ", "user mapping ")  # what no dump has, and where a copy may well lead elsewhere
 VERSIONS = "SELECT format('extension %I', extname), extversion FROM pg_extension"
 
 
@@ -25,12 +28,22 @@ async def read_identity(conn: Connection) -> str:
     return str(row[0]) if row else ""
 
 
+async def read_surroundings(conn: Connection, roles: Sequence[str] = ()) -> str:
+    """Of what decides as well and is not in that database: our role, memberships, settings over all databases, the server.
+
+    `roles`: those that the plan names.
+    """
+    lines = await fetch_all(conn, SURROUNDINGS, {"roles": [*roles]})
+    return hashlib.sha256("\n".join(sorted(f"{what} {state}" for what, state in lines)).encode()).hexdigest()
+
+
 async def differences(production: Connection, copy: Connection) -> list[str]:
     """What is another in the copy, or only in one of the two, extensions first: what is in them follows; hashes are compared."""
     there, here = [dict(await fetch_all(conn, EACH.encode())) for conn in (production, copy)]
     versions = [dict(await fetch_all(conn, VERSIONS.encode())) for conn in (production, copy)]
     differing = {what for what in there.keys() | here.keys() if there.get(what) != here.get(what)}
-    ordered = sorted(differing, key=lambda what: (not what.startswith("extension "), what))
+    compared = [what for what in differing if not what.startswith(NOT_COMPARED)]
+    ordered = sorted(compared, key=lambda what: (not what.startswith("extension "), what))
     return [_difference(what, there, here, *versions) for what in ordered]
 
 

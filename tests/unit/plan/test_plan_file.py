@@ -364,3 +364,11 @@ def test_a_variable_that_decides_nothing_is_in_nobodys_way(write, url: str, monk
     for name in NOT_FOR_LIBPQ:
         monkeypatch.setenv(name, "7")
     assert load(write(PLAN.replace("postgresql://cutover@127.0.0.1/app", url))).plan.run == "night-1"
+
+
+@pytest.mark.parametrize("timeouts", ["step: 1h", "query: 5s"])
+def test_a_rehearsal_with_another_time_out_of_its_steps_is_another(write, timeouts: str) -> None:
+    """Found: a query that had 30 s in the rehearsal, and 5 s in the window, failed there for the first time."""
+    before, after = [load(write(f"{PLAN}timeouts: {{{each}}}\n")) for each in ("http: 1s", timeouts)]
+    assert before.rehearsed_sha256() != after.rehearsed_sha256()
+    assert load(write(f"{PLAN}timeouts: {{http: 2s, fence: 5s}}\n")).rehearsed_sha256() == before.rehearsed_sha256()
