@@ -48,10 +48,14 @@ SELECT format('%%s %%s of %%s (%%s)', coalesce(backend_type, 'session'), pid, us
    AND NOT starts_with(coalesce(application_name, ''), 'cutoverd/')
  ORDER BY pid
 """
-LOCALE = (
-    "SELECT pg_encoding_to_char(encoding), datcollate::text, datctype::text, datlocprovider::text FROM pg_database WHERE oid = %s"
-)
-LOCALE_PARTS = ("encoding", "collation", "character type", "locale provider")
+# until 16 the locale of another provider than libc has another name, and on 15 there are no rules
+LOCALE = """
+SELECT pg_encoding_to_char(encoding), datcollate::text, datctype::text, datlocprovider::text,
+       coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules'
+  FROM pg_database d WHERE oid = %s
+"""
+LOCALE_PARTS = ("encoding", "collation", "character type", "locale provider", "locale", "ICU rules")
+SORTED_BY = "SELECT pg_database_collation_actual_version(%s)"
 STANDBY = "it is a standby, where nothing can be renamed: once it is yours to give away, promote it (pg_ctl promote)"
 UNCERTAIN = (
     "whether it is on production's own server could not be told, so it is not touched: give both addresses without a pooler"
@@ -93,9 +97,10 @@ async def check_given(server: Server, copy: Server, roles: Sequence[str] = ()) -
         reasons += lacks
         if not reasons:
             reasons = await _of_catalog(server, home, row)
+        warnings = [*unseen, *await _sorts_otherwise(server, there, here, row)] if found.is_elsewhere else unseen
     if reasons:
         raise _unfit(copy, reasons)
-    return replace(found, warnings=[f"{copy.place}: {copy.worded(each)}" for each in unseen])
+    return replace(found, warnings=[f"{copy.place}: {copy.worded(each)}" for each in warnings])
 
 
 async def is_elsewhere(server: Server, there: Connection, copy: Server, here: Connection) -> bool:
@@ -182,13 +187,22 @@ async def _of_database(server: Server, there: Connection, here: Connection, row:
         reasons.append(f"{row.name} accepts no connections: ALTER DATABASE … ALLOW_CONNECTIONS true")
     locales = [await fetch_one(conn, LOCALE, (each.oid,)) or () for conn, each in ((there, production), (here, row))]
     reasons += [
-        f"its {part} is {its} and production's is {of_production}: make it anew with that"
+        f"its {part} is {its or 'none'} and production's is {of_production or 'none'}: make it anew with that"
         for part, of_production, its in zip(LOCALE_PARTS, *locales, strict=True)
         if of_production != its
     ]
     if clients := [str(client) for (client,) in await fetch_all(here, CLIENTS, (row.oid,))]:
         reasons.append(f"somebody uses {row.name}, which the rehearsal renames: {', '.join(clients[:SHOWN])}: end that first")
     return reasons
+
+
+async def _sorts_otherwise(server: Server, there: Connection, here: Connection, row: DatabaseRow) -> list[str]:
+    """A warning: few teams have a second server with the same libraries, and few rows are sorted otherwise by them."""
+    oid = await pg_database.oid_of(there, server.names.production)
+    [was], [now] = [await fetch_one(conn, SORTED_BY, (of,)) or ("",) for conn, of in ((there, oid), (here, row.oid))]
+    if was == now:
+        return []
+    return [f"its server sorts text by collation version {now}, production's by {was}: what depends on an order may be another"]
 
 
 async def _of_ledger(home: Server, here: Connection) -> list[str]:

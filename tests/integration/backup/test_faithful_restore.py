@@ -138,3 +138,20 @@ async def test_what_decides_is_compared_with_the_copy_by_name(site: Site, other:
         await backups(site, other).find_rehearsal(attempt_id("find"))
     named = str(unfit.value).partition("nothing would be proven: ")[2].partition(": make the copy anew")[0].split(", ")
     assert {each.partition(" is ")[0] for each in named} == {*DIFFERENT}
+
+
+MADE = "CREATE DATABASE app OWNER app_owner TEMPLATE template0 LOCALE 'C' LOCALE_PROVIDER "
+
+
+async def test_a_copy_of_another_locale_of_the_same_provider_is_refused(site: Site, other: Cluster) -> None:
+    """Found: its provider was compared, and which locale of it was not."""
+    kind, locales = ("icu ICU_LOCALE", ("de", "sv")) if site.cluster.major < 17 else ("builtin BUILTIN_LOCALE", ("C.UTF-8", "C"))
+    for cluster, locale in zip((site.cluster, other), locales, strict=True):
+        cluster.execute("DROP DATABASE app")
+        cluster.execute(f"{MADE} {kind} '{locale}'")
+        cluster.execute(CONTENT, "app")
+        cluster.execute("GRANT CONNECT ON DATABASE app TO PUBLIC")
+    with pytest.raises(Unfit) as unfit:
+        await backups(site, other).find_rehearsal(attempt_id("find"))
+    [reason] = unfit.value.evidence["reasons"]
+    assert reason.endswith(f"its locale is {locales[1]} and production's is {locales[0]}: make it anew with that")
