@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from cutoverd.daemon.postgres.backup.copy_owners import copy_owners
 from cutoverd.daemon.postgres.backup.dump import Dump
 from cutoverd.daemon.postgres.backup.full_disk import again_on_full_disk
 from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
+from cutoverd.daemon.postgres.backup.parts import Parts
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
 from cutoverd.daemon.postgres.backup.rehearsed_copy import check_copy, read_copy, reset
 from cutoverd.daemon.postgres.backup.scratch import drop, scratch
@@ -155,7 +155,7 @@ class PgDump:
     ) -> Evidence:
         where = await self._team_copy.where(attempt_id)
         at = str(self._kept.proven["at"]) if self._kept else None
-        return await rehearsal_record.keep(self._server, attempt_id, identity, seconds, parts, where, at=at)
+        return await rehearsal_record.keep(self._server, self._rehearsal, attempt_id, identity, seconds, parts, where, at=at)
 
     async def check_rehearsal(self, attempt_id: AttemptId, identity: str) -> Evidence:
         return await rehearsal_record.check(self._server, self._rehearsal, identity)
@@ -283,19 +283,6 @@ class PgDump:
 
     async def _remove_unfinished(self, attempt_id: AttemptId, kind: str) -> list[str]:
         return await asyncio.to_thread(dump.remove_unfinished, self._directory, attempt_id.run, kind, attempt_id.epoch)
-
-
-class Parts:
-    """How long each part took; `seconds` by name."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self.seconds[name] = round(time.monotonic() - began, 3)
 
 
 def _measured(folder: Path, started: float) -> dict[str, object]:

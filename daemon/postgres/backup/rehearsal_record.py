@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 
 from cutoverd.daemon.postgres.backup.rehearsal_cost import estimate, seconds_by_part
-from cutoverd.daemon.postgres.catalog.identity import read_identity, read_surroundings
+from cutoverd.daemon.postgres.catalog.identity import changes, read_parts
 from cutoverd.daemon.postgres.ledger import ledger, rehearsals
 from cutoverd.daemon.postgres.ledger.rehearsals import HERE, RehearsalOnRecord, Where
 from cutoverd.daemon.postgres.session.fetch import fetch_one
@@ -16,12 +17,13 @@ from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.progress import format_seconds
-from cutoverd.states.errors import Unfit
+from cutoverd.states.errors import CheckFailed, Unfit
 from cutoverd.states.ports import AttemptId, Evidence
 from cutoverd.states.rehearsal import describe_maker
 
 SIZE = b"SELECT pg_database_size(%s)"
 GIB, DAY = 1 << 30, 86400.0
+MOST_NAMED = 12
 HINT = (
     "`cutoverd rehearse PLAN` on a day with time for it; or a larger rehearsal.here_up_to, `rehearsal: {database: URL}` of a copy"
     " that you make, or `rehearsal: {skip: REASON}`"
@@ -54,7 +56,7 @@ async def find(server: Server, plan: RehearsalPlan) -> Evidence:
     if plan.skip:
         warning = f"the window is not rehearsed: {plan.skip}"
         return {"skipped": plan.skip, "warnings": [warning], "says": "the plan leaves the rehearsal out"}
-    identity, size_bytes = await _identity(server, plan)
+    identity, size_bytes, _ = await _read(server, plan)
     known = await _find_all(server)
     cost = estimate(size_bytes, next((each for each in known if not each.where.place), None))
     if plan.is_anew:
@@ -85,6 +87,7 @@ def _made_here(identity: str, why: str, cost: Evidence) -> Evidence:
 
 async def keep(
     server: Server,
+    plan: RehearsalPlan,
     attempt_id: AttemptId,
     identity: str,
     seconds: Mapping[str, float],
@@ -95,14 +98,18 @@ async def keep(
 ) -> Evidence:
     """{"identity", "place", "is_elsewhere"}; `seconds`: by rehearsed step; `parts`: of dump and restore.
 
-    `at`: when the backup was taken, of one that is older.
+    `at`: when the backup was taken, of one that is older. Raises `CheckFailed` if the catalog has changed since it began.
     """
-    async with session(server) as conn:
-        [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
-        made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, at)
-        # no recorded step: taken twice it is the same, and `cutoverd rehearse` goes by one name for ever
-        async with ledger.fenced_transaction(conn, attempt_id):
-            await rehearsals.keep(conn, server.names.production, identity, made)
+    # no recorded step: taken twice it is the same, and `cutoverd rehearse` goes by one name for ever
+    async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
+        now, size_bytes, catalog = await _read(server, plan)
+        if now != identity:
+            name = server.names.production
+            raise CheckFailed(
+                f"the catalog of {name} changed while it was rehearsed, so nothing is on record", hint=REHEARSE_ANEW
+            )
+        made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, catalog, at)
+        await rehearsals.keep(conn, server.names.production, identity, made)
     return {"identity": identity, **asdict(where)}
 
 
@@ -111,11 +118,11 @@ async def check(server: Server, plan: RehearsalPlan, identity: str) -> Evidence:
 
     Found: a run waited for days at the gate before Downtime, and went down with a catalog that nobody had rehearsed.
     """
-    now, _ = await _identity(server, plan)
+    now, _, catalog = await _read(server, plan)
     known = next((each for each in await _find_all(server) if each.identity == identity), None)
     reason = ""
     if now != identity:
-        reason = f"the catalog of {server.names.production} is no longer the one that was rehearsed"
+        reason = f"{server.names.production} is no longer what was rehearsed: {await _changes(server, identity, catalog)}"
     elif known is None:
         reason = "the rehearsal counts no more: a later one of the same files, plan and catalog found something wrong"
     elif known.age_seconds > plan.max_age_seconds and known.made_by != server.run:  # our own PreCheck made it because of that
@@ -125,17 +132,25 @@ async def check(server: Server, plan: RehearsalPlan, identity: str) -> Evidence:
     return {"age_seconds": round(known.age_seconds)}
 
 
+async def _changes(server: Server, identity: str, now: Mapping[str, str]) -> str:
+    async with session(server) as conn:
+        found = changes(await rehearsals.find_catalog(conn, server.names.production, identity), now)
+    return ", ".join(found[:MOST_NAMED]) + (f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else "")
+
+
 async def revoke(server: Server, attempt_id: AttemptId, identity: str) -> bool:
     """Whether there was one on record, which is none any more."""
     async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
         return await rehearsals.forget(conn, server.names.production, identity)
 
 
-async def _identity(server: Server, plan: RehearsalPlan) -> tuple[str, int]:
+async def _read(server: Server, plan: RehearsalPlan) -> tuple[str, int, dict[str, str]]:
+    """The identity, the bytes of production, and its catalog as far as the identity is made of it."""
     async with session(server, server.names.production) as conn:
-        found = [await read_identity(conn), await read_surroundings(conn, plan.roles), _release(), plan.sha256]
+        catalog = await read_parts(conn, plan.roles)
         [size_bytes] = await fetch_one(conn, SIZE, (server.names.production,)) or (0,)
-    return hashlib.sha256(" ".join(found).encode()).hexdigest(), int(size_bytes)
+    found = json.dumps([catalog, _release(), plan.sha256], sort_keys=True)
+    return hashlib.sha256(found.encode()).hexdigest(), int(size_bytes), catalog
 
 
 def _release() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -28,13 +27,20 @@ async def read_identity(conn: Connection) -> str:
     return str(row[0]) if row else ""
 
 
-async def read_surroundings(conn: Connection, roles: Sequence[str] = ()) -> str:
-    """Of what decides as well and is not in that database: our role, memberships, settings over all databases, the server.
+async def read_parts(conn: Connection, roles: Sequence[str] = ()) -> dict[str, str]:
+    """A hash of each object of that database, by what it is; and of what decides as well and is not in it: our role, memberships,
+    settings over all databases, the server.
 
     `roles`: those that the plan names.
     """
-    lines = await fetch_all(conn, SURROUNDINGS, {"roles": [*roles]})
-    return hashlib.sha256("\n".join(sorted(f"{what} {state}" for what, state in lines)).encode()).hexdigest()
+    return dict([*await fetch_all(conn, EACH.encode()), *await fetch_all(conn, SURROUNDINGS, {"roles": [*roles]})])
+
+
+def changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """By what they differ, in words; each as `read_parts` gave it."""
+    words = {(True, False): "{} is gone", (False, True): "{} is new", (True, True): "{} is another"}
+    differing = sorted(what for what in then.keys() | now.keys() if then.get(what) != now.get(what))
+    return [words[what in then, what in now].format(what) for what in differing]
 
 
 async def differences(production: Connection, copy: Connection) -> list[str]:

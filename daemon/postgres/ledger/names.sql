@@ -97,5 +97,6 @@ CREATE TABLE IF NOT EXISTS cutoverd.rehearsals (
     production_bytes bigint, -- at that time
     place text NOT NULL DEFAULT '', -- of a copy that the team has made; '': of the backup that was restored
     is_elsewhere boolean NOT NULL DEFAULT false, -- on another server than production's
+    catalog jsonb NOT NULL DEFAULT '{}', -- a hash of each object of production, by what it is
     PRIMARY KEY (database, identity)
 );

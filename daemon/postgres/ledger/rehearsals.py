@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +13,12 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 
 KEEP = """
-INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes, place, is_elsewhere, at)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s::timestamptz, clock_timestamp()))
+INSERT INTO cutoverd.rehearsals (database, identity, made_by, seconds, parts, production_bytes, place, is_elsewhere, catalog, at)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, coalesce(%s::timestamptz, clock_timestamp()))
 ON CONFLICT (database, identity) DO UPDATE
 SET made_by = excluded.made_by, seconds = excluded.seconds, parts = excluded.parts,
     production_bytes = excluded.production_bytes, place = excluded.place, is_elsewhere = excluded.is_elsewhere,
+    catalog = excluded.catalog,
     at = greatest(rehearsals.at, excluded.at)
 """
 IS_THERE = b"SELECT to_regclass('cutoverd.rehearsals') IS NOT NULL"
@@ -48,6 +49,7 @@ class Rehearsal:
     parts: Mapping[str, float]  # seconds of dump and restore
     production_bytes: int
     where: Where = HERE
+    catalog: Mapping[str, str] = field(default_factory=dict)  # a hash of each object of production, by what it is
     at: str | None = None  # when the backup was taken, where that is another day: its age is the record's
 
 
@@ -67,7 +69,13 @@ class RehearsalOnRecord:
 
 async def keep(conn: Connection, database: str, identity: str, made: Rehearsal) -> None:
     values = (database, identity, made.made_by, Jsonb(dict(made.seconds)), Jsonb(dict(made.parts)), made.production_bytes)
-    await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere, made.at))
+    await conn.execute(KEEP, (*values, made.where.place, made.where.is_elsewhere, Jsonb(dict(made.catalog)), made.at))
+
+
+async def find_catalog(conn: Connection, database: str, identity: str) -> dict[str, str]:
+    query = b"SELECT catalog FROM cutoverd.rehearsals WHERE database = %s AND identity = %s"
+    [catalog] = await fetch_one(conn, query, (database, identity)) or ({},)
+    return dict(catalog)
 
 
 async def forget(conn: Connection, database: str, identity: str) -> bool:

@@ -12,7 +12,7 @@ from support.production import attempt_id
 from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan, check, find, keep, revoke
-from cutoverd.states.errors import Unfit
+from cutoverd.states.errors import CheckFailed, Unfit
 
 pytestmark = pytest.mark.both_versions
 PLAN = RehearsalPlan(sha256="of these files")
@@ -48,7 +48,7 @@ async def site(cluster: Cluster, tmp_path: Path) -> Site:
 
 async def recorded(site: Site) -> str:
     identity = (await find(site.server, PLAN))["identity"]
-    await keep(site.server, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {"dump": 2.0, "restore": 60.0})
+    await keep(site.server, PLAN, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {"dump": 2.0, "restore": 60.0})
     return str(identity)
 
 
@@ -93,7 +93,7 @@ async def test_each_rehearsal_of_a_database_is_recorded_not_the_first_alone(site
     await recorded(site)
     mended = RehearsalPlan(sha256="after a file was mended")
     identity = (await find(site.server, mended))["identity"]
-    await keep(site.server, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {})
+    await keep(site.server, mended, attempt_id("precheck.record_rehearsal"), identity, SECONDS, {})
     assert await is_on_record(site, mended)
     site.execute("UPDATE cutoverd.rehearsals SET at = at - interval '8 days'", "cutoverd")
     await recorded(site)
@@ -105,7 +105,7 @@ async def test_what_was_rehearsed_has_to_be_what_the_window_meets_and_not_what_i
     identity = await recorded(site)
     assert (await check(site.server, PLAN, identity))["age_seconds"] < 60
     site.execute("CREATE TABLE public.later ()", "app")
-    with pytest.raises(Unfit, match="the catalog of app is no longer the one that was rehearsed") as changed:
+    with pytest.raises(Unfit, match=r"app is no longer what was rehearsed: relation later is new, .*type later") as changed:
         await check(site.server, PLAN, identity)
     assert "put back what was changed in production, then `retry`" in changed.value.hint
     site.execute("DROP TABLE public.later", "app")
@@ -114,6 +114,14 @@ async def test_what_was_rehearsed_has_to_be_what_the_window_meets_and_not_what_i
     await check(site.server, PLAN, identity)  # this run has made it itself
     with pytest.raises(Unfit, match=r"the rehearsal on record is 8\.0 days old"):
         await check(replace(site.server, run="later"), PLAN, identity)
+
+
+async def test_a_catalog_that_changes_while_it_is_rehearsed_is_not_on_record_as_the_one_of_its_beginning(site: Site) -> None:
+    identity = (await find(site.server, PLAN))["identity"]
+    site.execute("CREATE TABLE public.later ()", "app")
+    with pytest.raises(CheckFailed, match="the catalog of app changed while it was rehearsed, so nothing is on record"):
+        await keep(site.server, PLAN, attempt_id("precheck.record_rehearsal"), str(identity), SECONDS, {})
+    assert not await is_on_record(site)
 
 
 async def test_one_that_found_something_wrong_takes_back_that_it_was_fit_the_day_before(site: Site) -> None:

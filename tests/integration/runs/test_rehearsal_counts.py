@@ -81,7 +81,7 @@ def test_a_catalog_that_changed_while_the_run_waited_is_found_before_the_window(
         assert night.cli("send", "advance").returncode == 0
         failed = night.wait_for(facts.StepFailed)
         assert failed.step == str(PreCheck.check_rehearsal)
-        assert "the catalog of app is no longer the one that was rehearsed" in failed.reason
+        assert "app is no longer what was rehearsed: column store.machine.colour is new" in failed.reason
         cluster.execute("ALTER TABLE store.machine DROP COLUMN colour", "app")
         assert night.cli("send", "retry").returncode == 0
         until(lambda: len(night.events(facts.GateReached)) == 2, f"the gate again\n{night.output[-3000:]}")
