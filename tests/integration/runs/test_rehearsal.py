@@ -103,6 +103,7 @@ def test_what_was_missing_on_the_server_is_given_and_retry_rehearses_anew_on_the
         assert names(cluster) == {"app", "app_closed"}
 
 
+@pytest.mark.long
 @on_18
 def test_a_copy_that_somebody_changes_is_made_anew_by_retry_from_another_backup(cluster: Cluster, tmp_path: Path) -> None:
     """Found: `retry` compared the same copy once more, for ever."""
