@@ -6,6 +6,7 @@ What the server makes for the copy lies in a tablespace on a small disk: databas
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ MIB = 1 << 20
 LINES = "SELECT string_agg(md5(n::text || k), '') FROM generate_series(1, {}) n, generate_series(1, 3000) k GROUP BY n"
 LARGE = f"INSERT INTO store.log (line) {LINES.format(60)}"
 LARGER = f"CREATE TABLE fleet.more AS {LINES.format(200)};\n"
-FULL = "No space left on device"
+FULL = re.compile(r"No space left on device|wrote only \d+ of 8192 bytes")  # the second where there is room for half a page
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'relation'"
 
 
@@ -55,7 +56,7 @@ def size_of(cluster: Cluster, database: str) -> int:
 
 def assert_named_and_given_back(night: Night, output: str, step: str, used_before: int, disk: SmallDisk) -> None:
     assert f"✖ {step}  " in output, output
-    assert FULL in output, output
+    assert FULL.search(output), output
     assert "make room on the disk" in output, output
     assert "Traceback" not in output
     assert_given_back(night, used_before, disk)
@@ -68,8 +69,11 @@ def assert_given_back(night: Night, used_before: int, disk: SmallDisk) -> None:
     assert disk.used_bytes() <= used_before + MIB
 
 
-ROOM = {  # by the step that has too little: of what is made from template0 and of the copy, which the clone is as large as
-    "precheck.prove_backup": lambda empty, copy: empty + 2 * MIB,
+# By the step that has too little: of what is made from template0 and of the copy, which the clone is as large as.
+# What template0 gives is written in holes until a checkpoint fills them, so of the restore only the rows count for sure.
+# Found: there was room for all of it in the holes' place, and the disk was full a step later, where no checkpoint came by.
+ROOM = {
+    "precheck.prove_backup": lambda empty, copy: (copy - empty) // 2,
     "precheck.rehearse:schema.build_new": lambda empty, copy: copy + empty + copy // 2,
     "precheck.rehearse:data.run_script:data/020.sql": lambda empty, copy: copy + empty + copy + 8 * MIB,
 }
@@ -82,8 +86,7 @@ def rehearse_with_little(night: Night, disk: SmallDisk, room_bytes: int) -> str:
     until(lambda: night.cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
     disk.leave(room_bytes)
     night.release()
-    # 1 where PostgreSQL could not say who leads either: any statement may have to write a page of the disk that is full
-    assert night.exit_code() in (5, 1), night.output
+    assert night.exit_code() == 5, night.output
     return night.output
 
 

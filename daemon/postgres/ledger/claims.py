@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import psycopg
+
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import StepError
 
 ANSWER_SECONDS = 5.0
+PAUSE_SECONDS = 0.2
 
 CLAIM = """
 INSERT INTO cutoverd.claims AS made (run, epoch) VALUES (%(run)s, %(above)s + 1)
@@ -45,10 +48,17 @@ async def newest(server: Server) -> int | None:
 
 
 async def _newest(server: Server) -> int | None:
+    """On a disk that is full it is asked again: any statement may have to write a page of what lies there.
+
+    Found: a restore that had filled the disk was not known to have failed, for who leads could not be asked.
+    """
     onlooker = replace(server, epoch=0, reach_seconds=0)  # whose session a newer daemon does not end
-    try:
-        async with session(onlooker) as conn:
-            row = await fetch_one(conn, NEWEST, {"run": server.run})
-    except (StepError, OSError):
-        return None
-    return int(row[0] or 0) if row else 0
+    while True:
+        try:
+            async with session(onlooker) as conn:
+                row = await fetch_one(conn, NEWEST, {"run": server.run})
+            return int(row[0] or 0) if row else 0
+        except (StepError, OSError) as error:
+            if not isinstance(error.__cause__, psycopg.errors.DiskFull):
+                return None
+        await asyncio.sleep(PAUSE_SECONDS)
