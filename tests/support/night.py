@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import psycopg
 import yaml
-from support import preloaded
+from support import preloaded, stalled_rehearsal
 from support.night_reader import Reader, replayed
 from support.production import Photograph, furnish, photograph
 from support.servers import Cluster, in_a_loop_of_its_own
@@ -104,6 +104,7 @@ COMMANDS = {  # what a step asks of the systems, by direction
 }
 LOCKS = {  # whose session on which database locks which table: a dump waits for it
     "precheck.prove_backup": ("app_user", "app", "store.witness"),
+    **stalled_rehearsal.LOCKS,
 }
 SCRIPTS = {  # the step that runs a file, or a query of the plan
     "schema.apply_schema": "schema_001",
@@ -112,7 +113,10 @@ SCRIPTS = {  # the step that runs a file, or a query of the plan
     "data.run_script:late/900.sql": "late_900",
     "validate.check_script:validate/001.sql": "validate_001",
     "validate.compare:machines": "compare_machines",
+    **stalled_rehearsal.SCRIPTS,
 }
+# each reads in one snapshot: what stands still there never learns that it may go on
+READERS = ("validate.check_script", "validate.compare", "validate.time_query")
 HEALTH_PROOFS_BEFORE = {"precheck": 0, "cutover": 2, "rollback": 2}  # PreCheck proves the health twice
 
 
@@ -136,7 +140,7 @@ class Night:
     daemons: list[preloaded.Process] = field(default_factory=list)
     stalled: list[tuple[str, str]] = field(default_factory=list)  # step and direction
     orphaned: list[tuple[str, str]] = field(default_factory=list)  # stalled when their daemon was killed
-    locks: list[psycopg.Connection[Any]] = field(default_factory=list)
+    locks: dict[str, psycopg.Connection[Any]] = field(default_factory=dict)  # by step
     reader: Reader | None = None
     onlooker: psycopg.Connection[Any] | None = None
     before: Photograph | None = None
@@ -188,15 +192,19 @@ class Night:
     def take_over(self, *options: str) -> None:
         """Start a daemon after a kill; what the dead one began goes on only once this one has taken the run, if it still can.
 
-        A validation script is let go before: it reads in one snapshot, and would never see that it may go on.
+        But for readers: this one's attempt would begin to stand still before it is let go, and never learn of it.
         """
-        for each in [each for each in self.orphaned if each[0].startswith("validate.check_script")]:
-            self._release(*each)
+        self._release_readers()
         self.start(*options)
         until(lambda: len(self.events(facts.LeaderAcquired)) == len(self.daemons), f"the run is taken\n{self.output[-3000:]}")
         for each in set(self.orphaned) - set(self.stalled):
             self._release(*each)
         self.orphaned = []
+
+    def _release_readers(self) -> None:
+        for each in set(self.orphaned) - set(self.stalled):
+            if each[0].startswith(READERS):
+                self._release(*each)
 
     def exit_code(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Of the last daemon, once it has ended."""
@@ -315,16 +323,16 @@ class Night:
         elif script := SCRIPTS.get(step):
             self.cluster.execute(f"""ALTER ROLE cutover SET "night.{script}" = 'on'""")
         elif step in LOCKS:
-            self.lock(*LOCKS[step])
+            self._lock(step, *LOCKS[step])
         else:
             self.cluster.execute(f"INSERT INTO night.stalled VALUES ('{step}', '{direction}')", "cutoverd")
 
-    def lock(self, user: str, database: str, table: str) -> None:
+    def _lock(self, step: str, user: str, database: str, table: str) -> None:
         """Nobody reads the table until `release`."""
         superuser = user == "postgres"
         url = self.cluster.superuser_url(database) if superuser else self.cluster.url(database, user)
-        self.locks.append(psycopg.connect(url))
-        self.locks[-1].execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
+        self.locks[step] = psycopg.connect(url)
+        self.locks[step].execute(f"SET lock_timeout = '20s'; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
 
     def _earlier_proofs(self, step: str) -> int:
         """How many times the health is still proven before this step does it."""
@@ -346,13 +354,13 @@ class Night:
         elif script := SCRIPTS.get(step):
             self.cluster.execute(f"""ALTER ROLE cutover RESET "night.{script}" """)
         elif step in LOCKS:
-            self.unlock()
+            self._unlock(step)
         else:
             self.cluster.execute(f"DELETE FROM night.stalled WHERE (step, direction) = ('{step}', '{direction}')", "cutoverd")
 
-    def unlock(self) -> None:
-        while self.locks:
-            self.locks.pop().close()
+    def _unlock(self, step: str) -> None:
+        if step in self.locks:
+            self.locks.pop(step).close()
 
     def knob(self, command: str, **how: Any) -> None:
         """How the next such command misbehaves; see night_ctl.py."""
@@ -380,7 +388,8 @@ class Night:
 
     def tear_down(self) -> None:
         """End what this night started, by its pid."""
-        self.unlock()
+        for step in list(self.locks):
+            self._unlock(step)
         self.close_reader()
         if self.onlooker:
             self.onlooker.close()
