@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.cases import Case, found
+from support.cases import CASES, Case, found
+from support.production import catalogs, dump
 from support.servers import Cluster
 
 # reported by users, each on both versions; of others of the same kinds CI tries on 18 those that are refused, `make soak` all
@@ -39,3 +40,15 @@ def test_case(cluster: Cluster, case: Case, tmp_path: Path) -> None:
             expected.run.hold(trial.main("run", "--auto", "-f", "lines", "plan.yaml"))
         for each in expected.rows:
             assert trial.rows(each["query"], each["database"]) == each["are"], each["query"]
+
+
+@pytest.mark.parametrize("cluster", ["18"], indirect=True)
+def test_a_rehearsal_under_a_ledger_of_another_role_is_refused_and_nothing_is_made(cluster: Cluster, tmp_path: Path) -> None:
+    case = Case(CASES / "foreign-ledger")
+    assert case.expected.run
+    with case.set_up(cluster, tmp_path / "case") as trial:
+        before = [dump(cluster, database) for database in ("app", "cutoverd")], catalogs(cluster)
+        for words in ([], ["--keep"], ["--again"], ["--drop"]):
+            case.expected.run.hold(trial.main("rehearse", *words, "plan.yaml"))
+            assert ([dump(cluster, database) for database in ("app", "cutoverd")], catalogs(cluster)) == before
+        assert not (trial.work / "backups").exists()
