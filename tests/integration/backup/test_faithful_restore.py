@@ -13,6 +13,7 @@ from support.servers import Cluster, Clusters, running_clusters
 
 from cutoverd.daemon.postgres.backup.backups import PgDump
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan
+from cutoverd.daemon.postgres.precheck import given_copy
 from cutoverd.states.errors import Unfit
 
 pytestmark = pytest.mark.both_versions
@@ -155,3 +156,15 @@ async def test_a_copy_of_another_locale_of_the_same_provider_is_refused(site: Si
         await backups(site, other).find_rehearsal(attempt_id("find"))
     [reason] = unfit.value.evidence["reasons"]
     assert reason.endswith(f"its locale is {locales[1]} and production's is {locales[0]}: make it anew with that")
+
+
+async def test_a_server_that_sorts_by_another_library_is_a_warning(
+    site: Site, other: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few teams have a second one with the same."""
+    restore_on(other, site.cluster)
+    assert (await backups(site, other).find_rehearsal(attempt_id("find"))).get("warnings", []) == []
+    version_of_port = "SELECT current_setting('port') FROM (SELECT %s::oid) AS asked"  # stands for two libraries
+    monkeypatch.setattr(given_copy, "SORTED_BY", version_of_port)
+    [warning] = (await backups(site, other).find_rehearsal(attempt_id("find")))["warnings"]
+    assert f"sorts text by collation version {other.port}, production's by {site.cluster.port}" in warning
