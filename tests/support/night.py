@@ -43,7 +43,7 @@ OLD = """
 SET ROLE app_owner;
 CREATE TABLE store.witness (script text);
 GRANT SELECT, UPDATE ON store.witness TO app_user;
--- a script stands still for as long as the daemon's role has a setting of its name: every database sees that
+-- a script stands still for as long as a role has a setting of its name, which is no affair of a rehearsal: every database sees that
 CREATE FUNCTION store.stand_still(script text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     FOR look IN 1 .. 1200 LOOP
@@ -321,7 +321,7 @@ class Night:
         if command := COMMANDS.get((step, direction)):
             self.knob(command, pause=when, skip=self._earlier_proofs(step))
         elif script := SCRIPTS.get(step):
-            self.cluster.execute(f"""ALTER ROLE cutover SET "night.{script}" = 'on'""")
+            self.cluster.execute(f"""ALTER ROLE app_user SET "night.{script}" = 'on'""")
         elif step in LOCKS:
             self._lock(step, *LOCKS[step])
         else:
@@ -352,7 +352,7 @@ class Night:
         if command := COMMANDS.get((step, direction)):
             (self.folder / "knobs" / f"{command}.json").unlink(missing_ok=True)
         elif script := SCRIPTS.get(step):
-            self.cluster.execute(f"""ALTER ROLE cutover RESET "night.{script}" """)
+            self.cluster.execute(f"""ALTER ROLE app_user RESET "night.{script}" """)
         elif step in LOCKS:
             self._unlock(step)
         else:

@@ -233,8 +233,8 @@ class PgDump:
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             await conn.execute(f"SET LOCAL lock_timeout = '{dump.LOCK_WAIT}'")
             [snapshot, at] = await fetch_one(conn, "SELECT pg_export_snapshot(), clock_timestamp()::text") or (None, "")
-            catalog = await read_identity(conn)
             warnings = await self._take(attempt_id, taken, production, snapshot=snapshot)
+            catalog = await read_identity(conn)  # of the dump's own snapshot
             excluded = [] if self._proof.restore else await read_not_restorable(conn, list(self._proof.leave_out))
             missing = {f"{each.schema}.{each.name}" for each in excluded if each.has_rows}
             rows = {name: count for name, count in (await row_counts.count_rows(conn)).items() if name not in missing}

@@ -19,6 +19,7 @@ from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import AttemptId, Evidence
+from cutoverd.states.rehearsal import is_without_run
 
 STEP = "precheck.prove_backup"
 AGE = b"SELECT extract(epoch FROM clock_timestamp() - %s::timestamptz)::float8"
@@ -54,7 +55,9 @@ async def keep(server: Server, attempt_id: AttemptId, plan: RehearsalPlan, prove
 
 
 async def forget(server: Server, attempt_id: AttemptId) -> None:
-    """Before the copy is dropped."""
+    """Of a rehearsal without a run: a run's copy is kept for nobody."""
+    if not is_without_run(attempt_id.run):
+        return
     async with session(server) as conn, ledger.fenced_transaction(conn, attempt_id):
         await forget_step(conn, run_of(attempt_id), STEP)
 
