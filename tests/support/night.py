@@ -43,7 +43,7 @@ OLD = """
 SET ROLE app_owner;
 CREATE TABLE store.witness (script text);
 GRANT SELECT, UPDATE ON store.witness TO app_user;
--- a script stands still for as long as a role has a setting of its name, which is no affair of a rehearsal: every database sees that
+-- a script stands still while a role that no rehearsal asks about has a setting of its name: every database sees that
 CREATE FUNCTION store.stand_still(script text) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
     FOR look IN 1 .. 1200 LOOP
