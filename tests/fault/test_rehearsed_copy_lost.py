@@ -24,9 +24,11 @@ def assert_half_way(night: Night, copy: Cluster, output: str) -> None:
     assert "Traceback" not in output
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("cluster", ["18"], indirect=True)
-@pytest.mark.parametrize("words", [[], ["--drop"]], ids=["by the next", "by drop"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param([], marks=pytest.mark.soak, id="by the next"), pytest.param(["--drop"], marks=pytest.mark.long, id="by drop")],
+)
 def test_a_copy_whose_server_dies_in_a_data_script_gets_its_name_and_rows_back(
     cluster: Cluster, tmp_path: Path, words: list[str]
 ) -> None:
@@ -39,7 +41,7 @@ def test_a_copy_whose_server_dies_in_a_data_script_gets_its_name_and_rows_back(
         other.execute("CHECKPOINT")  # else a crash moves its sequences
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
-        other.execute("ALTER ROLE cutover SET night.data_010 = 'on'")
+        other.execute("ALTER ROLE app_user SET night.data_010 = 'on'")
         night.begin("rehearse", str(night.plan_file))
         until(lambda: other.execute(ASLEEP), f"the data script runs on the copy\n{night.output[-3000:]}")
         assert names(other) == HALF_WAY
@@ -52,7 +54,7 @@ def test_a_copy_whose_server_dies_in_a_data_script_gets_its_name_and_rows_back(
         assert away.returncode == 1, away.stdout + away.stderr
         assert_half_way(night, other, away.stdout + away.stderr)
         other.start()
-        other.execute("ALTER ROLE cutover RESET night.data_010")
+        other.execute("ALTER ROLE app_user RESET night.data_010")
         done = night.main("rehearse", *words, str(night.plan_file), seconds=SECONDS)
         assert done.returncode == 0, done.stdout + done.stderr
         assert (names(other), photograph(other)) == ({"app"}, copy)

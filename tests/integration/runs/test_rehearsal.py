@@ -239,12 +239,12 @@ def test_a_kill_on_a_copy_on_another_server_is_made_good_and_its_seconds_judge_n
         restore_on(other, cluster)
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
-        other.execute("ALTER ROLE cutover SET night.data_010 = 'on'")
+        other.execute("ALTER ROLE app_user SET night.data_010 = 'on'")
         night.start()
         until(lambda: other.execute(ASLEEP), f"the data script runs on the copy\n{night.output[-3000:]}")
         night.kill()
         night.take_over()
-        other.execute("ALTER ROLE cutover RESET night.data_010")
+        other.execute("ALTER ROLE app_user RESET night.data_010")
         night.wait_for(facts.GateReached, gate="downtime")
         of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
         window = of_steps[str(PreCheck.check_window)]
