@@ -1,6 +1,7 @@
 """SIGKILL of the daemon and of PostgreSQL in each kind of step of the rehearsal, in a run's PreCheck and on any day.
 
-The next start repeats that one step, or the rehearsal; production is as it was, and nothing is left.
+The next start repeats that one step, or the rehearsal; production is as it was, and nothing is left. The two nights of kills take
+half a minute each where nothing else runs, a crash of the server about ten seconds.
 """
 
 from __future__ import annotations
