@@ -13,16 +13,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from cutoverd.daemon.host.cancellation import end_tasks
 from cutoverd.daemon.postgres.session.connect import Connection
+from cutoverd.daemon.postgres.session.in_time import answer_within
 from cutoverd.daemon.postgres.session.names import LEDGER
 from cutoverd.daemon.postgres.session.server import Server
 
 IDLE_SECONDS = 30.0  # whatever stands between us and the server forgets a silent connection after minutes
+OLDEST_SECONDS = 120.0  # after a failover a proxy may keep what was open on the server that leads no more
 ANSWER_SECONDS = 1.0
 MOST_KEPT = 3
 
@@ -35,9 +38,11 @@ class KeptSessions:
     """Of one daemon, by whom they are; the one that was used last is taken first."""
 
     _idle: dict[Whose, list[tuple[Connection, float]]] = field(default_factory=dict)
+    _born: WeakKeyDictionary[Connection, float] = field(default_factory=WeakKeyDictionary)
 
     async def take(self, server: Server) -> Connection | None:
         """One in which nothing is under way, as new; None if there is none."""
+        await self.close_idle(IDLE_SECONDS)
         if not (kept := self._idle.get(_whose(server))):
             return None
         connection, _ = kept.pop()
@@ -45,6 +50,10 @@ class KeptSessions:
             return connection
         await self.close_idle(0)  # what ended this one has most likely ended the others
         return None
+
+    def begin(self, connection: Connection) -> None:
+        """One that is new, and may be kept."""
+        self._born[connection] = time.monotonic()
 
     def keep(self, server: Server, connection: Connection) -> bool:
         """Whether it is: not where something is under way in it, nor where there are enough."""
@@ -55,13 +64,13 @@ class KeptSessions:
         return True
 
     async def close_idle(self, idle_seconds: float) -> None:
-        """Those that nobody has asked in for so long."""
-        before = time.monotonic() - idle_seconds
-        old = [(kept, each) for kept in self._idle.values() for each in kept if each[1] <= before]
-        for kept, each in old:
-            kept.remove(each)
-        for _, (connection, _since) in old:
-            await connection.close()
+        """Those that nobody has asked in for so long, and those that are too old."""
+        now = time.monotonic()
+        for kept in list(self._idle.values()):
+            old = [each for each in kept if now - each[1] >= idle_seconds or now - self._born[each[0]] > OLDEST_SECONDS]
+            kept[:] = [each for each in kept if each not in old]
+            for connection, _since in old:
+                await connection.close()
 
 
 def _whose(server: Server) -> Whose:
@@ -72,8 +81,7 @@ def _whose(server: Server) -> Whose:
 async def _is_as_new(server: Server, connection: Connection) -> bool:
     is_as_new = False
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            await server.pin_again(connection)
+        await answer_within(ANSWER_SECONDS, connection, server.pin_again(connection))
         is_as_new = True
     except (psycopg.Error, TimeoutError):
         pass  # ended by a takeover, or with its server: the new session that follows says why, if it cannot begin

@@ -31,7 +31,10 @@ async def session(
     """
     kept = None if settings or of_plan else kept_for(server, database)
     conn = await kept.take(server) if kept else None
-    conn = conn or await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
+    if conn is None:
+        conn = await connect_with_retry(server, database, settings=settings, of_plan=of_plan)
+        if kept:
+            kept.begin(conn)
     pid, is_kept = conn.info.backend_pid, False
     try:
         async with _watched(server, conn):

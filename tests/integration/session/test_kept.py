@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from support.servers import Cluster
+from support.silent_network import SilentNetwork
 
 from cutoverd.daemon.postgres.ledger import claims, ledger
 from cutoverd.daemon.postgres.session import kept
@@ -17,7 +18,8 @@ from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.states.errors import StepError
+from cutoverd.daemon.runtime.leadership import check_leads
+from cutoverd.states.errors import NotLeader, StepError
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)  # a session is a session on each version
 
@@ -172,3 +174,33 @@ async def test_who_leads_is_asked_in_one_session(cluster: Cluster, server: Serve
         for _ in range(3):
             assert await claims.newest(server) is not None
         assert await have(cluster, 1)
+
+
+async def test_a_silent_one_does_not_hide_who_leads(cluster: Cluster, server: Server) -> None:
+    """Found: psycopg waited 5 s for the answer to a cancel, so nobody could say who leads, and a daemon acted unasked."""
+    await ledger.acquire_fence(server)
+    async with SilentNetwork(cluster.port) as network, sessions_kept():
+        mine = network.before(server)
+        assert await check_leads(mine)
+        network.silence()
+        await claims.claim(cluster.server(epoch=0), above=5)
+        with pytest.raises(NotLeader):
+            await check_leads(mine)
+
+
+async def test_one_that_was_idle_too_long_is_not_taken(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: idle ones were looked for each 30 s alone, and a daemon that had stood still looked for none."""
+    async with sessions_kept():
+        pid = await pid_of(server)
+        monkeypatch.setattr(kept, "IDLE_SECONDS", 0.1)
+        await asyncio.sleep(0.2)
+        assert await pid_of(server) != pid
+
+
+async def test_one_that_is_too_old_is_not_taken(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: behind a proxy that keeps what is open, a daemon asked the server of before the failover for ever who leads."""
+    async with sessions_kept():
+        pid = await pid_of(server)
+        assert await pid_of(server) == pid
+        monkeypatch.setattr(kept, "OLDEST_SECONDS", 0.0)
+        assert await pid_of(server) != pid
