@@ -23,6 +23,7 @@ from cutoverd.states.step import Context, Effect, Ports
 log = Logger(__name__)
 
 SLOWEST_RETRY_SECONDS = 10.0
+COPY_BACK_SECONDS = 30.0  # that a way back waits for the copy of the journal
 
 
 async def always_leads() -> bool:
@@ -89,12 +90,18 @@ class StepExecutor:
             return ended_by(outcome, take.key, take.direction, seconds, take.attempt, connection_lost=self._connection_lost)
 
     async def _copied(self, direction: Direction) -> None:
-        """In the ledger too; a copy that never will be the journal's holds up no way back: production would stay closed."""
+        """In the ledger too; a copy that is late, or never will be the journal's, holds up no way back.
+
+        Production would stay closed. Found: a copy that was cut within its transaction stood in the way of the next, and of both.
+        """
+        if direction is Direction.FORWARD:
+            return await self._log.copied()
         try:
-            await self._log.copied()
+            async with asyncio.timeout(min(COPY_BACK_SECONDS, self._step_seconds / 2)):
+                await self._log.copied()
+        except TimeoutError:
+            log.error("journal_copy_late", doing="goes back all the same")
         except LogRegressed as error:
-            if direction is Direction.FORWARD:
-                raise
             log.error("journal_copy_differs", reason=error.args[0], doing="goes back all the same")
 
     async def _unless_taken(self, error: Exception) -> Exception:

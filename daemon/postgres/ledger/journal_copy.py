@@ -14,6 +14,7 @@ from cutoverd.daemon.engine.errors import LogRegressed
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
+from cutoverd.daemon.postgres.session.in_time import answer_within
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
@@ -23,6 +24,7 @@ log = Logger(__name__)
 
 FLUSH_SECONDS = 2.0  # that a run waits for its copy
 STATEMENT_SECONDS = 10.0
+IDLE_SECONDS = 5.0  # of a transaction that was cut: the next attempt waits for the rows that it has locked
 PAUSE_SECONDS = 5.0  # after a failure: a run whose PostgreSQL is away must not pay for it at each event
 SETTLE_SECONDS = 0.2
 MOST_AT_ONCE = 500
@@ -104,7 +106,7 @@ class LedgerCopy:
     async def _flush(self, server: Server) -> None:
         connection = await self._session(server)
         if events := self._waiting.next_events()[:MOST_AT_ONCE]:
-            await self._write(server, connection, events)
+            await answer_within(STATEMENT_SECONDS, connection, self._write(server, connection, events))
         self._waiting.next_events()  # another daemon's event may have been there
         self._waiting.have([])
 
@@ -117,7 +119,7 @@ class LedgerCopy:
     async def _session(self, server: Server) -> Connection:
         """Made anew if it was ended; what is there is read first."""
         if self._connection is None or self._connection.closed:
-            self._connection = await server.connect(settings={"statement_timeout": f"{STATEMENT_SECONDS:g}s"})
+            self._connection = await server.connect(settings=_settings())
             async with self._connection.cursor() as cursor:
                 await cursor.execute(HASHES, (server.run,))
                 self._waiting.hashes |= dict(await cursor.fetchall())
@@ -127,6 +129,14 @@ class LedgerCopy:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+
+def _settings() -> dict[str, str]:
+    """Found: the server did not know that a copy was cut, and kept its locks for hours, in the way of window and rollback."""
+    return {
+        "statement_timeout": f"{STATEMENT_SECONDS:g}s",
+        "idle_in_transaction_session_timeout": f"{IDLE_SECONDS:g}s",
+    }
 
 
 def _row(server: Server, event: CopiedEvent) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from fakes.recording_ports import Night
 
 from cutoverd.daemon.bus.memory import MemoryJournal, MemoryStream
-from cutoverd.daemon.engine import foreign, run_log
+from cutoverd.daemon.engine import foreign, run_log, step_executor
 from cutoverd.daemon.engine.anchor import Anchored
 from cutoverd.daemon.engine.copies import CopiedEvent
 from cutoverd.daemon.engine.errors import Conflict, KeyDiffers, LogRegressed, Unavailable
@@ -166,6 +166,22 @@ async def test_a_copy_of_another_journal_stops_the_way_forward_and_not_the_way_b
     night = Night()
     night.world.wrong["scripts.apply_schema"] = lambda: night.copies.append(OtherCopy()) or _fail()  # type: ignore[func-returns-value]
     assert await night.daemon() is Stopped.OVER
+    assert (night.log.run.state, "databases.lift_fence" in night.world.done) == ("rolledback", True)
+
+
+class LateCopy(OtherCopy):
+    """A copy that does not come to its end."""
+
+    async def settled(self) -> None:
+        await asyncio.sleep(3600)
+
+
+async def test_a_late_copy_does_not_hold_up_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: one that was cut within its transaction held up the next, so production stayed closed for the sake of a copy."""
+    monkeypatch.setattr(step_executor, "COPY_BACK_SECONDS", 0.05)
+    night = Night()
+    night.world.wrong["scripts.apply_schema"] = lambda: night.copies.append(LateCopy()) or _fail()  # type: ignore[func-returns-value]
+    assert await asyncio.wait_for(night.daemon(), 20) is Stopped.OVER
     assert (night.log.run.state, "databases.lift_fence" in night.world.done) == ("rolledback", True)
 
 

@@ -1,0 +1,43 @@
+"""What of ours the network cuts off within a transaction does not stand in the way of what we do next."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support.servers import Cluster
+from support.silent_network import SilentNetwork
+
+from cutoverd.daemon.engine.copies import CopiedEvent
+from cutoverd.daemon.postgres.ledger import journal_copy, ledger
+from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
+from cutoverd.daemon.postgres.session.server import Server
+
+pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
+
+
+@pytest.fixture
+async def server(cluster: Cluster) -> Server:
+    server = cluster.server()
+    await ledger.prepare(server)
+    await ledger.acquire_fence(server)
+    return server
+
+
+async def test_a_copy_that_was_cut_does_not_lock_out_the_next(
+    cluster: Cluster, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: its backend waited for hours with the row that each new attempt wanted, and no window and no rollback went on."""
+    monkeypatch.setattr(journal_copy, "STATEMENT_SECONDS", 2.0)
+    monkeypatch.setattr(journal_copy, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(journal_copy, "PAUSE_SECONDS", 0.2)
+    async with SilentNetwork(cluster.port) as network:
+        copy = LedgerCopy()
+        copy.lead(network.before(server))
+        network.silent_after = b"AND n = ANY"
+        copy.add(CopiedEvent(1, 1, "a", b"1"))
+        try:
+            await asyncio.wait_for(copy.settled(), 15)
+        finally:
+            await copy.aclose()
+    assert cluster.execute("SELECT n, seq, hash FROM cutoverd.journal_copy", "cutoverd") == [(1, 1, "a")]
