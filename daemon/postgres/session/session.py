@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psycopg
 
@@ -15,6 +16,7 @@ from cutoverd.daemon.postgres.session.reach import Connection, connect_with_retr
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.errors import StepError
 
+END_SECONDS = 3.0
 LEAVE_SECONDS = 2.0  # psycopg is slow to leave a server that stands still
 
 
@@ -45,15 +47,35 @@ async def session(
         await asyncio.shield(end_backends(server, pids=[pid]))
         raise
     except psycopg.Error as error:
+        await _end_lost(server, conn, pid)
         refused = to_step_error(conn, error)
         refused.hint = helps_on_copy(server, database, error) or refused.hint
         raise refused from error
     except StepError as error:
+        await _end_lost(server, conn, pid)
         error.hint = helps_on_copy(server, database, error.__cause__) or error.hint
         raise
     finally:
         if not is_kept:
             await conn.close()
+
+
+async def _end_lost(server: Server, conn: Connection, pid: int) -> None:
+    """The server may not know that a connection is lost, and keep its locks.
+
+    Found: our own next attempts waited for them, until a person ended the session. Of epoch 0 none changes anything.
+    """
+    if conn.closed and server.epoch:
+        await asyncio.shield(_end_soon(server, pid))
+
+
+async def _end_soon(server: Server, pid: int) -> None:
+    """If it is reached at once; what went wrong is told by what comes next there."""
+    ending = asyncio.create_task(end_backends(replace(server, reach_seconds=0), pids=[pid]))
+    ending.add_done_callback(lambda task: task.cancelled() or task.exception())
+    await asyncio.wait([ending], timeout=END_SECONDS)
+    ending.cancel()
+    await asyncio.wait([ending], timeout=LEAVE_SECONDS)
 
 
 @asynccontextmanager

@@ -12,6 +12,9 @@ from cutoverd.daemon.engine.copies import CopiedEvent
 from cutoverd.daemon.postgres.ledger import journal_copy, ledger
 from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
+from cutoverd.states.errors import OutcomeUnknown
+from cutoverd.states.ports import AttemptId, Direction
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 
@@ -41,3 +44,17 @@ async def test_a_copy_that_was_cut_does_not_lock_out_the_next(
         finally:
             await copy.aclose()
     assert cluster.execute("SELECT n, seq, hash FROM cutoverd.journal_copy", "cutoverd") == [(1, 1, "a")]
+
+
+async def test_a_step_whose_connection_is_lost_does_not_lock_out_its_next_attempt(cluster: Cluster, server: Server) -> None:
+    """Found: the server was not told of it, and our own session was named as the one that held the lock, for ever."""
+    async with SilentNetwork(cluster.port, silent_after=b"step_log AS done", resets=True) as network:
+        with pytest.raises(OutcomeUnknown, match="the connection was lost"):
+            await _step(network.before(server), "first")
+        await asyncio.wait_for(_step(network.before(server), "second"), 10)
+
+
+async def _step(server: Server, event_id: str) -> None:
+    attempt_id = AttemptId(server.run, server.epoch, "smoke.exchange_names", Direction.FORWARD, event_id)
+    async with session(server) as conn, ledger.recorded_step(conn, attempt_id) as entry:
+        entry.evidence = {}
