@@ -85,7 +85,8 @@ def _become(argv: list[str]) -> OSError:
 def _candidates(program: str) -> list[str]:
     if "/" in program:
         return [program]
-    path = posix.environ.get(b"PATH", DEFAULT_PATH).decode("utf-8", "surrogateescape")
+    # as `execv` will encode it again, whatever the locale; a name that is no text of it comes through as it is
+    path = posix.environ.get(b"PATH", DEFAULT_PATH).decode(sys.getfilesystemencoding(), "surrogateescape")
     return [f"{folder or '.'}/{program}" for folder in path.split(":")]
 
 

@@ -52,6 +52,19 @@ async def test_a_command_is_found_as_the_system_finds_it(here: Path, program: st
     assert (ours.stdout_tail or ours.stderr_tail.rpartition(": ")[2]) == theirs.stdout
 
 
+@pytest.mark.parametrize("folder", ["b\u00fcro", "k\u0151"])
+async def test_a_folder_of_the_path_whose_name_is_no_text_of_the_locale_is_found(
+    here: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: under a locale that is not UTF-8, a program there was not found, or the launcher ended in a traceback."""
+    (here / "with").rename(here / folder)
+    python, *script = children._LAUNCH
+    monkeypatch.setattr(children, "_LAUNCH", [python, "-X", "utf8=0", *script])  # a C locale is UTF-8 to Python otherwise
+    env = {"LC_ALL": "C", "PATH": f"{here / folder}:/usr/bin:/bin"}
+    ours = await children.run(["program"], folder=here, epoch=1, step="a.step", env=env, timeout_seconds=20)
+    assert ours == children.Completed(0, "of with\n", "")
+
+
 @pytest.mark.parametrize("script", [launcher, exec_shim])
 def test_what_starts_before_every_command_imports_nothing(script: object) -> None:
     """Found: `os` and `signal` were two fifths of what the start of a command costs."""
