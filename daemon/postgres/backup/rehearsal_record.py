@@ -19,7 +19,7 @@ from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.progress import format_seconds
 from cutoverd.states.errors import CheckFailed, Unfit
 from cutoverd.states.ports import AttemptId, Evidence
-from cutoverd.states.rehearsal import describe_maker
+from cutoverd.states.rehearsal import describe_maker, is_without_run
 
 SIZE = b"SELECT pg_database_size(%s)"
 GIB, DAY = 1 << 30, 86400.0
@@ -105,9 +105,8 @@ async def keep(
         now, size_bytes, catalog = await _read(server, plan)
         if now != identity:
             name = server.names.production
-            raise CheckFailed(
-                f"the catalog of {name} changed while it was rehearsed, so nothing is on record", hint=REHEARSE_ANEW
-            )
+            hint = "`cutoverd rehearse` again, without --again" if is_without_run(attempt_id.run) else REHEARSE_ANEW
+            raise CheckFailed(f"the catalog of {name} changed while it was rehearsed, so nothing is on record", hint=hint)
         made = rehearsals.Rehearsal(server.run, seconds, parts, size_bytes, where, catalog, at)
         await rehearsals.keep(conn, server.names.production, identity, made)
     return {"identity": identity, **asdict(where)}
