@@ -12,7 +12,7 @@ from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup import rehearsal_record
 from cutoverd.daemon.postgres.backup.rehearsal_record import RehearsalPlan, find
-from cutoverd.daemon.postgres.catalog.identity import read_identity, read_surroundings
+from cutoverd.daemon.postgres.catalog.identity import read_identity, read_parts
 from cutoverd.daemon.postgres.session.session import session
 
 pytestmark = pytest.mark.both_versions
@@ -172,6 +172,6 @@ async def test_the_name_of_a_database_is_not_in_its_identity(site: Site) -> None
 async def test_a_right_that_is_granted_to_a_role_leaves_a_kept_copy_fit_to_go_on_from(site: Site) -> None:
     """`--again` after a GRANT of a role is what it is for: the copy on the same server has it as well."""
     async with session(site.server, "app") as conn:
-        before, around = await read_identity(conn), await read_surroundings(conn)
+        before, around = await read_identity(conn), await read_parts(conn)
         site.execute("GRANT lender TO app_user; ALTER ROLE app_owner SET search_path = shop; ALTER ROLE cutover BYPASSRLS")
-        assert (await read_identity(conn), await read_surroundings(conn) == around) == (before, False)
+        assert (await read_identity(conn), await read_parts(conn) == around) == (before, False)
