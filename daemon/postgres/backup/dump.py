@@ -119,7 +119,7 @@ async def run(
         completed = await children.run(
             [server.tool(tool), "-d", server.conninfo(database, settings), *argv],
             folder=server.folder, epoch=server.epoch, step=step,
-            env={**server.environment(), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
+            env={**server.environment(settings), "LC_ALL": "C"}, timeout_seconds=timeout_seconds,
         )  # fmt: skip
     if completed.returncode != 0:
         if watch.last and completed.stderr_tail.rstrip().endswith(LOCKS):

@@ -24,7 +24,7 @@ async def carry(conn: Connection, database: str, was: DatabaseRow) -> list[str]:
     Gives the statements that only somebody else may give, for production's name, each with PostgreSQL's reason.
     """
     refused = []
-    for statement, later in zip(statements(database, was), statements(was.name, was), strict=True):
+    for statement, later in zip(statements(database, was), without_secrets(was), strict=True):
         try:
             async with conn.transaction():
                 await conn.execute(statement)
@@ -54,7 +54,7 @@ async def not_ours_to_set(conn: Connection, was: DatabaseRow) -> list[str]:
     query = MAY_SET.format(admin=ADMIN if conn.info.server_version >= 160000 else "true")
     may = await fetch_all(conn, query.encode(), [list(column) for column in zip(*entries, strict=True)] or [[], []])
     refused = []
-    for statement, (role, name), (whose, what) in zip(statements(was.name, was), entries, may, strict=True):
+    for statement, (role, name), (whose, what) in zip(without_secrets(was), entries, may, strict=True):
         if not (whose and what):
             help_ = [] if whose or role is None else [_administer(conn, role)]
             help_ += [] if what else [f"GRANT SET ON PARAMETER {name} TO {_us(conn)}"]
@@ -73,14 +73,46 @@ def _us(conn: Connection) -> str:
 
 def statements(database: str, was: DatabaseRow) -> Iterator[sql.Composed]:
     """`ALTER DATABASE … SET …` and `ALTER ROLE … IN DATABASE … SET …`, in their order."""
-    for settings in was.settings:
-        whose = (
-            sql.SQL("DATABASE {}").format(sql.Identifier(database))
-            if settings.role is None
-            else sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(settings.role), sql.Identifier(database))
+    for role, name, value in _entries(was):
+        yield sql.SQL("{} TO {}").format(_set(database, role, name), _values(name, value))
+
+
+def without_secrets(was: DatabaseRow) -> Iterator[sql.Composed]:
+    """The same for its own name, as they may be recorded and shown."""
+    for role, name, value in _entries(was):
+        begun = _set(was.name, role, name)
+        yield (
+            _from_catalog(begun, was.oid, role, name) if "." in name else sql.SQL("{} TO {}").format(begun, _values(name, value))
         )
+
+
+def without_value(entry: str) -> str:
+    """`name=value`, as it may be recorded and shown: a parameter of the application's own may hold a secret."""
+    name = entry.partition("=")[0]
+    return f"{name} (its value: pg_db_role_setting)" if "." in name else entry
+
+
+def _entries(was: DatabaseRow) -> Iterator[tuple[str | None, str, str]]:
+    for settings in was.settings:
         for name, value in (entry.split("=", 1) for entry in settings.config):
-            yield sql.SQL("ALTER {} SET {} TO {}").format(whose, sql.Identifier(*name.split(".")), _values(name, value))
+            yield settings.role, name, value
+
+
+def _set(database: str, role: str | None, name: str) -> sql.Composed:
+    whose = sql.SQL("DATABASE {}") if role is None else sql.SQL("ROLE {} IN DATABASE {}")
+    names = [sql.Identifier(each) for each in (role, database) if each is not None]
+    return sql.SQL("ALTER {} SET {}").format(whose.format(*names), sql.Identifier(*name.split(".")))
+
+
+def _from_catalog(begun: sql.Composed, oid: int, role: str | None, name: str) -> sql.Composed:
+    """The statement that takes the value from where it stands, in the database with that oid."""
+    whose = sql.SQL("0") if role is None else sql.SQL("{}::regrole").format(sql.Identifier(role).as_string())
+    body = sql.SQL(
+        "BEGIN EXECUTE (SELECT format({}, substr(entry, {})) FROM pg_db_role_setting, unnest(setconfig) entry"
+        " WHERE setdatabase = {} AND setrole = {} AND starts_with(entry, {})); END"
+    ).format(begun.as_string().replace("%", "%%") + " TO %L", len(name) + 2, oid, whose, f"{name}=")
+    text = body.as_string()
+    return sql.SQL("DO {}").format(sql.Literal(text) if "$$" in text else sql.SQL(f"$${text}$$"))
 
 
 def _values(name: str, value: str) -> sql.Composable:

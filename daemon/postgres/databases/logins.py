@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from cutoverd.daemon.postgres.catalog import pg_database
+from cutoverd.daemon.postgres.catalog.settings import without_value
 from cutoverd.daemon.postgres.ledger.databases import DatabaseRow, Settings, tracked_databases
 from cutoverd.daemon.postgres.ledger.withheld import withheld_but_for
 from cutoverd.daemon.postgres.session.fetch import fetch_all
@@ -66,6 +67,6 @@ def differing(was: Iterable[Settings], now: Iterable[Settings]) -> Iterator[str]
     """Settings of the database, and of roles in it, that are not as they were, in words."""
     before, after = ({(s.role, entry) for s in settings for entry in s.config} for settings in (was, now))
     for role, entry in sorted(before - after, key=str):
-        yield f"not set any more: {entry}" + (f" of {role}" if role else "")
+        yield f"not set any more: {without_value(entry)}" + (f" of {role}" if role else "")
     for role, entry in sorted(after - before, key=str):
-        yield f"newly set: {entry}" + (f" of {role}" if role else "")
+        yield f"newly set: {without_value(entry)}" + (f" of {role}" if role else "")

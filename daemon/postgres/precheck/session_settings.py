@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from psycopg import sql
 
+from cutoverd.daemon.postgres.catalog.settings import without_value
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.of_owner import NOT_THEIRS, settings_of_owner
 from cutoverd.daemon.postgres.session.reach import Connection
@@ -57,7 +58,7 @@ def _of_our_role(inside: Connection, rows: list[tuple[str, bool]], of_owner: set
     """One warning for all of them."""
     left = [row for row in rows if row[0].partition("=")[0].lower() not in {*of_owner, *NOT_THEIRS}]
     if left:
-        shown = ", ".join(entry for entry, _ in left)
+        shown = ", ".join(without_value(entry) for entry, _ in left)
         resets = "; ".join(_reset(inside, entry.partition("=")[0], OF_BOTH if there else "user") for entry, there in left)
         yield f"{shown} of role {inside.info.user} hold for the plan's SQL, which the owner would run without: {resets}"
 

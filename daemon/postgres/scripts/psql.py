@@ -96,7 +96,7 @@ class Psql:
                     epoch=self.server.epoch,
                     step=step,
                     cwd=self.cwd,
-                    env=environment(self.server),
+                    env=environment(self.server, self.settings),
                     timeout_seconds=self.timeout_seconds,
                     output_bytes_max=OUTPUT_BYTES_MAX,
                 )
@@ -128,9 +128,9 @@ class Psql:
             pid_file.unlink(missing_ok=True)
 
 
-def environment(server: Server) -> dict[str, str]:
+def environment(server: Server, settings: Mapping[str, str] | None = None) -> dict[str, str]:
     r"""Psql's: what `\getenv` finds in a file."""
-    return {**server.environment(), "LC_ALL": "C"}
+    return {**server.environment(settings), "LC_ALL": "C"}
 
 
 async def backend_is_gone(server: Server, pid: int | None) -> None:

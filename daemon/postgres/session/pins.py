@@ -6,7 +6,7 @@ have set, for that says what the SQL means: a date order of one's own turns 01/0
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 READ_ONLY = "default_transaction_read_only"
 DURABILITY = "synchronous_commit"
@@ -67,6 +67,11 @@ Statement = tuple[bytes, list[str | list[str]]]
 def since(version: int) -> dict[str, str]:
     """What a server of that version (180006) knows, and an older one does not."""
     return {name: value for first, pins in SINCE.items() if version >= first for name, value in pins.items()}
+
+
+def may_hold_secrets(names: Iterable[str]) -> bool:
+    """Whether one of these settings is the application's own: those have a dot, and PostgREST has its key in one."""
+    return any("." in name for name in names)
 
 
 def at_start(settings: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from cutoverd.daemon.postgres.session import pins
 from cutoverd.daemon.postgres.session.connect import Connection
 from cutoverd.daemon.postgres.session.names import LEDGER, Names, TrialNames
 from cutoverd.daemon.postgres.session.pinned import connect_pinned, pin
+from cutoverd.daemon.postgres.session.service_file import ServiceSettings, read_service
 
 CONNECT_SECONDS = 10
 
@@ -102,7 +103,15 @@ class Server:
 
     def conninfo(self, database: str, settings: Mapping[str, str]) -> str:
         """For `-d` of psql and its like: a libpq service would beat what only their environment says, the database too."""
-        return make_conninfo(self._address(database, self.application_name, CONNECT_SECONDS), options=pins.at_start(settings))
+        address = self._address(database, self.application_name, CONNECT_SECONDS)
+        if not pins.may_hold_secrets(settings):
+            return make_conninfo(address, options=pins.at_start(settings))
+        given = {name: value for name, value in conninfo_to_dict(address).items() if name not in ("service", "options")}
+        return make_conninfo("", **{**self._service().others, **given})
+
+    def _service(self) -> ServiceSettings:
+        name = conninfo_to_dict(self.url).get("service")
+        return read_service(str(name)) if name else ServiceSettings()
 
     def whose_settings(self, database: str) -> tuple[str, ...]:
         """Where it is read what owner and database have set, the first that is there: a copy has only what our role may set."""
@@ -112,6 +121,13 @@ class Server:
     def _address(self, database: str, application_name: str, connect_seconds: int) -> str:
         return make_conninfo(self.url, dbname=database, application_name=application_name, connect_timeout=connect_seconds)
 
-    def environment(self) -> dict[str, str]:
-        """Of a libpq child: secrets stay where libpq finds them; where it goes its arguments say alone."""
-        return {**for_libpq(), "PGCLIENTENCODING": "UTF8"}
+    def environment(self, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Of a libpq child: secrets stay where libpq finds them; where it goes its arguments say alone.
+
+        `settings` are here, and with them what a service says, if they may hold a secret: every user of the machine reads the
+        arguments of a process. Found: PostgREST's `app.jwt_secret` stood there.
+        """
+        ours = {**for_libpq(), "PGCLIENTENCODING": "UTF8"}
+        if not settings or not pins.may_hold_secrets(settings):
+            return ours
+        return {**ours, **self._service().variables, "PGCLIENTENCODING": "UTF8", "PGOPTIONS": pins.at_start(settings)}

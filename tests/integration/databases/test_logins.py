@@ -35,7 +35,7 @@ async def test_who_could_log_in_before_and_cannot_after_the_exchange_is_named(cl
     databases = await exchanged(cluster)
     evidence = await databases.check_logins(attempt_id("check_logins"))
     assert evidence["roles"] == 3  # app_user, cutover, by_group
-    only_by_a_superuser = ["statement_timeout=20s of app_user", "app.tenant=o'neill"]
+    only_by_a_superuser = ["statement_timeout=20s of app_user", "app.tenant (its value: pg_db_role_setting)"]
     assert evidence["warnings"] == [f"not set any more: {setting}" for setting in only_by_a_superuser]
     cluster.execute("REVOKE CONNECT ON DATABASE app FROM lender CASCADE; ALTER DATABASE app SET work_mem = '7MB'")
     with pytest.raises(CheckFailed, match=r"could log in to app before the fence and cannot now: by_group$") as failed:

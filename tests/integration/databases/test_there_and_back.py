@@ -94,7 +94,7 @@ async def test_new_carries_what_a_clone_loses(cluster: Cluster) -> None:
     assert {key: after.row[key] for key in own} == {key: before.row[key] for key in own}
     assert ("-", ["work_mem=5MB", 'search_path="$user", store, "odd, name", public']) in after.settings
     unknown, of_a_role = built["not_carried"]
-    assert unknown.startswith("""ALTER DATABASE "app" SET "app"."tenant" TO 'o''neill';""")
+    assert ("""'ALTER DATABASE "app" SET "app"."tenant" TO %L'""" in unknown, "neill" in unknown) == (True, False)
     assert of_a_role.startswith("""ALTER ROLE "app_user" IN DATABASE "app" SET "statement_timeout" TO '20s';""")
     for statement in (unknown, of_a_role):
         cluster.execute(statement)
