@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cutoverd.daemon.host import environment
+from cutoverd.daemon.systems.first_line import cannot_begin, may_be_executed, places, search_path
 from cutoverd.states.errors import Unfit
 from cutoverd.states.ports import Evidence
 
@@ -50,10 +49,17 @@ def _wrong(keys: Iterable[tuple[str, Sequence[str]]], directory: Path) -> Iterat
 
 
 def _cannot_be_run(program: str, directory: Path) -> str:
-    """Why, or "". Only a word with a slash is a path, relative to the folder in which commands run."""
-    if "/" not in program:
-        return "" if shutil.which(program) else f"no program {program} on the PATH ({os.environ.get('PATH', os.defpath)})"
-    file = directory / program
-    if not file.is_file():
-        return f"no program {program}: there is no file {file}"
-    return "" if os.access(file, os.X_OK) else f"program {program} may not be executed: chmod +x {file}"
+    """Why, or "". A word with a slash is a path; that, and a relative folder of the PATH, is found from where commands run."""
+    found = [file for file in places(program, directory) if file.is_file()]
+    if not found and "/" in program:
+        return f"no program {program}: there is no file {directory / program}"
+    if not (runnable := [file for file in found if may_be_executed(file)]):
+        return _not_runnable(program, found)
+    wrong = [cannot_begin(file, directory) for file in runnable]
+    return "" if "" in wrong else f"program {program} cannot be run: {wrong[0]}"
+
+
+def _not_runnable(program: str, found: Sequence[Path]) -> str:
+    if found:
+        return f"program {program} may not be executed: chmod +x {found[0]}"
+    return f"no program {program} on the PATH ({search_path()})"

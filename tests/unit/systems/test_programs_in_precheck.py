@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from cutoverd.daemon.host import children
 from cutoverd.daemon.plan.load import LoadedPlan, load
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.wiring import ports_of
@@ -79,6 +80,60 @@ async def test_a_program_that_may_not_be_executed_and_a_folder_are_found_before_
     locked, folder = await refused(planned(tmp_path, new={"start": ["./api"]}, smoke=[{"name": "page", "command": ["./smoke"]}]))
     assert locked == f"services.api.new.start: program ./api may not be executed: chmod +x {tmp_path / 'api'}"
     assert folder.startswith("smoke.page: no program ./smoke: there is no file ")
+
+
+NOT_TO_BEGIN = {
+    "without its first line": (b"echo up\n", "is a script without #! and its interpreter"),
+    "of another system": (b"#!/bin/sh\r\necho up\r\n", "ends in CR LF"),
+    "behind env, of another system": (b"#!/usr/bin/env sh\r\necho up\r\n", "ends in CR LF"),
+    "with a mark": ("\ufeff#!/bin/sh\necho up\n".encode(), "begins with a byte order mark"),
+    "of an interpreter that is not there": (b"#!/opt/nowhere/sh\n", "names /opt/nowhere/sh, which is no program here"),
+    "of one that env does not find": (
+        b"#!/usr/bin/env no-such-python\n",
+        "asks env for no-such-python, which is not on the PATH",
+    ),
+    "of none": (b"#! \n", "names no interpreter behind #!"),
+    "empty": (b"", "is empty"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_TO_BEGIN)
+async def test_a_script_that_the_system_cannot_begin_is_found_before_the_window(tmp_path: Path, what: str) -> None:
+    """Found: PreCheck had nothing against it, and at night it ended with 127."""
+    content, reason = NOT_TO_BEGIN[what]
+    (tmp_path / "api").write_bytes(content)
+    (tmp_path / "api").chmod(0o755)
+    [refusal] = await refused(planned(tmp_path, new={"start": ["./api"]}))
+    assert refusal.startswith("services.api.new.start: program ./api cannot be run: ")
+    assert str(tmp_path / "api") in refusal
+    assert reason in refusal
+    ended = await children.run(["./api"], folder=tmp_path / "run", epoch=1, step="s", cwd=tmp_path, timeout_seconds=20)
+    assert ended.returncode == 127
+
+
+@pytest.mark.parametrize(
+    "first", ["#!/bin/sh -e", "#! /usr/bin/env sh", "#!/usr/bin/env -S sh -e", "#!/usr/bin/env -S A=b sh", "#!bin/sh"]
+)
+async def test_a_script_that_the_system_begins_is_let_through(tmp_path: Path, first: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "sh").symlink_to("/bin/sh")
+    (tmp_path / "api").write_text(f"{first}\n")
+    (tmp_path / "api").chmod(0o755)
+    assert await check_programs(planned(tmp_path, new={"start": ["./api"]})) == {"programs": 2}
+    ended = await children.run(["./api"], folder=tmp_path / "run", epoch=1, step="s", cwd=tmp_path, timeout_seconds=20)
+    assert ended.returncode == 0
+
+
+async def test_a_relative_folder_of_the_path_is_that_of_the_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: PreCheck looked from where the daemon was started, and the command was looked for in the plan's folder."""
+    for folder, program in (("plan", "of-plan"), ("elsewhere", "of-elsewhere")):
+        (tmp_path / folder / "bin").mkdir(parents=True)
+        (tmp_path / folder / "bin" / program).write_text("#!/bin/sh\n")
+        (tmp_path / folder / "bin" / program).chmod(0o755)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("PATH", "bin:/usr/bin:/bin")
+    [refusal] = await refused(planned(tmp_path / "plan", new={"start": ["of-plan"], "stop": ["of-elsewhere"]}))
+    assert refusal == "services.api.new.stop: no program of-elsewhere on the PATH (bin:/usr/bin:/bin)"
 
 
 def test_precheck_knows_each_login_of_the_plan_but_those_of_health_that_it_makes(tmp_path: Path) -> None:
