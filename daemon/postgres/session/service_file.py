@@ -32,8 +32,11 @@ def read_service(name: str) -> ServiceSettings:
 
 
 def _defaults_with(service: str) -> list[ConninfoOption]:
+    """There is no other way to ask libpq; at once, so that no session of ours begins meanwhile."""
+    before = os.environ.get("PGSERVICE")
     os.environ["PGSERVICE"] = service
     try:
         return Conninfo.get_defaults()
     finally:
         del os.environ["PGSERVICE"]
+        os.environ.update({"PGSERVICE": before} if before is not None else {})
