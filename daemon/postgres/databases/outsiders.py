@@ -13,6 +13,7 @@ from cutoverd.daemon.postgres.databases.eviction import INSIDE
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.outsiders import note_inside, note_outsiders, noted_outsiders
 from cutoverd.daemon.postgres.session.fetch import fetch_all
+from cutoverd.daemon.postgres.session.in_time import answer_within
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.states.ports import AttemptId
@@ -57,10 +58,11 @@ async def watch_outsiders(server: Server, is_exposed: Callable[[], bool]) -> Non
 
 
 async def _watch(server: Server, is_exposed: Callable[[], bool]) -> None:
+    """Found: when the network went silent nobody was watched until TCP gave up, many minutes later."""
     conn = await server.connect(settings={"statement_timeout": f"{STATEMENT_SECONDS:g}s"})
     try:
         while is_exposed():
-            await note_inside(conn, server.run)
+            await answer_within(STATEMENT_SECONDS, conn, note_inside(conn, server.run))
             await asyncio.sleep(POLL_SECONDS)
     finally:
         await conn.close()

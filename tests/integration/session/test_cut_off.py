@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from support.servers import Cluster
 from support.silent_network import SilentNetwork
 
 from cutoverd.daemon.engine.copies import CopiedEvent
+from cutoverd.daemon.host.cancellation import end_tasks
+from cutoverd.daemon.postgres.databases import outsiders
 from cutoverd.daemon.postgres.ledger import journal_copy, ledger
 from cutoverd.daemon.postgres.ledger.journal_copy import LedgerCopy
 from cutoverd.daemon.postgres.session.server import Server
@@ -52,6 +55,34 @@ async def test_a_step_whose_connection_is_lost_does_not_lock_out_its_next_attemp
         with pytest.raises(OutcomeUnknown, match="the connection was lost"):
             await _step(network.before(server), "first")
         await asyncio.wait_for(_step(network.before(server), "second"), 10)
+
+
+async def test_a_watch_that_was_cut_goes_on(cluster: Cluster, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found: who came into new was not noted any more, though the server was reached."""
+    monkeypatch.setattr(outsiders, "STATEMENT_SECONDS", 1.0)
+    monkeypatch.setattr(outsiders, "PAUSE_SECONDS", 0.1)
+    async with SilentNetwork(cluster.port) as network:
+        watching = asyncio.create_task(outsiders.watch_outsiders(network.before(server), lambda: True))
+        try:
+            first = await _watcher(cluster)
+            network.silence()
+            while await _watcher(cluster) == first:
+                await asyncio.sleep(0.1)
+        finally:
+            await end_tasks(watching)
+
+
+async def _watcher(cluster: Cluster) -> int:
+    """The pid of the session that noted last who is in."""
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if found := cluster.execute(
+            "SELECT pid FROM pg_stat_activity WHERE query LIKE '%INSERT INTO cutoverd.outsiders%' AND pid <> pg_backend_pid()"
+            " AND state_change > now() - interval '3 s' ORDER BY backend_start DESC"
+        ):
+            return int(found[0][0])
+        await asyncio.sleep(0.1)
+    raise AssertionError("nobody watches")
 
 
 async def _step(server: Server, event_id: str) -> None:
