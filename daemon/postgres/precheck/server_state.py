@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cutoverd.daemon.postgres.session.fetch import fetch_all
 from cutoverd.daemon.postgres.session.reach import Connection
 
-SESSIONS = 12  # as many as a run with a dump by two jobs has open at once, and some
+SESSIONS = 12  # as many as a run with a dump by two jobs has open at once, those that it has now among them, and some
 SESSIONS_BESIDE = 4  # more, for each check of Validate beside the first: two that read, and at times two that watch them
 LONG_MINUTES = 5
 
@@ -47,7 +47,8 @@ IMPOSSIBLE: Sequence[ServerQuestion] = (
         "SELECT n, %(sessions)s FROM (SELECT current_setting('max_connections')::int"
         " - current_setting('superuser_reserved_connections')::int"
         " - coalesce(current_setting('reserved_connections', true), '0')::int"
-        " - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid())) AS free (n)"
+        " - (SELECT count(*) FROM pg_stat_activity WHERE datid IS NOT NULL AND pid <> pg_backend_pid()"
+        " AND NOT starts_with(application_name, rtrim(current_setting('application_name'), '0123456789')))) AS free (n)"
         " WHERE n < %(sessions)s",
         "only {0} connections are free and a run needs up to {1}: end some, or raise max_connections",
     ),

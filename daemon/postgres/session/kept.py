@@ -38,6 +38,7 @@ class KeptSessions:
     """Of one daemon, by whom they are; the one that was used last is taken first."""
 
     _idle: dict[Whose, list[tuple[Connection, float]]] = field(default_factory=dict)
+    _is_over: bool = False
     _born: WeakKeyDictionary[Connection, float] = field(default_factory=WeakKeyDictionary)
 
     async def take(self, server: Server) -> Connection | None:
@@ -52,25 +53,41 @@ class KeptSessions:
         return None
 
     def begin(self, connection: Connection) -> None:
-        """One that is new, and may be kept."""
+        """One that is new, and may be kept.
+
+        It prepares nothing by itself: a table that changed since would be "cached plan must not change result type".
+        """
+        connection.prepare_threshold = None
         self._born[connection] = time.monotonic()
 
     def keep(self, server: Server, connection: Connection) -> bool:
-        """Whether it is: not where something is under way in it, nor where there are enough."""
+        """Whether it is: not where something is under way in it, nor where there are enough, nor after the end."""
+        if self._is_over:
+            return False
         kept = self._idle.setdefault(_whose(server), [])
         if len(kept) >= MOST_KEPT or connection.pgconn.transaction_status != TransactionStatus.IDLE:
             return False
         kept.append((connection, time.monotonic()))
         return True
 
-    async def close_idle(self, idle_seconds: float) -> None:
-        """Those that nobody has asked in for so long, and those that are too old."""
-        now = time.monotonic()
+    async def end(self) -> None:
+        """Close them, and keep none that is still in use."""
+        self._is_over = True
+        await self.close_idle(0)
+
+    async def close_idle(self, idle_seconds: float) -> int:
+        """Those that nobody has asked in for so long, and those that are too old; how many."""
+        now, before = time.monotonic(), self._number
         for kept in list(self._idle.values()):
             old = [each for each in kept if now - each[1] >= idle_seconds or now - self._born[each[0]] > OLDEST_SECONDS]
             kept[:] = [each for each in kept if each not in old]
             for connection, _since in old:
                 await connection.close()
+        return before - self._number
+
+    @property
+    def _number(self) -> int:
+        return sum(map(len, self._idle.values()))
 
 
 def _whose(server: Server) -> Whose:
@@ -102,7 +119,7 @@ async def sessions_kept() -> AsyncIterator[None]:
     finally:
         _keeping.reset(token)
         await end_tasks(closing)
-        await kept.close_idle(0)
+        await kept.end()
 
 
 async def _close_idle(kept: KeptSessions) -> None:
@@ -114,3 +131,9 @@ async def _close_idle(kept: KeptSessions) -> None:
 def kept_for(server: Server, database: str) -> KeptSessions | None:
     """Where a session of `server` may come from and go to; None for what is not the ledger's, and outside a daemon."""
     return _keeping.get() if server.home == LEDGER and database in ("", LEDGER) else None
+
+
+async def give_up_kept() -> bool:
+    """Make room on the server; whether there were any. Found: idle ones of ours took the last connection that a step needed."""
+    keeping = _keeping.get()
+    return bool(keeping and await keeping.close_idle(0))

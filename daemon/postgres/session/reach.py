@@ -9,6 +9,7 @@ import psycopg
 
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session import connect, refusal
+from cutoverd.daemon.postgres.session.kept import give_up_kept
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.sqlstates import is_certain
 from cutoverd.daemon.postgres.session.unreached import hint_for
@@ -53,6 +54,9 @@ async def connect_with_retry(
         except psycopg.Error as error:
             if is_certain(error.sqlstate):
                 raise StepError(f"no session could begin in {database}: {primary_message(error)}{_state(error)}") from error
+            if not isinstance(error, psycopg.errors.ConnectionTimeout) and await give_up_kept():
+                await polling.pause()  # until the server has ended them
+                continue
             why = await refusal.why_refused(server, database)
             login_triggers += why.has_login_trigger
             if why.error or login_triggers > 1:

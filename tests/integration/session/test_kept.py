@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from support.servers import Cluster
 from support.silent_network import SilentNetwork
 
 from cutoverd.daemon.postgres.ledger import claims, ledger
+from cutoverd.daemon.postgres.precheck import server_state
 from cutoverd.daemon.postgres.session import kept
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.kept import sessions_kept
@@ -204,3 +206,48 @@ async def test_one_that_is_too_old_is_not_taken(server: Server, monkeypatch: pyt
         assert await pid_of(server) == pid
         monkeypatch.setattr(kept, "OLDEST_SECONDS", 0.0)
         assert await pid_of(server) != pid
+
+
+async def test_those_kept_make_room_for_one_that_is_needed(cluster: Cluster, server: Server) -> None:
+    """Found: with idle ones of ours, role or server had no connection left, and the step that needed one failed."""
+    cluster.execute("ALTER ROLE cutover CONNECTION LIMIT 2")
+    async with sessions_kept():
+        async with session(server), session(server):
+            pass
+        await pid_of(replace(server, reach_seconds=0), "app")
+
+
+async def test_those_kept_are_not_counted_as_those_of_others(cluster: Cluster, server: Server) -> None:
+    """Found: PreCheck refused a server for the sake of our own: "only 9 connections are free"."""
+
+    async def refusals() -> list[str]:
+        async with session(server) as conn:
+            return [each async for each in server_state.found(conn, server_state.IMPOSSIBLE, 0) if "are free" in each]
+
+    with ExitStack() as others:
+        while not await refusals():
+            last = others.enter_context(cluster.superuser())
+        last.close()
+        while await refusals():
+            await asyncio.sleep(0.1)
+        async with sessions_kept():
+            async with session(server), session(server), session(replace(server, epoch=0)):
+                pass
+            assert await refusals() == []
+
+
+async def test_a_table_that_changes_does_not_disturb_one_that_is_kept(cluster: Cluster, server: Server) -> None:
+    """Found: "cached plan must not change result type", from the fifth question on."""
+    async with sessions_kept():
+        for times in range(8):
+            if times == 7:
+                cluster.execute("ALTER TABLE cutoverd.fence ADD COLUMN later text", "cutoverd")
+            async with session(server) as conn:
+                await fetch_one(conn, "SELECT * FROM cutoverd.fence WHERE run = %s", ("r1",))
+
+
+async def test_a_use_that_outlives_the_daemon_leaves_no_session(cluster: Cluster, server: Server) -> None:
+    """Found: it was kept by nobody, and stayed on the server."""
+    async with AsyncExitStack() as use, sessions_kept():
+        conn = await use.enter_async_context(session(server))
+    assert conn.closed
