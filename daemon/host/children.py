@@ -96,16 +96,16 @@ async def run(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):  # wait_for would lose a cancel that comes as the child ends
                 returncode = await process.wait()
-                was_begun = returncode != launcher.REFUSED or (records / f"{process.pid}.json").exists()
+                was_begun = (records / f"{process.pid}.json").exists()  # whatever the code: it may be the launcher's own
     finally:
         stdout, stderr = await run_to_completion(_finish(starting, records, outputs))
     if returncode is None:
         evidence = {"stdout": stdout, "stderr": stderr}
         raise TimedOut(f"{argv[0]} did not end within {timeout_seconds:g} s and was ended", evidence=evidence)
-    if returncode == launcher.REFUSED:
+    if returncode == launcher.REFUSED or not was_begun:
         _check_not_fenced(records, epoch, argv[0])
     if not was_begun:
-        raise _not_begun(argv[0], records, stderr)
+        raise _not_begun(argv[0], returncode, records, stderr)
     return Completed(returncode, stdout, stderr)
 
 
@@ -204,8 +204,13 @@ def _check_not_fenced(records: Path, epoch: int, program: str) -> None:
         raise NotLeader(f"epoch {epoch} may start no {program}: a daemon of epoch {fenced} took over")
 
 
-def _not_begun(program: str, records: Path, stderr: str) -> NotStarted:
+def _not_begun(program: str, returncode: int, records: Path, stderr: str) -> NotStarted:
     """It became no command, and so its code is none of a command's; on a full disk a file of its output says nothing."""
+    if returncode != launcher.REFUSED:
+        return NotStarted(
+            ": ".join(filter(None, (f"{program} was not started: what starts it ended with {returncode}", stderr.strip()))),
+            hint=f"nothing of it was done; {' '.join(_LAUNCH)} has to run here and to leave a record in {records}",
+        )
     return NotStarted(
         ": ".join(filter(None, (f"{program} was not started: its record in {records} cannot be written", stderr.strip()))),
         hint=f"nothing of it was done; make room on the disk of {records}, where this user has to be able to write",

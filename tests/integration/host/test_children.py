@@ -74,6 +74,24 @@ async def test_a_command_whose_record_cannot_be_written_is_not_taken_for_one_tha
     assert (left(tmp_path), (tmp_path / "ran").exists()) == ([], False)
 
 
+UNBECOME = {
+    "the launcher's file is gone": (["/nowhere/launcher.py"], "ended with 2: .*can't open file '/nowhere/launcher.py'"),
+    "it is killed before its record": (["-c", "import os; os.kill(os.getpid(), 9)"], "ended with -9$"),
+    "it ends in a traceback": (["-c", "raise SystemError('none')"], "ended with 1: .*SystemError: none"),
+}
+
+
+@pytest.mark.parametrize("why", UNBECOME)
+async def test_a_launcher_that_never_became_the_command_does_not_end_with_the_commands_code(tmp_path, monkeypatch, why):
+    """Found: psql would have ended with 2, which says that its session was lost, and `status` with 1."""
+    script, words = UNBECOME[why]
+    monkeypatch.setattr(children, "_LAUNCH", [sys.executable, "-I", "-S", *script])
+    with pytest.raises(children.NotStarted, match=rf"(?s)^sh was not started: what starts it {words}") as raised:
+        await run(["sh", "-c", f"mkdir {tmp_path}/ran"], tmp_path)
+    assert "nothing of it was done" in raised.value.hint
+    assert (left(tmp_path), (tmp_path / "ran").exists()) == ([], False)
+
+
 async def test_a_command_that_ends_with_the_code_of_the_launcher_keeps_it(tmp_path):
     assert (await run(["sh", "-c", "exit 125"], tmp_path)).returncode == launcher.REFUSED
 
