@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from cutoverd.daemon.host.early_stop import end_early_by_signal
@@ -12,6 +13,7 @@ WITHOUT_DOCSTRINGS = 2  # of sys.flags.optimize
 
 def main() -> None:
     """The entry point; the command's own imports come after signals are heard."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts us may ignore it: then no child says how it ended
     end_early_by_signal()
     if sys.flags.optimize >= WITHOUT_DOCSTRINGS:
         sys.exit(_refuse_without_docstrings())

@@ -18,6 +18,7 @@ LONGEST_EPOCH = 7  # digits; it is in the names of databases
 NOT_FOUND = 127
 ENOENT = 2
 NOT_THERE = (ENOENT, 20)  # ENOTDIR
+IGNORED = (_signal.SIGPIPE, _signal.SIGXFSZ)  # by Python, and the command would inherit that
 DEFAULT_PATH = b"/bin:/usr/bin"
 
 
@@ -66,8 +67,11 @@ def main(arguments: list[str]) -> int:
     if posix.getppid() != int(parent) or _is_fenced(folder, int(epoch)):
         posix.unlink(path)
         return REFUSED
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)  # Python ignores it, and the command would inherit that
-    _complain(f"cannot run {argv[0]}: {_become(argv).strerror}")
+    for number in IGNORED:
+        _signal.signal(number, _signal.SIG_DFL)
+    why = _become(argv)
+    _signal.signal(_signal.SIGXFSZ, _signal.SIG_IGN)  # for what is said now
+    _complain(f"cannot run {argv[0]}: {why.strerror}")
     return NOT_FOUND
 
 

@@ -14,8 +14,8 @@ def main(argv: list[str]) -> int:
     for number in (_signal.SIGINT, _signal.SIGTERM):  # they are told to the command too; wait for how it ends
         _signal.signal(number, lambda *_: None)
     try:
-        # Python ignores SIGPIPE, and the command would inherit that.
-        pid = posix.posix_spawnp(argv[0], argv, posix.environ, setsigdef=[_signal.SIGPIPE])
+        # Python ignores these, and the command would inherit that.
+        pid = posix.posix_spawnp(argv[0], argv, posix.environ, setsigdef=[_signal.SIGPIPE, _signal.SIGXFSZ])
     except OSError as error:
         print(f"cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
         return NOT_FOUND

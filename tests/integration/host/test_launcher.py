@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,21 @@ def test_what_starts_before_every_command_imports_nothing(script: object) -> Non
 def test_os_names_what_the_launcher_knows_by_number() -> None:
     assert (launcher.ENOENT, *launcher.NOT_THERE) == (errno.ENOENT, errno.ENOENT, errno.ENOTDIR)
     assert launcher.DEFAULT_PATH.decode() == os.defpath
+
+
+@pytest.mark.parametrize("through", [[], [sys.executable, "-I", "-S", exec_shim.__file__]])
+async def test_a_command_ends_by_the_limit_of_a_file_as_it_would_anywhere(tmp_path: Path, through: list[str]) -> None:
+    """Found: SIGXFSZ was ignored in every command, as Python has it."""
+    line = f"ulimit -f 1; (head -c 100000 /dev/zero >{tmp_path}/file); echo $?"
+    ours = await children.run([*through, "bash", "-c", line], folder=tmp_path, epoch=1, step="a.step", timeout_seconds=20)
+    assert ours.stdout_tail == f"{128 + signal.SIGXFSZ}\n"
+
+
+def test_a_child_says_how_it_ended_though_whoever_starts_us_ignores_that(tmp_path: Path) -> None:
+    """Found: started with SIGCHLD ignored, as some supervisors do, no command had a code."""
+    code = (
+        "import subprocess; from cutoverd.daemon import __main__, cli;"
+        "cli.main = lambda: print(subprocess.run(['sh', '-c', 'exit 3']).returncode); __main__.main()"
+    )
+    started = ["bash", "-c", "trap '' CHLD; exec \"$@\"", "bash", sys.executable, "-c", code]
+    assert subprocess.run(started, capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path).stdout == "3\n"
