@@ -164,6 +164,8 @@ class PreCheck(State):
         identity = found_rehearsal(at).get("identity")
         if identity is None:
             return {"left": "nothing was rehearsed"}
+        if not on_record(at) and str(PreCheck.record_rehearsal) not in at.evidence:
+            return {"not_looked_at": "nothing is rehearsed yet"}
         return await at.ports.backups.check_rehearsal(at.attempt_id, identity)
 
     @step(Effect.NONE, any_day=True)

@@ -13,10 +13,12 @@ from cutoverd.daemon.postgres.backup import kept_proof
 from cutoverd.daemon.postgres.backup.kept_copy import open_kept
 from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
 from cutoverd.daemon.postgres.ledger import ledger
+from cutoverd.daemon.postgres.ledger.databases import taken_names
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.runtime.leadership import server_before_epoch, take_without_journal
 from cutoverd.daemon.runtime.wiring import ports_of, proof_plan, rehearsal_plan
-from cutoverd.states.errors import StepError, format_error
+from cutoverd.states.errors import StepError, Unfit, format_error
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rehearsal import name_without_run
@@ -24,6 +26,9 @@ from cutoverd.states.run import Run, Status, StepKey
 
 log = Logger(__name__)
 
+BESIDE = (
+    "`cutoverd status` with that run's plan says how it stands; once it is over, `cutoverd finalize` with it drops what is left"
+)
 DROPS = "`cutoverd rehearse --drop PLAN` drops it"
 
 
@@ -32,6 +37,19 @@ def server_of(loaded: LoadedPlan) -> Server:
     server = server_before_epoch(loaded)
     name = name_without_run(server.names.production)
     return replace(server, run=name, folder=loaded.state_dir / name)
+
+
+async def check_alone(server: Server) -> None:
+    """Raises `Unfit` beside a run of the same database: it may be in its window, and its names are those of the copy's rehearsal.
+
+    Found: dump and restore began beside the window, and what it had made was said to be left over.
+    """
+    async with session(server) as conn:
+        runs = [server.run, f"{server.run}{ledger.TRIAL}"]
+        taken = await taken_names(conn, server.names.made, prefix=server.names.build_prefix, runs=runs)
+    if others := {name: run for name, run in taken if run}:
+        made = ", ".join(f"{name} of run {run}" for name, run in others.items())
+        raise Unfit(f"{server.names.production} is not rehearsed beside a run: {made}", hint=BESIDE)
 
 
 async def lead(server: Server) -> Server:

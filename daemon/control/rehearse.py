@@ -40,6 +40,7 @@ async def rehearse(
     """
     with _alone(loaded) as server:
         server = await copy.lead(server)
+        await copy.check_alone(server)
         kept = await copy.find_kept(loaded, server) if again else None
         tracker = ProgressTracker(loaded)
         runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])

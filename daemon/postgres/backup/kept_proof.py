@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cutoverd.daemon.postgres.backup.kept_copy import find_copy
 from cutoverd.daemon.postgres.backup.rehearsal_record import DAY, RehearsalPlan
@@ -23,9 +24,12 @@ from cutoverd.states.rehearsal import is_without_run
 
 STEP = "precheck.prove_backup"
 AGE = b"SELECT extract(epoch FROM clock_timestamp() - %s::timestamptz)::float8"
-# a crash of the server forgets them: then they are others, which is the safe answer
+# the counters know nothing of a table that is written anew, which has another file then; a crash of the server forgets them: then
+# they are others, which is the safe answer
 WRITES = b"""
-SELECT coalesce(sum(n_tup_ins), 0)::bigint, coalesce(sum(n_tup_upd), 0)::bigint, coalesce(sum(n_tup_del), 0)::bigint
+SELECT coalesce(sum(n_tup_ins), 0)::bigint, coalesce(sum(n_tup_upd), 0)::bigint, coalesce(sum(n_tup_del), 0)::bigint,
+       (SELECT md5(string_agg(format('%s %s', oid, pg_relation_filenode(oid)), ',' ORDER BY oid)) FROM pg_class
+         WHERE oid >= 16384 AND relkind IN ('r', 'm', 'S', 't'))
   FROM pg_stat_all_tables
  WHERE relid = 'pg_largeobject'::regclass OR (schemaname NOT LIKE 'pg\\_%' AND schemaname <> 'information_schema')
 """
@@ -37,7 +41,7 @@ class KeptProof:
     """A backup that was proven, and the copy that it was restored into."""
 
     proven: Evidence  # of `precheck.prove_backup`
-    writes: Sequence[int]  # to the copy, before anybody was let in; none of one that the team has made
+    writes: Sequence[Any]  # to the copy, before anybody was let in; none of one that the team has made
     age_seconds: float  # of the backup, by the server's clock
 
     @property
@@ -110,7 +114,7 @@ async def _of_production(server: Server, found: KeptProof) -> list[str]:
     return [] if is_same else [f"the catalog of {server.names.production} has changed since {found.at}"]
 
 
-async def _read_writes(server: Server, database: str) -> list[int]:
+async def _read_writes(server: Server, database: str) -> list[Any]:
     async with session(server, database) as conn:
         return list(await fetch_one(conn, WRITES) or ())
 

@@ -82,6 +82,16 @@ def test_check_before_the_first_start_makes_nothing(cluster: Cluster, tmp_path: 
 
 
 @on_18
+def test_check_wants_no_rehearsal_on_record_before_there_could_be_one(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: of a plan that had never been rehearsed it said that a later rehearsal had found something wrong."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        code, output = check(night)
+        assert code == 0, output
+        assert "✔ precheck.find_rehearsal  " in output
+        assert "◷ precheck.check_rehearsal  nothing is rehearsed yet" in output
+
+
+@on_18
 def test_check_beside_a_run_changes_no_catalog_stream_file_or_service(cluster: Cluster, tmp_path: Path) -> None:
     with at_the_first_gate(cluster, tmp_path) as night:
         until(lambda: anchored(night) == stream(night)[1], "the last event is anchored")

@@ -71,6 +71,22 @@ def test_a_second_one_of_the_same_database_by_a_plan_of_another_run_is_refused(c
         assert night.exit_code() == 0, night.output
 
 
+def test_beside_a_run_nothing_is_rehearsed_and_the_run_is_named(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: dump and restore began beside the window, and what the run had made was said to be left over."""
+    with a_night(cluster, tmp_path) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        mine = night.plan_file.read_text()
+        night.write_plan(run="another", rehearsal={})
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "app is not rehearsed beside a run: app_closed of run night" in done.stderr
+        assert "`cutoverd status` with that run's plan says how it stands" in done.stderr
+        assert names(cluster) == {"app", "app_closed"}
+        night.plan_file.write_text(mine)
+        assert night.cli("send", "abort").returncode == 0
+
+
 @pytest.mark.long
 def test_a_catalog_that_changed_while_the_run_waited_is_found_before_the_window(cluster: Cluster, tmp_path: Path) -> None:
     """Found: it was asked when PreCheck began, and never again; a run may wait for days at its gate."""

@@ -74,7 +74,17 @@ def test_once_a_file_is_mended_it_goes_on_from_the_clone_on_the_copy_that_was_ke
 
 
 @on_18
-def test_it_is_refused_where_it_would_prove_nothing_and_what_was_kept_stays(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE store.machine SET serial = serial WHERE id = 1",
+        pytest.param("ALTER TABLE store.machine ALTER serial TYPE text USING 'z' || serial", marks=pytest.mark.soak),
+    ],
+    ids=["a row", "a table written anew"],
+)
+def test_it_is_refused_where_it_would_prove_nothing_and_what_was_kept_stays(
+    cluster: Cluster, tmp_path: Path, change: str
+) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
         refused(night, "no rehearsal of app has kept its copy")
         url = kept(night, "--keep").partition("the copy, as production is today: psql '")[2].partition("'")[0]
@@ -88,7 +98,7 @@ def test_it_is_refused_where_it_would_prove_nothing_and_what_was_kept_stays(clus
         refused(night, "the catalog of app has changed since ")
         cluster.execute("ALTER TABLE store.machine DROP COLUMN colour", "app")
         with psycopg.connect(make_conninfo(url, options="-c role=app_owner -c default_transaction_read_only=off")) as conn:
-            conn.execute("UPDATE store.machine SET serial = serial WHERE id = 1")
+            conn.execute(change)
         refused(night, "app_try was written to since ", left={"app_try"})
         done = night.main("rehearse", str(night.plan_file))
         assert done.returncode == 0, done.stdout + done.stderr
