@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterator
 from urllib.parse import quote
 
 # what libpq and NATS take from the environment; PGPASSFILE is a path, and whoever may read that file may read it without it
-SECRETS = ("PGPASSWORD", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_NKEY", "NATS_CREDS")
+OF_NATS = ("NATS_USER", "NATS_PASSWORD", "NATS_TOKEN", "NATS_NKEY", "NATS_CREDS")
+SECRETS = ("PGPASSWORD", *OF_NATS)
 # Where a session goes, as whom and how its values are read: the plan alone says so. What is left to the environment is how a
 # login is proved and protected (PGPASSFILE, PGSSL*, PGREQUIREAUTH, …), and the file of the service that a plan names.
 NOT_FOR_LIBPQ = (
@@ -49,8 +50,11 @@ def drop_for_libpq() -> dict[str, str]:
 
 
 def for_libpq() -> dict[str, str]:
-    """The environment of a program that is told its server by its arguments: what ours would say of it is not there."""
-    return {name: value for name, value in os.environ.items() if name not in NOT_FOR_LIBPQ}
+    """The environment of a program that is told its server by its arguments: what ours would say of it is not there.
+
+    Of our secrets it has libpq's alone. Found: a file could read the journal's password by `\\getenv`.
+    """
+    return {name: value for name, value in os.environ.items() if name not in NOT_FOR_LIBPQ and name not in OF_NATS}
 
 
 def as_given() -> dict[str, str]:

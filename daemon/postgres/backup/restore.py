@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cutoverd.daemon.host import children
-from cutoverd.daemon.host.environment import as_given
+from cutoverd.daemon.host.environment import without_secrets
 from cutoverd.daemon.postgres.backup.dump import failed, run
 from cutoverd.daemon.postgres.catalog.not_restorable import NotRestorable
 from cutoverd.daemon.postgres.session import pins
@@ -136,7 +136,7 @@ async def restore_by_command(
     given: Mapping[str, str] = {"CUTOVERD_RUN": server.run, "CUTOVERD_DUMP": str(dump), "CUTOVERD_DATABASE": server.names.scratch}
     completed = await children.run(
         list(command), folder=server.folder, epoch=server.epoch, step=step, cwd=cwd,
-        env={**as_given(), "PGCLIENTENCODING": "UTF8", **given}, timeout_seconds=timeout_seconds,
+        env={**without_secrets(["PGPASSWORD"]), "PGCLIENTENCODING": "UTF8", **given}, timeout_seconds=timeout_seconds,
     )  # fmt: skip
     if completed.returncode != 0:
         raise failed(command[0], completed)
@@ -146,8 +146,9 @@ async def restore_by_command(
 async def _entries(server: Server, dump: Path, step: str) -> list[DumpEntry]:
     argv = [server.tool("pg_restore"), "-l", str(dump)]
     completed = await children.run(
-        argv, folder=server.folder, epoch=server.epoch, step=step, timeout_seconds=_LIST_SECONDS, output_bytes_max=_LIST_BYTES_MAX
-    )
+        argv, folder=server.folder, epoch=server.epoch, step=step, env=server.environment(), timeout_seconds=_LIST_SECONDS,
+        output_bytes_max=_LIST_BYTES_MAX,
+    )  # fmt: skip
     if completed.returncode != 0:
         raise failed("pg_restore -l", completed)
     found = ((line, _ENTRY.match(line)) for line in completed.stdout_tail.splitlines())

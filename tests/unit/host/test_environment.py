@@ -84,3 +84,10 @@ def test_what_is_kept_from_libpq_the_commands_of_the_plan_still_get(monkeypatch:
     assert "PGHOSTADDR" not in os.environ
     assert ("PGHOSTADDR" in environment.for_libpq(), environment.for_libpq()["PGSSLMODE"]) == (False, "require")
     assert without_secrets()["PGHOSTADDR"] == environment.as_given()["PGHOSTADDR"] == "203.0.113.1"
+
+
+def test_psql_and_pg_dump_get_no_secret_of_the_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    r"""Found: NATS_PASSWORD was in their environment, where a file of the plan reads it by `\getenv`."""
+    for name in SECRETS:
+        monkeypatch.setenv(name, SECRET)
+    assert environment.for_libpq().keys() & {*SECRETS} == {"PGPASSWORD"}
