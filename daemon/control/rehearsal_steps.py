@@ -55,6 +55,7 @@ class Rehearsal:
     failed: list[Finding] = field(default_factory=list)
     not_checked: list[StepKey] = field(default_factory=list)
     hidden_by: StepKey | None = None  # what has failed that they are not
+    is_barred: bool = False  # before anything was made: what an earlier one has kept is there still
     ended: Finding | None = None  # what nobody knows the outcome of, and nothing was taken after it
     done: int = 0
     seconds: float = 0.0  # that those took
@@ -102,6 +103,7 @@ class Steps:
         bar = next((each.key for each in self.done.failed if each.key.definition in BARS), None)
         if key.definition is not PreCheck.prove_backup or bar is None:
             return False
+        self.done.is_barred = True
         return self._hides(bar, left)
 
     async def _ends(self, key: StepKey, left: Sequence[StepKey]) -> bool:

@@ -53,6 +53,8 @@ async def rehearse(
             if not keep and not again:
                 await run_to_completion(copy.drop_after(loaded, server, Rehearsal()))
             raise
+        if done.is_barred:
+            return done
         if keep or (again and not done.is_fit):
             return await copy.keep(loaded, server, done, runlog.run)
         return await run_to_completion(copy.drop_after(loaded, server, done))

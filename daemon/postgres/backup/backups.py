@@ -172,7 +172,11 @@ class PgDump:
 
     async def check_copy(self, attempt_id: AttemptId, proven: Evidence) -> Evidence:
         """{"tables", "rows"}."""
-        return await check_copy(self._server.of_copy(self._rehearsal.database or ""), proven["copy"])
+        copy = self._server.of_copy(self._rehearsal.database or "")
+        held = await check_copy(copy, proven["copy"])
+        if self._kept:  # the fence has ended whoever was in it: now the counters know what they wrote, also since it began
+            await kept_proof.check_untouched(copy, self._kept)
+        return held
 
     async def clear(self, attempt_id: AttemptId) -> Evidence:
         """{"removed": what a proof that was killed left behind, "warnings"}: its databases, its unfinished file."""

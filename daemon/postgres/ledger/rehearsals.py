@@ -19,13 +19,13 @@ ON CONFLICT (database, identity) DO UPDATE
 SET made_by = excluded.made_by, seconds = excluded.seconds, parts = excluded.parts,
     production_bytes = excluded.production_bytes, place = excluded.place, is_elsewhere = excluded.is_elsewhere,
     catalog = excluded.catalog,
-    at = greatest(rehearsals.at, excluded.at)
+    at = least(greatest(rehearsals.at, excluded.at), clock_timestamp())
 """
 IS_THERE = b"SELECT to_regclass('cutoverd.rehearsals') IS NOT NULL"
 FIND = b"""
 SELECT identity, at, extract(epoch FROM clock_timestamp() - at)::float8, made_by, seconds, parts, production_bytes,
        place, is_elsewhere
-  FROM cutoverd.rehearsals WHERE database = %s ORDER BY at DESC
+  FROM cutoverd.rehearsals WHERE database = %s AND at <= clock_timestamp() ORDER BY at DESC
 """
 
 
@@ -85,7 +85,10 @@ async def forget(conn: Connection, database: str, identity: str) -> bool:
 
 
 async def find_all(conn: Connection, database: str) -> list[RehearsalOnRecord]:
-    """Of whatever files, the newest first; none also in a ledger of an older version, which `check` makes no table in."""
+    """Of whatever files, the newest first, none of a time to come, which would never age.
+
+    None also in a ledger of an older version, which `check` makes no table in.
+    """
     if await fetch_one(conn, IS_THERE) != (True,):
         return []
     return [_on_record(*row) for row in await fetch_all(conn, FIND, (database,))]

@@ -114,7 +114,12 @@ class Server:
         return read_service(str(name)) if name else ServiceSettings()
 
     def whose_settings(self, database: str) -> tuple[str, ...]:
-        """Where it is read what owner and database have set, the first that is there: a copy has only what our role may set."""
+        """Where it is read what owner and database have set, the first that is there: a copy has only what our role may set.
+
+        Found: in the rehearsal files ran without what the owner has set in production's database, and the window with it.
+        """
+        if self.on_trial and not self.is_given:
+            return (_production(self.url),)
         names = self.names
         return (database,) if database == names.production else (names.previous, names.production)
 

@@ -106,6 +106,34 @@ def test_it_is_refused_where_it_would_prove_nothing_and_what_was_kept_stays(
 
 
 @on_18
+def test_a_write_that_the_counters_did_not_know_yet_is_found_at_the_end(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: a session that had written within the last second stayed connected, and `--again` was fit on what it had changed."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        url = kept(night, "--keep").partition("the copy, as production is today: psql '")[2].partition("'")[0]
+        mended(night)
+        options = "-c role=app_owner -c default_transaction_read_only=off"
+        with psycopg.connect(make_conninfo(url, options=options), autocommit=True) as conn:
+            conn.execute("SELECT 1")
+            conn.execute("UPDATE store.machine SET serial = serial WHERE id = 1")
+            done = night.main("rehearse", "--again", str(night.plan_file))
+        assert done.returncode in {1, 5}, done.stdout + done.stderr
+        assert "app_try was written to since " in done.stdout + done.stderr
+
+
+@on_18
+def test_a_slip_in_a_file_costs_no_copy_that_was_kept(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        kept(night, "--keep")
+        (night.folder / "data/020.sql").write_text("\\! true\n")
+        done = night.main("rehearse", str(night.plan_file))
+        assert (done.returncode, "not looked at, because precheck.check_files has failed" in done.stdout) == (5, True), (
+            done.stdout
+        )
+        mended(night)
+        assert night.main("rehearse", "--again", str(night.plan_file)).returncode == 0
+
+
+@on_18
 def test_one_that_is_killed_leaves_what_the_next_goes_on_from(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
         kept(night, "--keep")
