@@ -37,7 +37,7 @@ class NotUnderstood(ValueError):
 class Command(BaseModel):
     """One command as it lies in the stream. `seq`, `sent_at` and `by` come from the bus, never from the payload."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
 
     verb: Verb
     id: str = Field(default_factory=lambda: uuid4().hex, max_length=LONGEST_NAME)

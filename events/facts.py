@@ -34,7 +34,8 @@ def _as_json(value: Any) -> Any:
 class Event(BaseModel):
     """The base of all events; `TYPES` maps the type on the wire to the class."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # each is built when one of it comes: a command that sends meets three of forty
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -26,7 +26,7 @@ Role = Literal["old", "new", "placeholder"]
 class Grant(BaseModel):
     """One privilege of an ACL, roles by oid (0: PUBLIC)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     grantee: int
     grantor: int
     privilege: Literal["CONNECT", "CREATE", "TEMPORARY"]
@@ -36,7 +36,7 @@ class Grant(BaseModel):
 class Settings(BaseModel):
     """One row of pg_db_role_setting: `name=value` in their order; without a role, the database's own."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     role: str | None
     config: tuple[str, ...]
 
@@ -44,7 +44,7 @@ class Settings(BaseModel):
 class DatabaseRow(BaseModel):
     """A row of pg_database and all that hangs on it and that a clone loses."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
     oid: int
     name: str
     owner: str
