@@ -12,7 +12,7 @@ NOT_BUILT_YET = {"systemd", "haproxy", "prometheus", "pgbouncer", "dns"}
 class Part(BaseModel):
     """The base of all parts of a plan: nothing unknown, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from cutoverd.daemon.plan.described import describe
 from cutoverd.daemon.plan.durations import PATTERN, format_duration
 from cutoverd.daemon.plan.model import Plan
 
@@ -16,6 +17,7 @@ _CLASS_NAME = re.compile(r"\b(?:(\w+)Section|Service(Commands))\b")  # editors s
 
 def schema() -> dict[str, Any]:
     """What a plan may say; what its parts must be together (unique names, exactly one kind) only `cutoverd run` tells."""
+    describe(Plan)
     ours = json.dumps(Plan.model_json_schema(by_alias=True, mode="validation"))
     made = json.loads(_CLASS_NAME.sub(lambda name: name[1] or name[2], ours))
     _as_written(made)
