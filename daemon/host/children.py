@@ -96,7 +96,7 @@ async def run(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):  # wait_for would lose a cancel that comes as the child ends
                 returncode = await process.wait()
-                was_begun = (records / f"{process.pid}.json").exists()  # whatever the code: it may be the launcher's own
+                was_begun = _was_begun(returncode, records, process.pid)
     finally:
         stdout, stderr = await run_to_completion(_finish(starting, records, outputs))
     if returncode is None:
@@ -189,6 +189,11 @@ def _records(folder: Path) -> Path:
 
 def _raise_fence(folder: Path, epoch: int) -> None:
     write_private(_records(folder) / launcher.FENCE, str(max(epoch, fenced_epoch(folder))))
+
+
+def _was_begun(returncode: int, records: Path, pid: int) -> bool:
+    """By its record, whatever the code: that may be the launcher's own, which never is 0. Where all are gone nobody knows."""
+    return returncode == 0 or (records / f"{pid}.json").exists() or not (returncode == launcher.REFUSED or records.is_dir())
 
 
 def _check_not_fenced(records: Path, epoch: int, program: str) -> None:
