@@ -29,6 +29,7 @@ log = Logger(__name__)
 BESIDE = (
     "`cutoverd status` with that run's plan says how it stands; once it is over, `cutoverd finalize` with it drops what is left"
 )
+RENAME = "see whose that is, then rename or drop it"
 DROPS = "`cutoverd rehearse --drop PLAN` drops it"
 
 
@@ -40,16 +41,18 @@ def server_of(loaded: LoadedPlan) -> Server:
 
 
 async def check_alone(server: Server) -> None:
-    """Raises `Unfit` beside a run of the same database: it may be in its window, and its names are those of the copy's rehearsal.
+    """Raises `Unfit` beside a run of the same database, which may be in its window, and where a name of the copy is not free.
 
-    Found: dump and restore began beside the window, and what it had made was said to be left over.
+    Found: dump and restore began beside the window, or were taken for hours though the copy could not be rehearsed on.
     """
+    names, runs = server.names, [server.run, f"{server.run}{ledger.TRIAL}"]
     async with session(server) as conn:
-        runs = [server.run, f"{server.run}{ledger.TRIAL}"]
-        taken = await taken_names(conn, server.names.made, prefix=server.names.build_prefix, runs=runs)
+        taken = await taken_names(conn, names.made, prefix=names.build_prefix, runs=runs)
     if others := {name: run for name, run in taken if run}:
         made = ", ".join(f"{name} of run {run}" for name, run in others.items())
-        raise Unfit(f"{server.names.production} is not rehearsed beside a run: {made}", hint=BESIDE)
+        raise Unfit(f"{names.production} is not rehearsed beside a run: {made}", hint=BESIDE)
+    if in_the_way := [name for name, _ in taken if name in (names.scratch, *names.of_trial.made)]:
+        raise Unfit(f"{', '.join(in_the_way)}: the copy needs that name, and no run in the ledger made it", hint=RENAME)
 
 
 async def lead(server: Server) -> Server:

@@ -105,8 +105,13 @@ def a_night_that_stands_still(cluster: Cluster, folder: Path) -> Iterator[Night]
         yield night
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kinds", [pytest.param(THERE, id="there"), pytest.param(JUDGED_AND_BACK, id="judged and back")])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        pytest.param(THERE, marks=pytest.mark.long, id="there"),
+        pytest.param(JUDGED_AND_BACK, marks=pytest.mark.soak, id="judged and back"),
+    ],
+)
 def test_a_daemon_killed_in_each_kind_of_step_of_the_rehearsal_repeats_that_one_alone(
     cluster: Cluster, tmp_path: Path, kinds: list[Stalled]
 ) -> None:

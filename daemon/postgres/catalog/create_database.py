@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg import errors, sql
 
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.ledger.databases import announce_name, withdraw_name
+from cutoverd.daemon.postgres.ledger.databases import announce_name, made_announced, made_by, withdraw_name
 from cutoverd.daemon.postgres.session.fetch import fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.states.errors import Unfit
@@ -24,6 +24,7 @@ async def create(conn: Connection, attempt_id: AttemptId, name: str, statement: 
     except errors.DuplicateDatabase as error:
         await withdraw_name(conn, attempt_id, name)
         raise _taken(attempt_id, name) from error
+    await made_announced(conn, attempt_id, name)
 
 
 async def _announce(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
@@ -31,7 +32,7 @@ async def _announce(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
     async with ledger.fenced_transaction(conn, attempt_id):
         exists = await fetch_one(conn, "SELECT 1 FROM pg_database WHERE datname = %s", (name,))
         is_new = await announce_name(conn, attempt_id, name)
-        if exists and is_new:
+        if exists and (is_new or name not in await made_by(conn, attempt_id.run, [name])):
             raise _taken(attempt_id, name)
     return not exists
 

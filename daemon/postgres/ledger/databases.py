@@ -105,12 +105,30 @@ async def untrack_database(conn: Connection, run: str, role: Role) -> None:
 
 
 ANNOUNCE = "INSERT INTO cutoverd.announced (run, name, epoch) VALUES (%s, %s, %s) ON CONFLICT (run, name) DO NOTHING RETURNING 1"
+MADE_ANEW = """
+UPDATE cutoverd.announced a SET oid = NULL
+ WHERE run = %s AND name = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)
+"""
 
 
 async def announce_name(conn: Connection, attempt_id: AttemptId, name: str) -> bool:
     """The run is about to make a database of that name; False if it has said so before."""
     row = await fetch_one(conn, ANNOUNCE, (attempt_id.run, name, attempt_id.epoch))
+    await conn.execute(MADE_ANEW, (attempt_id.run, name))
     return row is not None
+
+
+MADE_IS = """
+UPDATE cutoverd.announced a SET oid = d.oid FROM pg_database d WHERE a.run = %s AND a.name = %s AND d.datname = a.name
+"""
+
+
+async def made_announced(conn: Connection, attempt_id: AttemptId, name: str) -> None:
+    """The database of that name is there, and ours is this one.
+
+    Found: ours was dropped by hand, a colleague made another of its name, and that was dropped for ours.
+    """
+    await conn.execute(MADE_IS, (attempt_id.run, name))
 
 
 async def withdraw_name(conn: Connection, attempt_id: AttemptId, name: str) -> None:
@@ -119,7 +137,7 @@ async def withdraw_name(conn: Connection, attempt_id: AttemptId, name: str) -> N
 
 
 UNFINISHED = """
-SELECT d.datname FROM cutoverd.announced a JOIN pg_database d ON d.datname = a.name
+SELECT d.datname FROM cutoverd.announced a JOIN pg_database d ON d.datname = a.name AND d.oid = coalesce(a.oid, d.oid)
 WHERE a.run = %(run)s AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
 ORDER BY a.epoch
 """
@@ -132,7 +150,10 @@ async def unfinished_databases(conn: Connection, run: str) -> list[str]:
 
 async def withdraw_gone(conn: Connection, run: str) -> None:
     """Names that the run has announced and that no database has any more: the next run may find them free."""
-    query = "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS (SELECT FROM pg_database WHERE datname = a.name)"
+    query = (
+        "DELETE FROM cutoverd.announced a WHERE run = %s AND NOT EXISTS"
+        " (SELECT FROM pg_database d WHERE datname = a.name AND d.oid = coalesce(a.oid, d.oid))"
+    )
     await conn.execute(query, (run,))
 
 
@@ -147,7 +168,7 @@ async def leftovers(conn: Connection, run: str, steps: Mapping[str, str]) -> lis
 MADE = """
 SELECT d.datname FROM pg_database d
 WHERE (d.oid IN (SELECT oid FROM cutoverd.database_oids WHERE run = %(run)s)
-       OR d.datname IN (SELECT name FROM cutoverd.announced WHERE run = %(run)s))
+       OR EXISTS (SELECT FROM cutoverd.announced a WHERE run = %(run)s AND name = d.datname AND d.oid = coalesce(a.oid, d.oid)))
   AND d.datname = ANY(%(names)s)
 """
 
@@ -168,9 +189,10 @@ ORDER BY 1
 TAKEN = NAMED.format(
     made_by="""(SELECT string_agg(DISTINCT run, ', ') FROM (
     SELECT run FROM cutoverd.database_oids o WHERE o.oid = d.oid
-    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname) made)""",
+    UNION SELECT run FROM cutoverd.announced a WHERE a.name = d.datname AND d.oid = coalesce(a.oid, d.oid)) made)""",
     not_ours="""AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids WHERE run = ANY(%(runs)s))
-  AND d.datname NOT IN (SELECT name FROM cutoverd.announced WHERE run = ANY(%(runs)s))""",
+  AND NOT EXISTS (SELECT FROM cutoverd.announced a
+                   WHERE run = ANY(%(runs)s) AND name = d.datname AND d.oid = coalesce(a.oid, d.oid))""",
 )
 WITHOUT_LEDGER = NAMED.format(made_by="NULL::text", not_ours="")
 HAS_LEDGER = "SELECT to_regclass('cutoverd.announced') IS NOT NULL"

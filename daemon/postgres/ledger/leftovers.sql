@@ -5,10 +5,11 @@ WITH ours AS (
     WHERE o.run = %(run)s
     UNION ALL
     SELECT 'unfinished', d.oid, d.datname, a.name
-    FROM cutoverd.announced a JOIN pg_database d ON d.datname = a.name
+    FROM cutoverd.announced a JOIN pg_database d ON d.datname = a.name AND d.oid = coalesce(a.oid, d.oid)
     WHERE a.run = %(run)s
       AND d.oid NOT IN (SELECT oid FROM cutoverd.database_oids)
-      AND NOT EXISTS (SELECT FROM cutoverd.announced other WHERE other.name = a.name AND other.run <> a.run)
+      AND NOT EXISTS (SELECT FROM cutoverd.announced other WHERE other.name = a.name AND other.run <> a.run
+                        AND d.oid = coalesce(other.oid, d.oid))
 )
 SELECT ours.role, ours.oid::bigint, ours.datname, ours.announced,
     pg_database_size(d.oid),

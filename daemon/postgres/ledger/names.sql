@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS cutoverd.announced (
     run text NOT NULL,
     name text NOT NULL,
     epoch bigint NOT NULL,
+    oid oid, -- of the database, once it is made
     PRIMARY KEY (run, name)
 );
 

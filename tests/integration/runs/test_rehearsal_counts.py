@@ -24,7 +24,7 @@ def stalled_rehearsal(night: Night) -> None:
     until(lambda: night.cluster.execute(STANDS_STILL), f"the script stands still\n{night.output[-3000:]}")
 
 
-@pytest.mark.long
+@pytest.mark.soak
 def test_one_that_finds_something_wrong_takes_back_that_an_earlier_one_did_not(cluster: Cluster, tmp_path: Path) -> None:
     """Found: on Monday it was fit, on Thursday it was not, and a run went down on Monday's word."""
     with a_night(cluster, tmp_path, rehearsal={}) as night:

@@ -49,6 +49,7 @@ def names_of_copy(night: Night) -> set[str]:
     return {name for name in names(night.cluster) if name.startswith("app_try")}
 
 
+@on_18
 def test_once_a_file_is_mended_it_goes_on_from_the_clone_on_the_copy_that_was_kept(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
         kept(night, "--keep")
@@ -105,6 +106,7 @@ def test_it_is_refused_where_it_would_prove_nothing_and_what_was_kept_stays(
         assert names(cluster) == {"app"}
 
 
+@pytest.mark.soak
 @on_18
 def test_a_write_that_the_counters_did_not_know_yet_is_found_at_the_end(cluster: Cluster, tmp_path: Path) -> None:
     """Found: a session that had written within the last second stayed connected, and `--again` was fit on what it had changed."""
@@ -121,6 +123,23 @@ def test_a_write_that_the_counters_did_not_know_yet_is_found_at_the_end(cluster:
 
 
 @on_18
+def test_a_database_that_somebody_made_under_the_name_of_the_copy_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: the copy was dropped by hand, a colleague made another of its name, and that was dropped without a word."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        assert night.main("rehearse", "--keep", str(night.plan_file)).returncode == 0
+        cluster.execute("DROP DATABASE app_try WITH (FORCE)")
+        cluster.execute("CREATE DATABASE app_try OWNER app_owner")
+        cluster.execute("CREATE TABLE precious ()", "app_try")
+        for option in ("--again", "--keep"):
+            done = night.main("rehearse", option, str(night.plan_file))
+            assert done.returncode == 1, done.stdout + done.stderr
+            assert "app_try: the copy needs that name, and no run in the ledger made it" in done.stderr
+        assert night.main("rehearse", "--drop", str(night.plan_file)).returncode == 0
+        assert cluster.execute("SELECT count(*) FROM precious", "app_try") == [(0,)]
+        assert names(cluster) == {"app", "app_try"}
+
+
+@on_18
 def test_a_slip_in_a_file_costs_no_copy_that_was_kept(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
         kept(night, "--keep")
@@ -133,6 +152,7 @@ def test_a_slip_in_a_file_costs_no_copy_that_was_kept(cluster: Cluster, tmp_path
         assert night.main("rehearse", "--again", str(night.plan_file)).returncode == 0
 
 
+@pytest.mark.soak
 @on_18
 def test_one_that_is_killed_leaves_what_the_next_goes_on_from(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night:
@@ -148,7 +168,7 @@ def test_one_that_is_killed_leaves_what_the_next_goes_on_from(cluster: Cluster, 
         assert names(cluster) == {"app"}
 
 
-@pytest.mark.long
+@pytest.mark.soak
 @on_18
 def test_a_copy_that_the_team_has_made_is_rehearsed_on_again_without_another_backup(cluster: Cluster, tmp_path: Path) -> None:
     with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}) as night:
