@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import os
 import secrets
@@ -26,6 +25,7 @@ from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.host.output import Drained, Filed, Output
 from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.host.private_files import find_private, make_private_folder, remove_private, write_private
+from cutoverd.daemon.host.procfs import all_pids, read_environment
 from cutoverd.states.errors import NotLeader, StepError, TimedOut
 
 log = Logger(__name__)
@@ -245,7 +245,7 @@ def _is_of_earlier_boot(child: Child) -> bool:
 def _check_is_not_alive(path: Path) -> None:
     """What a record does not tell any more is asked of the process that its name tells; raises `StepError` if that lives."""
     pid = int(path.stem) if path.stem.isdecimal() and len(path.stem) < 10 else 0
-    if path.exists() and pid and f"\0{launcher.TOKEN}=".encode() in _environment(pid):
+    if path.exists() and pid and f"\0{launcher.TOKEN}=".encode() in read_environment(pid):
         raise StepError(
             f"{path}, the record of a child, cannot be read, and process {pid} may be that child",
             hint="end it, then start the daemon again: what it does must not go on beside what the run does",
@@ -288,18 +288,4 @@ def _processes(child: Child) -> list[int]:
 
 def _descendants(child: Child) -> list[int]:
     token = f"\0{launcher.TOKEN}={child.token}\0".encode()
-    return [pid for pid in _all_pids() if pid != child.pid and token in _environment(pid) and birth(pid)]
-
-
-def _all_pids() -> list[int]:
-    """None where there is no /proc: there a descendant ends with the command or not at all."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc/self") else []
-
-
-def _environment(pid: int) -> bytes:
-    """Each variable between two NULs. Read as plainly as can be: it is asked of all processes whenever a child has ended."""
-    try:
-        with io.FileIO(f"/proc/{pid}/environ") as file:
-            return b"\0" + file.readall()
-    except OSError:  # it ended, or is another user's and then none of ours
-        return b""
+    return [pid for pid in all_pids() if pid != child.pid and token in read_environment(pid) and birth(pid)]

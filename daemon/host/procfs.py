@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 from collections.abc import Iterable, Iterator
@@ -86,3 +87,17 @@ def _is(link: Path, file: Path) -> bool:
         return link.samefile(file)
     except OSError:
         return False
+
+
+def all_pids() -> list[int]:
+    """None where there is no /proc: there a descendant ends with the command or not at all."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()] if os.path.isdir("/proc/self") else []
+
+
+def read_environment(pid: int) -> bytes:
+    """Each variable between two NULs. Read as plainly as can be: it is asked of all processes whenever a child has ended."""
+    try:
+        with io.FileIO(f"/proc/{pid}/environ") as file:
+            return b"\0" + file.readall()
+    except OSError:  # it ended, or is another user's and then none of ours
+        return b""
