@@ -27,6 +27,10 @@ class CheckFailed(StepError):
     """a check, a validation or a comparison found something wrong"""
 
 
+class ServerFailed(StepError):
+    """the server could not go on: it ended the session, or had no room; that says nothing of what it was doing"""
+
+
 class TimedOut(StepError):
     """the step did not end within its time-out"""
 

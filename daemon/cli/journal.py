@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -51,4 +52,4 @@ def restore(
         return
     confirmed(given, confirm, "to restore its journal")
     ended(restoring.restore(given, say_on), stopped=AGAIN)
-    say_on(f"the journal is whole again: `cutoverd run {plan}` takes the run on, unless it has ended")
+    say_on(f"the journal is whole again: `cutoverd run {shlex.quote(str(plan))}` takes the run on, unless it has ended")

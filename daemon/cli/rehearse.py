@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +21,14 @@ from cutoverd.daemon.terminal.nonblocking import NonBlockingWriter
 from cutoverd.daemon.views.event_lines import FAILED, RUNNING, WARNING
 from cutoverd.daemon.views.hints import by_hint, without_commands
 from cutoverd.daemon.views.rehearsal_state import window_step
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import NotLeader, StepError
 from cutoverd.states.run import StepKey
 
 T = TypeVar("T")
 app = typer.Typer(add_completion=False)
 STOPPED = "what it made is dropped; if it was killed, `cutoverd rehearse --drop PLAN` does that"
 STAYS = "what it made stays: `cutoverd rehearse --drop PLAN` drops it, and so does the next rehearsal without --again"
+DROPPED = "dropped: nothing that is on record of a rehearsal is left"
 MORE = "      │ "  # of a text with several lines
 MOST_NAMED = 40  # of what was not looked at
 HELP = """Take the window on a copy of production, on any day and without a run: backup, restore and count, then every schema
@@ -66,7 +68,14 @@ def rehearse(
     given = loaded(plan, whole=True)
     if drop:
         warnings = ended(_without_run(rehearsal.drop(given, is_gone=gone)), stopped="begin `cutoverd rehearse --drop PLAN` again")
-        say("\n".join([*(f"{WARNING} {one_line(each)}" for each in warnings), "dropped: nothing of a rehearsal is left"]))
+        say(
+            "\n".join(
+                [
+                    *(f"{WARNING} {one_line(each)}" for each in warnings),
+                    DROPPED,
+                ]
+            )
+        )
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
         shown = EventPrinter(out, TextFormat())
@@ -74,15 +83,25 @@ def rehearse(
             given, keep=keep, again=again, observers=[shown], tell=lambda progress: out.write(format_progress(progress))
         )
         done = ended(_without_run(work), stopped=STAYS if keep or again else STOPPED)
-    code = Exit.ABORTED if done.failed else Exit.ERROR if done.ended or done.not_dropped else Exit.COMPLETED
+    code = exit_code(done)
     say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
     raise typer.Exit(code)
+
+
+def exit_code(done: Rehearsal) -> Exit:
+    """`ABORTED` where something is known to be wrong; `ERROR` where nothing is, and it was not taken to its end."""
+    if done.is_wrong:
+        return Exit.ABORTED
+    return Exit.ERROR if done.failed or done.ended or done.not_dropped else Exit.COMPLETED
 
 
 async def _without_run(work: Coroutine[Any, Any, T]) -> T:
     """What helps, without what only a run can be told."""
     try:
         return await work
+    except NotLeader as error:
+        error.hint = "another `cutoverd rehearse` of this database has begun, on another machine say: this one has ended"
+        raise
     except StepError as error:
         error.hint = without_commands(error.hint)
         raise
@@ -97,22 +116,30 @@ def format_progress(progress: Progress) -> str:
 
 def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterator[str]:
     """All that is wrong, what was not looked at, where the copy is, and what now, in one sentence."""
+    file = shlex.quote(str(plan))  # what is said to be typed can be pasted
     yield ""
     if done.failed:
-        yield f"not fit: {len(done.failed)} thing{'s are' if len(done.failed) > 1 else ' is'} wrong"
+        what = "things are" if len(done.failed) > 1 else "thing is"
+        yield (
+            f"not fit: {len(done.failed)} {what} wrong"
+            if done.is_wrong
+            else f"not rehearsed: {len(done.failed)} {what} in the way"
+        )
     yield from _wrong(done.failed)
     if done.ended:
         yield f"it could not be made: {continued(done.ended.reason, MORE)}"
     if done.revoked:
         yield "an earlier rehearsal of these files, this plan and this catalog found nothing wrong: it counts no more"
+    if done.failed and done.recorded:
+        yield "what was taken on the copy went well, and is on record: a run need not rehearse it"
     yield from _not_checked(done)
-    yield from _kept(done, plan)
+    yield from _kept(done, file)
     if done.failed:
         what = "all of them" if len(done.failed) > 1 else "it"
         then = (
-            f"`cutoverd rehearse --again {plan}`, on the copy that is kept"
+            f"`cutoverd rehearse --again {file}`, on the copy that is kept"
             if done.is_for_again
-            else f"`cutoverd rehearse {plan}` again"
+            else f"`cutoverd rehearse {file}` again"
         )
         yield f"→ see to {what}, then {then}: production is untouched"
         return
@@ -121,7 +148,7 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
         return
     yield f"fit: {done.done} steps in {format_seconds(done.seconds)}, the window was taken on the copy and back"
     unless = "unless a file, the plan or the catalog changes"
-    yield f"→ `cutoverd run {plan}` within {format_age(max_age_seconds)} does not rehearse again, {unless}"
+    yield f"→ `cutoverd run {file}` within {format_age(max_age_seconds)} does not rehearse again, {unless}"
 
 
 def _wrong(failed: list[Finding]) -> Iterator[str]:
@@ -145,7 +172,7 @@ def _not_checked(done: Rehearsal) -> Iterator[str]:
         yield f"  {WARNING} and {more} more"
 
 
-def _kept(done: Rehearsal, plan: Path) -> Iterator[str]:
+def _kept(done: Rehearsal, file: str) -> Iterator[str]:
     if done.not_dropped:
         yield f"the copy is not dropped: {one_line(done.not_dropped)}"
     if done.not_opened:
@@ -154,7 +181,7 @@ def _kept(done: Rehearsal, plan: Path) -> Iterator[str]:
         yield f"kept: {each.name}, {each.what}: psql '{each.url}'"
     if done.kept or done.not_opened or done.not_dropped:
         them = "it" if len(done.kept) == 1 else "them"
-        yield f"→ `cutoverd rehearse --drop {plan}` drops {them}; so does the next rehearsal without --again"
+        yield f"→ `cutoverd rehearse --drop {file}` drops {them}; so does the next rehearsal without --again"
 
 
 def name_of(key: StepKey) -> str:

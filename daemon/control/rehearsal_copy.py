@@ -1,11 +1,10 @@
-"""The copy around a rehearsal without a run: under which name it goes, kept for people and for `--again`, put back, dropped."""
+"""The copy around a rehearsal without a run: kept for people and for `--again`, put back, dropped."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import psycopg
 
+from cutoverd.daemon.control.rehearsal_alone import RENAME, find_nobodys
 from cutoverd.daemon.control.rehearsal_steps import Rehearsal
 from cutoverd.daemon.host.log import Logger
 from cutoverd.daemon.plan.load import LoadedPlan
@@ -13,46 +12,17 @@ from cutoverd.daemon.postgres.backup import kept_proof
 from cutoverd.daemon.postgres.backup.kept_copy import open_kept
 from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
 from cutoverd.daemon.postgres.ledger import ledger
-from cutoverd.daemon.postgres.ledger.databases import taken_names
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.runtime.leadership import server_before_epoch, take_without_journal
+from cutoverd.daemon.runtime.leadership import take_without_journal
 from cutoverd.daemon.runtime.wiring import ports_of, proof_plan, rehearsal_plan
-from cutoverd.states.errors import StepError, Unfit, format_error
+from cutoverd.states.errors import StepError, format_error
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.precheck import PreCheck
-from cutoverd.states.rehearsal import name_without_run
 from cutoverd.states.run import Run, Status, StepKey
 
 log = Logger(__name__)
 
-BESIDE = (
-    "`cutoverd status` with that run's plan says how it stands; once it is over, `cutoverd finalize` with it drops what is left"
-)
-RENAME = "see whose that is, then rename or drop it"
 DROPS = "`cutoverd rehearse --drop PLAN` drops it"
-
-
-def server_of(loaded: LoadedPlan) -> Server:
-    """Production's, under the name that stands for a run's."""
-    server = server_before_epoch(loaded)
-    name = name_without_run(server.names.production)
-    return replace(server, run=name, folder=loaded.state_dir / name)
-
-
-async def check_alone(server: Server) -> None:
-    """Raises `Unfit` beside a run of the same database, which may be in its window, and where a name of the copy is not free.
-
-    Found: dump and restore began beside the window, or were taken for hours though the copy could not be rehearsed on.
-    """
-    names, runs = server.names, [server.run, f"{server.run}{ledger.TRIAL}"]
-    async with session(server) as conn:
-        taken = await taken_names(conn, names.made, prefix=names.build_prefix, runs=runs)
-    if others := {name: run for name, run in taken if run}:
-        made = ", ".join(f"{name} of run {run}" for name, run in others.items())
-        raise Unfit(f"{names.production} is not rehearsed beside a run: {made}", hint=BESIDE)
-    if in_the_way := [name for name, _ in taken if name in (names.scratch, *names.of_trial.made)]:
-        raise Unfit(f"{', '.join(in_the_way)}: the copy needs that name, and no run in the ledger made it", hint=RENAME)
 
 
 async def lead(server: Server) -> Server:
@@ -104,7 +74,8 @@ async def drop(loaded: LoadedPlan, server: Server, *, is_gone: bool = False) -> 
     """
     direction = Direction.BACK if is_gone else Direction.FORWARD
     cleared: Evidence = await ports_of(loaded, server).backups.clear(_attempt_id(server, "drop", direction))
-    return list(cleared.get("warnings", ()))
+    left = [f"{name} is there, and no run in the ledger made it: {RENAME}" for name in await find_nobodys(server)]
+    return [*cleared.get("warnings", ()), *left]
 
 
 def _attempt_id(server: Server, what: str, direction: Direction = Direction.FORWARD) -> AttemptId:

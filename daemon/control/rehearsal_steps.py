@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from cutoverd.daemon.control.rehearsal_alone import check_alone
 from cutoverd.daemon.engine.run_log import RunLog
 from cutoverd.daemon.engine.step_executor import StepExecutor
 from cutoverd.daemon.host.log import Logger
@@ -16,13 +17,15 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import rehearsal_record
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase
 from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
+from cutoverd.daemon.postgres.session.lock_waits import LockHeld
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
+from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.leadership import check_leads
 from cutoverd.daemon.runtime.wiring import ports_of
 from cutoverd.daemon.views.hints import without_commands
 from cutoverd.events import facts
-from cutoverd.states.errors import StepError
+from cutoverd.states.errors import ServerFailed, StepError, Unfit
 from cutoverd.states.next_action import AttemptStep
 from cutoverd.states.ports import AttemptId, Direction
 from cutoverd.states.precheck import PreCheck
@@ -36,6 +39,8 @@ AS_THEY_ARE = "`cutoverd rehearse` begins anew, with the files as they are then"
 STOPS = (PreCheck.find_rehearsal, PreCheck.prove_backup, PreCheck.reset_copy)
 # before anything is made: a file may reach beyond the copy, by `\c` or ALTER DATABASE; a disk that is full stops production too
 BARS = (PreCheck.check_files, PreCheck.check_room)
+# of a step of the window they tell of what is around the copy, and nothing of files, plan or data
+AROUND = tuple(kind.__name__ for kind in (ServerFailed, Unfit, Refused, LockHeld))
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Finding:
     reason: str
     hint: str
     keys: Any = None  # of rows, where it names some
+    is_around: bool = False  # nothing that was rehearsed is known to be wrong by it
 
 
 @dataclass
@@ -59,11 +65,17 @@ class Rehearsal:
     ended: Finding | None = None  # what nobody knows the outcome of, and nothing was taken after it
     done: int = 0
     seconds: float = 0.0  # that those took
+    recorded: bool = False  # nothing was wrong on the copy, whatever else was found: a run need not rehearse it
     revoked: bool = False  # an earlier one of the same files, plan and catalog counts no more
     kept: list[KeptDatabase] = field(default_factory=list)
     is_for_again: bool = False  # what is kept, for `--again`
     not_opened: str = ""  # why what is kept lets nobody in
     not_dropped: str = ""  # why the copy is there still, which nobody wanted to keep
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether files, plan or data are known to be wrong, not what is around the copy alone."""
+        return any(not each.is_around for each in self.failed)
 
     @property
     def is_fit(self) -> bool:
@@ -90,7 +102,7 @@ class Steps:
     async def take(self) -> Rehearsal:
         keys = list(_keys(self._log.run))
         for at, key in enumerate(keys):
-            if key.definition is PreCheck.record_rehearsal and self.done.failed:
+            if key.definition is PreCheck.record_rehearsal and any(_is_of_copy(each.key) for each in self.done.failed):
                 continue
             if self._is_barred(key, keys[at:]) or await self._ends(key, keys[at:]) or await self._fails(key, keys[at + 1 :]):
                 break
@@ -111,20 +123,37 @@ class Steps:
         stamps = await asyncio.to_thread(read_stamps, self._loaded)
         if changed := sorted(name for name in stamps | self._stamps if stamps.get(name) != self._stamps.get(name)):
             self.done.ended = Finding(key, f"while they are rehearsed these were written to: {', '.join(changed)}", AS_THEY_ARE)
-        return bool(changed) and self._hides(key, left)
+        elif other := await self._find_other():
+            self.done.ended = Finding(key, str(other), other.hint)
+        return self.done.ended is not None and self._hides(key, left)
+
+    async def _find_other(self) -> Unfit | None:
+        """Found: a run that began while the dump was taken was not met, and had its window beside the rehearsal."""
+        try:
+            await check_alone(self._server)
+        except Unfit as other:
+            return other
+        except StepError as error:  # the server is away: the step itself says it
+            log.warning("others_not_asked_for", reason=str(error), doing="before the next step once more")
+        return None
 
     async def _fails(self, key: StepKey, left: Sequence[StepKey]) -> bool:
         """Take it; whether nothing means anything after it."""
         event_id = await self._log.append(facts.StepStarted(step=str(key), direction=Direction.FORWARD, attempt=1))
         outcome = _without_run(await self._executor.attempt(AttemptStep(key, Direction.FORWARD, 1), event_id))
         await self._record(outcome)
+        if (task := asyncio.current_task()) and task.cancelling():  # a step that cannot be ended for sure says so, and no more
+            raise asyncio.CancelledError
         if isinstance(outcome, facts.StepInterrupted):  # a run would take it again; here all of it is
             self.done.ended = Finding(key, f"what became of {key} is not known: {outcome.reason}", AGAIN)
             return self._hides(key, left)
         if self._log.run.of(key, Direction.FORWARD).status is Status.DONE:
+            self.done.recorded |= key.definition is PreCheck.record_rehearsal
             return False
-        self.done.failed.append(_finding(key, outcome))
-        await self._revoke(key, event_id)
+        found = _finding(key, outcome)
+        self.done.failed.append(found)
+        if _is_of_copy(key) and not found.is_around:
+            await self._revoke(key, event_id)
         return (key.hides_rest or key.definition in STOPS) and self._hides(key, left)
 
     async def _revoke(self, key: StepKey, event_id: str) -> None:
@@ -133,8 +162,7 @@ class Steps:
         Found: rows are in no identity, so a rehearsal that found them wrong left the earlier one of the same files on record.
         """
         identity = self._log.run.evidence().get(str(PreCheck.find_rehearsal), {}).get("identity")
-        of_window = key.of_window != key or key.definition is PreCheck.check_copy
-        if not (identity and of_window) or self.done.revoked:
+        if not identity or self.done.revoked:
             return
         attempt_id = AttemptId(self._server.run, self._server.epoch, str(key), Direction.FORWARD, event_id)
         try:
@@ -154,7 +182,13 @@ class Steps:
 def _finding(key: StepKey, outcome: facts.Event) -> Finding:
     """Of an attempt that was ended before its outcome was known there is a reason as well."""
     evidence = getattr(outcome, "evidence", {})
-    return Finding(key, getattr(outcome, "reason", ""), getattr(outcome, "hint", ""), evidence.get("keys"))
+    is_around = key.of_window != key and getattr(outcome, "error", "") in AROUND
+    return Finding(key, getattr(outcome, "reason", ""), getattr(outcome, "hint", ""), evidence.get("keys"), is_around)
+
+
+def _is_of_copy(key: StepKey) -> bool:
+    """Whether it says something of what the window would do with these files."""
+    return key.of_window != key or key.definition is PreCheck.check_copy
 
 
 def _without_run(outcome: facts.Event) -> facts.Event:

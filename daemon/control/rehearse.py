@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 from cutoverd.daemon.bus.memory import MemoryStream
 from cutoverd.daemon.control import rehearsal_copy as copy
+from cutoverd.daemon.control.rehearsal_alone import alone, check_alone
 from cutoverd.daemon.control.rehearsal_steps import Rehearsal, Steps
 from cutoverd.daemon.engine.run_log import Observer, RunLog
 from cutoverd.daemon.host.cancellation import end_tasks, run_to_completion
@@ -17,7 +18,6 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.session.kept import sessions_kept
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.progress import Progress
-from cutoverd.daemon.runtime.daemon_lock import one_daemon, one_process
 from cutoverd.daemon.runtime.progress_tracker import ProgressTracker
 from cutoverd.events import facts
 
@@ -38,9 +38,9 @@ async def rehearse(
     `tell` hears every half minute how far a step is that takes so long.
     Raises `NotLeader` if somebody else began to rehearse this database meanwhile, `Unfit` if there is no copy for `again`.
     """
-    with _alone(loaded) as server:
+    with alone(loaded) as server:
         server = await copy.lead(server)
-        await copy.check_alone(server)
+        await check_alone(server)
         kept = await copy.find_kept(loaded, server) if again else None
         tracker = ProgressTracker(loaded)
         runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])
@@ -62,20 +62,8 @@ async def rehearse(
 
 async def drop(loaded: LoadedPlan, *, is_gone: bool = False) -> list[str]:
     """What a rehearsal has kept, or left when it was killed; warnings. `is_gone`: the team's copy is not waited for."""
-    with _alone(loaded) as server:
+    with alone(loaded) as server:
         return await copy.drop(loaded, await copy.lead(server), is_gone=is_gone)
-
-
-@contextmanager
-def _alone(loaded: LoadedPlan) -> Iterator[Server]:
-    """No daemon drives the run, and nobody rehearses this database by a plan with another `run`.
-
-    Found: the second one took the first for dead, ended its sessions and dropped its copy.
-    """
-    server = copy.server_of(loaded)
-    says = f"{server.names.production} is rehearsed by process {{}} already"
-    with one_daemon(loaded), one_process(server.folder, says):
-        yield server
 
 
 @asynccontextmanager

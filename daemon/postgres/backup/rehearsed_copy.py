@@ -23,7 +23,7 @@ from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.session.sqlstates import is_certain
-from cutoverd.states.errors import CheckFailed, StepError
+from cutoverd.states.errors import CheckFailed, StepError, Unfit
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 BACK = ("exchange_back", "keep_new", "lift_fence")
@@ -105,8 +105,8 @@ async def _drop_each(conn: Connection, names: Sequence[str]) -> None:
     for name in names:
         try:
             await drop_database(conn, name, force=True)
-        except psycopg.Error as error:
-            if conn.closed or not is_certain(error.sqlstate):
+        except (psycopg.Error, Unfit) as error:
+            if conn.closed or (isinstance(error, psycopg.Error) and not is_certain(error.sqlstate)):
                 raise
             kept.append(name)
     for name in kept:

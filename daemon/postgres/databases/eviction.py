@@ -14,6 +14,7 @@ from typing import Any
 
 from psycopg import errors
 
+from cutoverd.daemon.postgres.catalog.inside import ENDS, INSIDE, read_inside
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.reach import Connection, primary_message
@@ -27,11 +28,6 @@ Work = Callable[[Connection], Awaitable[Evidence]]
 # somebody is in, somebody holds a lock, our time-out struck, or a rival changed the same row: all of them pass
 AGAIN = (errors.ObjectInUse, errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected, errors.InternalError_)
 
-# autovacuum workers give way to a rename by themselves
-INSIDE = """
-SELECT pid, usename, application_name, client_addr::text, backend_type, state FROM pg_stat_activity
-WHERE datid = %s AND pid <> ALL (ARRAY[pg_backend_pid(), %s]) AND backend_type IS DISTINCT FROM 'autovacuum worker'
-"""
 CONNECTING = """
 SELECT pid FROM pg_locks
 WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid = %s AND pid <> pg_backend_pid()
@@ -122,8 +118,7 @@ async def end_sessions(conn: Connection, oid: int, sessions: Sessions, *, ours: 
 async def _still_in(
     conn: Connection, oid: int, sessions: Sessions, last: str, evict_seconds: float, *, ours: int = 0
 ) -> TimedOut:
-    rows = await fetch_all(conn, INSIDE, (oid, ours))
-    inside = {row[0]: f"{row[4]} {row[0]} of {row[1]} ({row[2]})" for row in rows}
+    inside = await read_inside(conn, oid, ours=ours)
     connecting = [f"{row[0]}, which is connecting" for row in await fetch_all(conn, CONNECTING, (oid,))]
     prepared = [f"prepared transaction {row[0]} of {row[1]}" for row in await fetch_all(conn, PREPARED, (oid,))]
     who = [*inside.values(), *connecting, *prepared]
@@ -132,6 +127,6 @@ async def _still_in(
     what = name[0] if name else "the database"
     return TimedOut(
         f"{what} is not empty after {evict_seconds:g} s: {'; '.join(who) or 'nobody is seen'}; last error: {last}",
-        hint="a superuser ends a superuser's session; ROLLBACK PREPARED needs a database that accepts connections",
+        hint=f"{ENDS}; ROLLBACK PREPARED needs a database that accepts connections",
         evidence={"inside": who, "sessions_refused": refused, "prepared": prepared},
     )

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from cutoverd.daemon.host.log import Logger
-from cutoverd.daemon.postgres.databases.eviction import INSIDE
+from cutoverd.daemon.postgres.catalog.inside import INSIDE
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.ledger.outsiders import note_inside, note_outsiders, noted_outsiders
 from cutoverd.daemon.postgres.session.fetch import fetch_all

@@ -12,14 +12,14 @@ from cutoverd.daemon.postgres.scripts import right_errors
 from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX, Wrapper
 from cutoverd.daemon.postgres.scripts.psql_messages import PASSED_OVER, ScriptError, commit_error, first_error
 from cutoverd.daemon.postgres.session.server import Server
+from cutoverd.daemon.postgres.session.sqlstates import is_of_the_server
 from cutoverd.daemon.sqltext.lint import ScriptLint, chain
-from cutoverd.states.errors import NotLeader, StepError
+from cutoverd.states.errors import NotLeader, ServerFailed, StepError
 
 _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 SESSION_LOST = 2  # how psql ends then
-OF_THE_SERVER = ("53", "57P", "58")  # SQLSTATEs that begin so: no room, no memory, shut down, an error of the system
 SERVER_HELPS = {"53100": "make room on the disk that it names"}
 LOG = "the server's log says why it ended"
 OWNER = "the database's owner"
@@ -41,13 +41,27 @@ def psql_failure(
     kept: str = "nothing of it was kept",
     then: str = AT_NIGHT,
 ) -> StepError:
-    """The error for a psql run whose step is not finished in the ledger.
+    """The error for a psql run whose step is not finished in the ledger; `ServerFailed` where that says nothing of the files.
 
     `owner`: as whom the files run; `kept` says what became of its effect, `then` what is to be done. A mended file is never
     run by the run that it failed in: that goes through with what it began with.
     """
     error = first_error(completed, reading.cwd)
-    then = _of_the_server(completed, error, then)
+    if not _is_of_the_server(completed, error):
+        return _of_files(completed, error, reading, wrapper, owner, kept, then)
+    failure = _of_files(completed, error, reading, wrapper, owner, kept, _of_the_server(error, then))
+    return ServerFailed(str(failure), hint=failure.hint, evidence=failure.evidence)
+
+
+def _of_files(
+    completed: Completed,
+    error: ScriptError | None,
+    reading: ScriptLint,
+    wrapper: Wrapper | None,
+    owner: str,
+    kept: str,
+    then: str,
+) -> StepError:
     if error is None:
         return _without_place(completed, kept, then)
     if error.sqlstate == NOT_LEADER:
@@ -71,12 +85,14 @@ def psql_failure(
     return _at_its_place(error, reading, "; ".join(filter(None, (helps, kept, then))))
 
 
-def _of_the_server(completed: Completed, error: ScriptError | None, then: str) -> str:
-    """What is to be done, and that is to mend the file unless the server could not go on with it."""
-    sqlstate = (error.sqlstate if error else None) or ""
-    if completed.returncode != SESSION_LOST and not sqlstate.startswith(OF_THE_SERVER):
-        return then
-    helps = SERVER_HELPS.get(sqlstate, LOG)
+def _is_of_the_server(completed: Completed, error: ScriptError | None) -> bool:
+    """Nothing is said of the files then; nor by a psql that somebody killed."""
+    return completed.returncode == SESSION_LOST or completed.returncode < 0 or is_of_the_server(error.sqlstate if error else None)
+
+
+def _of_the_server(error: ScriptError | None, then: str) -> str:
+    """What is to be done: no file is to be mended."""
+    helps = SERVER_HELPS.get((error.sqlstate if error else None) or "", LOG)
     return {AT_NIGHT: f"{helps}; the run goes back by itself", IN_PRECHECK: f"{helps}, then `retry`"}.get(then, then)
 
 

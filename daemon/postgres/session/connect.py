@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from traceback import clear_frames
 from typing import Any, TypeAlias
 
@@ -11,6 +12,9 @@ import psycopg
 from cutoverd.daemon.host.environment import set_aside_for_libpq
 
 Connection: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+# what goes wrong while psycopg leaves a session whose error is raised anyway; raw on stderr it is taken for another one
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 async def connect(conninfo: str) -> Connection:

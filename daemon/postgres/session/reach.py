@@ -11,9 +11,9 @@ from cutoverd.daemon.host.polling import Polling
 from cutoverd.daemon.postgres.session import connect, refusal
 from cutoverd.daemon.postgres.session.kept import give_up_kept
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.daemon.postgres.session.sqlstates import is_certain
+from cutoverd.daemon.postgres.session.sqlstates import is_certain, is_of_the_server
 from cutoverd.daemon.postgres.session.unreached import hint_for
-from cutoverd.states.errors import OutcomeUnknown, StepError
+from cutoverd.states.errors import OutcomeUnknown, ServerFailed, StepError
 
 Connection: TypeAlias = connect.Connection
 
@@ -23,6 +23,7 @@ BYPASS = "or ALTER ROLE … BYPASSRLS where row level security is in the way"
 HINTS = {
     "53100": "make room on the disk that it names, then `retry`",
     NO_RIGHT: f"GRANT what is missing, {BYPASS}, then `retry`",
+    "42P04": "see whose database has that name by now, and rename or drop it, then `retry`",
 }
 IN_COPY = (
     f"GRANT what is missing in production, whose next backup gives it to the copy, {BYPASS}, "
@@ -53,7 +54,8 @@ async def connect_with_retry(
             return await server.connect(database, settings=settings, of_plan=of_plan)
         except psycopg.Error as error:
             if is_certain(error.sqlstate):
-                raise StepError(f"no session could begin in {database}: {primary_message(error)}{_state(error)}") from error
+                kind = ServerFailed if is_of_the_server(error.sqlstate) else StepError
+                raise kind(f"no session could begin in {database}: {primary_message(error)}{_state(error)}") from error
             if not isinstance(error, psycopg.errors.ConnectionTimeout) and await give_up_kept():
                 await polling.pause()  # until the server has ended them
                 continue
@@ -79,7 +81,8 @@ def to_step_error(conn: Connection, error: psycopg.Error) -> StepError:
         return OutcomeUnknown(
             f"what became of it is not known: {primary_message(error)}{_state(error)}", hint="the next attempt finds out"
         )
-    return StepError(f"PostgreSQL says: {primary_message(error)}{_state(error)}", hint=_hint(error))
+    kind = ServerFailed if is_of_the_server(error.sqlstate) else StepError
+    return kind(f"PostgreSQL says: {primary_message(error)}{_state(error)}", hint=_hint(error))
 
 
 def helps_on_copy(server: Server, database: str, error: BaseException | None) -> str:

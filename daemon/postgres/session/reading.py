@@ -12,8 +12,8 @@ from cutoverd.daemon.postgres.session.pins import READ_ONLY
 from cutoverd.daemon.postgres.session.reach import NO_RIGHT, Connection, primary_message
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.daemon.postgres.session.sqlstates import is_certain
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown, StepError
+from cutoverd.daemon.postgres.session.sqlstates import is_certain, is_of_the_server
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, ServerFailed, StepError
 
 SNAPSHOT = {"default_transaction_isolation": "repeatable read", READ_ONLY: "on", "work_mem": "64MB"}
 # How a value looks as text and no more: what the plan's SQL means by '01/02/2026' or by an hour stays the database's own.
@@ -75,4 +75,5 @@ def _step_error(error: psycopg.Error, what: str) -> StepError:
         return CheckFailed(f"{what}: {primary_message(error)}", hint=NO_RIGHT_HINT)
     if (error.sqlstate or "").startswith(WRONG_QUERY):
         return CheckFailed(f"{what}: {str(error).strip()}", hint="correct the query in the plan")
-    return StepError(f"{what}: {primary_message(error)} (SQLSTATE {error.sqlstate})")
+    kind = ServerFailed if is_of_the_server(error.sqlstate) else StepError
+    return kind(f"{what}: {primary_message(error)} (SQLSTATE {error.sqlstate})")

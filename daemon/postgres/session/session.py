@@ -86,7 +86,7 @@ async def _watched(server: Server, conn: Connection) -> AsyncIterator[None]:
     try:
         yield
     except (psycopg.Error, StepError) as error:
-        if watch.error:
+        if watch.error and not conn.closed:  # else it was ended by somebody else, and what became of it is not known
             raise watch.error from error
         if isinstance(error, psycopg.errors.LockNotAvailable) and watch.last:
             raise lock_held(watch.last) from error

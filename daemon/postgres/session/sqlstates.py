@@ -60,8 +60,17 @@ CODES = {
 }
 
 
+# no room, no memory, no session; shut down; an error of the system below it
+OF_THE_SERVER = ("53", "57P", "58")
+
+
 def is_certain(sqlstate: str | None) -> bool:
     """False without one: then the server has not said anything. A class that nobody knows was raised by somebody's function."""
     if not sqlstate:
         return False
     return CODES.get(sqlstate, CLASSES.get(sqlstate[:2], True))
+
+
+def is_of_the_server(sqlstate: str | None) -> bool:
+    """Whether it tells of the server alone: what was asked for may be as right as it was yesterday."""
+    return bool(sqlstate) and str(sqlstate).startswith(OF_THE_SERVER)

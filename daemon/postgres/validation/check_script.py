@@ -19,11 +19,12 @@ from psycopg import Column
 from cutoverd.daemon.postgres.session.reach import Connection
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
+from cutoverd.daemon.postgres.session.sqlstates import is_of_the_server
 from cutoverd.daemon.progress import report_progress
 from cutoverd.daemon.sqltext.regular_file import read_text
 from cutoverd.daemon.sqltext.rules import QUOTES_ADVICE, is_transaction_command, switches_quotes
 from cutoverd.daemon.sqltext.splitter import MetaCommand, Statement, Unclosed, split
-from cutoverd.states.errors import CheckFailed, OutcomeUnknown
+from cutoverd.states.errors import CheckFailed, OutcomeUnknown, ServerFailed
 from cutoverd.states.ports import AttemptId, Evidence
 
 ROWS_MAX = 10_000  # of one result set
@@ -165,7 +166,8 @@ async def _run(conn: Connection, file: Path, statement: Statement, tally: Tally)
         if conn.closed:
             raise OutcomeUnknown(f"the connection was lost in {file.name}:{statement.line}: {error}") from error
         line = _line(statement, error)
-        raise _at(file, line, error.diag.message_primary or str(error), sqlstate=error.sqlstate) from error
+        failure = _at(file, line, error.diag.message_primary or str(error), sqlstate=error.sqlstate)
+        raise (ServerFailed(str(failure), evidence=failure.evidence) if is_of_the_server(error.sqlstate) else failure) from error
 
 
 async def _count(conn: Connection, file: Path, statement: Statement, tally: Tally) -> None:

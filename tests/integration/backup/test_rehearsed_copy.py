@@ -17,7 +17,7 @@ from cutoverd.daemon.postgres.backup.rehearsed_copy import drop_all
 from cutoverd.daemon.postgres.databases.databases import PostgresDatabases
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
-from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, TimedOut
+from cutoverd.states.errors import CheckFailed, NotLeader, OutcomeUnknown, TimedOut, Unfit
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 
 pytestmark = [pytest.mark.both_versions, pytest.mark.parametrize("cluster", ["18"], indirect=True)]
@@ -106,6 +106,18 @@ async def test_a_rehearsal_that_ended_in_the_middle_is_reset_to_the_copy_alone(s
     await proof(site).reset_copy(attempt_id("precheck.reset_copy"))
     assert names(site.cluster) == {"app", "app_try"}
     await proof(site).check_copy(attempt_id("check_copy"), proven)
+
+
+async def test_who_is_in_the_copy_and_may_not_be_ended_by_us_is_named(site: Site) -> None:
+    """Found: "permission denied to terminate process", with the advice to GRANT what is missing."""
+    await proof(site).prove(attempt_id(STEP))
+    with site.cluster.superuser("app_try") as somebody:
+        pid = somebody.info.backend_pid
+        with pytest.raises(Unfit, match=f"app_try is not dropped, .*: client backend {pid} of postgres") as refused:
+            await proof(site).clear(attempt_id("precheck.drop_copy"))
+    assert refused.value.hint == "a superuser ends a superuser's session"
+    assert await proof(site).clear(attempt_id("precheck.drop_copy")) is not None
+    assert names(site.cluster) == {"app"}
 
 
 async def test_who_may_not_act_for_the_run_may_not_rehearse_it_either(site: Site) -> None:

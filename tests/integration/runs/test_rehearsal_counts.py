@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 from support.night import Night, a_night, until
 from support.production import names, photograph
@@ -14,6 +15,8 @@ from cutoverd.states.precheck import PreCheck
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 STANDS_STILL = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'PgSleep'"
+END_IT = STANDS_STILL.replace("SELECT 1", "SELECT pg_terminate_backend(pid)")
+ANNOUNCED = "INSERT INTO cutoverd.announced SELECT 'another', datname, 1, oid FROM pg_database WHERE datname = '{}'"
 RECORDS = "SELECT count(*) FROM cutoverd.rehearsals"
 
 
@@ -41,6 +44,41 @@ def test_one_that_finds_something_wrong_takes_back_that_an_earlier_one_did_not(c
         cluster.execute(f"INSERT INTO store.machine SELECT ('{row[0]}'::store.machine).*", "app")
         assert night.main("rehearse", str(night.plan_file)).returncode == 0
         assert cluster.execute(RECORDS, "cutoverd") == [(1,)]
+
+
+def test_what_ends_a_script_from_outside_takes_no_good_rehearsal_back(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: somebody's pg_terminate_backend counted as a mistake of the script, and the record of the same files was gone."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        assert night.main("rehearse", str(night.plan_file)).returncode == 0
+        stalled_rehearsal(night)
+        cluster.execute(END_IT)
+        assert night.exit_code() == 1, night.output
+        assert "not rehearsed: 1 thing is in the way" in night.output
+        assert "counts no more" not in night.output
+        assert cluster.execute(RECORDS, "cutoverd") == [(1,)]
+
+
+def test_what_is_wrong_beside_the_copy_does_not_keep_the_rehearsal_off_the_record(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: a superuser's session in production, which PreCheck asks for anew, and hours of a rehearsal counted for nothing."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        with psycopg.connect(cluster.superuser_url("app"), autocommit=True):
+            done = night.main("rehearse", str(night.plan_file))
+        assert (done.returncode, "precheck.check_server" in done.stdout) == (5, True), done.stdout + done.stderr
+        assert "what was taken on the copy went well, and is on record" in done.stdout
+        assert cluster.execute(RECORDS, "cutoverd") == [(1,)]
+
+
+def test_a_run_that_begins_while_it_is_rehearsed_ends_it(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: it was asked for once, before the dump; the run had its window beside restore and scripts."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        stalled_rehearsal(night)
+        cluster.execute("CREATE DATABASE app_closed")
+        cluster.execute(ANNOUNCED.format("app_closed"), "cutoverd")
+        night.release()
+        assert night.exit_code() == 1, night.output
+        assert "app is not rehearsed beside a run: app_closed of run another" in night.output
+        assert (names(cluster), cluster.execute(RECORDS, "cutoverd")) == ({"app", "app_closed"}, [(0,)])
+        cluster.execute("DROP DATABASE app_closed")
 
 
 def test_files_that_are_written_while_they_are_rehearsed_end_it_and_nothing_is_on_record(
@@ -85,6 +123,16 @@ def test_beside_a_run_nothing_is_rehearsed_and_the_run_is_named(cluster: Cluster
         assert names(cluster) == {"app", "app_closed"}
         night.plan_file.write_text(mine)
         assert night.cli("send", "abort").returncode == 0
+
+
+def test_what_nobody_knows_to_be_ours_is_not_said_to_be_gone(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: the ledger had been dropped with what it knew, and `--drop` said that nothing was left."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        cluster.execute("CREATE DATABASE app_try")
+        done = night.main("rehearse", "--drop", str(night.plan_file))
+        assert (done.returncode, "⚠ app_try is there, and no run in the ledger made it" in done.stdout) == (0, True), done.stdout
+        assert names(cluster) == {"app", "app_try"}
+        cluster.execute("DROP DATABASE app_try")
 
 
 @pytest.mark.long

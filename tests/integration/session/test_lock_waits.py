@@ -18,11 +18,12 @@ from cutoverd.daemon.postgres.backup import dump
 from cutoverd.daemon.postgres.compare.compare import Comparison
 from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session import lock_waits
-from cutoverd.daemon.postgres.session.lock_waits import LockHeld
+from cutoverd.daemon.postgres.session.lock_waits import LockHeld, LockWatch, Wait, lock_held
 from cutoverd.daemon.postgres.session.session import session
 from cutoverd.daemon.postgres.stats.activity import activities
 from cutoverd.daemon.postgres.validation.coverage import check_coverage
 from cutoverd.daemon.progress import ProgressReporter
+from cutoverd.states.errors import OutcomeUnknown
 
 pytestmark = pytest.mark.both_versions
 READ = Comparison("machines", "SELECT id FROM store.machine", "SELECT id FROM store.machine", ("id",))
@@ -91,6 +92,20 @@ async def test_an_error_that_the_block_has_taken_for_another_is_told_as_what_it_
 
     with locked(cluster), pytest.raises(LockHeld, match=r"store\.machine"):
         await swallowing()
+
+
+async def test_a_session_that_is_ended_while_it_waits_is_not_told_as_one_that_gave_up(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found: the fence, or a server that stopped, ended it in that moment, and a lock was to blame for what nobody knew."""
+
+    async def ended_meanwhile(watch: LockWatch, wait: Wait) -> LockHeld:
+        cluster.execute(f"SELECT pg_terminate_backend({watch._pid})")
+        return lock_held(wait)
+
+    monkeypatch.setattr(LockWatch, "_held", ended_meanwhile)
+    with locked(cluster), pytest.raises(OutcomeUnknown, match="the connection was lost"):
+        await _rows(cluster)
 
 
 async def test_a_time_out_of_our_own_names_the_holder_too(cluster: Cluster) -> None:

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cutoverd.daemon.cli import rehearse
-from cutoverd.daemon.cli.rehearse import format_age, format_end, format_progress
+from cutoverd.daemon.cli.rehearse import exit_code, format_age, format_end, format_progress
 from cutoverd.daemon.control.rehearsal_steps import Finding, Rehearsal
+from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase
 from cutoverd.daemon.progress import Progress, ProgressReading
 from cutoverd.states.precheck import PreCheck
@@ -95,6 +96,20 @@ def test_what_was_found_is_said_though_the_end_of_it_is_not_known() -> None:
         "it could not be made: what became of it is not known: the connection was lost",
         "→ begin anew: production is untouched",
     )
+
+
+def test_what_is_around_the_copy_is_not_called_wrong_and_the_exit_code_says_so() -> None:
+    """Found: a session that somebody ended counted as a mistake of the script that it was in."""
+    script = rehearsed("data.run_script:1.sql")
+    done = Rehearsal([Finding(script, "terminating connection", "", is_around=True)])
+    assert (lines(done)[0], exit_code(done)) == ("not rehearsed: 1 thing is in the way", Exit.ERROR)
+    done.failed.append(Finding(script, "division by zero", ""))
+    assert (lines(done)[0], exit_code(done)) == ("not fit: 2 things are wrong", Exit.ABORTED)
+
+
+def test_a_path_with_a_space_can_be_pasted() -> None:
+    found = list(format_end(Rehearsal([Finding(rehearsed("a.b"), "wrong", "")]), Path("my plans/p.yaml"), max_age_seconds=WEEK))
+    assert "`cutoverd rehearse 'my plans/p.yaml'` again" in found[-1]
 
 
 def test_that_an_earlier_one_counts_no_more_is_said() -> None:

@@ -9,6 +9,7 @@ from cutoverd.daemon.postgres.scripts.psql import OUTPUT_BYTES_MAX
 from cutoverd.daemon.postgres.scripts.psql_errors import AT_NIGHT, IN_PRECHECK, psql_failure
 from cutoverd.daemon.postgres.scripts.psql_messages import first_error
 from cutoverd.daemon.sqltext.lint import ScriptLint
+from cutoverd.states.errors import NotLeader, ServerFailed, StepError
 
 GERMAN = """psql:/plan/a.sql:1: HINWEIS:  00000: hallo
 LOCATION:  exec_stmt_raise, pl_exec.c:3915
@@ -84,6 +85,22 @@ def test_no_file_is_to_be_mended_where_the_server_ended_the_session(then: str, h
         assert (why in hint, helps in hint, "mend" in hint) == (True, True, False), hint
     of_the_file = Completed(3, "", f"{SKIPPED}psql:a.sql:2: FEHLER:  22012: x\n")
     assert "mend the file" in psql_failure(of_the_file, ScriptLint(Path("/plan")), then=then).hint
+
+
+def test_an_error_of_the_server_is_told_from_one_of_the_file():
+    """Found: a session that an administrator ended counted as a mistake of the script, and took a good rehearsal back."""
+    of_the_server = [
+        Completed(2, "", CLOSED),
+        Completed(-9, "", ""),
+        *(failed_with(code) for code in ("53100", "57P01", "58030")),
+    ]
+    assert {type(psql_failure(each, ScriptLint(Path("/plan")))) for each in of_the_server} == {ServerFailed}
+    for code, kind in (("22012", StepError), ("57014", StepError), ("CV001", NotLeader)):
+        assert type(psql_failure(failed_with(code), ScriptLint(Path("/plan")))) is kind, code
+
+
+def failed_with(sqlstate: str) -> Completed:
+    return Completed(3, "", f"{SKIPPED}psql:a.sql:2: ERROR:  {sqlstate}: x\n")
 
 
 def test_what_an_event_could_not_hold_is_cut():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +20,7 @@ OPEN: Any = SimpleNamespace(closed=False)
     [
         (psycopg.errors.DiskFull("could not write to file"), "make room on the disk that it names, then `retry`"),
         (psycopg.errors.InsufficientPrivilege("would be affected by row-level security"), "BYPASSRLS"),
+        (psycopg.errors.DuplicateDatabase('database "app" already exists'), "rename or drop it, then `retry`"),
         (psycopg.errors.DivisionByZero("division by zero"), ""),
     ],
 )
@@ -26,3 +29,10 @@ def test_a_refusal_carries_what_helps(error: psycopg.Error, helps: str) -> None:
     hint = to_step_error(OPEN, error).hint
     assert helps in hint
     assert bool(helps) == bool(hint)
+
+
+def test_what_psycopg_logs_beside_an_error_is_not_said_raw() -> None:
+    """Found: "error ignored in rollback" on stderr, above the one that counted, in words that are nobody's."""
+    says = "import logging, cutoverd.daemon.postgres.session.connect; logging.getLogger('psycopg').warning('error ignored')"
+    done = subprocess.run([sys.executable, "-c", says], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
