@@ -39,8 +39,8 @@ AS_THEY_ARE = "`cutoverd rehearse` begins anew, with the files as they are then"
 STOPS = (PreCheck.find_rehearsal, PreCheck.prove_backup, PreCheck.reset_copy)
 # before anything is made: a file may reach beyond the copy, by `\c` or ALTER DATABASE; a disk that is full stops production too
 BARS = (PreCheck.check_files, PreCheck.check_room)
-# of a step of the window they tell of what is around the copy, and nothing of files, plan or data
-AROUND = tuple(kind.__name__ for kind in (ServerFailed, Unfit, Refused, LockHeld))
+# of a step of the window these tell of what is around the copy, as the server's trouble does of any, and nothing of the files
+AROUND = tuple(kind.__name__ for kind in (Unfit, Refused, LockHeld))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,8 @@ class Steps:
 def _finding(key: StepKey, outcome: facts.Event) -> Finding:
     """Of an attempt that was ended before its outcome was known there is a reason as well."""
     evidence = getattr(outcome, "evidence", {})
-    is_around = key.of_window != key and getattr(outcome, "error", "") in AROUND
+    error = getattr(outcome, "error", "")
+    is_around = error == ServerFailed.__name__ or (key.of_window != key and error in AROUND)
     return Finding(key, getattr(outcome, "reason", ""), getattr(outcome, "hint", ""), evidence.get("keys"), is_around)
 
 

@@ -198,7 +198,7 @@ class PgDump:
         return {"file": str(self._taken.path) if self._taken else None, "already_done": False}
 
     async def finish(self, attempt_id: AttemptId) -> Evidence:
-        """{"file", "bytes", "seconds", "warnings"}; raises `CheckFailed` with pg_dump's last words.
+        """{"file", "bytes", "seconds", "warnings"}; raises `StepError` with pg_dump's last words.
 
         Cancelled, it ends a dump that it began itself, and leaves alone one that `start` began.
         """

@@ -19,7 +19,7 @@ from cutoverd.daemon.postgres.session.fetch import fetch_all, fetch_one
 from cutoverd.daemon.postgres.session.lock_waits import lock_held, watched_program
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.postgres.session.session import session
-from cutoverd.states.errors import CheckFailed
+from cutoverd.states.errors import StepError
 
 UNFINISHED = ".part"
 LOCK_WAIT = "60s"
@@ -92,7 +92,7 @@ def size_bytes(dump: Path) -> int:
 async def take(
     server: Server, database: str, dump: Dump, *, jobs: int, step: str, timeout_seconds: float, snapshot: str | None = None
 ) -> list[str]:
-    """Dump into the unfinished folder, mode 700 and 600; pg_dump's warnings. Raises `CheckFailed` with its last words."""
+    """Dump into the unfinished folder, mode 700 and 600; pg_dump's warnings. Raises `StepError` with its last words."""
     dump.part.mkdir(mode=0o700)
     argv = ["-Fd", f"-j{jobs}", "-f", str(dump.part), "-w", f"--lock-wait-timeout={LOCK_WAIT}"]
     began, known, by_version = await _sessions(server, database)
@@ -114,7 +114,7 @@ async def run(
     server: Server, tool: str, argv: list[str], *, database: str, settings: Mapping[str, str], step: str, timeout_seconds: float,
     writes_to: Path | None = None,
 ) -> list[str]:  # fmt: skip
-    """What the tool said on stderr, whose sessions have `settings`; raises `CheckFailed` if it failed."""
+    """What the tool said on stderr, whose sessions have `settings`; raises `StepError` if it failed."""
     async with watched_program(server) as watch:
         completed = await children.run(
             [server.tool(tool), "-d", server.conninfo(database, settings), *argv],
@@ -128,7 +128,7 @@ async def run(
     return completed.stderr_tail.splitlines()
 
 
-def failed(tool: str, completed: children.Completed, writes_to: Path | None = None) -> CheckFailed:
+def failed(tool: str, completed: children.Completed, writes_to: Path | None = None) -> StepError:
     return tool_failure(tool, completed.returncode, completed.stderr_tail, writes_to=writes_to)
 
 

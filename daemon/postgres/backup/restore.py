@@ -60,7 +60,7 @@ async def restore(
 ) -> tuple[list[str], list[str]]:  # fmt: skip
     """Restore into the scratch database as `owner`: pg_restore's warnings, and the entries that were left out.
 
-    A superuser restores everything as it was. Raises `CheckFailed` with pg_restore's last words.
+    A superuser restores everything as it was. Raises `StepError` with pg_restore's last words.
     """
     entries = await _entries(server, dump, step)
     left_out = [entry for entry in entries if any(entry.is_of(each) for each in excluded)]

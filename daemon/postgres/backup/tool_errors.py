@@ -1,4 +1,4 @@
-"""What pg_dump and pg_restore say when they fail, as a `CheckFailed`: the error, what it is about, a hint made of it."""
+"""What pg_dump and pg_restore say when they fail, as a `StepError`: the error, what it is about, a hint made of it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from cutoverd.states.errors import CheckFailed
+from cutoverd.states.errors import CheckFailed, ServerFailed, StepError
 
 OUTPUT_BYTES = 4000
 _ERROR = re.compile(r"^\S+: error: (?P<message>.*)$", re.MULTILINE)
 _UNNAMED = re.compile(r"could not write to (?:output )?file: ")
 _ENTRY = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (?P<what>.*)$", re.MULTILINE)
 _ROUTINE = re.compile(r'^(?:CONTEXT:  )?(?:SQL|PL/pgSQL) function "?(?P<name>[^"\n(]+(?:\([^)]*\))?)"?', re.MULTILINE)
+NO_ROOM, SEE_LOG = "make room on the disk that it names, then `retry`", "the server's log says why it ended, then `retry`"
 NO_WAY = (
     "what no role of yours can restore is left out of the proof by name (backup.leave_out), or restored by a command of your own "
     "(backup.restore): docs/plan.md, The backup's proof"
@@ -27,8 +28,8 @@ _HINTS: Sequence[tuple[str, str]] = (
         "ALTER ROLE … SET lo_compat_privileges = on for our role, or GRANT SELECT ON LARGE OBJECT {0} to it",
     ),
     (r"lock timeout", "somebody holds a lock on a table for longer than the dump waits: pg_locks names who; then `retry`"),
-    (r"No space left on device|could not write|could not extend file", "make room on the disk that it names, then `retry`"),
-    (r"closed the connection unexpectedly|terminating connection", "the server's log says why it ended, then `retry`"),
+    (r"No space left on device|could not write|could not extend file", NO_ROOM),
+    (r"closed the connection unexpectedly|terminating connection", SEE_LOG),
     (r'extension "(.+?)" is not available', "install extension {0} on the server, or leave it out by name (backup.leave_out)"),
     (r"(?i)must be superuser|only superusers? can|permission denied to create|permission denied to set parameter", NO_WAY),
     (r"(?i)permission denied for language (\S+)|permission denied for foreign-data wrapper (\S+)", NO_WAY),
@@ -44,12 +45,17 @@ _HINTS: Sequence[tuple[str, str]] = (
 _NOT_FOUND = re.compile(r"(?:relation|function|type|operator|schema) .* does not exist")
 
 
-def tool_failure(tool: str, returncode: int, stderr: str, *, writes_to: Path | None = None) -> CheckFailed:
-    """`stderr`: its end; all of it that was kept is in the evidence. `writes_to`: a file of it that has no room has no name."""
+def tool_failure(tool: str, returncode: int, stderr: str, *, writes_to: Path | None = None) -> StepError:
+    """`ServerFailed`, or `CheckFailed` where the backup is what cannot be taken or restored.
+
+    `stderr`: its end; all of it that was kept is in the evidence. `writes_to`: a file of it that has no room has no name.
+    """
     output = stderr[-OUTPUT_BYTES:].strip()
     how = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with {returncode}"
     where = f" ({writes_to})" if writes_to and _UNNAMED.search(output) else ""
-    return CheckFailed(f"{tool} {how}: {_first(output)}{where}", hint=hint_of(output), evidence={"stderr": output})
+    hint = hint_of(output)
+    kind = ServerFailed if hint in (NO_ROOM, SEE_LOG) else CheckFailed
+    return kind(f"{tool} {how}: {_first(output)}{where}", hint=hint, evidence={"stderr": output})
 
 
 def _first(output: str) -> str:

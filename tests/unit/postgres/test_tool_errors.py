@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cutoverd.daemon.postgres.backup.tool_errors import NO_WAY, tool_failure
+from cutoverd.states.errors import ServerFailed
 
 OUTPUTS = {  # as they were seen: 15 and 18
     "pg_dump: error: aborting because of server version mismatch\npg_dump: detail: server version: 18.1; pg_dump version: 15.2": (
@@ -53,6 +54,11 @@ def test_the_message_is_the_error_and_what_was_restored_not_the_first_line() -> 
         "(it restored VIEW public slow postgres)"
     )
     assert failure.hint == NO_WAY
+
+
+def test_what_is_the_servers_trouble_says_nothing_of_the_backup() -> None:
+    of_the_server = {stderr for stderr in OUTPUTS if isinstance(tool_failure("pg_dump", 1, stderr), ServerFailed)}
+    assert {OUTPUTS[stderr] for stderr in of_the_server} == {"the server's log says why", "make room"}
 
 
 def test_what_is_not_known_gets_no_hint() -> None:
