@@ -28,6 +28,11 @@ _HINTS: Sequence[tuple[str, str]] = (
         "ALTER ROLE … SET lo_compat_privileges = on for our role, or GRANT SELECT ON LARGE OBJECT {0} to it",
     ),
     (r"lock timeout", "somebody holds a lock on a table for longer than the dump waits: pg_locks names who; then `retry`"),
+    (
+        r"statement timeout",
+        "a login event trigger leaves it a statement_timeout too short to begin: let its function return for "
+        "application_name like 'cutoverd/%'",
+    ),
     (r"No space left on device|could not write|could not extend file", NO_ROOM),
     (r"closed the connection unexpectedly|terminating connection", SEE_LOG),
     (r'extension "(.+?)" is not available', "install extension {0} on the server, or leave it out by name (backup.leave_out)"),

@@ -176,6 +176,12 @@ async def test_what_a_login_trigger_sets_is_set_again(cluster: Cluster) -> None:
 
 
 @on_18
+async def test_a_time_out_of_a_login_trigger_that_strikes_what_lifts_it_is_lifted(cluster: Cluster) -> None:
+    cluster.execute(LOGIN.format(does="SET statement_timeout TO '1ms'"), "app")
+    assert {await shown(cluster, "statement_timeout") for _ in range(30)} == {"0"}
+
+
+@on_18
 async def test_a_login_trigger_that_lets_nobody_in_is_named_at_once(cluster: Cluster) -> None:
     does = "IF session_user = 'cutover' THEN RAISE EXCEPTION 'heute nicht'; END IF"
     cluster.execute(LOGIN.format(does=does), "app")

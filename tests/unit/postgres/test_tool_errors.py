@@ -20,6 +20,7 @@ OUTPUTS = {  # as they were seen: 15 and 18
     'pg_dump: error: connection to server failed: FATAL:  too many connections for database "app"': (
         "ALTER DATABASE app CONNECTION LIMIT"
     ),
+    "pg_dump: error: query failed: ERROR:  canceling statement due to statement timeout": "a login event trigger",
     "pg_dump: error: query failed: server closed the connection unexpectedly\n\tThis probably …": "the server's log says why",
     "pg_dump: error: could not write to output file: No space left on device": "make room",
     'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "x"': "of its version",
