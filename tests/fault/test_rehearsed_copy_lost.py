@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.copies import restore_on
+from support.copies import a_copy_elsewhere
 from support.night import Night, a_night, until
-from support.production import ATTRIBUTES, names, photograph
-from support.servers import Cluster, running_clusters
+from support.production import names, photograph
+from support.servers import Cluster
 
 ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'PgSleep'"
 ON_RECORD = "SELECT evidence ->> 'url' FROM cutoverd.found WHERE run = 'rehearsal.app/try'"
@@ -31,11 +31,7 @@ def test_a_copy_whose_server_dies_in_a_data_script_gets_its_name_and_rows_back(
     cluster: Cluster, tmp_path: Path, words: list[str]
 ) -> None:
     """Found: its record was thrown away with the server away, and nobody knew any more that app there was called app_p."""
-    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}) as night:
-        (tmp_path / "other").mkdir()
-        other = others.fresh("18", tmp_path / "other")
-        other.execute(ATTRIBUTES)
-        restore_on(other, cluster)
+    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path) as other:
         other.execute("CHECKPOINT")  # else a crash moves its sequences
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from support.servers import SETTINGS, Cluster
+from support.production import ATTRIBUTES
+from support.servers import SETTINGS, Cluster, running_clusters
 
 from cutoverd.daemon.embedded.postgres import Postgres
 from cutoverd.daemon.embedded.unprivileged import identity
@@ -23,6 +24,17 @@ def restore_on(other: Cluster, source: Cluster, database: str = "app") -> None:
     command = [other.bin_dir / "pg_restore", "--exit-on-error", "-d", other.superuser_url(database)]
     subprocess.run(command, input=dumped.stdout, capture_output=True, timeout=60, check=True)
     other.execute(f"GRANT CONNECT ON DATABASE {database} TO PUBLIC")
+
+
+@contextmanager
+def a_copy_elsewhere(source: Cluster, folder: Path, major: str = "18") -> Iterator[Cluster]:
+    """Production's `app` on a server of its own, restored by a superuser and set as production is (`ATTRIBUTES`)."""
+    with running_clusters() as others:
+        (folder / "other").mkdir()
+        other = others.fresh(major, folder / "other")
+        other.execute(ATTRIBUTES)
+        restore_on(other, source)
+        yield other
 
 
 @contextmanager

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.copies import restore_on
+from support.copies import a_copy_elsewhere
 from support.night import Night, a_night, until
-from support.production import ATTRIBUTES, names, photograph
-from support.servers import Cluster, running_clusters
+from support.production import names, photograph
+from support.servers import Cluster
 
 from cutoverd.daemon.postgres.backup.kept_copy import WHAT
 from cutoverd.events import facts
@@ -21,6 +21,7 @@ from cutoverd.states.precheck import PreCheck
 
 on_18 = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE application_name LIKE 'cutoverd/%' AND wait_event = 'PgSleep'"
+BRIEF = {"budget": "1ms"}
 COLUMNS = "SELECT id, serial, installed FROM"
 
 
@@ -232,11 +233,10 @@ def test_two_databases_of_a_server_are_rehearsed_beside_each_other_and_each_drop
 @on_18
 def test_a_kill_on_a_copy_on_another_server_is_made_good_and_its_seconds_judge_nothing(cluster: Cluster, tmp_path: Path) -> None:
     """The copy is the team's: it has its name and its rows again, and nothing stands beside it."""
-    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night:
-        (tmp_path / "other").mkdir()
-        other = others.fresh("18", tmp_path / "other")
-        other.execute(ATTRIBUTES)
-        restore_on(other, cluster)
+    with (
+        a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night,
+        a_copy_elsewhere(cluster, tmp_path) as other,
+    ):
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
         other.execute("ALTER ROLE app_user SET night.data_010 = 'on'")
@@ -257,11 +257,10 @@ def test_a_kill_on_a_copy_on_another_server_is_made_good_and_its_seconds_judge_n
 @on_18
 def test_what_was_rehearsed_on_a_copy_counts_when_the_copy_is_gone(cluster: Cluster, tmp_path: Path) -> None:
     """By the command, the day before: PreCheck asks nothing of its server any more."""
-    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night:
-        (tmp_path / "other").mkdir()
-        other = others.fresh("18", tmp_path / "other")
-        other.execute(ATTRIBUTES)
-        restore_on(other, cluster)
+    with (
+        a_night(cluster, tmp_path, rehearsal={}, window={"budget": "1ms"}) as night,
+        a_copy_elsewhere(cluster, tmp_path) as other,
+    ):
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
         done = night.main("rehearse", str(night.plan_file))
@@ -274,3 +273,17 @@ def test_what_was_rehearsed_on_a_copy_counts_when_the_copy_is_gone(cluster: Clus
         of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
         assert of_steps[str(PreCheck.check_window)]["elsewhere"] == f"app on 127.0.0.1:{other.port}"
         assert f"on app on 127.0.0.1:{other.port}, in " in of_steps[str(PreCheck.find_rehearsal)]["says"]
+
+
+@pytest.mark.parametrize("cluster", ["15"], indirect=True)
+def test_a_copy_on_a_server_of_another_major_version_is_refused_and_left_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """What is written there would be planned, sorted and dumped otherwise than in the window."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path) as other:
+        copy = photograph(other)
+        night.write_plan(rehearsal={"database": other.url()})
+        for words in (["check"], ["rehearse"]):
+            done = night.main(*words, str(night.plan_file))
+            assert done.returncode == 5, done.stdout + done.stderr
+            assert "its server is PostgreSQL 18 and production's is 15: make it on the same major version" in done.stdout
+        assert (names(other), photograph(other)) == ({"app"}, copy)
+        assert (names(cluster), photograph(cluster)) == ({"app"}, night.before)

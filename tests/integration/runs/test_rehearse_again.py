@@ -7,10 +7,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.copies import restore_on
+from support.copies import a_copy_elsewhere
 from support.night import Night, a_night, until
-from support.production import ATTRIBUTES, names, photograph
-from support.servers import Cluster, running_clusters
+from support.production import names, photograph
+from support.servers import Cluster
 
 from cutoverd.events import facts
 
@@ -173,11 +173,7 @@ def test_one_that_is_killed_leaves_what_the_next_goes_on_from(cluster: Cluster, 
 @pytest.mark.soak
 @on_18
 def test_a_copy_that_the_team_has_made_is_rehearsed_on_again_without_another_backup(cluster: Cluster, tmp_path: Path) -> None:
-    with running_clusters() as others, a_night(cluster, tmp_path, rehearsal={}) as night:
-        (tmp_path / "other").mkdir()
-        other = others.fresh("18", tmp_path / "other")
-        other.execute(ATTRIBUTES)
-        restore_on(other, cluster)
+    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path) as other:
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
         kept(night, "--keep")
