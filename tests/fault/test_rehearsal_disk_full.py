@@ -18,6 +18,8 @@ from support.servers import Cluster
 from support.small_disk import SmallDisk, small_disk
 
 from cutoverd.daemon.embedded.unprivileged import identity
+from cutoverd.events import facts
+from cutoverd.states.precheck import PreCheck
 
 pytestmark = pytest.mark.parametrize("cluster", ["18"], indirect=True)
 MIB = 1 << 20
@@ -69,25 +71,31 @@ def assert_given_back(night: Night, used_before: int, disk: SmallDisk) -> None:
     assert disk.used_bytes() <= used_before + MIB
 
 
+BUILD_NEW = "precheck.rehearse:schema.build_new"
 # By the step that has too little: of what is made from template0 and of the copy, which the clone is as large as.
 # What template0 gives is written in holes until a checkpoint fills them, so of the restore only the rows count for sure.
 # Found: there was room for all of it in the holes' place, and the disk was full a step later, where no checkpoint came by.
 ROOM = {
     "precheck.prove_backup": lambda empty, copy: (copy - empty) // 2,
-    "precheck.rehearse:schema.build_new": lambda empty, copy: copy + empty + copy // 2,
+    BUILD_NEW: lambda empty, copy: copy + empty + copy // 2,
     "precheck.rehearse:data.run_script:data/020.sql": lambda empty, copy: copy + empty + copy + 8 * MIB,
 }
 
 
 def rehearse_with_little(night: Night, disk: SmallDisk, room_bytes: int, ends_by: int = 1) -> str:
-    """What it says where that is all that can be written once the dump has begun: before, it looks for room itself."""
+    """What it says where that is all that can be written once the dump has begun."""
     night.stall("precheck.prove_backup")
     night.begin("rehearse", str(night.plan_file))
+    leave_little(night, disk, room_bytes)
+    assert night.exit_code() == ends_by, night.output
+    return night.output
+
+
+def leave_little(night: Night, disk: SmallDisk, room_bytes: int) -> None:
+    """Once the dump has begun, which stands still: before, room is looked for."""
     until(lambda: night.cluster.execute(WAITS), f"the dump waits\n{night.output[-3000:]}")
     disk.leave(room_bytes)
     night.release()
-    assert night.exit_code() == ends_by, night.output
-    return night.output
 
 
 def assert_goes_through_with_room(night: Night, disk: SmallDisk) -> None:
@@ -108,6 +116,30 @@ def test_a_disk_of_the_server_that_is_full_in_the_rehearsal(cluster: Cluster, tm
         output = rehearse_with_little(night, disk, ROOM[step](size_of(cluster, "template0"), size_of(cluster, "app")))
         assert_named_and_given_back(night, output, step, used, disk)
         assert_goes_through_with_room(night, disk)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("then", ["retry", "abort"])
+def test_a_disk_that_is_full_in_the_precheck_of_a_run(cluster: Cluster, tmp_path: Path, then: str) -> None:
+    """It waits for room, and `retry` goes on with the copy that there is; `abort` gives all of it back on the full disk."""
+    with small_disk(tmp_path / "small") as disk, a_night(cluster, tmp_path, rehearsal={}) as night, copies_on(disk, cluster):
+        cluster.execute(LARGE, "app")
+        night.before, used = photograph(cluster), disk.used_bytes()
+        night.stall("precheck.prove_backup")
+        night.start()
+        leave_little(night, disk, ROOM[BUILD_NEW](size_of(cluster, "template0"), size_of(cluster, "app")))
+        failed = night.wait_for(facts.StepFailed)
+        assert (failed.step, "make room on the disk" in failed.hint) == (BUILD_NEW, True), failed
+        assert photograph(cluster) == night.before
+        if then == "retry":
+            disk.make_room()
+        assert night.cli("send", then).returncode == 0
+        if then == "retry":
+            night.wait_for(facts.GateReached, gate="downtime")
+            assert [event.step for event in night.events(facts.StepSucceeded)].count(str(PreCheck.prove_backup)) == 1
+            assert night.cli("send", "abort").returncode == 0
+        assert night.exit_code() == 5
+        assert_given_back(night, used, disk)
 
 
 @pytest.mark.long

@@ -278,7 +278,7 @@ def test_what_was_rehearsed_on_a_copy_counts_when_the_copy_is_gone(cluster: Clus
 @pytest.mark.parametrize("cluster", ["15"], indirect=True)
 def test_a_copy_on_a_server_of_another_major_version_is_refused_and_left_alone(cluster: Cluster, tmp_path: Path) -> None:
     """What is written there would be planned, sorted and dumped otherwise than in the window."""
-    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path) as other:
+    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path, "18") as other:
         copy = photograph(other)
         night.write_plan(rehearsal={"database": other.url()})
         for words in (["check"], ["rehearse"]):

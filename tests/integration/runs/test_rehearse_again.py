@@ -170,8 +170,7 @@ def test_one_that_is_killed_leaves_what_the_next_goes_on_from(cluster: Cluster, 
         assert names(cluster) == {"app"}
 
 
-@pytest.mark.soak
-@on_18
+@pytest.mark.soak  # on both versions
 def test_a_copy_that_the_team_has_made_is_rehearsed_on_again_without_another_backup(cluster: Cluster, tmp_path: Path) -> None:
     with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path) as other:
         copy = photograph(other)
