@@ -28,7 +28,7 @@ class CheckFailed(StepError):
 
 
 class ServerFailed(StepError):
-    """the server could not go on: it ended the session, or had no room; that says nothing of what it was doing"""
+    """somebody ended the session or the server, or it had none to give; that says nothing of what it was doing"""
 
 
 class TimedOut(StepError):

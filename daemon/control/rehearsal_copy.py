@@ -15,7 +15,7 @@ from cutoverd.daemon.postgres.ledger import ledger
 from cutoverd.daemon.postgres.session.server import Server
 from cutoverd.daemon.runtime.leadership import take_without_journal
 from cutoverd.daemon.runtime.wiring import ports_of, proof_plan, rehearsal_plan
-from cutoverd.states.errors import StepError, format_error
+from cutoverd.states.errors import NotLeader, StepError, format_error
 from cutoverd.states.ports import AttemptId, Direction, Evidence
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run, Status, StepKey
@@ -25,22 +25,31 @@ log = Logger(__name__)
 DROPS = "`cutoverd rehearse --drop PLAN` drops it"
 
 
-async def lead(server: Server) -> Server:
-    """From here on no earlier rehearsal of this database goes on."""
+async def prepare(server: Server) -> None:
+    """There is a ledger to ask, and a folder."""
     server.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     await ledger.prepare(server)
+
+
+async def lead(server: Server) -> Server:
+    """From here on no earlier rehearsal of this database goes on: one that is refused is refused before.
+
+    Found: `--again` without a kept copy ended the rehearsal of another machine, and then said that it could do nothing.
+    """
     led, _ = await take_without_journal(server)
     return led
 
 
 async def find_kept(loaded: LoadedPlan, server: Server) -> KeptProof:
-    """What `--again` goes on from: it stands alone again, and is what it was. Raises `Unfit`."""
-    attempt_id = _attempt_id(server, "again")
+    """What `--again` goes on from; it changes nothing. Raises `Unfit`."""
     plan, proof = rehearsal_plan(loaded, is_anew=True), proof_plan(loaded)
-    kept = await kept_proof.find(server, attempt_id, plan, proof.sha256)
-    await ports_of(loaded, server).backups.reset_copy(attempt_id)
+    return await kept_proof.find(server, _attempt_id(server, "again"), plan, proof.sha256)
+
+
+async def stand_alone(loaded: LoadedPlan, server: Server, kept: KeptProof) -> None:
+    """What was kept stands alone again, and is what it was. Raises `Unfit`."""
+    await ports_of(loaded, server).backups.reset_copy(_attempt_id(server, "again"))
     await kept_proof.check_untouched(server.of_copy(), kept)
-    return kept
 
 
 async def keep(loaded: LoadedPlan, server: Server, done: Rehearsal, run: Run) -> Rehearsal:
@@ -61,6 +70,8 @@ async def drop_after(loaded: LoadedPlan, server: Server, done: Rehearsal) -> Reh
     """Found: on a full disk the drop failed as well, and all that was found to be wrong was not said."""
     try:
         await drop(loaded, server)
+    except NotLeader:  # it is the copy of who rehearses now, and dropped by nobody else
+        log.warning("copy_is_anothers", run=server.run, doing="leaves it alone")
     except (StepError, psycopg.Error, OSError) as error:
         log.warning("copy_not_dropped", reason=format_error(error), doing=DROPS)
         done.not_dropped = format_error(error)

@@ -17,7 +17,6 @@ from cutoverd.daemon.plan.load import LoadedPlan
 from cutoverd.daemon.postgres.backup import rehearsal_record
 from cutoverd.daemon.postgres.backup.kept_copy import KeptDatabase
 from cutoverd.daemon.postgres.backup.kept_proof import KeptProof
-from cutoverd.daemon.postgres.session.lock_waits import LockHeld
 from cutoverd.daemon.postgres.session.reach import CONNECTION_LOST
 from cutoverd.daemon.postgres.session.refusal import Refused
 from cutoverd.daemon.postgres.session.server import Server
@@ -40,7 +39,7 @@ STOPS = (PreCheck.find_rehearsal, PreCheck.prove_backup, PreCheck.reset_copy)
 # before anything is made: a file may reach beyond the copy, by `\c` or ALTER DATABASE; a disk that is full stops production too
 BARS = (PreCheck.check_files, PreCheck.check_room)
 # of a step of the window these tell of what is around the copy, as the server's trouble does of any, and nothing of the files
-AROUND = tuple(kind.__name__ for kind in (Unfit, Refused, LockHeld))
+AROUND = tuple(kind.__name__ for kind in (Unfit, Refused))
 
 
 @dataclass(frozen=True)

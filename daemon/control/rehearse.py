@@ -39,9 +39,12 @@ async def rehearse(
     Raises `NotLeader` if somebody else began to rehearse this database meanwhile, `Unfit` if there is no copy for `again`.
     """
     with alone(loaded) as server:
-        server = await copy.lead(server)
+        await copy.prepare(server)
         await check_alone(server)
         kept = await copy.find_kept(loaded, server) if again else None
+        server = await copy.lead(server)
+        if kept:
+            await copy.stand_alone(loaded, server, kept)
         tracker = ProgressTracker(loaded)
         runlog = RunLog(server.run, MemoryStream().journal(server.run), observers=[tracker, *observers])
         runlog.epoch = server.epoch
@@ -63,6 +66,7 @@ async def rehearse(
 async def drop(loaded: LoadedPlan, *, is_gone: bool = False) -> list[str]:
     """What a rehearsal has kept, or left when it was killed; warnings. `is_gone`: the team's copy is not waited for."""
     with alone(loaded) as server:
+        await copy.prepare(server)
         return await copy.drop(loaded, await copy.lead(server), is_gone=is_gone)
 
 

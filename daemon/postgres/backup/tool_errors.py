@@ -10,10 +10,10 @@ from cutoverd.states.errors import CheckFailed, ServerFailed, StepError
 
 OUTPUT_BYTES = 4000
 _ERROR = re.compile(r"^\S+: error: (?P<message>.*)$", re.MULTILINE)
+_ENDED = "terminating connection due to "  # an administrator's command, or another process's crash
 _UNNAMED = re.compile(r"could not write to (?:output )?file: ")
 _ENTRY = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (?P<what>.*)$", re.MULTILINE)
 _ROUTINE = re.compile(r'^(?:CONTEXT:  )?(?:SQL|PL/pgSQL) function "?(?P<name>[^"\n(]+(?:\([^)]*\))?)"?', re.MULTILINE)
-NO_ROOM, SEE_LOG = "make room on the disk that it names, then `retry`", "the server's log says why it ended, then `retry`"
 NO_WAY = (
     "what no role of yours can restore is left out of the proof by name (backup.leave_out), or restored by a command of your own "
     "(backup.restore): docs/plan.md, The backup's proof"
@@ -33,8 +33,8 @@ _HINTS: Sequence[tuple[str, str]] = (
         "a login event trigger leaves it a statement_timeout too short to begin: let its function return for "
         "application_name like 'cutoverd/%'",
     ),
-    (r"No space left on device|could not write|could not extend file", NO_ROOM),
-    (r"closed the connection unexpectedly|terminating connection", SEE_LOG),
+    (r"No space left on device|could not write|could not extend file", "make room on the disk that it names, then `retry`"),
+    (r"closed the connection unexpectedly|terminating connection", "the server's log says why it ended, then `retry`"),
     (r'extension "(.+?)" is not available', "install extension {0} on the server, or leave it out by name (backup.leave_out)"),
     (r"(?i)must be superuser|only superusers? can|permission denied to create|permission denied to set parameter", NO_WAY),
     (r"(?i)permission denied for language (\S+)|permission denied for foreign-data wrapper (\S+)", NO_WAY),
@@ -58,9 +58,8 @@ def tool_failure(tool: str, returncode: int, stderr: str, *, writes_to: Path | N
     output = stderr[-OUTPUT_BYTES:].strip()
     how = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with {returncode}"
     where = f" ({writes_to})" if writes_to and _UNNAMED.search(output) else ""
-    hint = hint_of(output)
-    kind = ServerFailed if hint in (NO_ROOM, SEE_LOG) else CheckFailed
-    return kind(f"{tool} {how}: {_first(output)}{where}", hint=hint, evidence={"stderr": output})
+    kind = ServerFailed if _ENDED in output else CheckFailed
+    return kind(f"{tool} {how}: {_first(output)}{where}", hint=hint_of(output), evidence={"stderr": output})
 
 
 def _first(output: str) -> str:

@@ -20,6 +20,7 @@ _LOST = re.compile(r"^psql: error: (?P<message>.*)$", re.MULTILINE)
 AT_NIGHT = "the run goes back by itself: mend the file for a run with a name of its own"
 IN_PRECHECK = "mend the file, then `abort` and start a run with a name of its own"
 SESSION_LOST = 2  # how psql ends then
+WITHOUT_FILE = ("53", "57P", "58")  # SQLSTATEs that begin so: no room, no memory, shut down, an error of the system
 SERVER_HELPS = {"53100": "make room on the disk that it names"}
 LOG = "the server's log says why it ended"
 OWNER = "the database's owner"
@@ -47,9 +48,10 @@ def psql_failure(
     run by the run that it failed in: that goes through with what it began with.
     """
     error = first_error(completed, reading.cwd)
-    if not _is_of_the_server(completed, error):
-        return _of_files(completed, error, reading, wrapper, owner, kept, then)
-    failure = _of_files(completed, error, reading, wrapper, owner, kept, _of_the_server(error, then))
+    then = _of_the_server(completed, error, then)
+    failure = _of_files(completed, error, reading, wrapper, owner, kept, then)
+    if not is_of_the_server(error.sqlstate if error else None):
+        return failure
     return ServerFailed(str(failure), hint=failure.hint, evidence=failure.evidence)
 
 
@@ -85,14 +87,12 @@ def _of_files(
     return _at_its_place(error, reading, "; ".join(filter(None, (helps, kept, then))))
 
 
-def _is_of_the_server(completed: Completed, error: ScriptError | None) -> bool:
-    """Nothing is said of the files then; nor by a psql that somebody killed."""
-    return completed.returncode == SESSION_LOST or completed.returncode < 0 or is_of_the_server(error.sqlstate if error else None)
-
-
-def _of_the_server(error: ScriptError | None, then: str) -> str:
-    """What is to be done: no file is to be mended."""
-    helps = SERVER_HELPS.get((error.sqlstate if error else None) or "", LOG)
+def _of_the_server(completed: Completed, error: ScriptError | None, then: str) -> str:
+    """What is to be done, and that is to mend the file unless the server could not go on with it."""
+    sqlstate = (error.sqlstate if error else None) or ""
+    if completed.returncode != SESSION_LOST and not sqlstate.startswith(WITHOUT_FILE):
+        return then
+    helps = SERVER_HELPS.get(sqlstate, LOG)
     return {AT_NIGHT: f"{helps}; the run goes back by itself", IN_PRECHECK: f"{helps}, then `retry`"}.get(then, then)
 
 

@@ -60,8 +60,9 @@ CODES = {
 }
 
 
-# no room, no memory, no session; shut down; an error of the system below it
-OF_THE_SERVER = ("53", "57P", "58")
+# somebody ended the session or the server, it crashed by another one, or has no session to give. Not: no room, no memory, too
+# many locks, a missing file, or a session that is lost without a word: a file and the rows that it met can bring each about.
+OF_THE_SERVER = ("57P01", "57P02", "57P03", "53300")
 
 
 def is_certain(sqlstate: str | None) -> bool:
@@ -72,5 +73,5 @@ def is_certain(sqlstate: str | None) -> bool:
 
 
 def is_of_the_server(sqlstate: str | None) -> bool:
-    """Whether it tells of the server alone: what was asked for may be as right as it was yesterday."""
-    return bool(sqlstate) and str(sqlstate).startswith(OF_THE_SERVER)
+    """Whether it tells of the server alone, and nothing of what was asked for."""
+    return sqlstate in OF_THE_SERVER

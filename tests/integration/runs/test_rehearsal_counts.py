@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import yaml
 from support.night import Night, a_night, until
 from support.production import names, photograph
 from support.servers import Cluster
@@ -105,6 +106,17 @@ def test_a_second_one_of_the_same_database_by_a_plan_of_another_run_is_refused(c
         for words in (["rehearse"], ["rehearse", "--drop"]):
             done = night.main(*words, str(night.plan_file))
             assert (done.returncode, "app is rehearsed by process " in done.stderr) == (7, True), done.stdout + done.stderr
+        night.release()
+        assert night.exit_code() == 0, night.output
+
+
+def test_one_that_is_refused_ends_nobody_elses(cluster: Cluster, tmp_path: Path) -> None:
+    """Found: `--again` on another machine, without a kept copy, ended the rehearsal here, and then said that it cannot go on."""
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        stalled_rehearsal(night)
+        (elsewhere := night.folder / "elsewhere.yaml").write_text(yaml.safe_dump({**night.plan, "state_dir": "another machine"}))
+        done = night.main("rehearse", "--again", str(elsewhere))
+        assert (done.returncode, "no rehearsal of app has kept its copy" in done.stderr) == (1, True), done.stdout + done.stderr
         night.release()
         assert night.exit_code() == 0, night.output
 
