@@ -55,8 +55,10 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
 
 
 def _leader_acquired(run: Run, event: facts.LeaderAcquired, at: Recorded) -> Run:
-    """What an earlier daemon's probes saw, or counted, may be long past."""
-    return replace(run, epoch=event.epoch, attempts=_without_probe_answers(_uncounted(run)))
+    """What an earlier daemon's probes saw, or counted, may be long past; what it had begun does not go on."""
+    known = _without_probe_answers(_uncounted(run)).items()
+    ended = {where: replace(tried, began=None) if tried.status is Status.BEGUN else tried for where, tried in known}
+    return replace(run, epoch=event.epoch, attempts=MappingProxyType(ended))
 
 
 def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
@@ -89,7 +91,15 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
     return _attempted(
-        run, event, status=Status.BEGUN, count=event.attempt, found=None, reason="", outcome_unknown=False, probe_output=""
+        run,
+        event,
+        status=Status.BEGUN,
+        count=event.attempt,
+        found=None,
+        reason="",
+        outcome_unknown=False,
+        probe_output="",
+        began=at.envelope.time,
     )
 
 
@@ -122,7 +132,7 @@ def _let_through_no_more(run: Run) -> Run:
 
 
 def _step_interrupted(run: Run, event: facts.StepInterrupted, at: Recorded) -> Run:
-    return _attempted(run, event, status=Status.BEGUN, reason=event.reason, seconds=event.seconds)
+    return _attempted(run, event, status=Status.BEGUN, reason=event.reason, seconds=event.seconds, began=None)
 
 
 def _step_probed(run: Run, event: facts.StepProbed, at: Recorded) -> Run:

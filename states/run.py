@@ -85,6 +85,7 @@ class Attempts:
     outcome_unknown: bool = False  # it failed, and nobody knows what became of it
     probe_output: str = ""  # by the last probe, where it could not tell
     seconds: float = 0.0
+    began: datetime | None = None  # the last attempt; None once nobody knows whether it goes on
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from cutoverd.daemon.views.rehearsal_state import rehearsal_state
 from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.daemon.views.validation_results import ValidationResults
+from cutoverd.daemon.views.window_clock import window_clock
 from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import ENDS, STUCK
@@ -88,6 +89,7 @@ class RunGauges:
         yield from self._times(now)
         yield from self._steps()
         yield self._rehearsal()
+        yield from self._foreseen(now)
         yield from self._budgets()
         yield from self._marks()
         yield from self.verdicts.families(self.run.name)
@@ -114,6 +116,15 @@ class RunGauges:
         if known:
             family.add_metric([self.run.name, known.how.value, known.reason], 1)
         return family
+
+    def _foreseen(self, now: datetime) -> Iterator[Metric]:
+        """Nothing where nothing can be foretold: a board that says 0 would say that the window is over."""
+        left = _family("cutover_foreseen_seconds", "Time that a state is yet to take, by the rehearsal", "state", "at_least")
+        clock = window_clock(self.run, self.timeline, now)
+        parts = {**clock.foreseen.states, "rollback": clock.foreseen.rollback} if clock else {}
+        for state, stretch in parts.items():
+            left.add_metric([self.run.name, state, str(stretch.is_at_least).lower()], stretch.seconds)
+        yield left
 
     def _budgets(self) -> Iterator[Metric]:
         """Only those that the plan gives: an alert compares with what is there."""

@@ -16,6 +16,7 @@ from cutoverd.daemon.views.event_lines import DONE, FAILED, PENDING, RUNNING, WA
 from cutoverd.daemon.views.rehearsal_state import How, rehearsal_state, when_and_by_whom, window_step
 from cutoverd.daemon.views.summary import format_ending
 from cutoverd.daemon.views.timeline import Timeline
+from cutoverd.daemon.views.window_clock import window_clock
 from cutoverd.states import ABORTED, COMPLETED, ROLLED_BACK, STATES, STUCK, WAY
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.next_action import AwaitOperator, next_action
@@ -64,8 +65,17 @@ def _wrapped(line: str, width: int, height: int) -> list[str]:
 
 
 def _head(moment: TreeInput, width: int) -> str:
-    left, right = f"{moment.run.name} · epoch {moment.run.epoch}", _downtime(moment)
+    """On a narrow terminal downtime counts more than what is foretold."""
+    left, downtime = f"{moment.run.name} · epoch {moment.run.epoch}", _downtime(moment)
+    both = " · ".join(filter(None, (_clock(moment), downtime)))
+    right = both if cell_len(f"{left}  {both}") <= width else downtime
     return f"{left}{' ' * max(2, width - cell_len(left) - cell_len(right))}{right}".rstrip()
+
+
+def _clock(moment: TreeInput) -> str:
+    """When the window will have ended, as far as the rehearsal knows."""
+    clock = window_clock(moment.run, moment.timeline, moment.now)
+    return f"{clock.describe()}{f' {WARNING}' if clock.is_late else ''}" if clock else ""
 
 
 def _downtime(moment: TreeInput) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from cutoverd.daemon.views.rehearsal_state import rehearsal_state
 from cutoverd.daemon.views.summary import left_over, to_do
 from cutoverd.daemon.views.timeline import Running, Timeline
+from cutoverd.daemon.views.window_clock import window_clock
 from cutoverd.states.decide import allowed_verbs
 from cutoverd.states.leftovers import SWAPPED
 from cutoverd.states.next_action import awaited_operator
@@ -40,6 +41,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "budget_seconds": timeline.budget_seconds,
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "rehearsal": _rehearsal(run),
+        "foreseen": _foreseen(run, timeline, now),
         "breached": sorted(run.breached),
         "foreign_messages": run.foreign_messages,
         **{name: value for name, value in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
@@ -52,6 +54,11 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
 def _rehearsal(run: Run) -> dict[str, Any] | None:
     state = rehearsal_state(run)
     return state.as_json() if state else None
+
+
+def _foreseen(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any] | None:
+    clock = window_clock(run, timeline, now)
+    return clock.as_json() if clock else None
 
 
 def _running(running: Running, now: datetime) -> dict[str, Any]:
