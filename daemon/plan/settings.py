@@ -21,8 +21,7 @@ class Window(Part):
     budget: Seconds | None = None
     """How long the night should take, from leaving PreCheck to Monitor: PreCheck fails if what it measured is longer."""
     states: dict[StateName, Seconds] = Field(default_factory=dict)
-    """How long each state should take, by its name: for the board, its alerts, and the end that is foretold where commands of yours
-    or a gate are part of it."""
+    """How long each state should take, by its name: for the board, its alerts, and the end that is foretold."""
 
 
 class DatabaseSection(Part):

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHES = ("data", "idle", "compare", "precheck", "validate", "runbook")
+BENCHES = ("data", "idle", "compare", "precheck", "validate", "foreseen", "runbook")
 
 for name in sys.argv[1:] or BENCHES:
     print(f"\n== {name}")
