@@ -65,6 +65,7 @@ class RunStarted(Event):
     version: str = ""  # of cutoverd
     rehearses: bool = False  # the window, in PreCheck; False of older versions
     validate_jobs: int = 1  # comparisons and validation scripts at once; 1 of older versions
+    on_overrun: str = ""  # what to do if the window would end too late: "rollback", "hold"; "": it is only said
 
 
 class LeaderAcquired(Event):
@@ -138,6 +139,16 @@ class FailedCheck(BaseModel):
 
     step: str
     reason: str  # its beginning
+
+
+class WindowOverrun(Event):
+    """What is left of the window would end after its deadline."""
+
+    forward_seconds: float  # that it is yet to take, at least
+    rollback_seconds: float | None  # that going back would take; None: nobody knows
+    late_seconds: float  # so long after the deadline it would end, at least
+    turns: str  # what follows: "rollback", "hold"; "": nothing, it is only said
+    spared: str = ""  # why nothing follows
 
 
 class CollectingEnded(Event):

@@ -11,6 +11,7 @@ from cutoverd.events import facts
 from cutoverd.events.codec import Recorded
 from cutoverd.states import STUCK, target
 from cutoverd.states.errors import OutcomeUnknown
+from cutoverd.states.overrun import HOLD, ROLLBACK
 from cutoverd.states.ports import Direction, Found
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.rehearsal import KIND
@@ -47,6 +48,7 @@ def _run_started(run: Run, event: facts.RunStarted, at: Recorded) -> Run:
         production=event.production,
         rehearses=event.rehearses,
         validate_jobs=event.validate_jobs,
+        on_overrun=event.on_overrun,
     )
     started = at.seq  # a command counts only if it lies after this
     return replace(
@@ -72,6 +74,7 @@ def _transitioned(run: Run, event: facts.Transitioned, at: Recorded) -> Run:
         gate=None,
         held=None,
         collecting_ended=False,
+        window_began=run.window_began or (at.envelope.time if event.source == PreCheck.name else None),
     )
     return entered if event.target == STUCK else _answered(entered)
 
@@ -211,6 +214,16 @@ def _failure_reported(run: Run, event: facts.FailureReported, at: Recorded) -> R
     return replace(_uncounted(_let_through_no_more(run)), failure=failure, gate=None)
 
 
+def _window_overrun(run: Run, event: facts.WindowOverrun, at: Recorded) -> Run:
+    known = replace(run, is_overrun=True)
+    reason = f"the window would end {event.late_seconds:.0f} s after its deadline"
+    if event.turns == HOLD:
+        return replace(known, held=Hold(reason, facts.DAEMON, now=True, seq=at.seq))
+    if event.turns == ROLLBACK:
+        return replace(_uncounted(known), failure=Failure("", Direction.FORWARD, reason, at.seq), gate=None)
+    return known
+
+
 def _collecting_ended(run: Run, event: facts.CollectingEnded, at: Recorded) -> Run:
     return replace(run, collecting_ended=True)
 
@@ -269,6 +282,7 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.RetryRequested: _retry_requested,
     facts.AbortRequested: _abort_requested,
     facts.FailureReported: _failure_reported,
+    facts.WindowOverrun: _window_overrun,
     facts.CollectingEnded: _collecting_ended,
     facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: _operator_ready,

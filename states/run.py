@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
@@ -133,6 +133,7 @@ class FrozenPlan:
     production: str = ""
     rehearses: bool = False
     validate_jobs: int = 1
+    on_overrun: str = ""
 
     @cached_property
     def all_items(self) -> Mapping[str, Sequence[str]]:
@@ -153,6 +154,8 @@ class Run:
     command_position: int = 0
     entered_seq: int = 0
     entered_at: datetime = datetime.min
+    window_began: datetime | None = None  # PreCheck was left
+    is_overrun: bool = False  # and that is on record
     gate: WaitingGate | None = None
     passed: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
@@ -173,6 +176,12 @@ class Run:
         if self.plan is None:
             raise ValueError(f"run {self.name} has not started")
         return self.plan
+
+    @property
+    def deadline(self) -> datetime | None:
+        """Of the window; None before it, and without a budget."""
+        budget = self.frozen.budget_seconds
+        return None if self.window_began is None or budget is None else self.window_began + timedelta(seconds=budget)
 
     @property
     def is_over(self) -> bool:

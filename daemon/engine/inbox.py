@@ -35,9 +35,13 @@ class CollectingTimeUp:
     seconds: float
 
 
+class OverrunDue:
+    """The window may end too late by now."""
+
+
 class ForeignFound:
     """On the run's subject lies a message that is not ours."""
 
 
 # the last: why nothing more will be heard
-InboxItem = Command | NotACommand | StepObservation | ReportDue | ForeignFound | CollectingTimeUp | Exception
+InboxItem = Command | NotACommand | StepObservation | ReportDue | ForeignFound | CollectingTimeUp | OverrunDue | Exception

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import CollectingTimeUp, ForeignFound, InboxItem, NotACommand, ReportDue, StepObservation
+from cutoverd.daemon.engine.inbox import (
+    CollectingTimeUp,
+    ForeignFound,
+    InboxItem,
+    NotACommand,
+    OverrunDue,
+    ReportDue,
+    StepObservation,
+)
 from cutoverd.daemon.engine.refusal_flood import (
     ALONE,
     ALONE_PER_SECOND,
@@ -19,10 +27,12 @@ from cutoverd.daemon.engine.refusal_flood import (
     Refusals,
 )
 from cutoverd.daemon.engine.run_log import RunLog
+from cutoverd.daemon.engine.steady_clock import SteadyClock
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import decide, find_refusal, rejected
 from cutoverd.states.errors import StepError
+from cutoverd.states.overrun import overrun
 from cutoverd.states.run import Run
 
 
@@ -36,6 +46,7 @@ class InboxHandler:
         self._check_plan = check_plan
         self._refusals = Refusals()
         self._alone, self._notes = Allowance(ALONE, ALONE_PER_SECOND), Allowance(NOTES, NOTES_PER_SECOND)
+        self._clock = SteadyClock()
         self._foreign_due = False  # whether it will be said that they may be told of
 
     @property
@@ -70,7 +81,7 @@ class InboxHandler:
             return
         await self._log.record_foreign()
 
-    async def _take_in(self, item: Command | NotACommand | ReportDue | ForeignFound | CollectingTimeUp) -> None:
+    async def _take_in(self, item: Command | NotACommand | ReportDue | ForeignFound | CollectingTimeUp | OverrunDue) -> None:
         await self.report_refusals()  # they came before it
         if isinstance(item, ForeignFound):
             self._foreign_due = False
@@ -80,10 +91,21 @@ class InboxHandler:
         if isinstance(item, CollectingTimeUp):
             await self._end_collecting(item)
             return
+        if isinstance(item, OverrunDue):
+            await self._record_overrun()
+            return
         if isinstance(item, ReportDue) or item.seq <= self.run.command_position:
             return
         for event in await self._answer(item):
             await self._log.append(event, command_position=item.seq)
+
+    async def _record_overrun(self) -> None:
+        """Unless the run has turned meanwhile, or is fast enough again."""
+        if found := self.find_overrun():
+            await self._log.append(found)
+
+    def find_overrun(self) -> facts.WindowOverrun | None:
+        return overrun(self.run, self._clock.now(), is_clock_steady=self._clock.is_steady)
 
     async def _end_collecting(self, time_up: CollectingTimeUp) -> None:
         """Unless the run has turned meanwhile."""

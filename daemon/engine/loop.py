@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 
 from cutoverd.daemon.engine.errors import Conflict
-from cutoverd.daemon.engine.inbox import CollectingTimeUp, InboxItem, StepObservation
+from cutoverd.daemon.engine.inbox import CollectingTimeUp, InboxItem, OverrunDue, StepObservation
 from cutoverd.daemon.engine.inbox_handler import InboxHandler
 from cutoverd.daemon.engine.outcomes import interrupted
 from cutoverd.daemon.engine.run_log import RunLog
@@ -33,6 +33,7 @@ from cutoverd.states.step import Ports
 from cutoverd.states.validate import Validate
 
 PENDING_COMMAND_SECONDS = 1.0  # without an operator: for a command that was sent before
+WINDOW_READ_SECONDS = 1.0
 CLOCK_READ_SECONDS = 60.0  # at most, while a window is awaited: the clock may be set
 
 
@@ -96,6 +97,7 @@ class RunLoop:
 
     async def drive(self) -> Stopped:
         """Until the run is over; with `auto` also until it waits for a person. Raises `NotLeader`, `Conflict`."""
+        watching = asyncio.create_task(self._watch_window())
         try:
             while True:
                 try:
@@ -106,7 +108,15 @@ class RunLoop:
                     self._acting.clear()
                     await self._log.catch_up(conflict)
         finally:
+            await end_tasks(watching)
             await self._end_acting()
+
+    async def _watch_window(self) -> None:
+        """Before steps, while they run and at gates alike."""
+        while True:
+            await asyncio.sleep(WINDOW_READ_SECONDS)
+            if self._handler.find_overrun():
+                self._inbox.put_nowait(OverrunDue())
 
     async def _turn(self) -> Stopped | None:
         """One action, or one moment of those that run side by side; why the loop ends, if it does."""

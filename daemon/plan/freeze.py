@@ -60,6 +60,7 @@ def frozen(loaded: LoadedPlan, production: str) -> facts.RunStarted:
         version=version("cutoverd"),
         rehearses=plan.rehearsal.skip is None,
         validate_jobs=plan.validate_.jobs,
+        on_overrun=plan.window.on_overrun or "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class Window(Part):
     """How long the night should take, from leaving PreCheck to Monitor: PreCheck fails if what it measured is longer."""
     states: dict[StateName, Seconds] = Field(default_factory=dict)
     """How long each state should take, by its name: for the board, its alerts, and the end that is foretold."""
+    on_overrun: Literal["rollback", "hold"] | None = None
+    """What follows if the window would end after `budget` while a rollback still ends in time; without it that is only said."""
 
 
 class DatabaseSection(Part):

@@ -32,6 +32,7 @@ PRINTED_ABOVE = (  # what the tree does not show, or soon shows no more
     facts.StepInterrupted,
     facts.StepProbed,
     facts.RunHeld,
+    facts.WindowOverrun,
     facts.RunResumed,
     facts.RetryRequested,
     facts.AbortRequested,

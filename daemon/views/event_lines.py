@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from cutoverd.daemon.host.printable import continued, json_text, one_line, printable
+from cutoverd.daemon.progress import format_seconds
 from cutoverd.daemon.views.hints import hint_of
 from cutoverd.daemon.views.rehearsal_state import RehearsalState, rehearsal_state
 from cutoverd.events import facts
@@ -96,6 +97,12 @@ def _format_keys(evidence: dict[str, Any]) -> str:
     return f"\n           keys: {json_text(keys)}" if keys else ""
 
 
+def _overrun(event: facts.WindowOverrun) -> tuple[str, str]:
+    late = f"the window would end {format_seconds(event.late_seconds)} after its deadline"
+    then = {"rollback": "it goes back", "hold": "it is held"}.get(event.turns, f"it goes on: {event.spared}")
+    return (FAILED if event.turns else WARNING), f"{late}; {then}"
+
+
 def _validation_failed(event: facts.ValidationFailed) -> tuple[str, str]:
     """Each failure has its own line above."""
     kind = "step of the rehearsal" if event.failures[0].step.startswith(REHEARSED) else "check of Validate"
@@ -160,6 +167,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.RetryRequested: lambda e: (TURN, f"retry by {e.by or 'anonymous'}" + _why(e)),
     facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}" + _why(e)),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
+    facts.WindowOverrun: _overrun,
     facts.CollectingEnded: lambda e: (WAITING, f"no more is asked of what else is wrong: {e.seconds:g} s are over"),
     facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + _why(e)),

@@ -132,10 +132,12 @@ class Night:
         jobs: int = 1,
         rehearses: bool = False,
         items: Mapping[str, list[str]] = ITEMS,
+        **frozen: Any,
     ) -> None:
+        """`frozen`: more that `RunStarted` has."""
         self.world, self.copy, self.stream = World(), World(), MemoryStream()
         self.gates, self.watch_seconds, self.opens = gates, watch_seconds, opens
-        self.jobs, self.rehearses, self.items = jobs, rehearses, items
+        self.jobs, self.rehearses, self.items, self.frozen = jobs, rehearses, items, frozen
         self.inbox: asyncio.Queue[InboxItem] = asyncio.Queue()
         self.check_plan: Callable[[Run], None] = lambda run: None
         self.leads: Callable[[], bool] = lambda: True
@@ -162,6 +164,7 @@ class Night:
                     gates=list(self.gates),
                     watch_seconds=self.watch_seconds,
                     opens=self.opens,
+                    **self.frozen,
                 )
             )
         runner = RunLoop(

@@ -19,6 +19,7 @@ from cutoverd.events.commands import Command, Verb
 from cutoverd.states.decide import allowed_verbs, decide
 from cutoverd.states.errors import CheckFailed
 from cutoverd.states.evolve import evolve
+from cutoverd.states.forecast import WINDOW
 from cutoverd.states.next_action import (
     MOST_NAMED,
     AppendEvent,
@@ -29,6 +30,7 @@ from cutoverd.states.next_action import (
     ProbeStep,
     next_action,
 )
+from cutoverd.states.overrun import overrun
 from cutoverd.states.ports import AttemptId, Direction, Found, Probed
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run, Status, StepKey
@@ -83,6 +85,7 @@ class Referee:
     answered: list[int] = field(default_factory=list)
     asked: dict[str, bool] = field(default_factory=dict)  # checks of Validate, whether they passed
     no_more: bool = False  # of what else is wrong is asked
+    is_overrun: bool = False
     under_way: set[str] = field(default_factory=set)  # of a group: begun by the daemon that lives, without an outcome
     left: set[str] = field(default_factory=set)  # of a group: begun by one that was killed
 
@@ -104,6 +107,8 @@ class Referee:
                 self.no_more = True
             case facts.ValidationFailed():
                 self.judge_validation(before, event)
+            case facts.WindowOverrun():
+                self.judge_overrun(before, event)
             case facts.RetryRequested() if before.state == PreCheck.name and _begins_anew(before):
                 self.asked.clear()
                 self.no_more = False
@@ -180,6 +185,17 @@ class Referee:
         assert event.step not in self.asked, f"{event!r} although it was judged"
         assert not self.no_more, f"{event!r} although its time is over"
 
+    def judge_overrun(self, before: Run, event: facts.WindowOverrun) -> None:
+        """Once; of a run that goes on in its window, and it turns only what going back helps."""
+        assert not any((self.is_overrun, before.held, before.failure, before.aborting, before.failed_checks))
+        assert before.state in WINDOW, before.state
+        self.is_overrun, self.held = True, event.turns == "hold"
+        if event.turns:
+            assert not before.traffic_may_be_open
+            assert event.rollback_seconds is not None
+            assert event.forward_seconds > event.rollback_seconds
+            assert event.turns == before.frozen.on_overrun
+
     def judge_validation(self, before: Run, event: facts.ValidationFailed) -> None:
         """It names all that failed, and all that nobody asked."""
         checks = [str(key) for key in before.keys(before.state) if key.definition.collected]
@@ -216,6 +232,8 @@ class Simulation:
     smoke_roles: bool = False  # CONNECT is withheld from all others until clients are admitted
     rehearses: bool = False  # the window, in PreCheck
     jobs: int = 1  # checks of Validate side by side
+    budget: float | None = None  # seconds of the window; each message takes one
+    on_overrun: str = ""
     ends: Iterator[int] = field(default_factory=lambda: repeat(0))  # which of those is the next to end; beyond the last: none
     killed_before: int | None = None  # the daemon dies once, before it has written the n-th message
     killed_after: int | None = None  # … or right after
@@ -286,6 +304,7 @@ class Simulation:
             items = {kind: list(names) for kind, names in self.items.items()}
             named: dict[str, Any] = {"gates": list(self.gates), "operators": list(self.operators)}
             named |= {"rehearses": self.rehearses, "validate_jobs": self.jobs}
+            named |= {"budget_seconds": self.budget, "on_overrun": self.on_overrun, "state_budgets": {"rollback": 2.0}}
             self.append(facts.RunStarted(plan_sha256="", files={}, items=items, opens=self.opens, **named))
         return self
 
@@ -350,7 +369,7 @@ class Simulation:
         for fields in self.mail.get(self.moment, ()):
             self.say(**fields)
         turned = [self.handle(command) for command in self.commands]  # all are handled, even after one that turned the run
-        return any([*turned, self.time_up()])
+        return any([*turned, self.time_up(), self.overrun()])
 
     def time_up(self) -> bool:
         """Whether it is over now, as the daemon's clock tells it."""
@@ -361,6 +380,13 @@ class Simulation:
         if is_over:
             self.append(facts.CollectingEnded(seconds=float(self.patience)))
         return is_over
+
+    def overrun(self) -> bool:
+        """Whether the window would end too late by now, and the run turns for it."""
+        found = overrun(self.run, self.now)
+        if found:
+            self.append(found)
+        return bool(found and found.turns)
 
     def handle(self, command: Command) -> bool:
         if command.seq <= self.run.command_position or self.run.is_over:

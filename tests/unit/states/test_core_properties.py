@@ -146,6 +146,7 @@ def stormy(seed: int) -> Simulation:
     world["patience"] = chance.choice([None, 0, 1, 3])
     order = random.Random(seed)
     world |= {"jobs": order.choice([1, 2, 3, 8]), "ends": (order.randrange(8) for _ in repeat(None))}
+    world |= {"budget": order.choice([None, 10.0, 60.0, 150.0]), "on_overrun": order.choice(["", "rollback", "hold"])}
     return Simulation(items, gates, fates=fates, mail=mail, **world).start()
 
 
