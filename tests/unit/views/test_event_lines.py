@@ -87,7 +87,7 @@ def hostile(kind: type[facts.Event]) -> facts.Event:
     }
     given |= {"files": {}, "items": {}, "gates": [], "saw": HOSTILE, "orphans": [HOSTILE], "next": ["retry"], "version": "1"}
     refused = {"seq": 1, "verb": HOSTILE, "by": HOSTILE, "reason": HOSTILE}
-    given |= {"first_seq": 7, "last_seq": 8}
+    given |= {"first_seq": 7, "last_seq": 8, "forward_seconds": 3.0, "rollback_seconds": 1.0, "late_seconds": 2.0}
     given |= {"count": 2, "first": refused, "last": refused}
     step = f"data.run_script:{HOSTILE}"
     given |= {"failed": 2, "failures": [{"step": step, "reason": HOSTILE}] * 2, "unchecked": 1, "not_checked": [step]}
