@@ -11,7 +11,8 @@ from support.servers import Cluster
 
 from cutoverd.events import facts
 
-WINDOW = {"budget": "20s", "on_overrun": "rollback", "states": {"downtime": "2s", "smoke": "6s", "cutover": "6s", "rollback": "3s"}}
+STATES = {"downtime": "2s", "smoke": "6s", "cutover": "6s", "rollback": "3s"}
+WINDOW = {"budget": "20s", "on_overrun": "rollback", "states": STATES}
 
 
 @pytest.mark.long
