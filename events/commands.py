@@ -28,6 +28,7 @@ class Verb(StrEnum):
     FAIL = "fail"  # report a failure seen outside
     READY = "ready"  # an operator whom the plan names is there, in PreCheck
     NOTE = "note"  # write a line into the timeline
+    EXTEND = "extend"  # move the deadline of the window
 
 
 class NotUnderstood(ValueError):
@@ -37,7 +38,7 @@ class NotUnderstood(ValueError):
 class Command(BaseModel):
     """One command as it lies in the stream. `seq`, `sent_at` and `by` come from the bus, never from the payload."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True, populate_by_name=True)
 
     verb: Verb
     id: str = Field(default_factory=lambda: uuid4().hex, max_length=LONGEST_NAME)
@@ -47,12 +48,15 @@ class Command(BaseModel):
     ttl: float | None = Field(default=None, gt=0, le=LONGEST_TTL_SECONDS)  # seconds after which it does not count
     now: bool = False  # hold: cancel the running step
     accept_loss: bool = False  # rollback: give up what was written since traffic was opened
+    # extend: seconds; on the wire it is called `for`
+    extension: float | None = Field(default=None, validation_alias="for", serialization_alias="for", gt=0, le=LONGEST_TTL_SECONDS)
     by: str | None = None
     seq: int = 0
     sent_at: datetime | None = None
 
 
 _FROM_THE_BUS = {"by", "seq", "sent_at"}
+_ON_THE_WIRE = {field.serialization_alias or name for name, field in Command.model_fields.items()}
 VERBS = ", ".join(Verb)
 _VERBS = frozenset(Verb)
 _NAMED = ", ".join(f"{verb.value!r}" for verb in list(Verb)[:-1]) + f" or {list(Verb)[-1].value!r}"
@@ -97,7 +101,7 @@ def _fields(data: bytes) -> dict[str, object]:
 def _check_names(fields: dict[str, object]) -> None:
     """Before the model looks: what it has to say of thousands of names, or of one long word, takes it milliseconds."""
     for name, value in fields.items():
-        if name not in Command.model_fields:
+        if name not in _ON_THE_WIRE:
             shown = "a list or an object" if isinstance(value, dict | list) else repr(str(value)[:80])
             raise NotUnderstood(f"{name[:80]}: saw {shown}; extra inputs are not permitted")
     verb = fields.get("verb")
@@ -114,4 +118,4 @@ def format_problems(error: ValidationError) -> str:
 
 def encode(command: Command) -> bytes:
     """The JSON payload of a command, without what the bus says of it."""
-    return command.model_dump_json(exclude=_FROM_THE_BUS, exclude_defaults=True).encode()
+    return command.model_dump_json(exclude=_FROM_THE_BUS, exclude_defaults=True, by_alias=True).encode()

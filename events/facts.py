@@ -151,6 +151,14 @@ class WindowOverrun(Event):
     spared: str = ""  # why nothing follows
 
 
+class WindowExtended(Event):
+    """An operator has moved the deadline of the window."""
+
+    seconds: float  # later than it was
+    by: str | None
+    reason: str
+
+
 class CollectingEnded(Event):
     """Something in Validate has failed, and for so long what else is wrong was asked: what is open is asked no more."""
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from cutoverd.events import facts
 from cutoverd.events.commands import Command, Verb
 from cutoverd.states import STUCK, target, triggers
+from cutoverd.states.forecast import WINDOW
 from cutoverd.states.guards import loss_accepted
 from cutoverd.states.next_action import what_was_written
 from cutoverd.states.precheck import PreCheck
@@ -51,7 +52,7 @@ def allowed_verbs(run: Run) -> tuple[str, ...]:
 def _would_count(run: Run, verb: Verb) -> bool:
     """Asked of the answers themselves, so that no refusal ever names a verb that would be refused too."""
     by = next(iter(run.missing), None)
-    supposed = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, by=by)
+    supposed = Command(verb=verb, seq=run.last_seq + 1, reason="?", now=True, accept_loss=True, extension=1.0, by=by)
     try:
         _ANSWERS[verb](run, supposed, run.frozen.opens or datetime.max)
     except CommandRefused:
@@ -200,6 +201,18 @@ def _note(run: Run, command: Command, now: datetime) -> facts.Event:
     return facts.NoteTaken(by=command.by, text=command.reason)
 
 
+def _extend(run: Run, command: Command, now: datetime) -> facts.Event:
+    if run.deadline is None or run.state not in WINDOW:
+        raise CommandRefused(f"in {run.state} there is no deadline to move: it is window.budget after PreCheck, until Monitor")
+    if command.extension is None or not command.reason:
+        missing = "for how long" if command.extension is None else "why"
+        raise CommandRefused(
+            f"{missing} is missing: `--for 15m --reason …`, or on the bus "
+            '{"verb": "extend", "for": 900, "reason": "…"}, in seconds'
+        )
+    return facts.WindowExtended(seconds=command.extension, by=command.by or "anonymous", reason=command.reason)
+
+
 def _transitioned(run: Run, command: Command, trigger: str) -> facts.Transitioned:
     return facts.Transitioned(
         source=run.state,
@@ -221,4 +234,5 @@ _ANSWERS: dict[Verb, Callable[[Run, Command, datetime], facts.Event]] = {
     Verb.FAIL: _fail,
     Verb.READY: _ready,
     Verb.NOTE: _note,
+    Verb.EXTEND: _extend,
 }

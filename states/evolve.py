@@ -224,6 +224,11 @@ def _window_overrun(run: Run, event: facts.WindowOverrun, at: Recorded) -> Run:
     return known
 
 
+def _window_extended(run: Run, event: facts.WindowExtended, at: Recorded) -> Run:
+    """By the new deadline it is asked anew whether the window would end too late."""
+    return replace(run, extended_seconds=run.extended_seconds + event.seconds, is_overrun=False)
+
+
 def _collecting_ended(run: Run, event: facts.CollectingEnded, at: Recorded) -> Run:
     return replace(run, collecting_ended=True)
 
@@ -283,6 +288,7 @@ _MEANING: dict[type[facts.Event], Callable[[Run, Any, Recorded], Run]] = {
     facts.AbortRequested: _abort_requested,
     facts.FailureReported: _failure_reported,
     facts.WindowOverrun: _window_overrun,
+    facts.WindowExtended: _window_extended,
     facts.CollectingEnded: _collecting_ended,
     facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: _operator_ready,

@@ -155,7 +155,8 @@ class Run:
     entered_seq: int = 0
     entered_at: datetime = datetime.min
     window_began: datetime | None = None  # PreCheck was left
-    is_overrun: bool = False  # and that is on record
+    extended_seconds: float = 0.0  # that operators have added to the window
+    is_overrun: bool = False  # it would end too late, and that is on record
     gate: WaitingGate | None = None
     passed: frozenset[str] = frozenset()
     ready: frozenset[str] = frozenset()
@@ -181,7 +182,9 @@ class Run:
     def deadline(self) -> datetime | None:
         """Of the window; None before it, and without a budget."""
         budget = self.frozen.budget_seconds
-        return None if self.window_began is None or budget is None else self.window_began + timedelta(seconds=budget)
+        if self.window_began is None or budget is None:
+            return None
+        return self.window_began + timedelta(seconds=budget + self.extended_seconds)
 
     @property
     def is_over(self) -> bool:

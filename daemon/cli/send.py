@@ -13,6 +13,7 @@ from cutoverd.daemon.control.send import Receipt
 from cutoverd.daemon.control.send import send as send_command
 from cutoverd.daemon.engine.exit_codes import Exit
 from cutoverd.daemon.host.printable import json_text
+from cutoverd.daemon.plan.durations import seconds_of
 from cutoverd.daemon.views.event_lines import line
 from cutoverd.events.commands import Command, Verb, format_problems
 from cutoverd.events.subjects import commands_of
@@ -24,16 +25,18 @@ app = typer.Typer(add_completion=False)
 def send(
     verb: Annotated[Verb, typer.Argument(help="What to say.")],
     plan: PlanOption = Path("plan.yaml"),
-    reason: Annotated[str, typer.Option(help="Why; it goes on record. `note`, and `rollback --accept-loss`, need one.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, on record. `note`, `extend`, `rollback --accept-loss` need it.")] = "",
     now: Annotated[bool, typer.Option("--now", help="hold: cancel the running step.")] = False,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="rollback: give up what clients wrote since.")] = False,
+    extension: Annotated[str | None, typer.Option("--for", help="extend: how much later the window may end, as 15m.")] = None,
     operator: Annotated[str | None, typer.Option("--as", help="Your name on the bus.", envvar="CUTOVERD_OPERATOR")] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 30.0,
     form: Annotated[OutputFormat, typer.Option("--format", "-f", help=FORM)] = OutputFormat.TEXT,
 ) -> None:
     given = loaded(plan)
     try:
-        command = Command(verb=verb, run=given.plan.run, reason=reason, now=now, accept_loss=accept_loss)
+        seconds = None if extension is None else seconds_of(extension)
+        command = Command(verb=verb, run=given.plan.run, reason=reason, now=now, accept_loss=accept_loss, extension=seconds)
         commands_of(operator)
     except ValueError as error:
         raise typer.BadParameter(format_problems(error) if isinstance(error, ValidationError) else str(error)) from None

@@ -48,6 +48,7 @@ VERBS: dict[type[facts.Event], str] = {
     facts.FailureReported: "fail",
     facts.OperatorReady: "ready",
     facts.NoteTaken: "note",
+    facts.WindowExtended: "extend",
 }
 
 
@@ -120,7 +121,7 @@ class RunGauges:
     def _foreseen(self, now: datetime) -> Iterator[Metric]:
         """Nothing where nothing can be foretold: a board that says 0 would say that the window is over."""
         left = _family("cutover_foreseen_seconds", "Time that a state is yet to take, by the rehearsal", "state", "at_least")
-        clock = window_clock(self.run, self.timeline, now)
+        clock = window_clock(self.run, now)
         parts = {**clock.foreseen.states, "rollback": clock.foreseen.rollback} if clock else {}
         for state, stretch in parts.items():
             left.add_metric([self.run.name, state, str(stretch.is_at_least).lower()], stretch.seconds)
@@ -130,7 +131,8 @@ class RunGauges:
         """Only those that the plan gives: an alert compares with what is there."""
         plan = self.run.plan
         if plan and plan.budget_seconds is not None:
-            yield _gauge("cutover_window_budget_seconds", "Budget of the window", self.run.name, plan.budget_seconds)
+            budget = plan.budget_seconds + self.run.extended_seconds
+            yield _gauge("cutover_window_budget_seconds", "Budget of the window, with its extensions", self.run.name, budget)
         budgets = _family("cutover_state_budget_seconds", "Budget of a state", "state")
         for state, seconds in (plan.state_budgets if plan else {}).items():
             budgets.add_metric([self.run.name, state], seconds)

@@ -33,6 +33,7 @@ PRINTED_ABOVE = (  # what the tree does not show, or soon shows no more
     facts.StepProbed,
     facts.RunHeld,
     facts.WindowOverrun,
+    facts.WindowExtended,
     facts.RunResumed,
     facts.RetryRequested,
     facts.AbortRequested,

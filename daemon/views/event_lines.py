@@ -168,6 +168,7 @@ _SAYS: dict[type[facts.Event], Callable[[Any], tuple[str, str]]] = {
     facts.AbortRequested: lambda e: (TURN, f"abort by {e.by or 'anonymous'}" + _why(e)),
     facts.FailureReported: lambda e: (FAILED, f"{e.by or 'anonymous'} reports a failure: {e.reason}"),
     facts.WindowOverrun: _overrun,
+    facts.WindowExtended: lambda e: (TURN, f"deadline moved by {e.by}, {format_seconds(e.seconds)} later" + _why(e)),
     facts.CollectingEnded: lambda e: (WAITING, f"no more is asked of what else is wrong: {e.seconds:g} s are over"),
     facts.ValidationFailed: _validation_failed,
     facts.OperatorReady: lambda e: (DONE, f"{e.by} is ready" + _why(e)),

@@ -74,7 +74,7 @@ def _head(moment: TreeInput, width: int) -> str:
 
 def _clock(moment: TreeInput) -> str:
     """When the window will have ended, as far as the rehearsal knows."""
-    clock = window_clock(moment.run, moment.timeline, moment.now)
+    clock = window_clock(moment.run, moment.now)
     return f"{clock.describe()}{f' {WARNING}' if clock.is_late else ''}" if clock else ""
 
 

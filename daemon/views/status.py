@@ -41,7 +41,7 @@ def status_document(run: Run, timeline: Timeline, now: datetime) -> dict[str, An
         "budget_seconds": timeline.budget_seconds,
         "state_seconds": {state: round(seconds, 3) for state, seconds in timeline.state_seconds(now).items()},
         "rehearsal": _rehearsal(run),
-        "foreseen": _foreseen(run, timeline, now),
+        "foreseen": _foreseen(run, now),
         "breached": sorted(run.breached),
         "foreign_messages": run.foreign_messages,
         **{name: value for name, value in run.of(SWAPPED, Direction.BACK).evidence.items() if name.startswith("written")},
@@ -56,8 +56,8 @@ def _rehearsal(run: Run) -> dict[str, Any] | None:
     return state.as_json() if state else None
 
 
-def _foreseen(run: Run, timeline: Timeline, now: datetime) -> dict[str, Any] | None:
-    clock = window_clock(run, timeline, now)
+def _foreseen(run: Run, now: datetime) -> dict[str, Any] | None:
+    clock = window_clock(run, now)
     return clock.as_json() if clock else None
 
 

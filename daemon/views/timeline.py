@@ -116,14 +116,9 @@ class Timeline:
             return 0.0
         return _between(self.closed_at, self.opened_at or now)
 
-    @property
-    def window_began(self) -> datetime | None:
-        """PreCheck was left."""
-        return next((at for state, at in self.entered if state == Downtime.name), None)
-
     def window_seconds(self, now: datetime) -> float:
         """0 until PreCheck is left; counted on until the run watches what it did, or is over."""
-        left = self.window_began
+        left = next((at for state, at in self.entered if state == Downtime.name), None)
         ended = next((at for state, at in self.entered if state in (Monitor.name, *ENDS)), now)
         return _between(left, ended) if left else 0.0
 

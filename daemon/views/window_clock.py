@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cutoverd.daemon.progress import format_seconds
-from cutoverd.daemon.views.timeline import Timeline
 from cutoverd.states.forecast import Forecast, Stretch, forecast
 from cutoverd.states.precheck import PreCheck
 from cutoverd.states.run import Run
@@ -35,6 +34,13 @@ class WindowClock:
         of = f" of {self.deadline:%H:%M}" if self.deadline else ""
         return f"window ends {'not before ' if about else ''}{self.ends_at:%H:%M}{of}"
 
+    @property
+    def says(self) -> str:
+        """The same, and the way back."""
+        rollback = self.foreseen.rollback
+        about = "at least " if rollback.is_at_least else ""
+        return f"{self.describe()}; a rollback would take {about}{format_seconds(rollback.seconds)} now"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "states": {name: _as_json(each) for name, each in self.foreseen.states.items()},
@@ -42,19 +48,18 @@ class WindowClock:
             "rollback": _as_json(self.foreseen.rollback),
             "ends_at": self.ends_at.isoformat(timespec="seconds") if self.ends_at else None,
             "deadline": self.deadline.isoformat(timespec="seconds") if self.deadline else None,
+            "says": self.says,
         }
 
 
-def window_clock(run: Run, timeline: Timeline, now: datetime) -> WindowClock | None:
+def window_clock(run: Run, now: datetime) -> WindowClock | None:
     """None where nothing can be foretold."""
     foreseen = forecast(run, now)
     if foreseen is None:
         return None
-    if run.state == PreCheck.name or timeline.window_began is None:
+    if run.state == PreCheck.name:
         return WindowClock(foreseen, None, None)
-    budget = timeline.budget_seconds
-    deadline = timeline.window_began + timedelta(seconds=budget) if budget is not None else None
-    return WindowClock(foreseen, now + timedelta(seconds=foreseen.window.seconds), deadline)
+    return WindowClock(foreseen, now + timedelta(seconds=foreseen.window.seconds), run.deadline)
 
 
 def _as_json(stretch: Stretch) -> dict[str, Any]:

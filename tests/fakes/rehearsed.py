@@ -45,4 +45,6 @@ def a_run(
 ) -> Run:
     attempts = {str(PreCheck.find_rehearsal): done(evidence=found), **tried}
     frozen = FrozenPlan(**{"items": ITEMS, "rehearses": True, **plan})
-    return Run("r1", state=state, plan=frozen, entered_at=NOW, attempts={(key, FORWARD): each for key, each in attempts.items()})
+    began = None if state == "precheck" else NOW
+    known = {(key, FORWARD): each for key, each in attempts.items()}
+    return Run("r1", state=state, plan=frozen, entered_at=NOW, window_began=began, attempts=known)

@@ -109,6 +109,8 @@ class Referee:
                 self.judge_validation(before, event)
             case facts.WindowOverrun():
                 self.judge_overrun(before, event)
+            case facts.WindowExtended():
+                self.is_overrun = False
             case facts.RetryRequested() if before.state == PreCheck.name and _begins_anew(before):
                 self.asked.clear()
                 self.no_more = False

@@ -10,7 +10,7 @@ from cutoverd.states.errors import CheckFailed, ServerFailed, StepError
 
 OUTPUT_BYTES = 4000
 _ERROR = re.compile(r"^\S+: error: (?P<message>.*)$", re.MULTILINE)
-_ENDED = "terminating connection due to "  # an administrator's command, or another process's crash
+_ENDED = re.compile("terminating connection|closed the connection unexpectedly")  # by no file of the plan: it runs none
 _UNNAMED = re.compile(r"could not write to (?:output )?file: ")
 _ENTRY = re.compile(r"^pg_restore: from TOC entry \d+; \d+ \d+ (?P<what>.*)$", re.MULTILINE)
 _ROUTINE = re.compile(r'^(?:CONTEXT:  )?(?:SQL|PL/pgSQL) function "?(?P<name>[^"\n(]+(?:\([^)]*\))?)"?', re.MULTILINE)
@@ -58,7 +58,7 @@ def tool_failure(tool: str, returncode: int, stderr: str, *, writes_to: Path | N
     output = stderr[-OUTPUT_BYTES:].strip()
     how = f"was killed by signal {-returncode}" if returncode < 0 else f"ended with {returncode}"
     where = f" ({writes_to})" if writes_to and _UNNAMED.search(output) else ""
-    kind = ServerFailed if _ENDED in output else CheckFailed
+    kind = ServerFailed if _ENDED.search(output) else CheckFailed
     return kind(f"{tool} {how}: {_first(output)}{where}", hint=hint_of(output), evidence={"stderr": output})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from support.servers import Cluster
 from cutoverd.events import facts
 
 STATES = {"downtime": "2s", "smoke": "6s", "cutover": "6s", "rollback": "3s"}
-WINDOW = {"budget": "20s", "on_overrun": "rollback", "states": STATES}
+WINDOW = {"budget": "30s", "on_overrun": "rollback", "states": STATES}
 
 
 @pytest.mark.long
@@ -27,5 +28,24 @@ def test_a_gate_that_nobody_passes_in_time_takes_the_run_back_inside_of_its_wind
         assert (found.turns, found.forward_seconds > 12.0) == ("rollback", True), found
         assert night.exit_code() == 3, night.output
         moved = {each.event.target: each.envelope.time for each in night.journal() if isinstance(each.event, facts.Transitioned)}
-        assert (moved["rolledback"] - moved["downtime"]).total_seconds() < 20
+        assert (moved["rolledback"] - moved["downtime"]).total_seconds() < 30
         assert photograph(cluster, "app") == night.before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cluster", ["18"], indirect=True)
+def test_an_operator_who_moves_the_deadline_is_given_that_time(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}, window=WINDOW, gates=["downtime", "data"]) as night:
+        night.start()
+        night.wait_for(facts.GateReached, gate="downtime")
+        refused = night.cli("send", "extend", "--for", "10m", "--reason", "early")
+        assert (refused.returncode, "there is no deadline to move" in refused.stdout) == (1, True), refused.stdout
+        assert night.cli("send", "advance").returncode == 0
+        night.wait_for(facts.GateReached, gate="data")
+        assert night.cli("send", "extend", "--for", "15", "--reason", "no unit").returncode == 2
+        extended = night.cli("send", "extend", "--for", "10m", "--reason", "the load is slow tonight")
+        assert (extended.returncode, "10:00 later" in extended.stdout) == (0, True), extended.stdout + extended.stderr
+        time.sleep(20)  # by the first deadline it would have gone back by now
+        assert not night.events(facts.WindowOverrun)
+        assert night.cli("send", "advance").returncode == 0
+        assert night.exit_code() == 0, night.output

@@ -56,5 +56,5 @@ async def test_found_grants_that_a_lost_connection_kept_from_being_tried_were_a_
     monkeypatch: pytest.MonkeyPatch, stderr: str
 ) -> None:
     """And the step said that the backup was proven."""
-    with pytest.raises(ServerFailed if stderr == ENDED else CheckFailed):
+    with pytest.raises(CheckFailed if not stderr else ServerFailed):
         await grants_after(monkeypatch, stderr)

@@ -60,7 +60,8 @@ def test_the_message_is_the_error_and_what_was_restored_not_the_first_line() -> 
 def test_what_is_the_servers_trouble_says_nothing_of_the_backup() -> None:
     ended = "pg_dump: error: query failed: FATAL:  terminating connection due to administrator command"
     assert isinstance(tool_failure("pg_dump", 1, ended), ServerFailed)
-    assert not any(isinstance(tool_failure("pg_dump", 1, stderr), ServerFailed) for stderr in OUTPUTS)
+    of_the_server = [stderr for stderr in OUTPUTS if isinstance(tool_failure("pg_dump", 1, stderr), ServerFailed)]
+    assert [OUTPUTS[stderr] for stderr in of_the_server] == ["the server's log says why"]
 
 
 def test_what_is_not_known_gets_no_hint() -> None:

@@ -52,7 +52,7 @@ def plans(draw: st.DrawFn) -> dict[str, Any]:
 def commands() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
         {
-            "verb": st.sampled_from(["advance", "hold", "resume", "retry", "abort", "rollback", "fail", "note"]),
+            "verb": st.sampled_from(["advance", "hold", "resume", "retry", "abort", "rollback", "fail", "note", "extend"]),
             "reason": st.sampled_from(["", "seen", " "]),
             "now": st.booleans(),
             "accept_loss": st.booleans(),
@@ -60,6 +60,7 @@ def commands() -> st.SearchStrategy[dict[str, Any]]:
         optional={
             "expect_state": st.sampled_from(["precheck", "cutover", "rollback"]),
             "run": st.sampled_from(["night", "another"]),
+            "extension": st.sampled_from([1.0, 60.0]),
             "ttl": st.sampled_from([0.5, 3600.0]),
         },
     )
@@ -152,8 +153,9 @@ def stormy(seed: int) -> Simulation:
 
 def a_word(chance: random.Random) -> dict[str, Any]:
     """What a hasty operator says: mostly what leads on, at times with all the consequences."""
-    verb = chance.choices([*Verb], weights=[6, 1, 6, 3, 1, 0.3, 0.5, 2, 1])[0]
-    return {"verb": verb, "reason": "hasty", "now": chance.random() < 0.5, "accept_loss": chance.random() < 0.5}
+    verb = chance.choices([*Verb], weights=[6, 1, 6, 3, 1, 0.3, 0.5, 2, 1, 0.3])[0]
+    more = {"extension": 5.0} if verb is Verb.EXTEND else {}
+    return {"verb": verb, "reason": "hasty", "now": chance.random() < 0.5, "accept_loss": chance.random() < 0.5, **more}
 
 
 def test_the_storms_reach_every_end_and_every_trouble() -> None:

@@ -10,6 +10,10 @@ from fakes.rehearsed import ITEMS, NOW, a_run, done
 from fakes.situations import DOOR
 
 from cutoverd.events import facts
+from cutoverd.events.codec import Envelope, Recorded
+from cutoverd.events.commands import Command, Verb, encode, parse
+from cutoverd.states.decide import allowed_verbs, decide
+from cutoverd.states.evolve import evolve
 from cutoverd.states.overrun import overrun
 from cutoverd.states.ports import Direction
 from cutoverd.states.run import Failure, Hold, Run
@@ -85,3 +89,33 @@ def test_by_a_clock_that_was_set_nothing_is_turned() -> None:
 )
 def test_where_nothing_is_to_be_turned_it_is_not_asked(run: Run) -> None:
     assert overrun(run, NOW) is None
+
+
+def test_whoever_moves_the_deadline_says_for_how_long_and_why() -> None:
+    run = late()
+    said = Command(verb=Verb.EXTEND, seq=run.last_seq + 1, by="alice", reason="the last script", extension=600.0)
+    assert decide(run, said, NOW) == [facts.WindowExtended(seconds=600.0, by="alice", reason="the last script")]
+    for missing, words in (({"extension": None}, "for how long is missing"), ({"reason": ""}, "why is missing")):
+        [refused] = decide(run, said.model_copy(update=missing), NOW)
+        assert isinstance(refused, facts.CommandRejected)
+        assert words in refused.reason
+        assert '{"verb": "extend", "for": 900' in refused.reason
+
+
+@pytest.mark.parametrize("run", [late("monitor"), late("rollback"), replace(late(), window_began=None)])
+def test_without_a_deadline_none_is_moved(run: Run) -> None:
+    assert "extend" not in allowed_verbs(run)
+    assert "extend" in allowed_verbs(late())
+
+
+def test_by_the_new_deadline_it_is_asked_anew() -> None:
+    event = facts.WindowExtended(seconds=50.0, by="alice", reason="?")
+    said = replace(late(), is_overrun=True)
+    again = evolve(said, Recorded(9, Envelope("e", "r1", NOW, 9, "", 1, 0, event)))
+    assert found(again).late_seconds == 64.5
+
+
+def test_on_the_bus_it_is_called_for() -> None:
+    command = parse("cutover.cmd.alice", b'{"verb": "extend", "for": 900, "reason": "x"}', 5, NOW)
+    assert command.extension == 900.0
+    assert b'"for":900.0' in encode(command)

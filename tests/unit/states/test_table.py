@@ -241,7 +241,7 @@ def test_the_types_on_the_wire_are_never_renamed():
         "foreign_messages_found", "gate_passed",
         "gate_reached", "leader_acquired", "leftover_dropped", "note_taken", "operator_ready", "retry_requested", "run_held",
         "run_resumed", "run_started", "step_failed", "step_interrupted", "step_probed", "step_started", "step_succeeded",
-        "transitioned", "validation_failed", "window_overrun",
+        "transitioned", "validation_failed", "window_extended", "window_overrun",
     }  # fmt: skip
 
 
