@@ -15,7 +15,7 @@ from cutoverd.states import WAY
 from cutoverd.states.monitor import Monitor
 from cutoverd.states.ports import Direction, Evidence
 from cutoverd.states.precheck import REHEARSED, PreCheck
-from cutoverd.states.rehearsal import UNDO
+from cutoverd.states.rehearsal import KIND, UNDO
 from cutoverd.states.rollback import Rollback
 from cutoverd.states.run import Run, Status, StepKey
 from cutoverd.states.schema import Schema
@@ -69,11 +69,12 @@ def forecast(run: Run, now: datetime) -> Forecast | None:
 
 
 def rehearsed_seconds(run: Run) -> dict[str, float]:
-    """By step of the window, `undo ` before a way back; {} where nothing was rehearsed, or on another server."""
+    """By step of the window, `undo ` before a way back; {} where nothing was rehearsed, not all of it, or on another server."""
     found: Evidence = run.evidence().get(str(PreCheck.find_rehearsal), {})
     if known := found.get("on_record"):
         return {} if known.get("is_elsewhere") else dict(known["seconds"])
-    if not found.get("identity") or found.get("is_elsewhere"):
+    here = [key for key in run.keys(PreCheck.name) if key.definition.per_item == KIND] if found.get("identity") else []
+    if found.get("is_elsewhere") or not here or not all(map(run.is_done, here)):  # half of it would be taken for the whole
         return {}
     taken = run.seconds().items()
     return {key.removeprefix(REHEARSED): seconds for key, seconds in taken if key.startswith(REHEARSED)}
