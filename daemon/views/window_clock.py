@@ -19,18 +19,22 @@ class WindowClock:
     foreseen: Forecast
     ends_at: datetime | None  # None before the window has begun
     deadline: datetime | None  # None without `window.budget`, and before
+    budget_seconds: float | None = None
 
     @property
     def is_late(self) -> bool:
         """What is known to be left is too long already; one that is "at least" may be late without it."""
-        return bool(self.ends_at and self.deadline and self.ends_at > self.deadline)
+        if self.ends_at is None:
+            return self.budget_seconds is not None and self.foreseen.window.seconds > self.budget_seconds
+        return self.deadline is not None and self.ends_at > self.deadline
 
     def describe(self) -> str:
-        """`window ends 02:41 of 03:00`, `window at least 12:30 of 30:00` before it has begun."""
+        """`window ends 02:41 of 03:00`; before it has begun `window at least 12:30 of 30:00`."""
         window = self.foreseen.window
         about = "at least " if window.is_at_least else ""
         if self.ends_at is None:
-            return f"window {about}{format_seconds(window.seconds)}"
+            of = "" if self.budget_seconds is None else f" of {format_seconds(self.budget_seconds)}"
+            return f"window {about}{format_seconds(window.seconds)}{of}"
         of = f" of {self.deadline:%H:%M}" if self.deadline else ""
         return f"window ends {'not before ' if about else ''}{self.ends_at:%H:%M}{of}"
 
@@ -58,7 +62,7 @@ def window_clock(run: Run, now: datetime) -> WindowClock | None:
     if foreseen is None:
         return None
     if run.state == PreCheck.name:
-        return WindowClock(foreseen, None, None)
+        return WindowClock(foreseen, None, None, run.frozen.budget_seconds)
     return WindowClock(foreseen, now + timedelta(seconds=foreseen.window.seconds), run.deadline)
 
 

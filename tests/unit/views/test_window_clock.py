@@ -50,7 +50,8 @@ def test_what_nobody_knows_is_no_end() -> None:
 def test_before_the_window_its_length_is_told() -> None:
     assert clock(a_run("precheck")).describe() == "window 3:34"
     assert clock(a_run("precheck", **SERVICES)).describe() == "window at least 3:34"
-    assert clock(a_run("precheck", budget_seconds=60.0)).deadline is None
+    late = clock(a_run("precheck", budget_seconds=60.0))
+    assert (late.describe(), late.is_late, late.deadline) == ("window 3:34 of 1:00", True, None)
 
 
 def test_status_has_each_state_and_the_rollback() -> None:
