@@ -68,14 +68,7 @@ def rehearse(
     given = loaded(plan, whole=True)
     if drop:
         warnings = ended(_without_run(rehearsal.drop(given, is_gone=gone)), stopped="begin `cutoverd rehearse --drop PLAN` again")
-        say(
-            "\n".join(
-                [
-                    *(f"{WARNING} {one_line(each)}" for each in warnings),
-                    DROPPED,
-                ]
-            )
-        )
+        say("\n".join([*(f"{WARNING} {one_line(each)}" for each in warnings), DROPPED]))
         raise typer.Exit(Exit.COMPLETED)
     with stdout_descriptor() as fd, NonBlockingWriter(fd) as out:
         shown = EventPrinter(out, TextFormat())
