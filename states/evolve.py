@@ -19,6 +19,7 @@ from cutoverd.states.run import Attempts, Failure, FrozenPlan, Hold, Run, Status
 
 OTHERS_NAMED = 9  # of the checks that failed, after the first
 LONGEST_PROBE_OUTPUT = 400  # characters of what a probe saw
+UNANSWERED: Mapping[str, Any] = {"found": None, "reason": "", "outcome_unknown": False, "probe_output": ""}
 Attempted = Mapping[tuple[str, Direction], Attempts]
 
 
@@ -93,17 +94,7 @@ def _with_cheap_checks_open(run: Run) -> Run:
 
 
 def _step_started(run: Run, event: facts.StepStarted, at: Recorded) -> Run:
-    return _attempted(
-        run,
-        event,
-        status=Status.BEGUN,
-        count=event.attempt,
-        found=None,
-        reason="",
-        outcome_unknown=False,
-        probe_output="",
-        began=at.envelope.time,
-    )
+    return _attempted(run, event, status=Status.BEGUN, count=event.attempt, began=at.envelope.time, **UNANSWERED)
 
 
 def _step_succeeded(run: Run, event: facts.StepSucceeded, at: Recorded) -> Run:
