@@ -77,7 +77,9 @@ def rehearse(
         )
         done = ended(_without_run(work), stopped=STAYS if keep or again else STOPPED)
     code = exit_code(done)
-    say("\n".join(format_end(done, plan, max_age_seconds=given.plan.rehearsal.max_age)), unread=code)
+    of_plan = given.plan.rehearsal
+    end = format_end(done, plan, max_age_seconds=of_plan.max_age, is_given=of_plan.database is not None)
+    say("\n".join(end), unread=code)
     raise typer.Exit(code)
 
 
@@ -107,8 +109,11 @@ def format_progress(progress: Progress) -> str:
     return printable(f"{datetime.now(UTC):%H:%M:%S} {RUNNING} {name}  {format_seconds(progress.seconds)} by now  {far}\n")
 
 
-def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterator[str]:
-    """All that is wrong, what was not looked at, where the copy is, and what now, in one sentence."""
+def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float, is_given: bool = False) -> Iterator[str]:
+    """All that is wrong, what was not looked at, where the copy is, and what now, in one sentence.
+
+    `is_given`: the copy is one that the team has made.
+    """
     file = shlex.quote(str(plan))  # what is said to be typed can be pasted
     yield ""
     if done.failed:
@@ -126,7 +131,7 @@ def format_end(done: Rehearsal, plan: Path, *, max_age_seconds: float) -> Iterat
     if done.failed and done.recorded:
         yield "what was taken on the copy went well, and is on record: a run need not rehearse it"
     yield from _not_checked(done)
-    yield from _kept(done, file)
+    yield from _kept(done, file, is_given=is_given)
     if done.failed:
         what = "all of them" if len(done.failed) > 1 else "it"
         then = (
@@ -165,16 +170,17 @@ def _not_checked(done: Rehearsal) -> Iterator[str]:
         yield f"  {WARNING} and {more} more"
 
 
-def _kept(done: Rehearsal, file: str) -> Iterator[str]:
+def _kept(done: Rehearsal, file: str, *, is_given: bool) -> Iterator[str]:
     if done.not_dropped:
-        yield f"the copy is not dropped: {one_line(done.not_dropped)}"
+        yield f"{'your copy is not put back' if is_given else 'the copy is not dropped'}: {one_line(done.not_dropped)}"
     if done.not_opened:
         yield f"kept, but nobody is let in: {one_line(done.not_opened)}"
     for each in done.kept:
         yield f"kept: {each.name}, {each.what}: psql '{each.url}'"
     if done.kept or done.not_opened or done.not_dropped:
         them = "it" if len(done.kept) == 1 else "them"
-        yield f"→ `cutoverd rehearse --drop {file}` drops {them}; so does the next rehearsal without --again"
+        does = "puts your copy back, and drops what was made beside it" if is_given else f"drops {them}"
+        yield f"→ `cutoverd rehearse --drop {file}` {does}; so does the next rehearsal without --again"
 
 
 def name_of(key: StepKey) -> str:

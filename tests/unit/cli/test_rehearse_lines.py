@@ -125,6 +125,16 @@ def test_a_copy_that_is_left_hides_nothing_of_what_was_found() -> None:
     ]
 
 
+def test_of_a_copy_that_the_team_has_made_nobody_says_that_it_is_dropped() -> None:
+    """Found: `--drop` drops them, it said, and named the team's own among them."""
+    copy = KeptDatabase("app", "the copy", "postgresql://h/app")
+    given = list(format_end(Rehearsal(kept=[copy]), Path("plan.yaml"), max_age_seconds=WEEK, is_given=True))
+    then = "puts your copy back, and drops what was made beside it; so does the next rehearsal without --again"
+    assert given[2] == f"→ `cutoverd rehearse --drop plan.yaml` {then}"
+    left = list(format_end(Rehearsal(not_dropped="its server is away"), Path("plan.yaml"), max_age_seconds=WEEK, is_given=True))
+    assert left[1] == "your copy is not put back: its server is away"
+
+
 def test_a_step_that_takes_long_says_how_far_it_is_or_that_nobody_can_tell() -> None:
     step = PreCheck.rehearse.of("data.run_script:1.sql")
     known = Progress(step, "forward", 1, 72.0, ProgressReading("1.sql:7, INSERT", 3, 4, "statements"))
