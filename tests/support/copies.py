@@ -27,11 +27,11 @@ def restore_on(other: Cluster, source: Cluster, database: str = "app") -> None:
 
 
 @contextmanager
-def a_copy_elsewhere(source: Cluster, folder: Path, major: str = "") -> Iterator[Cluster]:
+def a_copy_elsewhere(source: Cluster, folder: Path) -> Iterator[Cluster]:
     """Production's `app` on a server of its own, restored by a superuser, set as production is; `major`: another version."""
     with running_clusters() as others:
         (folder / "other").mkdir()
-        other = others.fresh(major or str(source.postgres.major), folder / "other")
+        other = others.fresh(str(source.postgres.major), folder / "other")
         other.execute(ATTRIBUTES)
         restore_on(other, source)
         yield other

@@ -273,17 +273,3 @@ def test_what_was_rehearsed_on_a_copy_counts_when_the_copy_is_gone(cluster: Clus
         of_steps = {event.step: event.evidence for event in night.events(facts.StepSucceeded)}
         assert of_steps[str(PreCheck.check_window)]["elsewhere"] == f"app on 127.0.0.1:{other.port}"
         assert f"on app on 127.0.0.1:{other.port}, in " in of_steps[str(PreCheck.find_rehearsal)]["says"]
-
-
-@pytest.mark.parametrize("cluster", ["15"], indirect=True)
-def test_a_copy_on_a_server_of_another_major_version_is_refused_and_left_alone(cluster: Cluster, tmp_path: Path) -> None:
-    """What is written there would be planned, sorted and dumped otherwise than in the window."""
-    with a_night(cluster, tmp_path, rehearsal={}) as night, a_copy_elsewhere(cluster, tmp_path, "18") as other:
-        copy = photograph(other)
-        night.write_plan(rehearsal={"database": other.url()})
-        for words in (["check"], ["rehearse"]):
-            done = night.main(*words, str(night.plan_file))
-            assert done.returncode == 5, done.stdout + done.stderr
-            assert "its server is PostgreSQL 18 and production's is 15: make it on the same major version" in done.stdout
-        assert (names(other), photograph(other)) == ({"app"}, copy)
-        assert (names(cluster), photograph(cluster)) == ({"app"}, night.before)
