@@ -61,6 +61,7 @@ def ports_of(
             plan.backup.jobs,
             scripts,
             evict_seconds=plan.timeouts.fence,
+            timeout_seconds=plan.timeouts.step,
             proof=proof_plan(loaded),
             rehearsal=rehearsal_plan(loaded, is_anew=rehearses_anew),
             kept=kept,

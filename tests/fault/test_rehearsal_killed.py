@@ -201,6 +201,15 @@ LOST: list[Stalled] = [  # what became of it is known: nothing of it is there
     RESTORE,
     ("data.run_script:data/010.sql", "forward"),
 ]
+LOCKED: list[Stalled] = [  # at a table of the copy, which is not there when the rehearsal begins
+    ("data.set_sequences", "forward"),
+    ("data.analyze", "forward"),
+    ("validate.check_coverage", "forward"),
+    ("validate.check_grants", "forward"),
+    ("validate.check_invariants", "forward"),
+    ("precheck.check_copy", "forward"),
+]
+OTHERS = [each for each in dict.fromkeys((*THERE, *JUDGED_AND_BACK)) if each not in (*REPEATED, *LOST, *LOCKED)]
 OF_A_FILE = LOST[-1:]  # it may have brought it about
 KILLS: list[Callable[[Night], None]] = [kill_postmaster, kill_backend]
 
@@ -265,6 +274,23 @@ def test_a_crash_of_the_server_in_a_rehearsal_on_any_day(
         assert night.exit_code() == (5 if stalled in OF_A_FILE else 1), night.output
         says = ["`cutoverd rehearse` begins anew", "the server's log says why"]  # of a dump: whoever notices first
         assert any(each in night.output for each in says[stalled in OF_A_FILE :]), night.output
+        done = night.main("rehearse", str(night.plan_file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert_nothing_is_left(night)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("stalled", OTHERS, ids=named)
+def test_a_crash_of_the_server_in_any_other_step_leaves_what_the_next_rehearsal_clears(
+    cluster: Cluster, tmp_path: Path, stalled: Stalled
+) -> None:
+    with a_night_that_stands_still(cluster, tmp_path) as night:
+        night.stall(*stalled)
+        night.begin("rehearse", str(night.plan_file))
+        until(lambda: cluster.execute(STANDS_STILL), f"{stalled} stands still\n{night.output[-3000:]}")
+        crash(night, stalled, kill_backend)
+        assert night.exit_code() in (1, 5), night.output
+        assert "Traceback" not in night.output
         done = night.main("rehearse", str(night.plan_file))
         assert done.returncode == 0, done.stdout + done.stderr
         assert_nothing_is_left(night)

@@ -61,6 +61,8 @@ async def check_copy(copy: Server, before: Mapping[str, Any]) -> Evidence:
     """{"tables", "rows"}; raises `CheckFailed` if the copy is not as `read_copy` found it `before`."""
     now = await read_copy(copy)
     differs = [f"its {key} is another" for key, was in before["database"].items() if now["database"].get(key) != was]
+    if before["catalog"] != now["catalog"]:
+        differs.append("its catalog is another")
     if before["sha256"] != now["sha256"]:
         differs.append(f"{before['tables']} tables had {before['rows']} rows, and {now['tables']} have {now['rows']}")
     if differs:

@@ -108,6 +108,14 @@ async def test_a_rehearsal_that_ended_in_the_middle_is_reset_to_the_copy_alone(s
     await proof(site).check_copy(attempt_id("check_copy"), proven)
 
 
+async def test_a_copy_whose_catalog_is_another_is_not_what_it_was(site: Site) -> None:
+    """Found: it was read, and never compared: rows alone counted."""
+    proven = await proof(site).prove(attempt_id(STEP))
+    site.cluster.execute("CREATE VIEW public.beside AS SELECT 1", "app_try")
+    with pytest.raises(CheckFailed, match="its catalog is another"):
+        await proof(site).check_copy(attempt_id("check_copy"), proven)
+
+
 async def test_who_is_in_the_copy_and_may_not_be_ended_by_us_is_named(site: Site) -> None:
     """Found: "permission denied to terminate process", with the advice to GRANT what is missing."""
     await proof(site).prove(attempt_id(STEP))

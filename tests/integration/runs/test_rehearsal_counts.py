@@ -110,6 +110,23 @@ def test_a_second_one_of_the_same_database_by_a_plan_of_another_run_is_refused(c
         assert night.exit_code() == 0, night.output
 
 
+def test_beside_the_ledger_of_another_role_nothing_is_made(cluster: Cluster, tmp_path: Path) -> None:
+    with a_night(cluster, tmp_path, rehearsal={}) as night:
+        cluster.execute("CREATE ROLE stranger")
+        cluster.execute("ALTER DATABASE cutoverd OWNER TO stranger")
+        cluster.execute("REVOKE CONNECT ON DATABASE cutoverd FROM PUBLIC")
+        try:
+            for words in (["rehearse"], ["rehearse", "--again"], ["rehearse", "--drop"]):
+                done = night.main(*words, str(night.plan_file))
+                assert done.returncode == 1, done.stdout + done.stderr
+                assert "the ledger cutoverd belongs to stranger, and role cutover may not act for it" in done.stderr
+                assert 'GRANT "stranger" TO "cutover"' in done.stderr
+            assert (names(cluster), photograph(cluster)) == ({"app"}, night.before)
+        finally:
+            cluster.execute("ALTER DATABASE cutoverd OWNER TO cutover")
+            cluster.execute("DROP ROLE stranger")
+
+
 def test_one_that_is_refused_ends_nobody_elses(cluster: Cluster, tmp_path: Path) -> None:
     """Found: `--again` on another machine, without a kept copy, ended the rehearsal here, and then said that it cannot go on."""
     with a_night(cluster, tmp_path, rehearsal={}) as night:

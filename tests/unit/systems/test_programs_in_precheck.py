@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +163,12 @@ async def test_a_variable_that_the_daemon_does_not_have_is_named_with_its_key(tm
         "services.api.new.env: this daemon's environment has no NOR_THIS",
         "smoke.true.env: this daemon's environment has no NO_SUCH_TOKEN",
     ]
+
+
+def test_a_dump_has_the_time_that_the_plan_gives_a_step(tmp_path: Path) -> None:
+    """Found: pg_dump and pg_restore were ended after 4 hours, whatever `timeouts.step` said."""
+    loaded = planned(tmp_path)
+    plan = loaded.plan.model_copy(update={"timeouts": loaded.plan.timeouts.model_copy(update={"step": 12 * 3600.0})})
+    server = Server(plan.database.url, "night-1", 1, loaded.run_dir)
+    backups: Any = ports_of(replace(loaded, plan=plan), server).backups
+    assert backups._timeout_seconds == 12 * 3600.0
