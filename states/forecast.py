@@ -24,7 +24,7 @@ from cutoverd.states.validate import Validate
 WINDOW = tuple(state.name for state in WAY[1 : WAY.index(Monitor)])
 # a command of the team's, and what answers it: no rehearsal takes those
 OF_THE_TEAM = frozenset({"services", "new_services", "tested_services", "traffic", "smoke", "health"})
-FORWARD, BACK = Direction.FORWARD, Direction.BACK
+FORWARD = Direction.FORWARD
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def forecast(run: Run, now: datetime) -> Forecast | None:
 
 
 def rehearsed_seconds(run: Run) -> dict[str, float]:
-    """By step of the window, `undo ` before a way back; {} where nothing was rehearsed, not all of it, or on another server."""
+    """By step of the window, `undo ` before its rollback; {} where nothing was rehearsed, not all of it, or on another server."""
     found: Evidence = run.evidence().get(str(PreCheck.find_rehearsal), {})
     if known := found.get("on_record"):
         return {} if known.get("is_elsewhere") else dict(known["seconds"])

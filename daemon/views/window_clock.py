@@ -40,7 +40,7 @@ class WindowClock:
 
     @property
     def says(self) -> str:
-        """The same, and the way back."""
+        """The same, and the rollback."""
         rollback = self.foreseen.rollback
         about = "at least " if rollback.is_at_least else ""
         return f"{self.describe()}; a rollback would take {about}{format_seconds(rollback.seconds)} now"

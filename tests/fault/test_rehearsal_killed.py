@@ -232,6 +232,14 @@ def crash(night: Night, stalled: Stalled, kill: Callable[[Night], None]) -> None
     night.release()
 
 
+def crash_on_any_day(night: Night, stalled: Stalled, kill: Callable[[Night], None]) -> None:
+    """In the middle of that step of `cutoverd rehearse`."""
+    night.stall(*stalled)
+    night.begin("rehearse", str(night.plan_file))
+    until(lambda: night.cluster.execute(STANDS_STILL), f"{stalled} stands still\n{night.output[-3000:]}")
+    crash(night, stalled, kill)
+
+
 @pytest.mark.parametrize(
     ("stalled", "kill"),
     [
@@ -267,10 +275,7 @@ def test_a_crash_of_the_server_in_a_rehearsal_on_any_day(
 ) -> None:
     """What is not known is no finding: "not fit" was said of the files, and nothing was wrong with them."""
     with a_night_that_stands_still(cluster, tmp_path) as night:
-        night.stall(*stalled)
-        night.begin("rehearse", str(night.plan_file))
-        until(lambda: cluster.execute(STANDS_STILL), f"{stalled} stands still\n{night.output[-3000:]}")
-        crash(night, stalled, kill)
+        crash_on_any_day(night, stalled, kill)
         assert night.exit_code() == (5 if stalled in OF_A_FILE else 1), night.output
         says = ["`cutoverd rehearse` begins anew", "the server's log says why"]  # of a dump: whoever notices first
         assert any(each in night.output for each in says[stalled in OF_A_FILE :]), night.output
@@ -285,10 +290,7 @@ def test_a_crash_of_the_server_in_any_other_step_leaves_what_the_next_rehearsal_
     cluster: Cluster, tmp_path: Path, stalled: Stalled
 ) -> None:
     with a_night_that_stands_still(cluster, tmp_path) as night:
-        night.stall(*stalled)
-        night.begin("rehearse", str(night.plan_file))
-        until(lambda: cluster.execute(STANDS_STILL), f"{stalled} stands still\n{night.output[-3000:]}")
-        crash(night, stalled, kill_backend)
+        crash_on_any_day(night, stalled, kill_backend)
         assert night.exit_code() in (1, 5), night.output
         assert "Traceback" not in night.output
         done = night.main("rehearse", str(night.plan_file))
